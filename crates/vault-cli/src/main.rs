@@ -1,0 +1,3 @@
+//! The command vaultstore.
+
+fn main() {}

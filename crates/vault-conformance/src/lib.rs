@@ -1,0 +1,1 @@
+//! The contract of a vaultstore backend as a test suite.

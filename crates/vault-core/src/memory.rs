@@ -1,0 +1,189 @@
+//! A store in memory: the strict reference that every backend is compared with.
+
+use std::{
+    collections::{BTreeMap, HashMap},
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+};
+
+use async_trait::async_trait;
+
+use crate::{
+    DeleteOutcome, InsertOutcome, PageLimit, PutSetting, Record, RecordChange, RecordId,
+    RecordSink, RecordSource, Replacement, SealedRecord, StoreError, Token, VaultStore,
+    WriteOutcome,
+};
+
+/// A vault's store that lives as long as the process; for tests, examples and short-lived secrets.
+///
+/// It keeps the whole contract except durability. Clones share one store.
+#[derive(Clone, Debug, Default)]
+pub struct MemoryStore {
+    inner: Arc<Mutex<Inner>>,
+}
+
+#[derive(Debug, Default)]
+struct Inner {
+    records: BTreeMap<RecordId, Record>,
+    tokens: HashMap<Token, RecordId>,
+    settings: BTreeMap<String, String>,
+}
+
+impl MemoryStore {
+    /// An empty store.
+    #[must_use]
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// No operation below can panic half-way through a change, so a poisoned lock still guards a sound state.
+    fn lock(&self) -> MutexGuard<'_, Inner> {
+        self.inner.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Inner {
+    fn page(&self, after: Option<&RecordId>, limit: PageLimit) -> Vec<&Record> {
+        use std::ops::Bound::{Excluded, Unbounded};
+        let lower = after.map_or(Unbounded, Excluded);
+        let mut bytes = 0usize;
+        let mut page = Vec::new();
+        for record in
+            self.records.range::<RecordId, _>((lower, Unbounded)).map(|(_, record)| record)
+        {
+            bytes = bytes.saturating_add(record.envelope.loaded_len());
+            if page.len() == limit.records.get() || (!page.is_empty() && bytes > limit.bytes.get())
+            {
+                break;
+            }
+            page.push(record);
+        }
+        page
+    }
+
+    fn insert(&mut self, record: Record) -> InsertOutcome {
+        if self.records.contains_key(&record.id) {
+            return InsertOutcome::IdTaken;
+        }
+        if self.tokens.contains_key(&record.token) {
+            return InsertOutcome::TokenTaken;
+        }
+        self.tokens.insert(record.token.clone(), record.id.clone());
+        self.records.insert(record.id.clone(), record);
+        InsertOutcome::Inserted
+    }
+
+    fn replace(&mut self, replacement: &Replacement) -> WriteOutcome {
+        let Some(record) = self.records.get_mut(&replacement.id) else {
+            return WriteOutcome::Missing;
+        };
+        if record.envelope != replacement.expected {
+            return WriteOutcome::Conflict;
+        }
+        record.envelope = replacement.sealed.clone();
+        WriteOutcome::Applied
+    }
+
+    fn update(&mut self, change: RecordChange) -> WriteOutcome {
+        let Some(record) = self.records.get_mut(&change.id) else { return WriteOutcome::Missing };
+        if change.expected.is_some_and(|expected| record.envelope != expected) {
+            return WriteOutcome::Conflict;
+        }
+        record.envelope = change.envelope.unwrap_or_else(|| record.envelope.clone());
+        record.updated_at = change.updated_at.unwrap_or(record.updated_at);
+        record.expires_at = change.expires_at.unwrap_or(record.expires_at);
+        record.soft_deleted_at = change.soft_deleted_at.unwrap_or(record.soft_deleted_at);
+        WriteOutcome::Applied
+    }
+}
+
+fn sealed(record: &Record) -> SealedRecord {
+    SealedRecord { id: record.id.clone(), envelope: record.envelope.clone() }
+}
+
+#[async_trait]
+impl RecordSource for MemoryStore {
+    async fn read_page(
+        &self,
+        after: Option<&RecordId>,
+        limit: PageLimit,
+    ) -> Result<Vec<SealedRecord>, StoreError> {
+        Ok(self.lock().page(after, limit).into_iter().map(sealed).collect())
+    }
+
+    async fn read_records(
+        &self,
+        ids: &[RecordId],
+    ) -> Result<Vec<Option<SealedRecord>>, StoreError> {
+        let inner = self.lock();
+        Ok(ids.iter().map(|id| inner.records.get(id).map(sealed)).collect())
+    }
+}
+
+#[async_trait]
+impl RecordSink for MemoryStore {
+    async fn write_batch(
+        &self,
+        batch: Arc<[Replacement]>,
+    ) -> Result<Vec<WriteOutcome>, StoreError> {
+        let mut inner = self.lock();
+        Ok(batch.iter().map(|replacement| inner.replace(replacement)).collect())
+    }
+}
+
+#[async_trait]
+impl VaultStore for MemoryStore {
+    async fn insert(&self, records: Vec<Record>) -> Result<Vec<InsertOutcome>, StoreError> {
+        let mut inner = self.lock();
+        Ok(records.into_iter().map(|record| inner.insert(record)).collect())
+    }
+
+    async fn find(&self, tokens: &[Token]) -> Result<Vec<Option<Record>>, StoreError> {
+        let inner = self.lock();
+        let find = |token| inner.tokens.get(token).and_then(|id| inner.records.get(id)).cloned();
+        Ok(tokens.iter().map(find).collect())
+    }
+
+    async fn list(
+        &self,
+        after: Option<&RecordId>,
+        limit: PageLimit,
+    ) -> Result<Vec<Record>, StoreError> {
+        Ok(self.lock().page(after, limit).into_iter().cloned().collect())
+    }
+
+    async fn update(&self, change: RecordChange) -> Result<WriteOutcome, StoreError> {
+        Ok(self.lock().update(change))
+    }
+
+    async fn delete(&self, id: &RecordId) -> Result<DeleteOutcome, StoreError> {
+        let mut inner = self.lock();
+        let Some(record) = inner.records.remove(id) else { return Ok(DeleteOutcome::Missing) };
+        inner.tokens.remove(&record.token);
+        Ok(DeleteOutcome::Deleted)
+    }
+
+    async fn count(&self) -> Result<u64, StoreError> {
+        Ok(self.lock().records.len() as u64)
+    }
+
+    async fn setting(&self, name: &str) -> Result<Option<String>, StoreError> {
+        Ok(self.lock().settings.get(name).cloned())
+    }
+
+    async fn settings(&self) -> Result<Vec<(String, String)>, StoreError> {
+        Ok(self.lock().settings.iter().map(|(name, value)| (name.clone(), value.clone())).collect())
+    }
+
+    async fn put_setting(
+        &self,
+        name: &str,
+        value: &str,
+        put: PutSetting,
+    ) -> Result<String, StoreError> {
+        let mut inner = self.lock();
+        if put == PutSetting::Always {
+            inner.settings.insert(name.to_owned(), value.to_owned());
+        }
+        Ok(inner.settings.entry(name.to_owned()).or_insert_with(|| value.to_owned()).clone())
+    }
+}

@@ -1,0 +1,248 @@
+//! The contract of a store.
+//!
+//! A backend implements these traits and sees ids, tokens, times and envelope text; the signatures cannot carry a key
+//! or a plaintext. Each sentence of the contract is a case of the `vault-conformance` suite, which runs on any
+//! backend with one line.
+
+use std::{num::NonZeroUsize, sync::Arc};
+
+use async_trait::async_trait;
+
+use crate::{EnvelopeText, Record, RecordId, SealedRecord, StoreError, Timestamp, Token};
+
+/// Reads the vault page by page.
+///
+/// # Contract
+/// - Pages ascend strictly by id, compared as bytes.
+/// - `after` is exclusive.
+/// - A record present during the whole scan comes exactly once.
+/// - `limit` is a maximum, in records and in bytes; a single record beyond the bytes comes alone.
+/// - An empty page means that nothing follows.
+/// - Soft-deleted and expired records are part of the scan.
+/// - An envelope longer than [`MAX_ENVELOPE_LEN`](crate::MAX_ENVELOPE_LEN) comes as [`EnvelopeText::too_long`].
+/// - The store never looks into an envelope.
+/// - Each page is a read of its own: no snapshot is held between two pages.
+#[async_trait]
+pub trait RecordSource: Send + Sync {
+    /// The next records after an id, or the first ones.
+    ///
+    /// # Errors
+    /// [`StoreError`]; nothing was changed.
+    async fn read_page(
+        &self,
+        after: Option<&RecordId>,
+        limit: PageLimit,
+    ) -> Result<Vec<SealedRecord>, StoreError>;
+
+    /// The records with these ids as they are now: one answer per id, in order; `None` is gone.
+    ///
+    /// # Errors
+    /// [`StoreError`]; nothing was changed.
+    async fn read_records(&self, ids: &[RecordId])
+    -> Result<Vec<Option<SealedRecord>>, StoreError>;
+}
+
+/// Replaces envelopes, and nothing else.
+///
+/// # Contract
+/// - A batch is all or nothing on error (after [`UnknownOutcome`](crate::StoreErrorKind::UnknownOutcome): all or nothing, but nobody knows which).
+/// - One outcome per replacement, in order.
+/// - `Applied` is durable when the future resolves.
+/// - `Conflict` leaves the record untouched.
+/// - Only the envelope changes: no timestamp and no other column.
+/// - Dropping the future commits the whole batch or nothing.
+#[async_trait]
+pub trait RecordSink: Send + Sync {
+    /// Writes each replacement whose record still holds the expected envelope. No id comes twice in a batch.
+    ///
+    /// # Errors
+    /// [`StoreError`]; its kind tells whether trying again can help.
+    async fn write_batch(&self, batch: Arc<[Replacement]>)
+    -> Result<Vec<WriteOutcome>, StoreError>;
+}
+
+/// What the token API needs beside reading pages and replacing envelopes.
+///
+/// # Contract
+/// - Every operation is atomic and, once its future resolves, durable.
+/// - A token belongs to one record at a time, soft-deleted and expired ones included.
+/// - Dropping a future leaves the operation done or not done, never half.
+#[async_trait]
+pub trait VaultStore: RecordSource + RecordSink {
+    /// Adds records in one atomic step: one outcome per record, in order. A record whose token or id is taken (also
+    /// by an earlier one of the same call) is left out; the others go in. On error none goes in.
+    ///
+    /// # Errors
+    /// [`StoreError`].
+    async fn insert(&self, records: Vec<Record>) -> Result<Vec<InsertOutcome>, StoreError>;
+
+    /// The records with these tokens, soft-deleted and expired ones included: one answer per token, in order.
+    ///
+    /// # Errors
+    /// [`StoreError`].
+    async fn find(&self, tokens: &[Token]) -> Result<Vec<Option<Record>>, StoreError>;
+
+    /// Whole records in id order after an id, bounded as in [`RecordSource::read_page`].
+    ///
+    /// # Errors
+    /// [`StoreError`].
+    async fn list(
+        &self,
+        after: Option<&RecordId>,
+        limit: PageLimit,
+    ) -> Result<Vec<Record>, StoreError>;
+
+    /// Changes one record if it still holds the expected envelope.
+    ///
+    /// # Errors
+    /// [`StoreError`].
+    async fn update(&self, change: RecordChange) -> Result<WriteOutcome, StoreError>;
+
+    /// Removes one record for good, and frees its token.
+    ///
+    /// # Errors
+    /// [`StoreError`].
+    async fn delete(&self, id: &RecordId) -> Result<DeleteOutcome, StoreError>;
+
+    /// How many records there are, soft-deleted and expired ones included.
+    ///
+    /// # Errors
+    /// [`StoreError`].
+    async fn count(&self) -> Result<u64, StoreError>;
+
+    /// The value of a setting.
+    ///
+    /// # Errors
+    /// [`StoreError`].
+    async fn setting(&self, name: &str) -> Result<Option<String>, StoreError>;
+
+    /// All settings in the order of their names.
+    ///
+    /// # Errors
+    /// [`StoreError`].
+    async fn settings(&self) -> Result<Vec<(String, String)>, StoreError>;
+
+    /// Writes a setting and returns what is stored now: with [`PutSetting::IfAbsent`], possibly somebody else's value.
+    ///
+    /// # Errors
+    /// [`StoreError`].
+    async fn put_setting(
+        &self,
+        name: &str,
+        value: &str,
+        put: PutSetting,
+    ) -> Result<String, StoreError>;
+}
+
+/// How much a page may hold.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct PageLimit {
+    /// At most so many records.
+    pub records: NonZeroUsize,
+    /// At most so many bytes of envelope text ([`EnvelopeText::loaded_len`] summed), except that the first record always comes.
+    pub bytes: NonZeroUsize,
+}
+
+impl PageLimit {
+    /// Records and bytes, each at least one.
+    #[must_use]
+    pub fn new(records: usize, bytes: usize) -> Self {
+        Self {
+            records: NonZeroUsize::new(records).unwrap_or(NonZeroUsize::MIN),
+            bytes: NonZeroUsize::new(bytes).unwrap_or(NonZeroUsize::MIN),
+        }
+    }
+}
+
+/// One compare-and-swap of a batch: write `sealed` only if the record still holds `expected`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Replacement {
+    /// The record.
+    pub id: RecordId,
+    /// The envelope that was read.
+    pub expected: EnvelopeText,
+    /// The envelope to store instead.
+    pub sealed: EnvelopeText,
+}
+
+/// What became of a compare-and-swap.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum WriteOutcome {
+    /// The new state is stored and durable.
+    Applied,
+    /// The record holds another envelope than expected and was left as it is.
+    Conflict,
+    /// There is no such record.
+    Missing,
+}
+
+/// What became of a record to insert.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum InsertOutcome {
+    /// Stored and durable.
+    Inserted,
+    /// Another record, perhaps a soft-deleted one, has this token.
+    TokenTaken,
+    /// Another record has this id.
+    IdTaken,
+}
+
+/// What became of a record to delete.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum DeleteOutcome {
+    /// Gone.
+    Deleted,
+    /// It was not there.
+    Missing,
+}
+
+/// Whether writing a setting may overwrite.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum PutSetting {
+    /// Write, whatever is there.
+    Always,
+    /// Write only when the setting does not exist, so that two processes that open a new vault agree.
+    IfAbsent,
+}
+
+/// A change to one record; what is `None` stays as it is.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct RecordChange {
+    /// The record.
+    pub id: RecordId,
+    /// Change it only if it still holds this envelope.
+    pub expected: Option<EnvelopeText>,
+    /// The new envelope.
+    pub envelope: Option<EnvelopeText>,
+    /// The new time of change.
+    pub updated_at: Option<Timestamp>,
+    /// The new time of expiry; `Some(None)` is never.
+    pub expires_at: Option<Option<Timestamp>>,
+    /// The new time of soft deletion; `Some(None)` restores the record.
+    pub soft_deleted_at: Option<Option<Timestamp>>,
+}
+
+impl RecordChange {
+    /// A change of nothing, to be filled in.
+    #[must_use]
+    pub fn of(id: RecordId) -> Self {
+        Self {
+            id,
+            expected: None,
+            envelope: None,
+            updated_at: None,
+            expires_at: None,
+            soft_deleted_at: None,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_page_limit_of_zero_is_one() {
+        assert_eq!(PageLimit::new(0, 0), PageLimit::new(1, 1));
+    }
+}

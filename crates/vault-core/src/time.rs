@@ -1,0 +1,72 @@
+//! Points in time, and the clock that gives them.
+
+use std::fmt;
+
+/// A point in time: whole microseconds since 1970-01-01 00:00:00 UTC.
+///
+/// Microseconds are what Postgres stores; SQLite's ancestor schema keeps whole seconds and rounds down.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct Timestamp(i64);
+
+impl Timestamp {
+    /// 9999-12-31 23:59:59 UTC, the last second that every backend can store and what the Go ancestor writes for "never".
+    pub const MAX: Self = Self(253_402_300_799_000_000);
+
+    /// Microseconds since the Unix epoch; later than [`Timestamp::MAX`] becomes that.
+    #[must_use]
+    pub fn from_micros(micros: i64) -> Self {
+        Self(micros.min(Self::MAX.0))
+    }
+
+    /// Microseconds since the Unix epoch.
+    #[must_use]
+    pub fn as_micros(self) -> i64 {
+        self.0
+    }
+
+    /// This time plus a duration, at most [`Timestamp::MAX`].
+    #[must_use]
+    pub fn plus(self, duration: std::time::Duration) -> Self {
+        let micros = i64::try_from(duration.as_micros()).unwrap_or(i64::MAX);
+        Self::from_micros(self.0.saturating_add(micros))
+    }
+}
+
+/// RFC 3339 in UTC, for example `2026-11-22T02:08:51Z`.
+impl fmt::Display for Timestamp {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match jiff::Timestamp::from_microsecond(self.0) {
+            Ok(time) => time.fmt(f),
+            Err(_) => write!(f, "{} µs", self.0),
+        }
+    }
+}
+
+/// Where a vault takes the present time from; tests pass their own and never sleep.
+pub trait Clock: Send + Sync {
+    /// The present time.
+    fn now(&self) -> Timestamp;
+}
+
+/// The system's clock.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct SystemClock;
+
+impl Clock for SystemClock {
+    fn now(&self) -> Timestamp {
+        Timestamp::from_micros(jiff::Timestamp::now().as_microsecond())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn times_are_shown_as_rfc_3339_in_utc() {
+        assert_eq!(Timestamp::from_micros(0).to_string(), "1970-01-01T00:00:00Z");
+        assert_eq!(Timestamp::MAX.to_string(), "9999-12-31T23:59:59Z");
+        assert_eq!(Timestamp::from_micros(i64::MAX), Timestamp::MAX);
+        assert_eq!(Timestamp::from_micros(1).plus(std::time::Duration::MAX), Timestamp::MAX);
+    }
+}

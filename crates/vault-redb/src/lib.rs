@@ -1,0 +1,1 @@
+//! redb backend of vaultstore, one file, no server.

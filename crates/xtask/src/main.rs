@@ -1,0 +1,3 @@
+//! The checks and benches of vaultstore's workspace.
+
+fn main() {}
