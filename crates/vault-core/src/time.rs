@@ -9,8 +9,8 @@ use std::fmt;
 pub struct Timestamp(i64);
 
 impl Timestamp {
-    /// 9999-12-31 23:59:59 UTC, the last second that every backend can store and what the Go ancestor writes for "never".
-    pub const MAX: Self = Self(253_402_300_799_000_000);
+    /// 9999-12-30 22:00:00 UTC, the last time that can be shown in every time zone with a four-digit year.
+    pub const MAX: Self = Self(253_402_207_200_000_000);
 
     /// Microseconds since the Unix epoch; later than [`Timestamp::MAX`] becomes that.
     #[must_use]
@@ -65,7 +65,7 @@ mod tests {
     #[test]
     fn times_are_shown_as_rfc_3339_in_utc() {
         assert_eq!(Timestamp::from_micros(0).to_string(), "1970-01-01T00:00:00Z");
-        assert_eq!(Timestamp::MAX.to_string(), "9999-12-31T23:59:59Z");
+        assert_eq!(Timestamp::MAX.to_string(), "9999-12-30T22:00:00Z");
         assert_eq!(Timestamp::from_micros(i64::MAX), Timestamp::MAX);
         assert_eq!(Timestamp::from_micros(1).plus(std::time::Duration::MAX), Timestamp::MAX);
     }
