@@ -1,19 +1,52 @@
 //! Formats, cryptography, storage contract and rekey engine of vaultstore.
+//!
+//! A [`Vault`] seals values into [`Record`]s and keeps them in a [`VaultStore`]. Each record is an *envelope* of its
+//! own, sealed under the password of whoever wrote it; nothing stored says which records share a password. To change
+//! a password, a [`RekeySession`] therefore tries the old one on every record and seals anew those that open.
+//!
+//! This crate depends on no database and no async runtime, reads no file and no environment. Backends are crates of
+//! their own, which see ids, tokens, times and envelope text, never a key or a plaintext.
+//!
+//! Reading order: [`Envelope`] is what is stored, [`seal()`] and [`open()`] are the two verbs of cryptography,
+//! [`RecordSource`], [`RecordSink`] and [`VaultStore`] are the contract of a store, [`Vault`] is what an application
+//! uses, [`RekeyPlan`] and [`RekeySession`] are the main job.
 
+mod census;
+mod envelope;
 mod error;
+mod kdf;
+mod key;
 mod memory;
+mod pace;
 mod record;
+mod rekey;
+mod retry;
+mod run;
+mod scan;
+mod seal;
+mod secret;
 mod store;
 mod time;
 mod token;
+mod vault;
+mod workers;
 
+pub use census::{CensusPlan, CensusReport, CensusSession, ListUnopened, ValueCheck, ValueVerdict};
+pub use envelope::{Envelope, Format, Malformed};
 pub(crate) use error::fill_random;
 pub use error::{RandomError, StoreError, StoreErrorKind};
 pub use memory::MemoryStore;
 pub use record::{EnvelopeText, MAX_ENVELOPE_LEN, Record, RecordId, SealedRecord};
+pub use rekey::{
+    DryRun, InvalidPlan, MAX_PROBLEMS, Problem, ProblemKind, RekeyCounts, RekeyPlan, RekeyReport, RekeySession, RunEnd,
+};
+pub use retry::{ThreadTimer, Timer};
+pub use run::{EngineError, RunOptions};
 pub use store::{
-    DeleteOutcome, InsertOutcome, PageLimit, PutSetting, RecordChange, RecordSink, RecordSource,
-    Replacement, VaultStore, WriteOutcome,
+    DeleteOutcome, InsertOutcome, PageLimit, PutSetting, RecordChange, RecordSink, RecordSource, Replacement,
+    VaultStore, WriteOutcome,
 };
 pub use time::{Clock, SystemClock, Timestamp};
 pub use token::{InvalidToken, InvalidTokenLength, Token, TokenLength};
+pub use vault::{CreateOptions, NewVault, RecordInfo, Vault, VaultError, VaultOptions, WriteFormat};
+pub use workers::WorkerError;

@@ -237,6 +237,65 @@ impl RecordChange {
     }
 }
 
+// A shared store is a store: `Vault::open` takes either.
+
+#[async_trait]
+impl<S: RecordSource + ?Sized> RecordSource for Arc<S> {
+    async fn read_page(&self, after: Option<&RecordId>, limit: PageLimit) -> Result<Vec<SealedRecord>, StoreError> {
+        (**self).read_page(after, limit).await
+    }
+
+    async fn read_records(&self, ids: &[RecordId]) -> Result<Vec<Option<SealedRecord>>, StoreError> {
+        (**self).read_records(ids).await
+    }
+}
+
+#[async_trait]
+impl<S: RecordSink + ?Sized> RecordSink for Arc<S> {
+    async fn write_batch(&self, batch: Arc<[Replacement]>) -> Result<Vec<WriteOutcome>, StoreError> {
+        (**self).write_batch(batch).await
+    }
+}
+
+#[async_trait]
+impl<S: VaultStore + ?Sized> VaultStore for Arc<S> {
+    async fn insert(&self, records: Vec<Record>) -> Result<Vec<InsertOutcome>, StoreError> {
+        (**self).insert(records).await
+    }
+
+    async fn find(&self, tokens: &[Token]) -> Result<Vec<Option<Record>>, StoreError> {
+        (**self).find(tokens).await
+    }
+
+    async fn list(&self, after: Option<&RecordId>, limit: PageLimit) -> Result<Vec<Record>, StoreError> {
+        (**self).list(after, limit).await
+    }
+
+    async fn update(&self, change: RecordChange) -> Result<WriteOutcome, StoreError> {
+        (**self).update(change).await
+    }
+
+    async fn delete(&self, id: &RecordId) -> Result<DeleteOutcome, StoreError> {
+        (**self).delete(id).await
+    }
+
+    async fn count(&self) -> Result<u64, StoreError> {
+        (**self).count().await
+    }
+
+    async fn setting(&self, name: &str) -> Result<Option<String>, StoreError> {
+        (**self).setting(name).await
+    }
+
+    async fn settings(&self) -> Result<Vec<(String, String)>, StoreError> {
+        (**self).settings().await
+    }
+
+    async fn put_setting(&self, name: &str, value: &str, put: PutSetting) -> Result<String, StoreError> {
+        (**self).put_setting(name, value, put).await
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -1,0 +1,190 @@
+//! One pass over a vault: reads pages, examines records on the workers, and hands over what was found, in order.
+//!
+//! Rekey, dry run, census and verify are this one pipeline with different examiners. It holds at most one page that is
+//! being read, one that waits and one that is being examined, so memory is bounded whatever the vault's size. The
+//! futures in flight live in the [`Scan`], not in the caller's await: dropping the await loses nothing.
+
+use std::{
+    collections::VecDeque,
+    sync::Arc,
+    task::{Context, Poll, ready},
+    time::{Duration, Instant},
+};
+
+use futures::{FutureExt, channel::oneshot, future::BoxFuture};
+
+use crate::{
+    EngineError, KdfMemory, PageLimit, RecordId, RecordSource, SealedRecord, StoreError, StoreErrorKind,
+    pace::{Cost, Pace},
+    retry::Retry,
+    workers::Workers,
+};
+
+/// Looks at one record, with the memory for an Argon2id at hand.
+pub(crate) trait Examine: Send + Sync + 'static {
+    /// What it makes of the record.
+    type Finding: Send + 'static;
+
+    /// Examines one record; an error ends the scan.
+    fn examine(&self, record: SealedRecord, memory: &mut KdfMemory) -> Result<Self::Finding, EngineError>;
+}
+
+/// What was found in a run of consecutive records.
+pub(crate) struct Examined<F> {
+    pub(crate) findings: Vec<F>,
+    pub(crate) derivations: u64,
+    /// Processor time of the examination, summed over the workers.
+    pub(crate) busy: Duration,
+}
+
+type PageRead = Result<Vec<SealedRecord>, StoreError>;
+type Chunk<F> = Result<(Examined<F>, Cost), EngineError>;
+
+pub(crate) struct Scan<E: Examine> {
+    source: Arc<dyn RecordSource>,
+    examiner: Arc<E>,
+    workers: Arc<Workers>,
+    retry: Retry,
+    pace: Pace,
+    cursor: Option<RecordId>,
+    reading: Option<BoxFuture<'static, PageRead>>,
+    end_seen: bool,
+    /// Read, and not yet given to the workers.
+    waiting: VecDeque<SealedRecord>,
+    /// Given to the workers, in order.
+    examining: VecDeque<oneshot::Receiver<Chunk<E::Finding>>>,
+    examined: Option<Examined<E::Finding>>,
+}
+
+impl<E: Examine> Scan<E> {
+    pub(crate) fn new(
+        source: Arc<dyn RecordSource>,
+        examiner: Arc<E>,
+        workers: Arc<Workers>,
+        retry: Retry,
+        page: PageLimit,
+    ) -> Self {
+        let pace = Pace::new(page, workers.count());
+        Self {
+            source,
+            examiner,
+            workers,
+            retry,
+            pace,
+            cursor: None,
+            reading: None,
+            end_seen: false,
+            waiting: VecDeque::new(),
+            examining: VecDeque::new(),
+            examined: None,
+        }
+    }
+
+    /// The findings of the next records; `None` after the last.
+    pub(crate) fn poll_next(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Examined<E::Finding>, EngineError>>> {
+        loop {
+            if let Poll::Ready(Err(error)) = self.poll_read(cx) {
+                return Poll::Ready(Some(Err(error.into())));
+            }
+            if self.examined.is_some() {
+                return self.poll_examined(cx).map(Some);
+            }
+            if !self.waiting.is_empty() {
+                self.give_to_workers();
+                continue;
+            }
+            return if self.end_seen { Poll::Ready(None) } else { Poll::Pending };
+        }
+    }
+
+    /// Keeps one page ahead of the workers; ready once there is nothing to wait for.
+    fn poll_read(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), StoreError>> {
+        loop {
+            if self.reading.is_none() {
+                if self.end_seen || self.waiting.len() >= self.pace.page().records.get() {
+                    return Poll::Ready(Ok(()));
+                }
+                let (source, retry) = (Arc::clone(&self.source), self.retry.clone());
+                let read = read_page(source, retry, self.cursor.clone(), self.pace.page());
+                self.reading = Some(read.boxed());
+            }
+            let Some(reading) = &mut self.reading else { return Poll::Ready(Ok(())) };
+            let page = ready!(reading.poll_unpin(cx));
+            self.reading = None;
+            let page = page?;
+            self.end_seen = page.is_empty();
+            self.take_page(page)?;
+        }
+    }
+
+    /// A page that does not ascend would make the scan skip records, or never end.
+    fn take_page(&mut self, page: Vec<SealedRecord>) -> Result<(), StoreError> {
+        for record in page {
+            if self.cursor.as_ref().is_some_and(|last| *last >= record.id) {
+                return Err(StoreError::new(
+                    StoreErrorKind::Other,
+                    "the store broke its contract: a page did not ascend strictly by id; nothing of it was used, and the backend needs mending",
+                ));
+            }
+            self.cursor = Some(record.id.clone());
+            self.waiting.push_back(record);
+        }
+        Ok(())
+    }
+
+    /// Cuts about one commit's worth of records from what waits, in chunks small enough to keep every worker busy to the end.
+    fn give_to_workers(&mut self) {
+        for records in self.pace.cut(&mut self.waiting) {
+            let (examiner, stop) = (Arc::clone(&self.examiner), self.workers.stop());
+            self.examining.push_back(self.workers.submit(move |memory| {
+                let mut chunk = Examined { findings: Vec::with_capacity(records.len()), derivations: 0, busy: Duration::ZERO };
+                let mut cost = Cost::default();
+                let before = memory.derivations();
+                for (weight, record) in records {
+                    if stop.is_set() {
+                        return Err(EngineError::Stopped);
+                    }
+                    let begin = Instant::now();
+                    chunk.findings.push(examiner.examine(record, memory)?);
+                    cost.add(weight, begin.elapsed());
+                }
+                chunk.busy = cost.total();
+                chunk.derivations = memory.derivations() - before;
+                Ok((chunk, cost))
+            }));
+        }
+        self.examined = Some(Examined { findings: Vec::new(), derivations: 0, busy: Duration::ZERO });
+    }
+
+    fn poll_examined(&mut self, cx: &mut Context<'_>) -> Poll<Result<Examined<E::Finding>, EngineError>> {
+        let mut all = self.examined.take().unwrap_or(Examined { findings: Vec::new(), derivations: 0, busy: Duration::ZERO });
+        while let Some(chunk) = self.examining.front_mut() {
+            let Poll::Ready(answer) = chunk.poll_unpin(cx) else {
+                self.examined = Some(all);
+                return Poll::Pending;
+            };
+            self.examining.pop_front();
+            let (chunk, cost) = answer.map_err(|lost| EngineError::Worker(lost.into()))??;
+            self.pace.learn(&cost);
+            all.findings.extend(chunk.findings);
+            all.derivations += chunk.derivations;
+            all.busy += chunk.busy;
+        }
+        Poll::Ready(Ok(all))
+    }
+}
+
+async fn read_page(source: Arc<dyn RecordSource>, retry: Retry, after: Option<RecordId>, limit: PageLimit) -> PageRead {
+    let mut failed = 0;
+    loop {
+        match source.read_page(after.as_ref(), limit).await {
+            Ok(page) => return Ok(page),
+            Err(error) => {
+                failed += 1;
+                if !retry.again_after(&error, failed).await {
+                    return Err(error);
+                }
+            }
+        }
+    }
+}

@@ -1,0 +1,147 @@
+//! A vault's settings: the salt, cost and format of new records.
+
+use std::{fmt, str::FromStr, sync::Arc};
+
+use super::VaultError;
+use crate::{
+    Clock, KdfFloor, KdfParams, OpenPolicy, Padding, PutSetting, SealSpec, StoreError, StoreErrorKind, SystemClock,
+    VaultKdf, VaultStore,
+};
+
+/// The setting that holds salt and cost, as a PHC text (format.md, "Vault settings").
+const KDF: &str = "kdf";
+
+/// The setting that holds the format of new records.
+const FORMAT: &str = "format";
+
+/// What a new vault is to be like.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct NewVault {
+    /// The Argon2id cost of new records. A v3 vault pays it once per password, a v2 vault once per record.
+    pub cost: KdfParams,
+    /// The format of new records.
+    pub format: WriteFormat,
+}
+
+/// The format of new records.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum WriteFormat {
+    /// v3.
+    #[default]
+    V3,
+    /// v3 with values padded to hide their length (Padmé, at most 12 % longer).
+    V3Padme,
+    /// v2, for a database shared with programs of the Go ancestor.
+    V2,
+}
+
+impl fmt::Display for WriteFormat {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::V3 => "v3",
+            Self::V3Padme => "v3+padme",
+            Self::V2 => "v2",
+        })
+    }
+}
+
+impl FromStr for WriteFormat {
+    type Err = UnknownFormat;
+
+    fn from_str(text: &str) -> Result<Self, UnknownFormat> {
+        match text {
+            "v3" => Ok(Self::V3),
+            "v3+padme" => Ok(Self::V3Padme),
+            "v2" => Ok(Self::V2),
+            _ => Err(UnknownFormat),
+        }
+    }
+}
+
+/// A format that this version does not write.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("the format to write is v3, v3+padme or v2")]
+pub struct UnknownFormat;
+
+/// How a program uses a vault.
+#[derive(Clone)]
+pub struct VaultOptions {
+    /// What stored headers may ask for, and the v2 costs to try.
+    pub open: OpenPolicy,
+    /// The least cost of new records.
+    pub floor: KdfFloor,
+    /// Where the present time comes from.
+    pub clock: Arc<dyn Clock>,
+    /// How much Argon2id memory, in KiB, the vault keeps between two derivations; more is given back at once. The
+    /// default, 64 MiB, is one block of the default cost.
+    pub kept_memory_kib: u32,
+}
+
+impl Default for VaultOptions {
+    fn default() -> Self {
+        Self {
+            open: OpenPolicy::default(),
+            floor: KdfFloor::default(),
+            clock: Arc::new(SystemClock),
+            kept_memory_kib: KdfParams::DEFAULT.m_kib(),
+        }
+    }
+}
+
+impl fmt::Debug for VaultOptions {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("VaultOptions").field("open", &self.open).field("floor", &self.floor).finish_non_exhaustive()
+    }
+}
+
+/// Writes the settings of a new vault.
+pub(super) async fn write(store: &dyn VaultStore, new: NewVault, options: &VaultOptions) -> Result<(), VaultError> {
+    check_cost(new.cost, options)?;
+    let kdf = VaultKdf::generate(new.cost)?.to_string();
+    if store.setting(KDF).await?.is_some() {
+        return Err(VaultError::AlreadyAVault);
+    }
+    // Only the salt makes it a vault, so it comes last; and of two that do this at once, one is told.
+    for (name, value) in [(FORMAT, new.format.to_string()), (KDF, kdf)] {
+        if store.put_setting(name, &value, PutSetting::IfAbsent).await? != value {
+            return Err(VaultError::AlreadyAVault);
+        }
+    }
+    Ok(())
+}
+
+/// Reads how new records are sealed, and settles it where nobody has.
+pub(super) async fn read(store: &dyn VaultStore, options: &VaultOptions) -> Result<SealSpec, VaultError> {
+    let kdf = match store.setting(KDF).await? {
+        Some(kdf) => kdf,
+        None => {
+            let kdf = VaultKdf::generate(KdfParams::DEFAULT)?.to_string();
+            store.put_setting(KDF, &kdf, PutSetting::IfAbsent).await?
+        }
+    };
+    let kdf: VaultKdf = kdf.parse().map_err(|_| VaultError::InvalidSetting { name: KDF })?;
+    check_cost(kdf.params(), options)?;
+    let format = match store.setting(FORMAT).await? {
+        Some(format) => format.parse().map_err(|_| VaultError::InvalidSetting { name: FORMAT })?,
+        None => WriteFormat::default(),
+    };
+    Ok(match format {
+        WriteFormat::V3 => SealSpec::V3 { kdf, padding: Padding::None },
+        WriteFormat::V3Padme => SealSpec::V3 { kdf, padding: Padding::Padme },
+        WriteFormat::V2 => SealSpec::V2 { params: kdf.params() },
+    })
+}
+
+/// A cost for new records is neither weaker than the floor nor dearer than what would be opened again.
+pub(super) fn check_cost(cost: KdfParams, options: &VaultOptions) -> Result<(), VaultError> {
+    options.floor.allow(&cost)?;
+    options.open.limits.allow(&cost)?;
+    Ok(())
+}
+
+pub(super) fn broken_contract() -> StoreError {
+    StoreError::new(
+        StoreErrorKind::Other,
+        "the store broke its contract: it did not answer for the record it was given; the backend needs mending",
+    )
+}

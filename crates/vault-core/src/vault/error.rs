@@ -1,0 +1,90 @@
+//! Why the vault did not do what it was asked.
+
+use crate::{
+    CostBelowFloor, CostOverLimit, EngineError, KdfError, Malformed, RandomError, SealError, StoreError, WorkerError,
+};
+
+/// Why the vault did not do what it was asked. No variant carries a secret.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum VaultError {
+    /// No record has this token.
+    #[error("no record has this token")]
+    UnknownToken,
+    /// The record is soft-deleted.
+    #[error("the record is deleted; it can still be restored")]
+    SoftDeleted,
+    /// The record is expired.
+    #[error("the record is expired")]
+    Expired,
+    /// The key does not open the record.
+    #[error("the password does not open this record")]
+    WrongPassword,
+    /// The record changed since it was written, or was moved from another id.
+    #[error("the record is damaged: it changed since it was written; restore it from a backup")]
+    Damaged,
+    /// The record is not an envelope that this version reads.
+    #[error("the record cannot be read: {0}")]
+    Malformed(#[source] Malformed),
+    /// The record to update is under another password.
+    #[error("the record is under another password; nothing was changed")]
+    UnderAnotherPassword,
+    /// Other writers kept changing the record.
+    #[error("other writers kept changing this record, and this change was not made; try again")]
+    Overtaken,
+    /// Another record has the token, perhaps a soft-deleted or expired one.
+    #[error("a record has this token already, perhaps a deleted or expired one; choose another")]
+    TokenTaken,
+    /// Random tokens kept colliding.
+    #[error("no free token was found; ask for longer tokens")]
+    NoFreeToken,
+    /// New records need a password that is not empty.
+    #[error("the password is empty; new records need one that is not")]
+    EmptyPassword,
+    /// The value is too large to seal.
+    #[error("the value is too large: its envelope would have {len} bytes, and {} are allowed", crate::MAX_ENVELOPE_LEN)]
+    TooLarge {
+        /// What the envelope would have had, in bytes.
+        len: usize,
+    },
+    /// The store holds a vault already.
+    #[error("there is a vault already; open it, or choose another place")]
+    AlreadyAVault,
+    /// A setting cannot be understood.
+    #[error("the vault's setting \"{name}\" cannot be understood; restore it from a backup")]
+    InvalidSetting {
+        /// The setting.
+        name: &'static str,
+    },
+    /// The cost of new records is below the configured minimum.
+    #[error(transparent)]
+    CostBelowFloor(#[from] CostBelowFloor),
+    /// The cost of new records is over the configured limit.
+    #[error(transparent)]
+    CostOverLimit(#[from] CostOverLimit),
+    /// The store failed.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    /// A derivation could not be made.
+    #[error(transparent)]
+    Kdf(#[from] KdfError),
+    /// The system has no randomness to give.
+    #[error(transparent)]
+    Random(#[from] RandomError),
+    /// The vault's thread failed.
+    #[error(transparent)]
+    Worker(#[from] WorkerError),
+    /// A run over the whole vault failed.
+    #[error(transparent)]
+    Engine(Box<EngineError>),
+}
+
+impl From<SealError> for VaultError {
+    fn from(error: SealError) -> Self {
+        match error {
+            SealError::TooLarge { len } => Self::TooLarge { len },
+            SealError::Kdf(error) => Self::Kdf(error),
+            SealError::Random(error) => Self::Random(error),
+        }
+    }
+}
