@@ -17,7 +17,7 @@ use vault_core::{
 
 /// Meddles with the store in memory; clones share the counts.
 #[derive(Clone)]
-pub struct Meddler {
+pub(crate) struct Meddler {
     deed: Deed,
     writes: Arc<AtomicUsize>,
     fired: Arc<AtomicUsize>,
@@ -39,45 +39,49 @@ impl Meddler {
     }
 
     /// Only takes down the sizes of the batches.
-    pub fn watching() -> Self {
+    pub(crate) fn watching() -> Self {
         Self::new(Deed::Watch)
     }
 
     /// Acts just before the n-th batch is written.
-    pub fn before_write(number: usize, act: impl Fn() + Send + Sync + 'static) -> Self {
+    pub(crate) fn before_write(number: usize, act: impl Fn() + Send + Sync + 'static) -> Self {
         Self::new(Deed::BeforeWrite { which: number..=number, act: Arc::new(act) })
     }
 
     /// Acts just before each batch.
-    pub fn before_every_write(act: impl Fn() + Send + Sync + 'static) -> Self {
+    pub(crate) fn before_every_write(act: impl Fn() + Send + Sync + 'static) -> Self {
         Self::new(Deed::BeforeWrite { which: 1..=usize::MAX, act: Arc::new(act) })
     }
 
     /// Fails these batches, before or after they took effect.
-    pub fn failing(which: RangeInclusive<usize>, kind: StoreErrorKind, after_effect: bool) -> Self {
+    pub(crate) fn failing(
+        which: RangeInclusive<usize>,
+        kind: StoreErrorKind,
+        after_effect: bool,
+    ) -> Self {
         Self::new(Deed::Fail { which, kind, after_effect })
     }
 
     /// Refuses every batch that holds this record.
-    pub fn refusing(id: RecordId, kind: StoreErrorKind) -> Self {
+    pub(crate) fn refusing(id: RecordId, kind: StoreErrorKind) -> Self {
         Self::new(Deed::Refuse { id, kind })
     }
 
     /// Hands over every page in reverse.
-    pub fn reversing() -> Self {
+    pub(crate) fn reversing() -> Self {
         Self::new(Deed::ReversePages)
     }
 
-    pub fn over(&self, store: MemoryStore) -> impl VaultStore + use<> {
+    pub(crate) fn over(&self, store: MemoryStore) -> impl VaultStore + use<> {
         Meddled { meddler: self.clone(), store }
     }
 
     /// How often it did its deed.
-    pub fn fired(&self) -> usize {
+    pub(crate) fn fired(&self) -> usize {
         self.fired.load(Ordering::SeqCst)
     }
 
-    pub fn batches(&self) -> Vec<usize> {
+    pub(crate) fn batches(&self) -> Vec<usize> {
         self.batches.lock().unwrap().clone()
     }
 }

@@ -11,7 +11,7 @@ use std::{
 };
 
 use futures::{FutureExt, executor::block_on, future::BoxFuture};
-pub use meddler::Meddler;
+pub(crate) use meddler::Meddler;
 use vault_core::{
     DeleteOutcome, Envelope, EnvelopeText, InsertOutcome, KdfFloor, KdfMemory, KdfParams,
     MemoryStore, NewVault, OpenOutcome, OpenPolicy, PageLimit, Password, Record, RecordChange,
@@ -20,11 +20,11 @@ use vault_core::{
 };
 
 /// The cheapest Argon2id there is, for tests only.
-pub fn cheap() -> KdfParams {
+pub(crate) fn cheap() -> KdfParams {
     KdfParams::new(8, 1, 1).unwrap()
 }
 
-pub fn password(text: &str) -> Password {
+pub(crate) fn password(text: &str) -> Password {
     Password::new(text)
 }
 
@@ -34,7 +34,7 @@ fn now<T>(answer: impl Future<Output = T>) -> T {
 }
 
 /// A timer that does not wait.
-pub struct NoWait;
+pub(crate) struct NoWait;
 
 impl Timer for NoWait {
     fn sleep(&self, _: Duration) -> BoxFuture<'static, ()> {
@@ -49,8 +49,8 @@ struct Due {
 }
 
 #[derive(Clone)]
-pub struct World {
-    pub store: MemoryStore,
+pub(crate) struct World {
+    pub(crate) store: MemoryStore,
     policy: OpenPolicy,
     spec: SealSpec,
     keys: Arc<Mutex<HashMap<String, Arc<VaultKey>>>>,
@@ -60,11 +60,11 @@ pub struct World {
 }
 
 impl World {
-    pub fn new() -> Self {
+    pub(crate) fn new() -> Self {
         Self::with_policy(OpenPolicy::default())
     }
 
-    pub fn with_policy(policy: OpenPolicy) -> Self {
+    pub(crate) fn with_policy(policy: OpenPolicy) -> Self {
         let store = MemoryStore::new();
         let options = VaultOptions { floor: KdfFloor::NONE, ..VaultOptions::default() };
         let new = NewVault { cost: cheap(), format: WriteFormat::V3 };
@@ -81,19 +81,19 @@ impl World {
         }
     }
 
-    pub fn vault(&self) -> Vault {
+    pub(crate) fn vault(&self) -> Vault {
         Vault::open(self.store.clone(), self.options())
     }
 
-    pub fn vault_through(&self, meddler: &Meddler) -> Vault {
+    pub(crate) fn vault_through(&self, meddler: &Meddler) -> Vault {
         Vault::open(meddler.over(self.store.clone()), self.options())
     }
 
-    pub fn rekey(&self, plan: RekeyPlan) -> Result<RekeyReport, VaultError> {
+    pub(crate) fn rekey(&self, plan: RekeyPlan) -> Result<RekeyReport, VaultError> {
         block_on(async { Ok(self.vault().rekey(plan).await?.run().await?) })
     }
 
-    pub fn rekey_through(
+    pub(crate) fn rekey_through(
         &self,
         meddler: &Meddler,
         plan: RekeyPlan,
@@ -105,7 +105,7 @@ impl World {
         VaultOptions { floor: KdfFloor::NONE, open: self.policy.clone(), ..VaultOptions::default() }
     }
 
-    pub fn key(&self, password: &str) -> Arc<VaultKey> {
+    pub(crate) fn key(&self, password: &str) -> Arc<VaultKey> {
         let mut keys = self.keys.lock().unwrap();
         Arc::clone(
             keys.entry(password.to_owned())
@@ -118,7 +118,7 @@ impl World {
     }
 
     /// Adds records under a password; passwords lie mixed in id order.
-    pub fn fill(&self, password: &str, count: usize) {
+    pub(crate) fn fill(&self, password: &str, count: usize) {
         let records = (0..count).map(|number| {
             let id = RecordId::from_stored(format!("{number:05}-{password}"));
             let value = format!("value {number} of {password}").into_bytes();
@@ -133,13 +133,13 @@ impl World {
         assert!(outcomes.iter().all(|outcome| *outcome == InsertOutcome::Inserted));
     }
 
-    pub fn plant_new(&self, id: &str, text: &[u8]) {
+    pub(crate) fn plant_new(&self, id: &str, text: &[u8]) {
         let record = record(RecordId::from_stored(id), EnvelopeText::from_stored(text));
         self.bad.lock().unwrap().push(record.id.clone());
         now(self.store.insert(vec![record])).unwrap();
     }
 
-    pub fn records(&self) -> Vec<Record> {
+    pub(crate) fn records(&self) -> Vec<Record> {
         now(self.store.list(None, PageLimit::new(usize::MAX, usize::MAX))).unwrap()
     }
 
@@ -152,7 +152,7 @@ impl World {
     }
 
     /// A writer's update.
-    pub fn rewrite(&self, id: &RecordId, password: &str, value: &[u8]) {
+    pub(crate) fn rewrite(&self, id: &RecordId, password: &str, value: &[u8]) {
         let envelope = Some(self.sealed(id, password, value));
         self.change(RecordChange { envelope, ..RecordChange::of(id.clone()) });
         self.ledger
@@ -161,22 +161,22 @@ impl World {
             .insert(id.clone(), Due { password: password.to_owned(), value: value.to_vec() });
     }
 
-    pub fn remove(&self, id: &RecordId) {
+    pub(crate) fn remove(&self, id: &RecordId) {
         assert_eq!(now(self.store.delete(id)).unwrap(), DeleteOutcome::Deleted);
         self.ledger.lock().unwrap().remove(id);
     }
 
-    pub fn soft_delete(&self, id: &RecordId) {
+    pub(crate) fn soft_delete(&self, id: &RecordId) {
         let soft_deleted_at = Some(Some(Timestamp::from_micros(1)));
         self.change(RecordChange { soft_deleted_at, ..RecordChange::of(id.clone()) });
     }
 
-    pub fn expire(&self, id: &RecordId) {
+    pub(crate) fn expire(&self, id: &RecordId) {
         let expires_at = Some(Some(Timestamp::from_micros(1)));
         self.change(RecordChange { expires_at, ..RecordChange::of(id.clone()) });
     }
 
-    pub fn plant(&self, id: &RecordId, text: &[u8]) {
+    pub(crate) fn plant(&self, id: &RecordId, text: &[u8]) {
         let envelope = Some(EnvelopeText::from_stored(text));
         self.change(RecordChange { envelope, ..RecordChange::of(id.clone()) });
         self.ledger.lock().unwrap().remove(id);
@@ -184,36 +184,36 @@ impl World {
     }
 
     /// Flips one bit of the ciphertext.
-    pub fn damage(&self, id: &RecordId) {
+    pub(crate) fn damage(&self, id: &RecordId) {
         let mut text = self.record(id).envelope.as_bytes().unwrap().to_vec();
         text[140] = if text[140] == b'A' { b'B' } else { b'A' };
         self.plant(id, &text);
     }
 
     /// Swaps two records' envelopes.
-    pub fn swap(&self, one: &RecordId, other: &RecordId) {
+    pub(crate) fn swap(&self, one: &RecordId, other: &RecordId) {
         let (first, second) = (self.record(one).envelope, self.record(other).envelope);
         self.plant(one, second.as_bytes().unwrap());
         self.plant(other, first.as_bytes().unwrap());
     }
 
-    pub fn owner(&self, id: &RecordId) -> String {
+    pub(crate) fn owner(&self, id: &RecordId) -> String {
         self.ledger.lock().unwrap()[id].password.clone()
     }
 
     /// What a complete rekey makes of the ledger.
-    pub fn hand_over(&self, old: &str, new: &str) {
+    pub(crate) fn hand_over(&self, old: &str, new: &str) {
         for due in self.ledger.lock().unwrap().values_mut().filter(|due| due.password == old) {
             due.password = new.to_owned();
         }
     }
 
-    pub fn hand_over_but(&self, old: &str, new: &str, but: &RecordId) {
+    pub(crate) fn hand_over_but(&self, old: &str, new: &str, but: &RecordId) {
         self.hand_over(old, new);
         self.ledger.lock().unwrap().get_mut(but).unwrap().password = old.to_owned();
     }
 
-    pub fn swap_owners(&self, one: &str, other: &str) {
+    pub(crate) fn swap_owners(&self, one: &str, other: &str) {
         self.hand_over(one, "\0");
         self.hand_over(other, one);
         self.hand_over("\0", other);
@@ -229,12 +229,12 @@ impl World {
         }
     }
 
-    pub fn count_under(&self, password: &str) -> u64 {
+    pub(crate) fn count_under(&self, password: &str) -> u64 {
         self.records().iter().filter(|record| self.opens(record, password).is_some()).count() as u64
     }
 
     /// Every record is there, under exactly the password of the ledger, with its value; none is there beside it.
-    pub fn check(&self) {
+    pub(crate) fn check(&self) {
         let (records, ledger, bad) =
             (self.records(), self.ledger.lock().unwrap().clone(), self.bad.lock().unwrap().clone());
         assert_eq!(records.len(), ledger.len() + bad.len());
