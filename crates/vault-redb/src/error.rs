@@ -57,8 +57,11 @@ impl Fault {
                 Some(Stop::Failed)
             }
             Self::Redb(redb::Error::LockPoisoned(_)) | Self::Panicked => Some(Stop::Damaged),
-            Self::Redb(_) | Self::Row { .. } | Self::DanglingToken { .. } => None,
-            Self::Unstorable(_) | Self::Stopped(_) => None,
+            Self::Redb(_)
+            | Self::Row { .. }
+            | Self::DanglingToken { .. }
+            | Self::Unstorable(_)
+            | Self::Stopped(_) => None,
         }
     }
 

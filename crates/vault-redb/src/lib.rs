@@ -60,6 +60,9 @@ mod schema;
 mod shared;
 mod writes;
 
+#[cfg(test)]
+mod faults;
+
 use std::{path::Path, sync::Arc};
 
 use async_trait::async_trait;

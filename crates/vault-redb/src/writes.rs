@@ -27,7 +27,7 @@ pub(crate) fn batch(
         .iter()
         .map(|replacement| replace(&mut records, replacement, &mut buffer))
         .collect::<Result<_, _>>()?;
-    Ok(commit_if_any(outcomes, WriteOutcome::Applied))
+    Ok(commit_if_any(outcomes, &WriteOutcome::Applied))
 }
 
 /// Adds records.
@@ -41,7 +41,7 @@ pub(crate) fn insert(
         .iter()
         .map(|record| insert_one(&mut records, &mut tokens, record))
         .collect::<Result<_, _>>()?;
-    Ok(commit_if_any(outcomes, InsertOutcome::Inserted))
+    Ok(commit_if_any(outcomes, &InsertOutcome::Inserted))
 }
 
 /// Changes one record.
@@ -97,8 +97,8 @@ pub(crate) fn put_setting(
 }
 
 /// A transaction in which nothing came to pass is not worth two flushes.
-fn commit_if_any<T: PartialEq>(outcomes: Vec<T>, changed: T) -> Verdict<Vec<T>> {
-    if outcomes.contains(&changed) { Verdict::Commit(outcomes) } else { Verdict::Abort(outcomes) }
+fn commit_if_any<T: PartialEq>(outcomes: Vec<T>, changed: &T) -> Verdict<Vec<T>> {
+    if outcomes.contains(changed) { Verdict::Commit(outcomes) } else { Verdict::Abort(outcomes) }
 }
 
 fn replace(
