@@ -86,20 +86,36 @@ pub fn run_all<S: Subject>(subject: &S) {
 
 /// Runs every case and names those that fail; what they have to say goes to the panic hook.
 pub fn failing_cases<S: Subject>(subject: &S) -> Vec<&'static str> {
-    macro_rules! run_each {
-        ([$subject:expr] { $($case:ident)* } { $($property:ident)* }) => {{
-            let cases: &[(&'static str, &dyn Fn())] = &[
-                $((stringify!($case), &|| $subject.block_on($crate::cases::$case($subject))),)*
-                $((stringify!($property), &|| $crate::properties::$property($subject)),)*
-            ];
-            cases
-                .iter()
-                .filter(|(_, run)| catch_unwind(AssertUnwindSafe(run)).is_err())
-                .map(|(name, _)| *name)
-                .collect()
-        }};
+    all_cases(subject).into_iter().filter(|(_, run)| panics(run)).map(|(name, _)| name).collect()
+}
+
+/// Runs the case of this name and tells whether it fails.
+///
+/// # Panics
+/// When there is no such case.
+pub fn case_fails<S: Subject>(subject: &S, case: &str) -> bool {
+    let mut cases = all_cases(subject).into_iter();
+    let (_, run) = cases.find(|(name, _)| *name == case).unwrap();
+    panics(&run)
+}
+
+/// A case, ready to run.
+type Run<'a> = Box<dyn Fn() + 'a>;
+
+fn all_cases<S: Subject>(subject: &S) -> Vec<(&'static str, Run<'_>)> {
+    macro_rules! list {
+        ([$subject:expr] { $($case:ident)* } { $($property:ident)* }) => {
+            vec![
+                $((stringify!($case), Box::new(|| $subject.block_on(crate::cases::$case($subject))) as Run<'_>),)*
+                $((stringify!($property), Box::new(|| crate::properties::$property($subject)) as Run<'_>),)*
+            ]
+        };
     }
-    crate::for_each_case! { (run_each) [subject] }
+    crate::for_each_case! { (list) [subject] }
+}
+
+fn panics(run: &Run<'_>) -> bool {
+    catch_unwind(AssertUnwindSafe(run)).is_err()
 }
 
 /// Polls a future at most so many times and then drops it; `None` when it was not ready by then.

@@ -42,4 +42,4 @@ mod faults;
 mod samples;
 
 pub use faults::{Fault, FaultPlan, FaultyStore};
-pub use harness::{Subject, failing_cases, poll_at_most, run_all};
+pub use harness::{Subject, case_fails, failing_cases, poll_at_most, run_all};

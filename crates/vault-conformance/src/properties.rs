@@ -200,7 +200,7 @@ fn operation() -> impl Strategy<Value = Operation> {
             .prop_map(|(after, limit)| Operation::List(after, limit)),
         1 => vec(select(&TOKENS[..]).prop_map(token), 0..4).prop_map(Operation::Find),
         1 => Just(Operation::Count),
-        1 => (
+        3 => (
             select(&SETTINGS[..]),
             select(&ENVELOPES[..]),
             select(vec![PutSetting::Always, PutSetting::IfAbsent]),

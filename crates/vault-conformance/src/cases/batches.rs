@@ -157,7 +157,7 @@ pub async fn dropping_the_future_commits_the_whole_batch_or_nothing<S: Subject>(
         let before: Vec<_> = records.iter().map(sealed).map(Some).collect();
         let written: Vec<_> = batch.iter().map(after).map(Some).collect();
         assert!(stored == before || stored == written, "a torn batch after {polls} polls");
-        assert_eq!(store.find(&[later.token.clone()]).await.unwrap(), [Some(later)]);
+        assert_eq!(store.find(std::slice::from_ref(&later.token)).await.unwrap(), [Some(later)]);
         if let Some(outcomes) = ready {
             assert_eq!(outcomes.unwrap(), [WriteOutcome::Applied; 8]);
             assert!(stored == written, "the batch was applied and is gone");

@@ -93,9 +93,10 @@ pub async fn a_record_present_during_the_whole_scan_comes_exactly_once<S: Subjec
     let store = subject.fresh().await;
     let records = records(80);
     fill(&store, &records).await;
-    // Every fourth record is deleted on the way: at each step one behind the cursor and one ahead of it.
+    // Every fourth record is deleted on the way: one behind the cursor and one ahead of it, at every other step; at the
+    // steps between, records come behind it and ahead. So the number of records behind the cursor falls and rises.
     let (passing, staying): (Vec<_>, Vec<_>) =
-        records.iter().enumerate().partition(|(n, _)| n % 4 == 0);
+        records.iter().enumerate().partition(|(n, _)| n % 4 == 1);
     let mut passing: std::collections::VecDeque<_> =
         passing.into_iter().map(|(_, record)| record.id.clone()).collect();
 
@@ -109,10 +110,11 @@ pub async fn a_record_present_during_the_whole_scan_comes_exactly_once<S: Subjec
         for found in page {
             *seen.entry(found.id).or_default() += 1;
         }
-        for gone in [passing.pop_front(), passing.pop_back()].into_iter().flatten() {
-            store.delete(&gone).await.unwrap();
-        }
-        if step < 10 {
+        if step % 2 == 0 {
+            for gone in [passing.pop_front(), passing.pop_back()].into_iter().flatten() {
+                store.delete(&gone).await.unwrap();
+            }
+        } else if step < 20 {
             let behind = record(&format!("behind-{step:06}"));
             let ahead = record(&format!("record-{:06}-ahead", 79 - step));
             fill(&store, &[behind, ahead]).await;

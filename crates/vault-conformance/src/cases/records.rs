@@ -34,7 +34,7 @@ pub async fn a_record_comes_back_as_it_was_inserted<S: Subject>(subject: &S) {
     fill(&store, &records).await;
     assert_eq!(list_all(&store, WIDE).await, records);
     for record in records {
-        assert_eq!(store.find(&[record.token.clone()]).await.unwrap(), [Some(record)]);
+        assert_eq!(store.find(std::slice::from_ref(&record.token)).await.unwrap(), [Some(record)]);
     }
 }
 
@@ -205,7 +205,7 @@ pub async fn delete_removes_for_good_and_frees_the_token<S: Subject>(subject: &S
 
     assert_eq!(list_all(&store, WIDE).await, [record("stays")]);
     assert_eq!(scan(&store, WIDE).await, [sealed(&record("stays"))]);
-    assert_eq!(store.find(&[gone.token.clone()]).await.unwrap(), [None]);
+    assert_eq!(store.find(std::slice::from_ref(&gone.token)).await.unwrap(), [None]);
     assert_eq!(store.read_records(std::slice::from_ref(&gone.id)).await.unwrap(), [None]);
     let outcomes = store.write_batch([replacement(&gone, "v3:x")].into()).await.unwrap();
     assert_eq!(outcomes, [WriteOutcome::Missing]);
