@@ -44,6 +44,7 @@ const REJECTIONS: &[(Defect, &str)] = &[
     (Defect::HidesExpiredFromScan, "soft_deleted_and_expired_records_are_part_of_the_scan"),
     (Defect::SnapshotAcrossPages, "each_page_is_a_read_of_its_own"),
     (Defect::LoadsTooLongAsEmpty, "an_envelope_longer_than_the_maximum_comes_as_too_long"),
+    (Defect::StopsAfterAThousand, "many_records_come_under_any_limit"),
     (Defect::LastWriteWins, "of_many_threads_that_replace_one_envelope_exactly_one_is_applied"),
     (Defect::LastWriteWins, "one_outcome_per_replacement_in_order"),
     (
@@ -61,6 +62,7 @@ const REJECTIONS: &[(Defect, &str)] = &[
     (Defect::TrimsEnvelopes, "the_store_never_looks_into_an_envelope"),
     (Defect::RefusesWhatIsNoEnvelope, "the_store_never_looks_into_an_envelope"),
     (Defect::SmallBatchesOnly, "a_batch_may_be_large"),
+    (Defect::CutsLargeEnvelopes, "a_large_envelope_comes_back_unchanged"),
     (Defect::HalfInsertOnDrop, "dropping_an_insert_leaves_it_done_or_not_done"),
     (Defect::PrefixInsertOnError, "insert_is_all_or_nothing_on_error"),
     (Defect::TokenOfSoftDeletedIsFree, "a_token_belongs_to_one_record_at_a_time"),
@@ -78,6 +80,8 @@ const REJECTIONS: &[(Defect, &str)] = &[
     (Defect::HalfDeleteOnDrop, "dropping_a_delete_leaves_it_done_or_not_done"),
     (Defect::CountsOnlyLive, "count_includes_soft_deleted_and_expired_records"),
     (Defect::WholeMinutes, "a_record_comes_back_as_it_was_inserted"),
+    (Defect::TrimsTokens, "hostile_texts_come_back_unchanged"),
+    (Defect::PutNeverOverwrites, "a_setting_holds_what_was_put_last"),
     (Defect::IfAbsentOverwrites, "if_absent_keeps_what_is_stored"),
     (Defect::IfAbsentInTwoSteps, "two_callers_of_if_absent_agree"),
     (Defect::IfAbsentTellsOwnValue, "two_callers_of_if_absent_agree"),
@@ -94,6 +98,20 @@ const REJECTIONS: &[(Defect, &str)] = &[
 fn each_broken_store_is_rejected_by_the_case_that_names_its_defect() {
     for (defect, case) in REJECTIONS {
         assert!(case_fails(&Broken(*defect), case), "{defect:?} got past {case}");
+    }
+}
+
+/// A case that rejects nothing proves nothing.
+#[test]
+fn each_case_rejects_a_broken_store() {
+    macro_rules! names {
+        ([] { $($case:ident)* } { $($property:ident)* }) => { [$(stringify!($case)),*] };
+    }
+    for case in vault_conformance::for_each_case! { (names) [] } {
+        assert!(
+            REJECTIONS.iter().any(|(_, named)| *named == case),
+            "no store is broken for {case}"
+        );
     }
 }
 

@@ -2,6 +2,9 @@
 
 #![expect(clippy::unwrap_used, reason = "the store underneath never fails")]
 
+mod pages;
+mod writes;
+
 use std::{
     collections::HashSet,
     future::poll_fn,
@@ -38,6 +41,7 @@ pub(crate) enum Defect {
     HidesExpiredFromScan,
     SnapshotAcrossPages,
     LoadsTooLongAsEmpty,
+    StopsAfterAThousand,
 
     LastWriteWins,
     ChecksAndWritesInTwoSteps,
@@ -52,6 +56,7 @@ pub(crate) enum Defect {
     TrimsEnvelopes,
     RefusesWhatIsNoEnvelope,
     SmallBatchesOnly,
+    CutsLargeEnvelopes,
 
     HalfInsertOnDrop,
     PrefixInsertOnError,
@@ -67,7 +72,9 @@ pub(crate) enum Defect {
     HalfDeleteOnDrop,
     CountsOnlyLive,
     WholeMinutes,
+    TrimsTokens,
 
+    PutNeverOverwrites,
     IfAbsentOverwrites,
     IfAbsentInTwoSteps,
     IfAbsentTellsOwnValue,
@@ -129,189 +136,6 @@ impl BrokenStore {
             let copy = copy_of(&self.inner).await;
             *self.durable.lock().unwrap() = Some(copy);
         }
-    }
-
-    async fn page(&self, after: Option<&RecordId>, limit: PageLimit) -> Vec<Record> {
-        let rest = self.rest(contents(&self.inner).await, after);
-        let mut page = self.cut(rest, limit);
-        if self.defect == Defect::RepeatsTheLastRecord && page.len() > 1 {
-            page.extend(page.last().cloned());
-        }
-        self.scan.lock().unwrap().given += page.len();
-        page
-    }
-
-    /// What follows the cursor.
-    fn rest(&self, all: Vec<Record>, after: Option<&RecordId>) -> Vec<Record> {
-        let mut scan = self.scan.lock().unwrap();
-        if after.is_none() {
-            *scan = Scan { given: 0, snapshot: all.clone() };
-        }
-        let follows = |record: &Record| after.is_none_or(|after| record.id > *after);
-        let lower = |id: &RecordId| id.as_str().to_lowercase();
-        let now = Timestamp::from_micros(1_900_000_000_000_000);
-        let mut rest = all;
-        match self.defect {
-            Defect::InclusiveCursor => {
-                rest.retain(|record| after.is_none_or(|after| record.id >= *after));
-            }
-            Defect::OffsetPaging => drop(rest.drain(..scan.given.min(rest.len()))),
-            Defect::SnapshotAcrossPages => {
-                rest = scan.snapshot.iter().filter(|record| follows(record)).cloned().collect();
-            }
-            Defect::CaseInsensitiveOrder => {
-                rest.retain(|record| after.is_none_or(|after| lower(&record.id) > lower(after)));
-                rest.sort_by_key(|record| lower(&record.id));
-            }
-            _ => rest.retain(follows),
-        }
-        match self.defect {
-            Defect::HidesSoftDeletedFromScan => rest.retain(|record| !record.is_soft_deleted(now)),
-            Defect::HidesExpiredFromScan => rest.retain(|record| !record.is_expired(now)),
-            Defect::DropsLastRecordOfAll => drop(rest.pop()),
-            Defect::EmptyPageInTheMiddle if rest.len() == 5 => rest.clear(),
-            Defect::LoadsTooLongAsEmpty => {
-                for record in rest.iter_mut().filter(|r| r.envelope.as_bytes().is_none()) {
-                    record.envelope = EnvelopeText::from_stored([]);
-                }
-            }
-            _ => {}
-        }
-        rest
-    }
-
-    fn cut(&self, rest: Vec<Record>, limit: PageLimit) -> Vec<Record> {
-        let (mut most_records, mut most_bytes) = (limit.records.get(), limit.bytes.get());
-        match self.defect {
-            Defect::IgnoresLimitInRecords => most_records = usize::MAX,
-            Defect::IgnoresLimitInBytes => most_bytes = usize::MAX,
-            _ => {}
-        }
-        let mut bytes = 0;
-        let mut page = Vec::new();
-        for record in rest.into_iter().take(most_records) {
-            bytes += match self.defect {
-                Defect::CountsCharactersAsBytes => text(&record.envelope).chars().count(),
-                _ => record.envelope.loaded_len(),
-            };
-            let first = page.is_empty() && self.defect != Defect::NothingBeyondTheBytes;
-            if bytes > most_bytes && !first {
-                break;
-            }
-            page.push(record);
-        }
-        page
-    }
-
-    /// The envelope as the store would keep it, or why not.
-    fn kept(&self, envelope: &EnvelopeText) -> Result<EnvelopeText, StoreError> {
-        let odd = envelope
-            .as_bytes()
-            .is_none_or(|bytes| bytes.contains(&0) || std::str::from_utf8(bytes).is_err());
-        match self.defect {
-            Defect::RefusesOddValues | Defect::PrefixOnError | Defect::PrefixInsertOnError
-                if odd =>
-            {
-                Err(refusal())
-            }
-            Defect::RefusesWhatIsNoEnvelope if !text(envelope).starts_with('v') => Err(refusal()),
-            Defect::TrimsEnvelopes if !odd => {
-                Ok(EnvelopeText::from_stored(text(envelope).trim().as_bytes()))
-            }
-            _ => Ok(envelope.clone()),
-        }
-    }
-
-    async fn stored(&self, id: &RecordId) -> Option<EnvelopeText> {
-        let mut read = self.inner.read_records(std::slice::from_ref(id)).await.unwrap();
-        read.remove(0).map(|record| record.envelope)
-    }
-
-    /// Replaces without comparing.
-    async fn force(&self, batch: &[Replacement]) -> Vec<WriteOutcome> {
-        let mut forced = batch.to_vec();
-        for replacement in &mut forced {
-            if let Some(stored) = self.stored(&replacement.id).await {
-                replacement.expected = stored;
-            }
-        }
-        self.inner.write_batch(forced.into()).await.unwrap()
-    }
-
-    /// Compares now and replaces later.
-    async fn check_then_write(&self, batch: &[Replacement]) -> Vec<WriteOutcome> {
-        let mut outcomes = Vec::new();
-        for replacement in batch {
-            outcomes.push(match self.stored(&replacement.id).await {
-                None => WriteOutcome::Missing,
-                Some(stored) if stored == replacement.expected => WriteOutcome::Applied,
-                Some(_) => WriteOutcome::Conflict,
-            });
-        }
-        yield_once().await;
-        for (replacement, outcome) in batch.iter().zip(&outcomes) {
-            if *outcome == WriteOutcome::Applied {
-                self.force(std::slice::from_ref(replacement)).await;
-            }
-        }
-        outcomes
-    }
-
-    async fn write(&self, mut batch: Vec<Replacement>) -> Vec<WriteOutcome> {
-        match self.defect {
-            Defect::LastWriteWins => return self.force(&batch).await,
-            Defect::ChecksAndWritesInTwoSteps => return self.check_then_write(&batch).await,
-            Defect::PrefixOnDrop => {
-                let rest = batch.split_off(batch.len() / 2);
-                let mut outcomes = self.inner.write_batch(batch.into()).await.unwrap();
-                yield_once().await;
-                outcomes.extend(self.inner.write_batch(rest.into()).await.unwrap());
-                return outcomes;
-            }
-            Defect::ComparesWithoutCase => {
-                for replacement in &mut batch {
-                    let stored = self.stored(&replacement.id).await;
-                    let lower = |envelope| text(envelope).to_lowercase();
-                    if let Some(stored) = stored
-                        && lower(&stored) == lower(&replacement.expected)
-                    {
-                        replacement.expected = stored;
-                    }
-                }
-            }
-            _ => {}
-        }
-        let mut outcomes = self.inner.write_batch(batch.clone().into()).await.unwrap();
-        match self.defect {
-            Defect::ConflictOverwrites => drop(self.force(&batch).await),
-            Defect::OutcomesInOrderOfIds => {
-                let mut by_id: Vec<_> =
-                    batch.iter().map(|replacement| &replacement.id).zip(outcomes).collect();
-                by_id.sort_by_key(|(id, _)| *id);
-                outcomes = by_id.into_iter().map(|(_, outcome)| outcome).collect();
-            }
-            Defect::OutcomeLeftOutForMissing => {
-                outcomes.retain(|outcome| *outcome != WriteOutcome::Missing);
-            }
-            Defect::BumpsUpdatedAt | Defect::RestoresOnWrite => {
-                for replacement in batch {
-                    self.touch(replacement.id).await;
-                }
-            }
-            _ => {}
-        }
-        outcomes
-    }
-
-    /// Changes a column that a rekey must not change.
-    async fn touch(&self, id: RecordId) {
-        let mut change = RecordChange::of(id);
-        if self.defect == Defect::BumpsUpdatedAt {
-            change.updated_at = Some(Timestamp::from_micros(1_900_000_000_000_000));
-        } else {
-            change.soft_deleted_at = Some(None);
-        }
-        self.inner.update(change).await.unwrap();
     }
 
     /// Makes room for a record as a defect does, or tells that there is none.
@@ -442,6 +266,9 @@ impl VaultStore for BrokenStore {
                 let minutes = record.created_at.as_micros() / 60_000_000;
                 record.created_at = Timestamp::from_micros(minutes * 60_000_000);
             }
+            if self.defect == Defect::TrimsTokens {
+                record.token = Token::from_stored(record.token.as_str().trim().to_owned());
+            }
             match self.claim(&record).await {
                 Some(refused) => outcomes.push(refused),
                 None => outcomes.extend(self.inner.insert(vec![record]).await?),
@@ -542,6 +369,7 @@ impl VaultStore for BrokenStore {
         let name = self.setting_name(name);
         let stored = self.inner.setting(&name).await?;
         match self.defect {
+            Defect::PutNeverOverwrites => put = PutSetting::IfAbsent,
             Defect::IfAbsentOverwrites => put = PutSetting::Always,
             Defect::EmptySettingIsAbsent if stored.as_deref() == Some("") => {
                 put = PutSetting::Always;
