@@ -25,7 +25,8 @@ pub trait Subject: Sync {
     /// It waits for work that a dropped future left behind.
     fn reopen(&self, store: Self::Store) -> impl Future<Output = Self::Store>;
 
-    /// Makes a stored record whose envelope has `len` bytes, more than [`MAX_ENVELOPE_LEN`](vault_core::MAX_ENVELOPE_LEN).
+    /// Makes a stored record whose envelope has `len` bytes, more than
+    /// [`MAX_ENVELOPE_LEN`](vault_core::MAX_ENVELOPE_LEN).
     ///
     /// Default: inserts it through the store. A backend that refuses to write such an envelope writes it past the
     /// store, with a statement of its driver, because somebody else could.
@@ -106,8 +107,14 @@ fn all_cases<S: Subject>(subject: &S) -> Vec<(&'static str, Run<'_>)> {
     macro_rules! list {
         ([$subject:expr] { $($case:ident)* } { $($property:ident)* }) => {
             vec![
-                $((stringify!($case), Box::new(|| $subject.block_on(crate::cases::$case($subject))) as Run<'_>),)*
-                $((stringify!($property), Box::new(|| crate::properties::$property($subject)) as Run<'_>),)*
+                $((
+                    stringify!($case),
+                    Box::new(|| $subject.block_on(crate::cases::$case($subject))) as Run<'_>,
+                ),)*
+                $((
+                    stringify!($property),
+                    Box::new(|| crate::properties::$property($subject)) as Run<'_>,
+                ),)*
             ]
         };
     }
