@@ -241,18 +241,28 @@ impl RecordChange {
 
 #[async_trait]
 impl<S: RecordSource + ?Sized> RecordSource for Arc<S> {
-    async fn read_page(&self, after: Option<&RecordId>, limit: PageLimit) -> Result<Vec<SealedRecord>, StoreError> {
+    async fn read_page(
+        &self,
+        after: Option<&RecordId>,
+        limit: PageLimit,
+    ) -> Result<Vec<SealedRecord>, StoreError> {
         (**self).read_page(after, limit).await
     }
 
-    async fn read_records(&self, ids: &[RecordId]) -> Result<Vec<Option<SealedRecord>>, StoreError> {
+    async fn read_records(
+        &self,
+        ids: &[RecordId],
+    ) -> Result<Vec<Option<SealedRecord>>, StoreError> {
         (**self).read_records(ids).await
     }
 }
 
 #[async_trait]
 impl<S: RecordSink + ?Sized> RecordSink for Arc<S> {
-    async fn write_batch(&self, batch: Arc<[Replacement]>) -> Result<Vec<WriteOutcome>, StoreError> {
+    async fn write_batch(
+        &self,
+        batch: Arc<[Replacement]>,
+    ) -> Result<Vec<WriteOutcome>, StoreError> {
         (**self).write_batch(batch).await
     }
 }
@@ -267,7 +277,11 @@ impl<S: VaultStore + ?Sized> VaultStore for Arc<S> {
         (**self).find(tokens).await
     }
 
-    async fn list(&self, after: Option<&RecordId>, limit: PageLimit) -> Result<Vec<Record>, StoreError> {
+    async fn list(
+        &self,
+        after: Option<&RecordId>,
+        limit: PageLimit,
+    ) -> Result<Vec<Record>, StoreError> {
         (**self).list(after, limit).await
     }
 
@@ -291,7 +305,12 @@ impl<S: VaultStore + ?Sized> VaultStore for Arc<S> {
         (**self).settings().await
     }
 
-    async fn put_setting(&self, name: &str, value: &str, put: PutSetting) -> Result<String, StoreError> {
+    async fn put_setting(
+        &self,
+        name: &str,
+        value: &str,
+        put: PutSetting,
+    ) -> Result<String, StoreError> {
         (**self).put_setting(name, value, put).await
     }
 }
