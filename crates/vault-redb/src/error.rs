@@ -92,7 +92,7 @@ impl Fault {
                 format!("{path}: a token of 4 GiB or more cannot be stored; choose a shorter one"),
             ),
             Self::Stopped(Stop::Failed) => StoreError::new(
-                Kind::Other,
+                Kind::Stopped,
                 format!("{path}: an earlier failure of the disk has stopped this store; open the vault again"),
             ),
             Self::Panicked | Self::Stopped(Stop::Damaged) => damaged(&path),
@@ -224,7 +224,7 @@ fn from_redb(error: redb::Error, path: &impl std::fmt::Display) -> StoreError {
             ),
         ),
         redb::Error::PreviousIo => (
-            Kind::Other,
+            Kind::Stopped,
             format!(
                 "{path}: an earlier failure of the disk has stopped this store; open the vault again"
             ),
@@ -260,7 +260,7 @@ fn from_io(kind: io::ErrorKind, error: redb::Error, path: &impl std::fmt::Displa
             (Kind::Corrupt, format!("{path} is damaged or cut short; restore it from a backup"))
         }
         _ => (
-            Kind::Other,
+            Kind::Stopped,
             format!(
                 "{path}: the disk failed and nothing was changed; check it and open the vault again"
             ),
@@ -308,7 +308,7 @@ mod tests {
         assert_eq!(kind(io::ErrorKind::PermissionDenied), Kind::Denied);
         assert_eq!(kind(io::ErrorKind::ReadOnlyFilesystem), Kind::Denied);
         assert_eq!(kind(io::ErrorKind::UnexpectedEof), Kind::Corrupt);
-        assert_eq!(kind(io::ErrorKind::TimedOut), Kind::Other);
+        assert_eq!(kind(io::ErrorKind::TimedOut), Kind::Stopped);
     }
 
     #[test]
