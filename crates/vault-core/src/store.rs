@@ -67,10 +67,14 @@ pub trait RecordSink: Send + Sync {
 /// - Every operation is atomic and, once its future resolves, durable.
 /// - A token belongs to one record at a time, soft-deleted and expired ones included.
 /// - Dropping a future leaves the operation done or not done, never half.
+/// - What the store cannot hold (a NUL, bytes that are no text, an envelope that was too long to load) is refused as
+///   [`Unsupported`](crate::StoreErrorKind::Unsupported); ids, tokens and setting names of up to 255 bytes of UTF-8
+///   without NUL, and envelopes up to [`MAX_ENVELOPE_LEN`](crate::MAX_ENVELOPE_LEN), are always held.
 #[async_trait]
 pub trait VaultStore: RecordSource + RecordSink {
     /// Adds records in one atomic step: one outcome per record, in order. A record whose token or id is taken (also
-    /// by an earlier one of the same call) is left out; the others go in. On error none goes in.
+    /// by an earlier one of the same call) is left out; the others go in. On error none goes in. Where both are
+    /// taken, the outcome is `IdTaken`.
     ///
     /// # Errors
     /// [`StoreError`].
@@ -116,7 +120,7 @@ pub trait VaultStore: RecordSource + RecordSink {
     /// [`StoreError`].
     async fn setting(&self, name: &str) -> Result<Option<String>, StoreError>;
 
-    /// All settings in the order of their names.
+    /// All settings in the order of their names, compared as bytes.
     ///
     /// # Errors
     /// [`StoreError`].

@@ -72,28 +72,46 @@ impl Fault {
             Self::Redb(error) => from_redb(error, &path),
             Self::CommitInDoubt(error) => StoreError::new(
                 Kind::UnknownOutcome,
-                format!("{path}: the disk failed while a change was being committed, which may or may not be stored; open the vault again and look"),
+                format!(
+                    "{path}: the disk failed while a change was being committed, which may or may not \
+                     be stored; open the vault again and look"
+                ),
             )
             .with_source(error),
             Self::Row { table, key, malformed } => StoreError::new(
                 Kind::Corrupt,
-                format!("{path}: the row with the key 0x{} of the table {table} is damaged ({}); restore the vault from a backup", hex(&key), describe(malformed)),
+                format!(
+                    "{path}: the row with the key 0x{} of the table {table} is damaged ({}); \
+                     restore the vault from a backup",
+                    hex(&key),
+                    describe(malformed)
+                ),
             ),
             Self::DanglingToken { id } => StoreError::new(
                 Kind::Corrupt,
-                format!("{path}: a token leads to the record 0x{}, which is not there; restore the vault from a backup", hex(&id)),
+                format!(
+                    "{path}: a token leads to the record 0x{}, which is not there; \
+                     restore the vault from a backup",
+                    hex(&id)
+                ),
             ),
             Self::Unstorable(Unstorable::EnvelopeNotLoaded) => StoreError::new(
                 Kind::Unsupported,
-                format!("{path}: an envelope over the size limit was never loaded and cannot be stored; leave that record out"),
+                format!(
+                    "{path}: an envelope over the size limit was never loaded and cannot be stored; \
+                     leave that record out"
+                ),
             ),
             Self::Unstorable(Unstorable::TokenTooLong) => StoreError::new(
                 Kind::Unsupported,
                 format!("{path}: a token of 4 GiB or more cannot be stored; choose a shorter one"),
             ),
             Self::Stopped(Stop::Failed) => StoreError::new(
-                Kind::Other,
-                format!("{path}: an earlier failure of the disk has stopped this store; open the vault again"),
+                Kind::Stopped,
+                format!(
+                    "{path}: an earlier failure of the disk has stopped this store; open the vault \
+                     again"
+                ),
             ),
             Self::Panicked | Self::Stopped(Stop::Damaged) => damaged(&path),
         }
@@ -224,7 +242,7 @@ fn from_redb(error: redb::Error, path: &impl std::fmt::Display) -> StoreError {
             ),
         ),
         redb::Error::PreviousIo => (
-            Kind::Other,
+            Kind::Stopped,
             format!(
                 "{path}: an earlier failure of the disk has stopped this store; open the vault again"
             ),
@@ -260,7 +278,7 @@ fn from_io(kind: io::ErrorKind, error: redb::Error, path: &impl std::fmt::Displa
             (Kind::Corrupt, format!("{path} is damaged or cut short; restore it from a backup"))
         }
         _ => (
-            Kind::Other,
+            Kind::Stopped,
             format!(
                 "{path}: the disk failed and nothing was changed; check it and open the vault again"
             ),
@@ -308,7 +326,7 @@ mod tests {
         assert_eq!(kind(io::ErrorKind::PermissionDenied), Kind::Denied);
         assert_eq!(kind(io::ErrorKind::ReadOnlyFilesystem), Kind::Denied);
         assert_eq!(kind(io::ErrorKind::UnexpectedEof), Kind::Corrupt);
-        assert_eq!(kind(io::ErrorKind::TimedOut), Kind::Other);
+        assert_eq!(kind(io::ErrorKind::TimedOut), Kind::Stopped);
     }
 
     #[test]

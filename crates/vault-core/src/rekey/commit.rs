@@ -251,23 +251,9 @@ fn take_outcomes(
     }
 }
 
-/// Errors after which no other record can fare better.
+/// Errors after which no other record can fare better; the others may be one record's own.
 fn ends_the_run(kind: StoreErrorKind) -> bool {
-    use StoreErrorKind::{
-        AlreadyExists, Corrupt, Denied, Full, Locked, NewerSchema, NotAVault, NotFound, OlderSchema,
-    };
-    matches!(
-        kind,
-        AlreadyExists
-            | Corrupt
-            | Denied
-            | Full
-            | Locked
-            | NewerSchema
-            | NotAVault
-            | NotFound
-            | OlderSchema
-    )
+    !kind.is_retryable() && !matches!(kind, StoreErrorKind::Unsupported | StoreErrorKind::Other)
 }
 
 fn broken_contract() -> StoreError {
