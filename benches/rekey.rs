@@ -6,7 +6,7 @@
 #![expect(clippy::expect_used, reason = "a bench that cannot be set up has nothing to measure")]
 
 use std::{
-    env, mem,
+    env,
     path::Path,
     sync::Arc,
     time::{Duration, Instant},
@@ -16,9 +16,8 @@ use criterion::{BenchmarkGroup, BenchmarkId, Criterion, SamplingMode, measuremen
 use futures::executor::block_on;
 use vault_core::{
     EnvelopeText, InsertOutcome, KdfFloor, KdfMemory, KdfParams, MemoryStore, NewVault, PageLimit,
-    Password, Record, RecordId, RecordSink as _, RecordSource as _, RekeyPlan, Replacement,
-    RunOptions, SealSpec, Timestamp, Token, TokenLength, Vault, VaultKey, VaultOptions, VaultStore,
-    WriteFormat, WriteOutcome, seal,
+    Password, Record, RecordId, RekeyPlan, Replacement, RunOptions, SealSpec, Timestamp, Token,
+    TokenLength, Vault, VaultKey, VaultOptions, VaultStore, WriteFormat, WriteOutcome, seal,
 };
 use vault_redb::{RedbOptions, RedbStore};
 
@@ -78,8 +77,8 @@ fn measure(
     records: usize,
     mut new_store: impl FnMut() -> Arc<dyn VaultStore>,
 ) {
-    let mut passwords = ("the old one", "the new one");
-    let vault = filled(new_store(), records, passwords.0);
+    let mut passwords = ["the old one", "the new one"];
+    let vault = filled(new_store(), records, passwords[0]);
     group.bench_function(BenchmarkId::new("rekey", records), |bencher| {
         bencher.iter_custom(|times| {
             // back and forth, so that every run finds the same work
@@ -87,7 +86,7 @@ fn measure(
         });
     });
     drop(vault);
-    let vault = filled(new_store(), records, passwords.0);
+    let vault = filled(new_store(), records, passwords[0]);
     group.bench_function(BenchmarkId::new("floor", records), |bencher| {
         bencher.iter_custom(|times| (0..times).map(|_| floor(&**vault.store(), records)).sum());
     });
@@ -128,15 +127,15 @@ fn record(number: usize, key: &VaultKey, spec: &SealSpec, memory: &mut KdfMemory
 }
 
 /// One whole run; the passwords change places.
-fn rekey(vault: &Vault, records: usize, passwords: &mut (&str, &str)) -> Duration {
-    let (old, new) = *passwords;
+fn rekey(vault: &Vault, records: usize, passwords: &mut [&str; 2]) -> Duration {
+    let [old, new] = *passwords;
     let plan = RekeyPlan::new().pair(Password::new(old), Password::new(new));
     let begun = Instant::now();
     let session = block_on(vault.rekey(plan)).expect("the plan makes sense");
     let report = block_on(session.run()).expect("nothing fails");
     let took = begun.elapsed();
     assert_eq!(report.counts.rekeyed, records.div_ceil(2) as u64);
-    mem::swap(&mut passwords.0, &mut passwords.1);
+    passwords.swap(0, 1);
     took
 }
 
