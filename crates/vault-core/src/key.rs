@@ -110,7 +110,7 @@ impl VaultKey {
         work: impl FnOnce(&Master) -> T,
     ) -> Result<T, KdfError> {
         let slot = self.slot(kdf).unwrap_or_else(|| self.insert_slot(kdf));
-        slot.get_or_derive(&self.password, kdf, memory).map(work)
+        slot.get_or_derive(|| Master::derive(&self.password, kdf, memory)).map(work)
     }
 
     fn slot(&self, kdf: &VaultKdf) -> Option<Arc<Slot>> {
@@ -174,9 +174,7 @@ impl Slot {
     /// A failed derivation leaves the slot empty, for the next caller to try.
     fn get_or_derive(
         &self,
-        password: &Password,
-        kdf: &VaultKdf,
-        memory: &mut KdfMemory,
+        derive: impl FnOnce() -> Result<Master, KdfError>,
     ) -> Result<&Master, KdfError> {
         if let Some(master) = self.master.get() {
             return Ok(master);
@@ -185,7 +183,7 @@ impl Slot {
         if let Some(master) = self.master.get() {
             return Ok(master);
         }
-        let master = Master::derive(password, kdf, memory)?;
+        let master = derive()?;
         Ok(self.master.get_or_init(|| master))
     }
 }

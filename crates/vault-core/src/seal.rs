@@ -104,7 +104,7 @@ pub(crate) fn seal_v2(
     memory: &mut KdfMemory,
 ) -> Result<EnvelopeText, SealError> {
     let (salt, iv) = salt_and_iv.split_at(Salt::LEN);
-    if !V2::text_len(value.len()).is_some_and(|len| len <= MAX_ENVELOPE_LEN) {
+    if V2::text_len(value.len()).is_none_or(|len| len > MAX_ENVELOPE_LEN) {
         return Err(SealError::TooLarge);
     }
     let mut aes_key = Zeroizing::new([0; KEY_LEN]);
@@ -223,6 +223,10 @@ pub fn check<'a>(
     match envelope {
         Envelope::V1(envelope) => Ok(Checked(Kind::V1(envelope))),
         Envelope::V2(envelope) => {
+            // format.md §4.3: one flipped bit turns `v3:` into `v2:`
+            if envelope.is_v3_inside() {
+                return Err(Unopenable::Damaged);
+            }
             let costs = policy.v2_costs.as_slice();
             let all_too_short = costs.iter().all(|cost| envelope.parts(cost.salt_len()).is_none());
             // no cost configured is the configuration's fault, not the text's

@@ -91,7 +91,7 @@ fn decode_secret(
     Some(bytes)
 }
 
-/// What a password is XORed with in v1: 200 hexadecimal characters, wiped on drop.
+/// The pad that v1 makes of a password: 200 hexadecimal characters, wiped on drop.
 pub(crate) struct V1Key(Zeroizing<Vec<u8>>);
 
 impl V1Key {
@@ -108,7 +108,9 @@ impl V1Key {
         let parts =
             [&p4_sha1[..], &hex::<Sha256>(&[&p4_md5]), &hex::<Sha256>(&[&p4_sha1]), &p4_md5];
         let mut pad = Zeroizing::new(Vec::with_capacity(200));
-        parts.iter().for_each(|part| pad.extend_from_slice(part));
+        for part in parts {
+            pad.extend_from_slice(part);
+        }
         Self(pad)
     }
 }
@@ -116,7 +118,9 @@ impl V1Key {
 /// The hash of the concatenated parts, as the lower-case hexadecimal text that v1 goes on with.
 fn hex<H: Digest>(parts: &[&[u8]]) -> Zeroizing<Vec<u8>> {
     let mut hash = H::new();
-    parts.iter().for_each(|part| hash.update(part));
+    for part in parts {
+        hash.update(part);
+    }
     let digest = Zeroizing::new(hash.finalize().to_vec());
     let digits = b"0123456789abcdef";
     let mut text = Zeroizing::new(Vec::with_capacity(2 * digest.len()));
