@@ -15,8 +15,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     let mut vectors = Vec::with_capacity(count);
     for number in 0..count {
         // the default cost now and then, since it is what people use
-        let params =
-            if number % 50 == 0 { KdfParams::DEFAULT } else { KdfParams::new(16, 1, 2)? };
+        let params = if number % 50 == 0 { KdfParams::DEFAULT } else { KdfParams::new(16, 1, 2)? };
         let kdf = VaultKdf::generate(params)?;
         let (format, spec) = match number % 3 {
             0 => ("v3", SealSpec::V3 { kdf, padding: Padding::None }),
@@ -50,5 +49,6 @@ fn random_bytes(len: usize) -> Result<Vec<u8>, vault_core::RandomError> {
 }
 
 fn hex(bytes: &[u8]) -> String {
-    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
+    let digit = |digit: u8| char::from_digit(u32::from(digit), 16).unwrap_or_default();
+    bytes.iter().flat_map(|byte| [digit(byte >> 4), digit(byte & 15)]).collect()
 }

@@ -251,3 +251,28 @@ pub enum ParseV2CostError {
     #[error("a v2 salt has {} to {} bytes", V2Cost::MIN_SALT_LEN, V2Cost::MAX_SALT_LEN)]
     SaltLen,
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn costs_are_read_and_written() {
+        let all = "t=3,m=65536,p=4,key=24,salt=32";
+        let cost: V2Cost = all.parse().unwrap();
+        assert_eq!((cost.params(), cost.key_len()), (&KdfParams::DEFAULT, AesKeyLen::Bytes24));
+        assert_eq!(cost.salt_len(), 32);
+        assert_eq!(cost.to_string(), all);
+        for text in ["default", "t=3,m=65536,p=4", "salt=16,p=4,key=32,m=65536,t=3"] {
+            assert_eq!(text.parse(), Ok(V2Cost::default()), "{text}");
+        }
+        assert_eq!(V2Cost::default().to_string(), "t=3,m=65536,p=4");
+        let fails = |text: &str| text.parse::<V2Cost>().unwrap_err();
+        assert_eq!(fails("t=3,m=65536,p=4,key=31"), ParseV2CostError::KeyLen);
+        assert_eq!(fails("t=3,m=65536,p=4,salt=7"), ParseV2CostError::SaltLen);
+        assert_eq!(fails("t=3,m=65536,p=4,salt=1025"), ParseV2CostError::SaltLen);
+        assert_eq!(fails("t=3,m=65536,p=4,iv=12"), ParseV2CostError::Syntax);
+        let no_pass = ParseKdfParamsError::Invalid(crate::InvalidKdfParams::NoPass);
+        assert_eq!(fails("t=0,m=65536,p=4"), ParseV2CostError::Params(no_pass));
+    }
+}

@@ -133,3 +133,31 @@ pub struct CostBelowFloor {
     /// The floor that it is below.
     pub floor: KdfFloor,
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_limits_are_inclusive() {
+        let allow = |m_kib, t, p| {
+            KdfLimits::default().allow(&KdfParams::new(m_kib, t, p).unwrap()).map_err(|e| e.limit)
+        };
+        assert_eq!(allow(2 << 20, 4, 64), Ok(()));
+        assert_eq!(allow(1 << 17, 64, 1), Ok(()));
+        assert_eq!(allow((2 << 20) + 1, 1, 1), Err(CostLimit::Memory));
+        assert_eq!(allow(8, 65, 1), Err(CostLimit::Passes));
+        assert_eq!(allow(1024, 1, 65), Err(CostLimit::Lanes));
+        assert_eq!(allow((1 << 17) + 1, 64, 1), Err(CostLimit::Work));
+    }
+
+    #[test]
+    fn the_floor_is_inclusive() {
+        let allow = |m_kib, t| KdfFloor::default().allow(&KdfParams::new(m_kib, t, 1).unwrap());
+        assert_eq!(allow(19456, 2), Ok(()));
+        assert_eq!(allow(2 * 19456, 1), Ok(()));
+        assert!(allow(19456, 1).is_err());
+        assert!(allow(19455, 64).is_err());
+        assert_eq!(KdfFloor::NONE.allow(&KdfParams::new(8, 1, 1).unwrap()), Ok(()));
+    }
+}

@@ -119,3 +119,56 @@ pub enum KdfError {
     #[error("Argon2id is not defined for this input; a password must be shorter than 4 GiB")]
     Unsupported,
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn derive(memory: &mut KdfMemory, m_kib: u32, t: u32, password: &[u8]) -> [u8; 32] {
+        let params = KdfParams::new(m_kib, t, 1).unwrap();
+        let mut out = [0; 32];
+        memory.derive(password, b"somesalt", &params, &mut out).unwrap();
+        out
+    }
+
+    #[test]
+    fn argon2id_gives_what_the_reference_implementation_gives() {
+        // phc-winner-argon2, src/test.c: Argon2id, version 1.3, t = 2, m = 2^16, p = 1
+        let expected = [
+            0x09, 0x31, 0x61, 0x15, 0xd5, 0xcf, 0x24, 0xed, 0x5a, 0x15, 0xa3, 0x1a, 0x3b, 0xa3,
+            0x26, 0xe5, 0xcf, 0x32, 0xed, 0xc2, 0x47, 0x02, 0x98, 0x7c, 0x02, 0xb6, 0x56, 0x6f,
+            0x61, 0x91, 0x3c, 0xf7,
+        ];
+        assert_eq!(derive(&mut KdfMemory::new(), 1 << 16, 2, b"password"), expected);
+    }
+
+    #[test]
+    fn memory_used_before_changes_no_result() {
+        let mut memory = KdfMemory::new();
+        let costs = [(64, 1), (8, 3), (1024, 1), (8, 3), (64, 1)];
+        for (m_kib, t) in costs {
+            let fresh = derive(&mut KdfMemory::new(), m_kib, t, b"password");
+            assert_eq!(derive(&mut memory, m_kib, t, b"password"), fresh);
+        }
+        assert_eq!((memory.derivations(), memory.held_kib()), (5, 1024));
+    }
+
+    #[test]
+    fn what_is_beyond_the_retained_size_is_given_back() {
+        let mut memory = KdfMemory::with_retained_kib(64);
+        derive(&mut memory, 64, 1, b"");
+        assert_eq!(memory.held_kib(), 64);
+        derive(&mut memory, 65 * 4, 1, b"");
+        assert_eq!(memory.held_kib(), 0);
+        derive(&mut memory, 8, 1, b"");
+        assert_eq!(memory.held_kib(), 8);
+    }
+
+    #[test]
+    fn memory_that_cannot_be_had_is_an_error() {
+        let mut memory = KdfMemory::new();
+        derive(&mut memory, 8, 1, b"");
+        assert_eq!(memory.hold(usize::MAX, 1), Err(KdfError::OutOfMemory { kib: 1 }));
+        assert_eq!(derive(&mut memory, 8, 1, b""), derive(&mut KdfMemory::new(), 8, 1, b""));
+    }
+}

@@ -286,3 +286,77 @@ pub enum ParseVaultKdfError {
     #[error(transparent)]
     Invalid(#[from] InvalidKdfParams),
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_cost_is_valid_by_construction() {
+        assert_eq!(KdfParams::new(8, 0, 1), Err(InvalidKdfParams::NoPass));
+        assert_eq!(KdfParams::new(8, 1, 0), Err(InvalidKdfParams::Lanes { p: 0 }));
+        let lanes = 1 << 24;
+        assert_eq!(KdfParams::new(u32::MAX, 1, lanes), Err(InvalidKdfParams::Lanes { p: lanes }));
+        let too_little = InvalidKdfParams::MemoryTooLittle { m_kib: 31, p: 4 };
+        assert_eq!(KdfParams::new(31, 1, 4), Err(too_little));
+        assert!(KdfParams::new(32, 1, 4).is_ok());
+        assert!(KdfParams::new(u32::MAX, u32::MAX, lanes - 1).is_ok());
+    }
+
+    #[test]
+    fn costs_are_read_in_any_order_and_by_name() {
+        for text in ["t=3,m=65536,p=4", "p=4,t=3,m=65536", "default", "rfc9106_second"] {
+            assert_eq!(text.parse(), Ok(KdfParams::DEFAULT), "{text}");
+        }
+        assert_eq!("rfc9106_first".parse(), Ok(KdfParams::RFC9106_FIRST));
+        assert_eq!(KdfParams::LIGHTWEIGHT.to_string().parse(), Ok(KdfParams::LIGHTWEIGHT));
+        assert_eq!(KdfParams::HIGH_SECURITY.to_string(), "t=4,m=131072,p=4");
+        let bad = [
+            "",
+            "t=3",
+            "t=3,m=65536",
+            "t=3,m=65536,p=4,",
+            "t=3,m=65536,p=4,p=4",
+            "t=+3,m=65536,p=4",
+            "t=03,m=65536,p=4",
+            "t=3,m=4294967296,p=4",
+            "t=3 ,m=65536,p=4",
+            "Default",
+            "t=,m=8,p=1",
+        ];
+        for text in bad {
+            assert_eq!(text.parse::<KdfParams>(), Err(ParseKdfParamsError::Syntax), "{text}");
+        }
+        let invalid = ParseKdfParamsError::Invalid(InvalidKdfParams::NoPass);
+        assert_eq!("t=0,m=8,p=1".parse::<KdfParams>(), Err(invalid));
+    }
+
+    #[test]
+    fn a_vaults_salt_and_cost_have_one_spelling() {
+        let text = "$argon2id$v=19$m=65536,t=3,p=4$AAECAwQFBgcICQoLDA0ODw";
+        let salt = Salt::from_bytes([0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15]);
+        let kdf = VaultKdf { params: KdfParams::DEFAULT, salt };
+        assert_eq!(kdf.to_string(), text);
+        assert_eq!(text.parse(), Ok(kdf));
+        let bad = [
+            "",
+            "$argon2id$v=19$m=65536,t=3,p=4$",
+            "$argon2id$v=19$m=65536,t=3,p=4",
+            "$argon2i$v=19$m=65536,t=3,p=4$AAECAwQFBgcICQoLDA0ODw",
+            "$argon2id$v=16$m=65536,t=3,p=4$AAECAwQFBgcICQoLDA0ODw",
+            "$argon2id$v=19$t=3,m=65536,p=4$AAECAwQFBgcICQoLDA0ODw",
+            "$argon2id$v=19$m=065536,t=3,p=4$AAECAwQFBgcICQoLDA0ODw",
+            "$argon2id$v=19$m=65536,t=3,p=4$AAECAwQFBgcICQoLDA0ODw==",
+            "$argon2id$v=19$m=65536,t=3,p=4$AAECAwQFBgcICQoLDA0ODx",
+            "$argon2id$v=19$m=65536,t=3,p=4$AAECAwQFBgcICQoLDA0O",
+            "$argon2id$v=19$m=65536,t=3,p=4$AAECAwQFBgcICQoLDA0ODxAR",
+            "$argon2id$v=19$m=65536,t=3,p=4$AAECAwQFBgcICQoLDA0ODw$AAAA",
+            " $argon2id$v=19$m=65536,t=3,p=4$AAECAwQFBgcICQoLDA0ODw",
+        ];
+        for text in bad {
+            assert_eq!(text.parse::<VaultKdf>(), Err(ParseVaultKdfError::Syntax), "{text}");
+        }
+        let invalid = "$argon2id$v=19$m=8,t=0,p=1$AAECAwQFBgcICQoLDA0ODw".parse::<VaultKdf>();
+        assert_eq!(invalid, Err(ParseVaultKdfError::Invalid(InvalidKdfParams::NoPass)));
+    }
+}
