@@ -1,1 +1,45 @@
 //! The contract of a vaultstore backend as a test suite.
+//!
+//! Each sentence of the contract ([`RecordSource`](vault_core::RecordSource), [`RecordSink`](vault_core::RecordSink),
+//! [`VaultStore`](vault_core::VaultStore)) is an async function in [`cases`] that bears its name, and [`properties`]
+//! replays random histories beside [`MemoryStore`](vault_core::MemoryStore). A storage author says how to make a
+//! store and how to close and open it again, and gets one test per case:
+//!
+//! ```
+//! use vault_conformance::Subject;
+//! use vault_core::MemoryStore;
+//!
+//! struct InMemory;
+//!
+//! impl Subject for InMemory {
+//!     type Store = MemoryStore;
+//!     async fn fresh(&self) -> MemoryStore {
+//!         MemoryStore::new()
+//!     }
+//!     async fn reopen(&self, store: MemoryStore) -> MemoryStore {
+//!         store // nothing outlives the process; a durable backend closes the store and opens it again
+//!     }
+//! }
+//!
+//! vault_conformance::suite!(InMemory);
+//! ```
+//!
+//! [`FaultyStore`] makes any store fail or drop its work on purpose, for tests of what stands on a store.
+
+#![expect(
+    clippy::unwrap_used,
+    clippy::panic,
+    clippy::missing_panics_doc,
+    reason = "a conformance case reports by panicking, like any test"
+)]
+
+mod harness;
+
+pub mod cases;
+pub mod properties;
+
+mod faults;
+mod samples;
+
+pub use faults::{Fault, FaultPlan, FaultyStore};
+pub use harness::{Subject, case_fails, failing_cases, poll_at_most, run_all};

@@ -1,15 +1,15 @@
 //! Census and verify: what a vault holds, and what opens under which password.
 
 use std::{
-    collections::BTreeMap,
-    num::NonZeroUsize,
+    collections::{BTreeMap, HashMap},
     sync::Arc,
     time::{Duration, Instant},
 };
 
 use crate::{
-    EngineError, Envelope, Format, KdfMemory, MAX_PROBLEMS, OpenOutcome, OpenPolicy, Plaintext, Problem, ProblemKind,
-    RecordId, RunOptions, SealedRecord, VaultKdf, VaultKey, VaultStore, open,
+    Checked, EngineError, Envelope, Format, KdfMemory, MAX_PROBLEMS, OpenOutcome, OpenPolicy,
+    Plaintext, Problem, ProblemKind, RecordId, RunOptions, SealedRecord, Unopenable, V2Cost,
+    VaultKdf, VaultKey, VaultStore, check,
     retry::Retry,
     scan::{Examine, Scan},
 };
@@ -90,7 +90,7 @@ pub struct CensusReport {
     /// Records by format.
     pub formats: BTreeMap<Format, u64>,
     /// v3 records by salt and cost. A vault has one, more after a change of cost or a merge.
-    pub kdfs: BTreeMap<VaultKdf, u64>,
+    pub kdfs: HashMap<VaultKdf, u64>,
     /// Bytes of envelope text.
     pub envelope_bytes: u64,
     /// The longest envelope text, in bytes.
@@ -128,10 +128,16 @@ pub struct CensusSession {
 }
 
 impl CensusSession {
-    pub(crate) async fn start(store: Arc<dyn VaultStore>, plan: CensusPlan, policy: OpenPolicy) -> Result<Self, EngineError> {
+    pub(crate) async fn start(
+        store: Arc<dyn VaultStore>,
+        plan: CensusPlan,
+        policy: OpenPolicy,
+    ) -> Result<Self, EngineError> {
         let total = store.count().await?;
-        let dearest = policy.v2_costs.iter().map(|cost| cost.params()).max_by_key(|params| params.m_kib());
-        let workers = Arc::new(plan.options.start_workers(total, dearest.unwrap_or_default())?);
+        let dearest =
+            policy.v2_costs.iter().map(V2Cost::params).max_by_key(|params| params.m_kib());
+        let workers =
+            Arc::new(plan.options.start_workers(total, dearest.copied().unwrap_or_default())?);
         let retry = Retry::new(Arc::clone(plan.options.timer()));
         let report = CensusReport { opened: vec![0; plan.keys.len()], ..CensusReport::default() };
         let inspector = Arc::new(Inspector { keys: plan.keys, check: plan.check, policy });
@@ -200,7 +206,9 @@ impl CensusSession {
             }
             State::Unopened(id) => {
                 report.unopened += 1;
-                if self.list_unopened == ListUnopened::Yes && report.unopened_ids.len() < MAX_PROBLEMS {
+                if self.list_unopened == ListUnopened::Yes
+                    && report.unopened_ids.len() < MAX_PROBLEMS
+                {
                     report.unopened_ids.push(id);
                 }
             }
@@ -239,32 +247,54 @@ enum State {
 impl Examine for Inspector {
     type Finding = Inspected;
 
-    fn examine(&self, record: SealedRecord, memory: &mut KdfMemory) -> Result<Inspected, EngineError> {
+    fn examine(
+        &self,
+        record: SealedRecord,
+        memory: &mut KdfMemory,
+    ) -> Result<Inspected, EngineError> {
         let len = record.envelope.len();
         let envelope = match Envelope::parse(&record.envelope) {
             Ok(envelope) => envelope,
             Err(malformed) => {
                 let problem = Problem { id: record.id, kind: ProblemKind::Malformed(malformed) };
-                return Ok(Inspected { len, format: None, kdf: None, state: State::Problem(problem) });
+                return Ok(Inspected {
+                    len,
+                    format: None,
+                    kdf: None,
+                    state: State::Problem(problem),
+                });
             }
         };
         let format = Some(envelope.format());
-        let state = self.try_keys(record.id, &envelope, memory)?;
-        // A damaged header names a cost and salt that nobody ever used.
-        let kdf = if matches!(state, State::Problem(_)) { None } else { envelope.kdf() };
-        Ok(Inspected { len, format, kdf, state })
+        let checked = match check(&envelope, &self.policy) {
+            Ok(checked) => checked,
+            Err(unopenable) => {
+                let kind = match unopenable {
+                    Unopenable::Damaged => ProblemKind::Damaged,
+                    Unopenable::Malformed(malformed) => ProblemKind::Malformed(malformed),
+                };
+                let state = State::Problem(Problem { id: record.id, kind });
+                // A damaged header names a cost and salt that nobody ever used.
+                return Ok(Inspected { len, format, kdf: None, state });
+            }
+        };
+        let state = self.try_keys(record.id, &checked, memory)?;
+        Ok(Inspected { len, format, kdf: checked.kdf(), state })
     }
 }
 
 impl Inspector {
-    fn try_keys(&self, id: RecordId, envelope: &Envelope, memory: &mut KdfMemory) -> Result<State, EngineError> {
-        if let Some(kind) = unsound(envelope) {
-            return Ok(State::Problem(Problem { id, kind }));
-        }
+    fn try_keys(
+        &self,
+        id: RecordId,
+        checked: &Checked<'_>,
+        memory: &mut KdfMemory,
+    ) -> Result<State, EngineError> {
         for (number, key) in self.keys.iter().enumerate() {
-            let kind = match open(envelope, key, &id, &self.policy, memory)? {
+            let kind = match checked.open(key, &id, memory)? {
                 OpenOutcome::Opened(value) => {
-                    let verdict = self.check.as_ref().map_or(ValueVerdict::Right, |check| check(&id, &value));
+                    let verdict =
+                        self.check.as_ref().map_or(ValueVerdict::Right, |check| check(&id, &value));
                     return Ok(State::OpenedBy(number, verdict));
                 }
                 OpenOutcome::WrongPassword => continue,

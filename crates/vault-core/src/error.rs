@@ -69,6 +69,8 @@ pub enum StoreErrorKind {
     Denied,
     /// Free space: the disk is full, and nothing was changed.
     Full,
+    /// Open the store again: this handle stopped after a failure of the disk or the server.
+    Stopped,
     /// Restore from a backup: the database itself is damaged.
     Corrupt,
     /// Mend the request: the store cannot hold this value.

@@ -32,21 +32,35 @@ mod vault;
 mod workers;
 
 pub use census::{CensusPlan, CensusReport, CensusSession, ListUnopened, ValueCheck, ValueVerdict};
-pub use envelope::{Envelope, Format, Malformed};
+pub use envelope::{
+    AesKeyLen, Envelope, Format, Malformed, Padding, ParseV2CostError, V1, V2, V2Cost, V3,
+};
 pub(crate) use error::fill_random;
 pub use error::{RandomError, StoreError, StoreErrorKind};
+pub use kdf::{
+    CostBelowFloor, CostLimit, CostOverLimit, InvalidKdfParams, KdfError, KdfFloor, KdfLimits,
+    KdfMemory, KdfParams, ParseKdfParamsError, ParseVaultKdfError, Salt, VaultKdf,
+};
+pub use key::{VaultKey, VerifyError};
 pub use memory::MemoryStore;
 pub use record::{EnvelopeText, MAX_ENVELOPE_LEN, Record, RecordId, SealedRecord};
 pub use rekey::{
-    DryRun, InvalidPlan, MAX_PROBLEMS, Problem, ProblemKind, RekeyCounts, RekeyPlan, RekeyReport, RekeySession, RunEnd,
+    DryRun, InvalidPlan, MAX_PROBLEMS, Problem, ProblemKind, RekeyCounts, RekeyPlan, RekeyReport,
+    RekeySession, RunEnd,
 };
 pub use retry::{ThreadTimer, Timer};
 pub use run::{EngineError, RunOptions};
+pub use seal::{
+    Checked, OpenOutcome, OpenPolicy, SealError, SealSpec, Unopenable, check, open, seal,
+};
+pub use secret::{Password, Plaintext};
 pub use store::{
-    DeleteOutcome, InsertOutcome, PageLimit, PutSetting, RecordChange, RecordSink, RecordSource, Replacement,
-    VaultStore, WriteOutcome,
+    DeleteOutcome, InsertOutcome, PageLimit, PutSetting, RecordChange, RecordSink, RecordSource,
+    Replacement, VaultStore, WriteOutcome,
 };
 pub use time::{Clock, SystemClock, Timestamp};
 pub use token::{InvalidToken, InvalidTokenLength, Token, TokenLength};
-pub use vault::{CreateOptions, NewVault, RecordInfo, Vault, VaultError, VaultOptions, WriteFormat};
+pub use vault::{
+    CreateOptions, NewVault, RecordInfo, Vault, VaultError, VaultOptions, WriteFormat,
+};
 pub use workers::WorkerError;

@@ -88,16 +88,27 @@ impl Pace {
     }
 
     /// Takes about one commit's worth from the front, cut into chunks of about equal cost.
-    pub(crate) fn cut(&mut self, waiting: &mut VecDeque<SealedRecord>) -> Vec<Vec<(Weight, SealedRecord)>> {
-        let (budget, chunk_budget) = (self.budget(), self.budget() / self.workers / CHUNKS_PER_WORKER);
+    pub(crate) fn cut(
+        &mut self,
+        waiting: &mut VecDeque<SealedRecord>,
+    ) -> Vec<Vec<(Weight, SealedRecord)>> {
+        let (budget, chunk_budget) =
+            (self.budget(), self.budget() / self.workers / CHUNKS_PER_WORKER);
         let mut chunks = Vec::new();
         let mut chunk = Vec::new();
-        let (mut cost, mut chunk_cost, mut records, mut bytes) = (Duration::ZERO, Duration::ZERO, 0u32, 0usize);
+        let (mut cost, mut chunk_cost, mut records, mut bytes) =
+            (Duration::ZERO, Duration::ZERO, 0u32, 0usize);
         // Cheap records never come near the time budget; spread them over the workers by number.
-        let chunk_records = waiting.len().min(self.most.records.get()).div_ceil((self.workers * CHUNKS_PER_WORKER) as usize).max(1);
+        let chunk_records = waiting
+            .len()
+            .min(self.most.records.get())
+            .div_ceil((self.workers * CHUNKS_PER_WORKER) as usize)
+            .max(1);
         while let Some(record) = waiting.front() {
             bytes = bytes.saturating_add(record.envelope.loaded_len());
-            let full = cost >= budget || records as usize == self.most.records.get() || bytes > self.most.bytes.get();
+            let full = cost >= budget
+                || records as usize == self.most.records.get()
+                || bytes > self.most.bytes.get();
             if records > 0 && full {
                 break;
             }

@@ -3,7 +3,7 @@
 use std::{fmt, num::NonZeroUsize, sync::Arc, thread};
 
 use crate::{
-    InvalidPlan, KdfError, KdfParams, PageLimit, RandomError, StoreError, WorkerError,
+    InvalidPlan, KdfError, KdfParams, PageLimit, SealError, StoreError, WorkerError,
     retry::{ThreadTimer, Timer},
     workers::Workers,
 };
@@ -73,7 +73,11 @@ impl RunOptions {
         &self.timer
     }
 
-    pub(crate) fn start_workers(&self, records: u64, cost: KdfParams) -> Result<Workers, WorkerError> {
+    pub(crate) fn start_workers(
+        &self,
+        records: u64,
+        cost: KdfParams,
+    ) -> Result<Workers, WorkerError> {
         let count = self.worker_count(records, cost);
         let share = self.memory_budget_kib / count.get() as u64;
         Workers::start(count, u32::try_from(share).unwrap_or(u32::MAX))
@@ -85,7 +89,8 @@ impl RunOptions {
             return NonZeroUsize::MIN;
         }
         let cores = || thread::available_parallelism().unwrap_or(NonZeroUsize::MIN);
-        let fitting = usize::try_from(self.memory_budget_kib / u64::from(cost.m_kib())).unwrap_or(usize::MAX);
+        let fitting =
+            usize::try_from(self.memory_budget_kib / u64::from(cost.m_kib())).unwrap_or(usize::MAX);
         let fitting = NonZeroUsize::new(fitting).unwrap_or(NonZeroUsize::MIN);
         self.workers.unwrap_or_else(cores).min(fitting)
     }
@@ -127,17 +132,21 @@ pub enum EngineError {
     /// A derivation could not be made.
     #[error(transparent)]
     Kdf(#[from] KdfError),
-    /// The system has no randomness to give.
+    /// A value could not be sealed.
     #[error(transparent)]
-    Random(#[from] RandomError),
+    Seal(#[from] SealError),
     /// The worker threads failed.
     #[error(transparent)]
     Worker(#[from] WorkerError),
     /// A freshly sealed envelope did not open to the same value again. It was not written.
-    #[error("a freshly sealed record did not open again, so nothing was written for it; check this machine's memory")]
+    #[error(
+        "a freshly sealed record did not open again, so nothing was written for it; check this machine's memory"
+    )]
     SelfCheck,
     /// The outcomes do not add up to the records scanned: a bug of this library.
-    #[error("the outcomes do not add up to the records scanned, which is a bug in vaultstore; verify the vault before you trust the counts")]
+    #[error(
+        "the outcomes do not add up to the records scanned, which is a bug in vaultstore; verify the vault before you trust the counts"
+    )]
     Miscount,
     /// The run was dropped while its workers were busy.
     #[error("the run was stopped; what was committed stays, and running it again does the rest")]
@@ -162,7 +171,8 @@ mod tests {
 
     #[test]
     fn a_small_vault_gets_one_worker() {
-        let options = RunOptions::default().workers(NonZeroUsize::new(8).unwrap()).parallel_threshold(100);
+        let options =
+            RunOptions::default().workers(NonZeroUsize::new(8).unwrap()).parallel_threshold(100);
         assert_eq!(count(&options, 99), 1);
         assert_eq!(count(&options, 100), 8);
     }

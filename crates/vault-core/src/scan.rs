@@ -14,7 +14,8 @@ use std::{
 use futures::{FutureExt, channel::oneshot, future::BoxFuture};
 
 use crate::{
-    EngineError, KdfMemory, PageLimit, RecordId, RecordSource, SealedRecord, StoreError, StoreErrorKind,
+    EngineError, KdfMemory, PageLimit, RecordId, RecordSource, SealedRecord, StoreError,
+    StoreErrorKind,
     pace::{Cost, Pace},
     retry::Retry,
     workers::Workers,
@@ -26,7 +27,11 @@ pub(crate) trait Examine: Send + Sync + 'static {
     type Finding: Send + 'static;
 
     /// Examines one record; an error ends the scan.
-    fn examine(&self, record: SealedRecord, memory: &mut KdfMemory) -> Result<Self::Finding, EngineError>;
+    fn examine(
+        &self,
+        record: SealedRecord,
+        memory: &mut KdfMemory,
+    ) -> Result<Self::Finding, EngineError>;
 }
 
 /// What was found in a run of consecutive records.
@@ -62,9 +67,9 @@ impl<E: Examine> Scan<E> {
         examiner: Arc<E>,
         workers: Arc<Workers>,
         retry: Retry,
-        page: PageLimit,
+        most: PageLimit,
     ) -> Self {
-        let pace = Pace::new(page, workers.count());
+        let pace = Pace::new(most, workers.count());
         Self {
             source,
             examiner,
@@ -81,7 +86,10 @@ impl<E: Examine> Scan<E> {
     }
 
     /// The findings of the next records; `None` after the last.
-    pub(crate) fn poll_next(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Examined<E::Finding>, EngineError>>> {
+    pub(crate) fn poll_next(
+        &mut self,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Examined<E::Finding>, EngineError>>> {
         loop {
             if let Poll::Ready(Err(error)) = self.poll_read(cx) {
                 return Poll::Ready(Some(Err(error.into())));
@@ -137,7 +145,11 @@ impl<E: Examine> Scan<E> {
         for records in self.pace.cut(&mut self.waiting) {
             let (examiner, stop) = (Arc::clone(&self.examiner), self.workers.stop());
             self.examining.push_back(self.workers.submit(move |memory| {
-                let mut chunk = Examined { findings: Vec::with_capacity(records.len()), derivations: 0, busy: Duration::ZERO };
+                let mut chunk = Examined {
+                    findings: Vec::with_capacity(records.len()),
+                    derivations: 0,
+                    busy: Duration::ZERO,
+                };
                 let mut cost = Cost::default();
                 let before = memory.derivations();
                 for (weight, record) in records {
@@ -153,11 +165,19 @@ impl<E: Examine> Scan<E> {
                 Ok((chunk, cost))
             }));
         }
-        self.examined = Some(Examined { findings: Vec::new(), derivations: 0, busy: Duration::ZERO });
+        self.examined =
+            Some(Examined { findings: Vec::new(), derivations: 0, busy: Duration::ZERO });
     }
 
-    fn poll_examined(&mut self, cx: &mut Context<'_>) -> Poll<Result<Examined<E::Finding>, EngineError>> {
-        let mut all = self.examined.take().unwrap_or(Examined { findings: Vec::new(), derivations: 0, busy: Duration::ZERO });
+    fn poll_examined(
+        &mut self,
+        cx: &mut Context<'_>,
+    ) -> Poll<Result<Examined<E::Finding>, EngineError>> {
+        let mut all = self.examined.take().unwrap_or(Examined {
+            findings: Vec::new(),
+            derivations: 0,
+            busy: Duration::ZERO,
+        });
         while let Some(chunk) = self.examining.front_mut() {
             let Poll::Ready(answer) = chunk.poll_unpin(cx) else {
                 self.examined = Some(all);
@@ -174,7 +194,12 @@ impl<E: Examine> Scan<E> {
     }
 }
 
-async fn read_page(source: Arc<dyn RecordSource>, retry: Retry, after: Option<RecordId>, limit: PageLimit) -> PageRead {
+async fn read_page(
+    source: Arc<dyn RecordSource>,
+    retry: Retry,
+    after: Option<RecordId>,
+    limit: PageLimit,
+) -> PageRead {
     let mut failed = 0;
     loop {
         match source.read_page(after.as_ref(), limit).await {

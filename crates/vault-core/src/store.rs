@@ -67,10 +67,14 @@ pub trait RecordSink: Send + Sync {
 /// - Every operation is atomic and, once its future resolves, durable.
 /// - A token belongs to one record at a time, soft-deleted and expired ones included.
 /// - Dropping a future leaves the operation done or not done, never half.
+/// - What the store cannot hold (a NUL, bytes that are no text, an envelope that was too long to load) is refused as
+///   [`Unsupported`](crate::StoreErrorKind::Unsupported); ids, tokens and setting names of up to 255 bytes of UTF-8
+///   without NUL, and envelopes up to [`MAX_ENVELOPE_LEN`](crate::MAX_ENVELOPE_LEN), are always held.
 #[async_trait]
 pub trait VaultStore: RecordSource + RecordSink {
     /// Adds records in one atomic step: one outcome per record, in order. A record whose token or id is taken (also
-    /// by an earlier one of the same call) is left out; the others go in. On error none goes in.
+    /// by an earlier one of the same call) is left out; the others go in. On error none goes in. Where both are
+    /// taken, the outcome is `IdTaken`.
     ///
     /// # Errors
     /// [`StoreError`].
@@ -116,7 +120,7 @@ pub trait VaultStore: RecordSource + RecordSink {
     /// [`StoreError`].
     async fn setting(&self, name: &str) -> Result<Option<String>, StoreError>;
 
-    /// All settings in the order of their names.
+    /// All settings in the order of their names, compared as bytes.
     ///
     /// # Errors
     /// [`StoreError`].
@@ -241,18 +245,28 @@ impl RecordChange {
 
 #[async_trait]
 impl<S: RecordSource + ?Sized> RecordSource for Arc<S> {
-    async fn read_page(&self, after: Option<&RecordId>, limit: PageLimit) -> Result<Vec<SealedRecord>, StoreError> {
+    async fn read_page(
+        &self,
+        after: Option<&RecordId>,
+        limit: PageLimit,
+    ) -> Result<Vec<SealedRecord>, StoreError> {
         (**self).read_page(after, limit).await
     }
 
-    async fn read_records(&self, ids: &[RecordId]) -> Result<Vec<Option<SealedRecord>>, StoreError> {
+    async fn read_records(
+        &self,
+        ids: &[RecordId],
+    ) -> Result<Vec<Option<SealedRecord>>, StoreError> {
         (**self).read_records(ids).await
     }
 }
 
 #[async_trait]
 impl<S: RecordSink + ?Sized> RecordSink for Arc<S> {
-    async fn write_batch(&self, batch: Arc<[Replacement]>) -> Result<Vec<WriteOutcome>, StoreError> {
+    async fn write_batch(
+        &self,
+        batch: Arc<[Replacement]>,
+    ) -> Result<Vec<WriteOutcome>, StoreError> {
         (**self).write_batch(batch).await
     }
 }
@@ -267,7 +281,11 @@ impl<S: VaultStore + ?Sized> VaultStore for Arc<S> {
         (**self).find(tokens).await
     }
 
-    async fn list(&self, after: Option<&RecordId>, limit: PageLimit) -> Result<Vec<Record>, StoreError> {
+    async fn list(
+        &self,
+        after: Option<&RecordId>,
+        limit: PageLimit,
+    ) -> Result<Vec<Record>, StoreError> {
         (**self).list(after, limit).await
     }
 
@@ -291,7 +309,12 @@ impl<S: VaultStore + ?Sized> VaultStore for Arc<S> {
         (**self).settings().await
     }
 
-    async fn put_setting(&self, name: &str, value: &str, put: PutSetting) -> Result<String, StoreError> {
+    async fn put_setting(
+        &self,
+        name: &str,
+        value: &str,
+        put: PutSetting,
+    ) -> Result<String, StoreError> {
         (**self).put_setting(name, value, put).await
     }
 }

@@ -10,9 +10,10 @@ pub use self::{
     error::VaultError,
 };
 use crate::{
-    CensusPlan, CensusSession, DeleteOutcome, EngineError, Envelope, EnvelopeText, Format, InsertOutcome, KdfMemory,
-    OpenOutcome, PageLimit, Password, Plaintext, Record, RecordChange, RecordId, RekeyPlan, RekeySession, SealSpec,
-    Timestamp, Token, TokenLength, VaultKey, VaultStore, WriteOutcome, open, seal, workers::Workers,
+    CensusPlan, CensusSession, DeleteOutcome, EngineError, Envelope, EnvelopeText, Format,
+    InsertOutcome, KdfMemory, OpenOutcome, PageLimit, Password, Plaintext, Record, RecordChange,
+    RecordId, RekeyPlan, RekeySession, SealSpec, Timestamp, Token, TokenLength, VaultKey,
+    VaultStore, WriteOutcome, open, seal, workers::Workers,
 };
 
 /// How often a random token that is taken is drawn again. At the default length not even one collision is likely in
@@ -130,8 +131,13 @@ impl Vault {
     /// Seals a value under a key and stores it under a fresh random token.
     ///
     /// # Errors
-    /// [`VaultError::EmptyPassword`], [`VaultError::TooLarge`], and what the store says.
-    pub async fn create(&self, value: &[u8], key: &Arc<VaultKey>, options: CreateOptions) -> Result<Token, VaultError> {
+    /// [`VaultError::EmptyPassword`], [`VaultError::Seal`], and what the store says.
+    pub async fn create(
+        &self,
+        value: &[u8],
+        key: &Arc<VaultKey>,
+        options: CreateOptions,
+    ) -> Result<Token, VaultError> {
         for _ in 0..TOKEN_TRIES {
             let token = Token::generate(options.token_length)?;
             match self.insert(value, key, token.clone(), options.expires_at).await? {
@@ -181,7 +187,12 @@ impl Vault {
     /// [`VaultError::UnderAnotherPassword`] when the key does not open the present value, [`VaultError::Overtaken`]
     /// when other writers kept changing the record meanwhile; else as [`read`](Self::read) and
     /// [`create`](Self::create).
-    pub async fn update(&self, token: &Token, value: &[u8], key: &Arc<VaultKey>) -> Result<(), VaultError> {
+    pub async fn update(
+        &self,
+        token: &Token,
+        value: &[u8],
+        key: &Arc<VaultKey>,
+    ) -> Result<(), VaultError> {
         for _ in 0..UPDATE_ROUNDS {
             let record = self.find_live(token).await?;
             match self.open_record(record.envelope.clone(), record.id.clone(), key).await {
@@ -211,7 +222,9 @@ impl Vault {
     pub async fn exists(&self, token: &Token) -> Result<bool, VaultError> {
         match self.find_live(token).await {
             Ok(_) => Ok(true),
-            Err(VaultError::UnknownToken | VaultError::SoftDeleted | VaultError::Expired) => Ok(false),
+            Err(VaultError::UnknownToken | VaultError::SoftDeleted | VaultError::Expired) => {
+                Ok(false)
+            }
             Err(error) => Err(error),
         }
     }
@@ -255,7 +268,11 @@ impl Vault {
     ///
     /// # Errors
     /// What the store says.
-    pub async fn list(&self, after: Option<&RecordId>, limit: PageLimit) -> Result<Vec<RecordInfo>, VaultError> {
+    pub async fn list(
+        &self,
+        after: Option<&RecordId>,
+        limit: PageLimit,
+    ) -> Result<Vec<RecordInfo>, VaultError> {
         Ok(self.store.list(after, limit).await?.into_iter().map(info).collect())
     }
 
@@ -269,7 +286,8 @@ impl Vault {
             None => self.seal_spec().await?,
         };
         config::check_cost(spec.params(), &self.options)?;
-        Ok(RekeySession::start(Arc::clone(&self.store), plan, self.options.open.clone(), spec).await?)
+        Ok(RekeySession::start(Arc::clone(&self.store), plan, self.options.open.clone(), spec)
+            .await?)
     }
 
     /// Prepares a census of the whole vault.
@@ -290,8 +308,15 @@ impl Vault {
         let now = self.options.clock.now();
         let id = RecordId::generate(now)?;
         let envelope = self.seal_value(value, id.clone(), key).await?;
-        let record =
-            Record { id, token, envelope, created_at: now, updated_at: now, expires_at, soft_deleted_at: None };
+        let record = Record {
+            id,
+            token,
+            envelope,
+            created_at: now,
+            updated_at: now,
+            expires_at,
+            soft_deleted_at: None,
+        };
         match self.store.insert(vec![record]).await?.as_slice() {
             [outcome] => Ok(*outcome),
             _ => Err(VaultError::Store(config::broken_contract())),
@@ -299,7 +324,12 @@ impl Vault {
     }
 
     async fn find(&self, token: &Token) -> Result<Record, VaultError> {
-        self.store.find(std::slice::from_ref(token)).await?.pop().flatten().ok_or(VaultError::UnknownToken)
+        self.store
+            .find(std::slice::from_ref(token))
+            .await?
+            .pop()
+            .flatten()
+            .ok_or(VaultError::UnknownToken)
     }
 
     async fn find_live(&self, token: &Token) -> Result<Record, VaultError> {
@@ -314,7 +344,12 @@ impl Vault {
         Ok(record)
     }
 
-    async fn open_record(&self, text: EnvelopeText, id: RecordId, key: &Arc<VaultKey>) -> Result<Plaintext, VaultError> {
+    async fn open_record(
+        &self,
+        text: EnvelopeText,
+        id: RecordId,
+        key: &Arc<VaultKey>,
+    ) -> Result<Plaintext, VaultError> {
         let envelope = Envelope::parse(&text).map_err(VaultError::Malformed)?;
         let opened = if key.is_ready_for(&envelope) {
             open(&envelope, key, &id, &self.options.open, &mut KdfMemory::new())?
@@ -330,8 +365,13 @@ impl Vault {
         }
     }
 
-    async fn seal_value(&self, value: &[u8], id: RecordId, key: &Arc<VaultKey>) -> Result<EnvelopeText, VaultError> {
-        if key.has_empty_password() {
+    async fn seal_value(
+        &self,
+        value: &[u8],
+        id: RecordId,
+        key: &Arc<VaultKey>,
+    ) -> Result<EnvelopeText, VaultError> {
+        if key.password().is_empty() {
             return Err(VaultError::EmptyPassword);
         }
         let spec = self.seal_spec().await?;

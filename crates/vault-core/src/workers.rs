@@ -110,10 +110,14 @@ fn work(jobs: &Mutex<mpsc::Receiver<Job>>, stop: &Stop, memory: &mut KdfMemory) 
 #[non_exhaustive]
 pub enum WorkerError {
     /// The system started no thread.
-    #[error("no worker thread could be started; lower the number of workers or raise the system's limit")]
+    #[error(
+        "no worker thread could be started; lower the number of workers or raise the system's limit"
+    )]
     Start(#[source] std::io::Error),
     /// A task ended without an answer: a bug of this library. Nothing was written for the records at hand.
-    #[error("a worker thread gave no answer, which is a bug in vaultstore; nothing was written for the records at hand")]
+    #[error(
+        "a worker thread gave no answer, which is a bug in vaultstore; nothing was written for the records at hand"
+    )]
     Lost,
 }
 
@@ -137,7 +141,8 @@ mod tests {
     fn answers_come_back_in_the_order_they_are_awaited() {
         let workers = two();
         let answers: Vec<_> = (0..100).map(|n| workers.submit(move |_| n * n)).collect();
-        let squares: Vec<i32> = answers.into_iter().map(|answer| block_on(answer).unwrap()).collect();
+        let squares: Vec<i32> =
+            answers.into_iter().map(|answer| block_on(answer).unwrap()).collect();
         assert_eq!(squares, (0..100).map(|n| n * n).collect::<Vec<_>>());
     }
 

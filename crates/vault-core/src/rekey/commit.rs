@@ -7,8 +7,8 @@ use super::{
     report::{Problem, RekeyCounts},
 };
 use crate::{
-    EngineError, RecordId, Replacement, SealedRecord, StoreError, StoreErrorKind, VaultStore, WriteOutcome,
-    retry::Retry, scan::Examine, workers::Workers,
+    EngineError, RecordId, Replacement, SealedRecord, StoreError, StoreErrorKind, VaultStore,
+    WriteOutcome, retry::Retry, scan::Examine, workers::Workers,
 };
 
 /// How often a record that writers keep changing is read and tried again. Each round needs a write to exactly this
@@ -20,7 +20,7 @@ const ROUNDS: u32 = 8;
 pub(crate) struct Settled {
     pub(crate) counts: RekeyCounts,
     pub(crate) problems: Vec<Problem>,
-    pub(crate) conflicts_settled: u64,
+    pub(crate) conflicts: u64,
     pub(crate) retries: u64,
     pub(crate) derivations: u64,
     /// A batch failed with this passing error, also when tried again: if the next one does as well, the store is gone.
@@ -70,8 +70,13 @@ impl Committer {
         settled
     }
 
-    async fn settle(&self, findings: Vec<Finding>, settled: &mut Settled) -> Result<(), EngineError> {
-        let batch: Vec<_> = findings.into_iter().filter_map(|finding| settled.count(finding)).collect();
+    async fn settle(
+        &self,
+        findings: Vec<Finding>,
+        settled: &mut Settled,
+    ) -> Result<(), EngineError> {
+        let batch: Vec<_> =
+            findings.into_iter().filter_map(|finding| settled.count(finding)).collect();
         let mut batches = VecDeque::from([(batch, 0)]);
         while let Some((batch, round)) = batches.pop_front() {
             if batch.is_empty() {
@@ -92,7 +97,11 @@ impl Committer {
     }
 
     /// Writes a batch until the store answers for every record of it, or has refused it for good.
-    async fn write(&self, batch: Vec<Replacement>, settled: &mut Settled) -> Result<Written, EngineError> {
+    async fn write(
+        &self,
+        batch: Vec<Replacement>,
+        settled: &mut Settled,
+    ) -> Result<Written, EngineError> {
         let mut pending: Arc<[Replacement]> = batch.into();
         let mut conflicts = Vec::new();
         let mut failed = 0;
@@ -134,7 +143,9 @@ impl Committer {
             match now {
                 None => settled.counts.missing += 1,
                 Some(now) if now.envelope == replacement.sealed => settled.counts.rekeyed += 1,
-                Some(now) if now.envelope == replacement.expected => untouched.push(replacement.clone()),
+                Some(now) if now.envelope == replacement.expected => {
+                    untouched.push(replacement.clone());
+                }
                 Some(_) => conflicts.push(replacement.id.clone()),
             }
         }
@@ -142,34 +153,44 @@ impl Committer {
     }
 
     /// Reads the records that writers changed, tries the passwords on what is there now, and counts them.
-    async fn examine_again(&self, ids: Vec<RecordId>, settled: &mut Settled) -> Result<Vec<Replacement>, EngineError> {
+    async fn examine_again(
+        &self,
+        ids: Vec<RecordId>,
+        settled: &mut Settled,
+    ) -> Result<Vec<Replacement>, EngineError> {
         if ids.is_empty() {
             return Ok(Vec::new());
         }
         let now = self.read_records(&ids).await?;
         let found: Vec<SealedRecord> = now.into_iter().flatten().collect();
         settled.counts.missing += (ids.len() - found.len()) as u64;
-        settled.conflicts_settled += ids.len() as u64;
+        settled.conflicts += ids.len() as u64;
         let answers: Vec<_> = found
             .into_iter()
             .map(|record| {
                 let rekeyer = Arc::clone(&self.rekeyer);
                 self.workers.submit(move |memory| {
                     let before = memory.derivations();
-                    rekeyer.examine(record, memory).map(|finding| (finding, memory.derivations() - before))
+                    rekeyer
+                        .examine(record, memory)
+                        .map(|finding| (finding, memory.derivations() - before))
                 })
             })
             .collect();
         let mut batch = Vec::new();
         for answer in answers {
-            let (finding, derivations) = answer.await.map_err(|lost| EngineError::Worker(lost.into()))??;
+            let (finding, derivations) =
+                answer.await.map_err(|lost| EngineError::Worker(lost.into()))??;
             settled.derivations += derivations;
             batch.extend(settled.count(finding));
         }
         Ok(batch)
     }
 
-    async fn read_records(&self, ids: &[RecordId]) -> Result<Vec<Option<SealedRecord>>, EngineError> {
+    async fn read_records(
+        &self,
+        ids: &[RecordId],
+    ) -> Result<Vec<Option<SealedRecord>>, EngineError> {
         let mut failed = 0;
         loop {
             match self.store.read_records(ids).await {
@@ -215,7 +236,12 @@ fn halves(
     [Some(batch), rest].into_iter().flatten()
 }
 
-fn take_outcomes(batch: &[Replacement], outcomes: &[WriteOutcome], conflicts: &mut Vec<RecordId>, settled: &mut Settled) {
+fn take_outcomes(
+    batch: &[Replacement],
+    outcomes: &[WriteOutcome],
+    conflicts: &mut Vec<RecordId>,
+    settled: &mut Settled,
+) {
     for (replacement, outcome) in batch.iter().zip(outcomes) {
         match outcome {
             WriteOutcome::Applied => settled.counts.rekeyed += 1,
@@ -225,10 +251,9 @@ fn take_outcomes(batch: &[Replacement], outcomes: &[WriteOutcome], conflicts: &m
     }
 }
 
-/// Errors after which no other record can fare better.
+/// Errors after which no other record can fare better; the others may be one record's own.
 fn ends_the_run(kind: StoreErrorKind) -> bool {
-    use StoreErrorKind::{AlreadyExists, Corrupt, Denied, Full, Locked, NewerSchema, NotAVault, NotFound, OlderSchema};
-    matches!(kind, AlreadyExists | Corrupt | Denied | Full | Locked | NewerSchema | NotAVault | NotFound | OlderSchema)
+    !kind.is_retryable() && !matches!(kind, StoreErrorKind::Unsupported | StoreErrorKind::Other)
 }
 
 fn broken_contract() -> StoreError {

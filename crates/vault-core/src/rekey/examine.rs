@@ -6,8 +6,9 @@ use subtle::ConstantTimeEq;
 
 use super::report::ProblemKind;
 use crate::{
-    EngineError, Envelope, Format, KdfMemory, Malformed, OpenOutcome, OpenPolicy, Plaintext, RecordId, Replacement,
-    SealError, SealSpec, SealedRecord, V2Cost, VaultKey, open, scan::Examine, seal,
+    Checked, EngineError, Envelope, Format, KdfMemory, Malformed, OpenOutcome, OpenPolicy,
+    Plaintext, RecordId, Replacement, SealError, SealSpec, SealedRecord, Unopenable, V2Cost,
+    VaultKey, check, open, scan::Examine, seal,
 };
 
 /// An old password's key and the new one's.
@@ -41,21 +42,36 @@ pub(crate) struct Rekeyer {
 impl Examine for Rekeyer {
     type Finding = Finding;
 
-    fn examine(&self, record: SealedRecord, memory: &mut KdfMemory) -> Result<Finding, EngineError> {
+    fn examine(
+        &self,
+        record: SealedRecord,
+        memory: &mut KdfMemory,
+    ) -> Result<Finding, EngineError> {
         let envelope = match Envelope::parse(&record.envelope) {
             Ok(envelope) => envelope,
             Err(malformed) => return Ok(malformed_at(record.id, malformed)),
         };
+        let checked = match check(&envelope, &self.policy) {
+            Ok(checked) => checked,
+            Err(Unopenable::Damaged) => {
+                return Ok(Finding::Problem(record.id, ProblemKind::Damaged));
+            }
+            Err(Unopenable::Malformed(malformed)) => return Ok(malformed_at(record.id, malformed)),
+        };
         for pair in &self.pairs {
-            match open(&envelope, &pair.old, &record.id, &self.policy, memory)? {
-                OpenOutcome::Opened(value) => return self.reseal(record, &value, &pair.new, memory),
+            match checked.open(&pair.old, &record.id, memory)? {
+                OpenOutcome::Opened(value) => {
+                    return self.reseal(record, &value, &pair.new, memory);
+                }
                 OpenOutcome::WrongPassword => {}
-                OpenOutcome::Damaged => return Ok(Finding::Problem(record.id, ProblemKind::Damaged)),
+                OpenOutcome::Damaged => {
+                    return Ok(Finding::Problem(record.id, ProblemKind::Damaged));
+                }
                 OpenOutcome::Malformed(malformed) => return Ok(malformed_at(record.id, malformed)),
             }
         }
         // An Argon2id per record only to tell "already new" from "other password" would double a v2 run.
-        if envelope.format() != Format::V2 && self.opens_under_new(&envelope, &record.id, memory)? {
+        if envelope.format() != Format::V2 && self.opens_under_new(&checked, &record.id, memory)? {
             return Ok(Finding::AlreadyNew);
         }
         Ok(Finding::OtherPassword)
@@ -71,9 +87,14 @@ impl Rekeyer {
         Self { pairs, policy, write, check }
     }
 
-    fn opens_under_new(&self, envelope: &Envelope, id: &RecordId, memory: &mut KdfMemory) -> Result<bool, EngineError> {
+    fn opens_under_new(
+        &self,
+        checked: &Checked<'_>,
+        id: &RecordId,
+        memory: &mut KdfMemory,
+    ) -> Result<bool, EngineError> {
         for pair in &self.pairs {
-            if let OpenOutcome::Opened(_) = open(envelope, &pair.new, id, &self.policy, memory)? {
+            if let OpenOutcome::Opened(_) = checked.open(&pair.new, id, memory)? {
                 return Ok(true);
             }
         }
@@ -91,9 +112,8 @@ impl Rekeyer {
         let Some(spec) = &self.write else { return Ok(Finding::Matches) };
         let sealed = match seal(value.as_bytes(), new, &record.id, spec, memory) {
             Ok(sealed) => sealed,
-            Err(SealError::TooLarge { .. }) => return Ok(Finding::TooLong),
-            Err(SealError::Kdf(error)) => return Err(error.into()),
-            Err(SealError::Random(error)) => return Err(error.into()),
+            Err(SealError::TooLarge) => return Ok(Finding::TooLong),
+            Err(error) => return Err(error.into()),
         };
         let written = Envelope::parse(&sealed).map_err(|_| EngineError::SelfCheck)?;
         match open(&written, new, &record.id, &self.check, memory)? {

@@ -16,13 +16,13 @@ use std::{
 
 use futures::{FutureExt, future::BoxFuture};
 
+pub use self::report::{MAX_PROBLEMS, Problem, ProblemKind, RekeyCounts, RekeyReport, RunEnd};
 use self::{
     commit::{Committer, Settled},
     examine::{Finding, Pair, Rekeyer},
 };
-pub use self::report::{MAX_PROBLEMS, Problem, ProblemKind, RekeyCounts, RekeyReport, RunEnd};
 use crate::{
-    EngineError, KdfError, OpenPolicy, Password, RunOptions, SealSpec, VaultKey, VaultStore,
+    EngineError, OpenPolicy, Password, RunOptions, SealSpec, VaultKey, VaultStore, VerifyError,
     retry::Retry,
     scan::{Examined, Scan},
     workers::Workers,
@@ -106,7 +106,9 @@ pub enum InvalidPlan {
     #[error("the new password is empty; give one that is not")]
     EmptyNewPassword,
     /// Two pairs have the same old password.
-    #[error("two pairs have the same old password, so a record could go either way; give each old password once")]
+    #[error(
+        "two pairs have the same old password, so a record could go either way; give each old password once"
+    )]
     AmbiguousPair,
 }
 
@@ -143,7 +145,13 @@ impl RekeySession {
         let derivations = verify_new_masters(&pairs, write, &workers).await?;
         let rekeyer = Arc::new(Rekeyer::new(pairs, policy, write));
         let page = plan.options.page();
-        let scan = Scan::new(Arc::new(Arc::clone(&store)), Arc::clone(&rekeyer), Arc::clone(&workers), retry.clone(), page);
+        let scan = Scan::new(
+            Arc::new(Arc::clone(&store)),
+            Arc::clone(&rekeyer),
+            Arc::clone(&workers),
+            retry.clone(),
+            page,
+        );
         let report = RekeyReport {
             counts: RekeyCounts::default(),
             problems: Vec::new(),
@@ -283,7 +291,7 @@ impl RekeySession {
         sum.failed += page.failed;
         let room = MAX_PROBLEMS - self.report.problems.len();
         self.report.problems.extend(settled.problems.into_iter().take(room));
-        self.report.conflicts_settled += settled.conflicts_settled;
+        self.report.conflicts_settled += settled.conflicts;
         self.report.retries += settled.retries;
         self.report.derivations += settled.derivations;
         self.report.commit_time += took;
@@ -335,14 +343,15 @@ async fn verify_new_masters(
         let new = Arc::clone(&pair.new);
         let verified = workers.submit(move |memory| {
             let before = memory.derivations();
-            new.prepare(&kdf, memory)?;
-            let same = new.verify_prepared(&kdf, memory)?;
-            Ok::<_, KdfError>((same, memory.derivations() - before))
+            new.verify_prepared(&kdf, memory).map(|()| memory.derivations() - before)
         });
-        let (same, made) = verified.await.map_err(|lost| EngineError::Worker(lost.into()))??;
-        if !same {
-            return Err(EngineError::SelfCheck);
-        }
+        let made =
+            verified.await.map_err(|lost| EngineError::Worker(lost.into()))?.map_err(|error| {
+                match error {
+                    VerifyError::Kdf(error) => EngineError::Kdf(error),
+                    VerifyError::Mismatch => EngineError::SelfCheck,
+                }
+            })?;
         derivations += made;
     }
     Ok(derivations)

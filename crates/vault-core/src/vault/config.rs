@@ -4,8 +4,8 @@ use std::{fmt, str::FromStr, sync::Arc};
 
 use super::VaultError;
 use crate::{
-    Clock, KdfFloor, KdfParams, OpenPolicy, Padding, PutSetting, SealSpec, StoreError, StoreErrorKind, SystemClock,
-    VaultKdf, VaultStore,
+    Clock, KdfFloor, KdfParams, OpenPolicy, Padding, PutSetting, SealSpec, StoreError,
+    StoreErrorKind, SystemClock, VaultKdf, VaultStore,
 };
 
 /// The setting that holds salt and cost, as a PHC text (format.md, "Vault settings").
@@ -90,12 +90,19 @@ impl Default for VaultOptions {
 
 impl fmt::Debug for VaultOptions {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("VaultOptions").field("open", &self.open).field("floor", &self.floor).finish_non_exhaustive()
+        f.debug_struct("VaultOptions")
+            .field("open", &self.open)
+            .field("floor", &self.floor)
+            .finish_non_exhaustive()
     }
 }
 
 /// Writes the settings of a new vault.
-pub(super) async fn write(store: &dyn VaultStore, new: NewVault, options: &VaultOptions) -> Result<(), VaultError> {
+pub(super) async fn write(
+    store: &dyn VaultStore,
+    new: NewVault,
+    options: &VaultOptions,
+) -> Result<(), VaultError> {
     check_cost(new.cost, options)?;
     let kdf = VaultKdf::generate(new.cost)?.to_string();
     if store.setting(KDF).await?.is_some() {
@@ -111,16 +118,18 @@ pub(super) async fn write(store: &dyn VaultStore, new: NewVault, options: &Vault
 }
 
 /// Reads how new records are sealed, and settles it where nobody has.
-pub(super) async fn read(store: &dyn VaultStore, options: &VaultOptions) -> Result<SealSpec, VaultError> {
-    let kdf = match store.setting(KDF).await? {
-        Some(kdf) => kdf,
-        None => {
-            let kdf = VaultKdf::generate(KdfParams::DEFAULT)?.to_string();
-            store.put_setting(KDF, &kdf, PutSetting::IfAbsent).await?
-        }
+pub(super) async fn read(
+    store: &dyn VaultStore,
+    options: &VaultOptions,
+) -> Result<SealSpec, VaultError> {
+    let kdf = if let Some(kdf) = store.setting(KDF).await? {
+        kdf
+    } else {
+        let kdf = VaultKdf::generate(KdfParams::DEFAULT)?.to_string();
+        store.put_setting(KDF, &kdf, PutSetting::IfAbsent).await?
     };
     let kdf: VaultKdf = kdf.parse().map_err(|_| VaultError::InvalidSetting { name: KDF })?;
-    check_cost(kdf.params(), options)?;
+    check_cost(kdf.params, options)?;
     let format = match store.setting(FORMAT).await? {
         Some(format) => format.parse().map_err(|_| VaultError::InvalidSetting { name: FORMAT })?,
         None => WriteFormat::default(),
@@ -128,7 +137,7 @@ pub(super) async fn read(store: &dyn VaultStore, options: &VaultOptions) -> Resu
     Ok(match format {
         WriteFormat::V3 => SealSpec::V3 { kdf, padding: Padding::None },
         WriteFormat::V3Padme => SealSpec::V3 { kdf, padding: Padding::Padme },
-        WriteFormat::V2 => SealSpec::V2 { params: kdf.params() },
+        WriteFormat::V2 => SealSpec::V2 { params: kdf.params },
     })
 }
 

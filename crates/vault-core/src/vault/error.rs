@@ -1,7 +1,8 @@
 //! Why the vault did not do what it was asked.
 
 use crate::{
-    CostBelowFloor, CostOverLimit, EngineError, KdfError, Malformed, RandomError, SealError, StoreError, WorkerError,
+    CostBelowFloor, CostOverLimit, EngineError, KdfError, Malformed, RandomError, SealError,
+    StoreError, WorkerError,
 };
 
 /// Why the vault did not do what it was asked. No variant carries a secret.
@@ -41,12 +42,9 @@ pub enum VaultError {
     /// New records need a password that is not empty.
     #[error("the password is empty; new records need one that is not")]
     EmptyPassword,
-    /// The value is too large to seal.
-    #[error("the value is too large: its envelope would have {len} bytes, and {} are allowed", crate::MAX_ENVELOPE_LEN)]
-    TooLarge {
-        /// What the envelope would have had, in bytes.
-        len: usize,
-    },
+    /// The value could not be sealed: it is too large, or the system has no randomness or memory to give.
+    #[error(transparent)]
+    Seal(#[from] SealError),
     /// The store holds a vault already.
     #[error("there is a vault already; open it, or choose another place")]
     AlreadyAVault,
@@ -77,14 +75,4 @@ pub enum VaultError {
     /// A run over the whole vault failed.
     #[error(transparent)]
     Engine(Box<EngineError>),
-}
-
-impl From<SealError> for VaultError {
-    fn from(error: SealError) -> Self {
-        match error {
-            SealError::TooLarge { len } => Self::TooLarge { len },
-            SealError::Kdf(error) => Self::Kdf(error),
-            SealError::Random(error) => Self::Random(error),
-        }
-    }
 }

@@ -1,0 +1,234 @@
+//! The contract of [`RecordSink`].
+
+use std::{sync::Barrier, thread};
+
+use futures::future::join_all;
+use vault_core::{
+    EnvelopeText, MAX_ENVELOPE_LEN, RecordId, RecordSink, RecordSource, Replacement, SealedRecord,
+    StoreErrorKind, VaultStore, WriteOutcome,
+};
+
+use crate::{
+    Subject, poll_at_most,
+    samples::{
+        WIDE, envelope, fill, ids, list_all, record, records, replacement, scan, sealed, seconds,
+    },
+};
+
+/// How many callers fight for one record.
+const RIVALS: usize = 8;
+
+/// After so many polls a write that is still not ready hangs.
+const MOST_POLLS: usize = 10_000;
+
+/// "A batch is all or nothing on error."
+///
+/// A value that some backends cannot hold stands at the end of the batch. A store that takes it must take the batch.
+pub async fn a_batch_is_all_or_nothing_on_error<S: Subject>(subject: &S) {
+    for odd in values_that_may_be_refused() {
+        let store = subject.fresh().await;
+        let records = records(8);
+        fill(&store, &records).await;
+        let mut batch: Vec<_> =
+            records.iter().map(|record| replacement(record, "v3:new")).collect();
+        batch[7].sealed = odd;
+
+        let answer = store.write_batch(batch.clone().into()).await;
+        let store = subject.reopen(store).await;
+        let stored = scan(&store, WIDE).await;
+        match answer {
+            Ok(outcomes) => {
+                assert_eq!(outcomes, [WriteOutcome::Applied; 8]);
+                assert_eq!(stored, batch.iter().map(after).collect::<Vec<_>>());
+            }
+            Err(error) => {
+                assert_eq!(error.kind(), StoreErrorKind::Unsupported);
+                assert_eq!(stored, records.iter().map(sealed).collect::<Vec<_>>());
+            }
+        }
+    }
+}
+
+/// Text with NUL, bytes that are no text, and an envelope that was never loaded.
+pub(super) fn values_that_may_be_refused() -> [EnvelopeText; 3] {
+    [
+        envelope("v3:\0"),
+        EnvelopeText::from_stored([0xff, 0xfe, 0x80]),
+        EnvelopeText::too_long(MAX_ENVELOPE_LEN as u64 + 1),
+    ]
+}
+
+/// "One outcome per replacement, in order", whatever order the ids have.
+pub async fn one_outcome_per_replacement_in_order<S: Subject>(subject: &S) {
+    use WriteOutcome::{Applied, Conflict, Missing};
+    let store = subject.fresh().await;
+    assert_eq!(store.write_batch([].into()).await.unwrap(), []);
+    fill(&store, &["a", "b", "c", "d", "e"].map(record)).await;
+
+    let stale = |id| Replacement { expected: envelope("stale"), ..replacement(&record(id), "x") };
+    let batch = [
+        replacement(&record("e"), "v3:e2"),
+        stale("b"),
+        replacement(&record("nobody"), "x"),
+        replacement(&record("a"), "v3:a2"),
+        stale("d"),
+        replacement(&record("c"), "v3:c2"),
+    ];
+    let outcomes = store.write_batch(batch.into()).await.unwrap();
+    assert_eq!(outcomes, [Applied, Conflict, Missing, Applied, Conflict, Applied]);
+
+    let stored: Vec<_> = scan(&store, WIDE).await.into_iter().map(|r| r.envelope).collect();
+    assert_eq!(stored, ["v3:a2", "v3:b", "v3:c2", "v3:d", "v3:e2"].map(envelope));
+}
+
+/// "`Applied` is durable when the future resolves."
+pub async fn applied_is_durable<S: Subject>(subject: &S) {
+    let mut store = subject.fresh().await;
+    let mut records = records(20);
+    fill(&store, &records).await;
+    for round in 0..3 {
+        let sealed_anew = format!("v3:round {round}");
+        let batch: Vec<_> = records.iter().map(|r| replacement(r, &sealed_anew)).collect();
+        let outcomes = store.write_batch(batch.into()).await.unwrap();
+        assert_eq!(outcomes, [WriteOutcome::Applied; 20]);
+        for record in &mut records {
+            record.envelope = envelope(&sealed_anew);
+        }
+        store = subject.reopen(store).await;
+        assert_eq!(list_all(&store, WIDE).await, records);
+    }
+}
+
+/// "`Conflict` leaves the record untouched", and envelopes are compared byte for byte.
+pub async fn conflict_leaves_the_record_untouched<S: Subject>(subject: &S) {
+    let store = subject.fresh().await;
+    let mut stored = record("a");
+    stored.envelope = envelope("v3:Abc é");
+    fill(&store, std::slice::from_ref(&stored)).await;
+
+    let others =
+        ["", "v3:abc é", "V3:ABC É", "v3:Abc é ", " v3:Abc é", "v3:Abc", "v3:Abc e\u{301}", "%"];
+    for other in others {
+        let batch =
+            [Replacement { expected: envelope(other), ..replacement(&stored, "v3:overwritten") }];
+        let outcomes = store.write_batch(batch.into()).await.unwrap();
+        assert_eq!(outcomes, [WriteOutcome::Conflict], "expected {other:?}");
+        assert_eq!(list_all(&store, WIDE).await, std::slice::from_ref(&stored));
+    }
+}
+
+/// "Only the envelope changes: no timestamp and no other column."
+pub async fn only_the_envelope_changes<S: Subject>(subject: &S) {
+    let store = subject.fresh().await;
+    let mut records = records(4);
+    records[1].expires_at = Some(seconds(1));
+    records[2].soft_deleted_at = Some(seconds(2));
+    records[3].expires_at = Some(seconds(4_000_000_000));
+    fill(&store, &records).await;
+
+    let batch: Vec<_> = records.iter().map(|record| replacement(record, "v3:new")).collect();
+    assert_eq!(store.write_batch(batch.into()).await.unwrap(), [WriteOutcome::Applied; 4]);
+    for record in &mut records {
+        record.envelope = envelope("v3:new");
+    }
+    assert_eq!(list_all(&store, WIDE).await, records);
+    let tokens: Vec<_> = records.iter().map(|record| record.token.clone()).collect();
+    let found = store.find(&tokens).await.unwrap();
+    assert_eq!(found, records.into_iter().map(Some).collect::<Vec<_>>());
+}
+
+/// "Dropping the future commits the whole batch or nothing", and harms no later write.
+///
+/// The future is dropped after 0, 1, 2, … polls, until it is ready by then.
+pub async fn dropping_the_future_commits_the_whole_batch_or_nothing<S: Subject>(subject: &S) {
+    let mut store = subject.fresh().await;
+    for polls in 0.. {
+        assert!(polls < MOST_POLLS, "the write is never ready");
+        let records: Vec<_> =
+            (0..8).map(|n| record(&format!("dropped after {polls}, record {n}"))).collect();
+        fill(&store, &records).await;
+        let batch: Vec<_> = records.iter().map(|record| replacement(record, "v3:new")).collect();
+        let ready = poll_at_most(store.write_batch(batch.clone().into()), polls).await;
+
+        let later = record(&format!("inserted after {polls} polls"));
+        fill(&store, std::slice::from_ref(&later)).await;
+        store = subject.reopen(store).await;
+        let stored = store.read_records(&ids(&records)).await.unwrap();
+        let before: Vec<_> = records.iter().map(sealed).map(Some).collect();
+        let written: Vec<_> = batch.iter().map(after).map(Some).collect();
+        assert!(stored == before || stored == written, "a torn batch after {polls} polls");
+        assert_eq!(store.find(std::slice::from_ref(&later.token)).await.unwrap(), [Some(later)]);
+        if let Some(outcomes) = ready {
+            assert_eq!(outcomes.unwrap(), [WriteOutcome::Applied; 8]);
+            assert!(stored == written, "the batch was applied and is gone");
+            break;
+        }
+    }
+}
+
+/// What the store holds once the replacement is applied.
+fn after(replacement: &Replacement) -> SealedRecord {
+    SealedRecord { id: replacement.id.clone(), envelope: replacement.sealed.clone() }
+}
+
+/// Of many futures that replace the same expected envelope exactly one is `Applied`; the others are conflicts.
+pub async fn of_many_futures_that_replace_one_envelope_exactly_one_is_applied<S: Subject>(
+    subject: &S,
+) {
+    let store = subject.fresh().await;
+    let contested = record("contested");
+    fill(&store, std::slice::from_ref(&contested)).await;
+
+    let writes = (0..RIVALS).map(|rival| {
+        store.write_batch([replacement(&contested, &format!("v3:rival {rival}"))].into())
+    });
+    let answers = join_all(writes).await;
+    let outcomes = answers.into_iter().flat_map(Result::unwrap).collect();
+    assert_one_winner(&store, &contested.id, outcomes).await;
+}
+
+/// As with futures, of many threads exactly one wins, in each of several rounds.
+pub async fn of_many_threads_that_replace_one_envelope_exactly_one_is_applied<S: Subject>(
+    subject: &S,
+) {
+    let store = subject.fresh().await;
+    for round in 0..10 {
+        let contested = record(&format!("contested-{round}"));
+        fill(&store, std::slice::from_ref(&contested)).await;
+        let start = Barrier::new(RIVALS);
+        let compete = |rival| {
+            let batch = [replacement(&contested, &format!("v3:rival {rival}"))];
+            start.wait();
+            subject.block_on(store.write_batch(batch.into())).unwrap()
+        };
+        let outcomes = thread::scope(|scope| {
+            let rivals: Vec<_> =
+                (0..RIVALS).map(|rival| scope.spawn(move || compete(rival))).collect();
+            rivals.into_iter().flat_map(|rival| rival.join().unwrap()).collect()
+        });
+        assert_one_winner(&store, &contested.id, outcomes).await;
+    }
+}
+
+/// Checks that the one that was told `Applied` is the one whose envelope is stored.
+async fn assert_one_winner(store: &impl VaultStore, id: &RecordId, outcomes: Vec<WriteOutcome>) {
+    let winners: Vec<_> =
+        (0..RIVALS).filter(|rival| outcomes[*rival] == WriteOutcome::Applied).collect();
+    let conflicts = outcomes.iter().filter(|outcome| **outcome == WriteOutcome::Conflict).count();
+    assert_eq!((winners.len(), conflicts), (1, RIVALS - 1));
+    let stored = store.read_records(std::slice::from_ref(id)).await.unwrap();
+    let expected =
+        SealedRecord { id: id.clone(), envelope: envelope(&format!("v3:rival {}", winners[0])) };
+    assert_eq!(stored, [Some(expected)]);
+}
+
+/// A batch of 2,000 replacements is one batch; no driver's limit of parameters shows.
+pub async fn a_batch_may_be_large<S: Subject>(subject: &S) {
+    let store = subject.fresh().await;
+    let records = records(2_000);
+    fill(&store, &records).await;
+    let batch: Vec<_> = records.iter().map(|record| replacement(record, "v3:new")).collect();
+    let outcomes = store.write_batch(batch.clone().into()).await.unwrap();
+    assert_eq!(outcomes, [WriteOutcome::Applied; 2_000]);
+    assert_eq!(scan(&store, WIDE).await, batch.iter().map(after).collect::<Vec<_>>());
+}

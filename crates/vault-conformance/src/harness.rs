@@ -1,0 +1,224 @@
+//! What a storage author gives to the suite, and how the suite is run.
+
+use std::{
+    future::{Future, poll_fn},
+    panic::{AssertUnwindSafe, catch_unwind},
+    task::Poll,
+};
+
+use vault_core::{EnvelopeText, InsertOutcome, Record, VaultStore};
+
+/// A backend under test: how to make a store of it, and how to close and open that again.
+///
+/// A case reports by panicking with a plain `assert!`; whatever goes wrong in a method here may panic as well.
+/// Nothing may be skipped: a server that does not answer is a failure.
+pub trait Subject: Sync {
+    /// The store that the backend makes.
+    type Store: VaultStore;
+
+    /// A new, empty store that shares nothing with any other one, such as a new file or a new table.
+    fn fresh(&self) -> impl Future<Output = Self::Store>;
+
+    /// The same store after it was closed and opened again, so that only what is durable is left.
+    ///
+    /// It has no default on purpose: a backend that hands back the open store proves nothing about durability.
+    /// It waits for work that a dropped future left behind.
+    fn reopen(&self, store: Self::Store) -> impl Future<Output = Self::Store>;
+
+    /// Makes a stored record whose envelope has `len` bytes, more than
+    /// [`MAX_ENVELOPE_LEN`](vault_core::MAX_ENVELOPE_LEN).
+    ///
+    /// Default: inserts it through the store. A backend that refuses to write such an envelope writes it past the
+    /// store, with a statement of its driver, because somebody else could.
+    fn plant_too_long(
+        &self,
+        store: &Self::Store,
+        mut record: Record,
+        len: u64,
+    ) -> impl Future<Output = ()> {
+        async move {
+            record.envelope = EnvelopeText::too_long(len);
+            assert_eq!(store.insert(vec![record]).await.unwrap(), [InsertOutcome::Inserted]);
+        }
+    }
+
+    /// The finest step of time that the store keeps, in microseconds.
+    ///
+    /// Default: 1, what a [`Timestamp`](vault_core::Timestamp) holds. A schema of whole seconds says 1,000,000.
+    fn time_step(&self) -> i64 {
+        1
+    }
+
+    /// How many random histories [`properties`](crate::properties) replays.
+    ///
+    /// Default: 64, which takes a store in memory less than a second. A store behind a network may want fewer for a
+    /// quick run and many more for a nightly one.
+    fn histories(&self) -> u32 {
+        64
+    }
+
+    /// Drives a future to its end; several threads call it at the same time.
+    ///
+    /// Default: the `futures` executor. A backend that needs a runtime blocks on that one here; the runtime must go on
+    /// while a caller's thread waits, as tokio's multi-thread runtime does.
+    fn block_on<F: Future>(&self, future: F) -> F::Output {
+        futures::executor::block_on(future)
+    }
+}
+
+/// Makes one `#[test]` per case, so that a failure has a name.
+///
+/// The expression gives the [`Subject`] and is evaluated once per test.
+#[macro_export]
+macro_rules! suite {
+    ($subject:expr) => {
+        $crate::for_each_case! { name_tests [$subject] }
+    };
+}
+
+/// Runs the whole suite, for who prefers a function to [`suite!`](crate::suite).
+///
+/// # Panics
+/// When a case fails; the message names all that did.
+pub fn run_all<S: Subject>(subject: &S) {
+    let failing = failing_cases(subject);
+    assert!(failing.is_empty(), "the store breaks its contract: {failing:?}");
+}
+
+/// Runs every case and names those that fail; what they have to say goes to the panic hook.
+pub fn failing_cases<S: Subject>(subject: &S) -> Vec<&'static str> {
+    all_cases(subject).into_iter().filter(|(_, run)| panics(run)).map(|(name, _)| name).collect()
+}
+
+/// Runs the case of this name and tells whether it fails.
+///
+/// # Panics
+/// When there is no such case.
+pub fn case_fails<S: Subject>(subject: &S, case: &str) -> bool {
+    let mut cases = all_cases(subject).into_iter();
+    let (_, run) = cases.find(|(name, _)| *name == case).unwrap();
+    panics(&run)
+}
+
+/// A case, ready to run.
+type Run<'a> = Box<dyn Fn() + 'a>;
+
+fn all_cases<S: Subject>(subject: &S) -> Vec<(&'static str, Run<'_>)> {
+    macro_rules! list {
+        ([$subject:expr] { $($case:ident)* } { $($property:ident)* }) => {
+            vec![
+                $((
+                    stringify!($case),
+                    Box::new(|| $subject.block_on(crate::cases::$case($subject))) as Run<'_>,
+                ),)*
+                $((
+                    stringify!($property),
+                    Box::new(|| crate::properties::$property($subject)) as Run<'_>,
+                ),)*
+            ]
+        };
+    }
+    crate::for_each_case! { (list) [subject] }
+}
+
+fn panics(run: &Run<'_>) -> bool {
+    catch_unwind(AssertUnwindSafe(run)).is_err()
+}
+
+/// Polls a future at most so many times and then drops it; `None` when it was not ready by then.
+///
+/// With the counts 0, 1, 2, … a test drops a future at each place where it waits.
+pub async fn poll_at_most<F: Future>(future: F, polls: usize) -> Option<F::Output> {
+    let mut future = Box::pin(future);
+    let mut left = polls;
+    poll_fn(move |context| {
+        if left == 0 {
+            return Poll::Ready(None);
+        }
+        left -= 1;
+        match future.as_mut().poll(context) {
+            Poll::Ready(output) => Poll::Ready(Some(output)),
+            Poll::Pending if left == 0 => Poll::Ready(None),
+            Poll::Pending => Poll::Pending,
+        }
+    })
+    .await
+}
+
+#[doc(hidden)]
+#[macro_export]
+macro_rules! name_tests {
+    ([$subject:expr] { $($case:ident)* } { $($property:ident)* }) => {
+        $(
+            #[test]
+            fn $case() {
+                let subject = $subject;
+                $crate::Subject::block_on(&subject, $crate::cases::$case(&subject));
+            }
+        )*
+        $(
+            #[test]
+            fn $property() {
+                $crate::properties::$property(&$subject);
+            }
+        )*
+    };
+}
+
+/// The one list of all cases: hands the names of cases and of properties to a macro of this crate, or to a local one
+/// that is named in parentheses.
+#[doc(hidden)]
+#[macro_export]
+macro_rules! for_each_case {
+    (name_tests $arguments:tt) => { $crate::for_each_case! { @list [$crate::name_tests] $arguments } };
+    (($local:ident) $arguments:tt) => { $crate::for_each_case! { @list [$local] $arguments } };
+    (@list [$($callback:tt)*] $arguments:tt) => {
+        $($callback)*! { $arguments {
+            pages_ascend_strictly_by_id_compared_as_bytes
+            after_is_exclusive
+            a_record_present_during_the_whole_scan_comes_exactly_once
+            limit_is_a_maximum_in_records_and_in_bytes
+            a_single_record_beyond_the_bytes_comes_alone
+            an_empty_page_means_that_nothing_follows
+            soft_deleted_and_expired_records_are_part_of_the_scan
+            an_envelope_longer_than_the_maximum_comes_as_too_long
+            each_page_is_a_read_of_its_own
+            many_records_come_under_any_limit
+
+            a_batch_is_all_or_nothing_on_error
+            one_outcome_per_replacement_in_order
+            applied_is_durable
+            conflict_leaves_the_record_untouched
+            only_the_envelope_changes
+            dropping_the_future_commits_the_whole_batch_or_nothing
+            of_many_futures_that_replace_one_envelope_exactly_one_is_applied
+            of_many_threads_that_replace_one_envelope_exactly_one_is_applied
+            a_batch_may_be_large
+
+            a_record_comes_back_as_it_was_inserted
+            one_answer_per_id_or_token_in_order
+            a_token_belongs_to_one_record_at_a_time
+            insert_leaves_out_what_is_taken_and_takes_the_others
+            insert_is_all_or_nothing_on_error
+            update_changes_only_what_it_names
+            update_changes_nothing_unless_the_envelope_is_the_expected_one
+            delete_removes_for_good_and_frees_the_token
+            count_includes_soft_deleted_and_expired_records
+            every_operation_is_durable
+            dropping_an_insert_leaves_it_done_or_not_done
+            dropping_an_update_leaves_it_done_or_not_done
+            dropping_a_delete_leaves_it_done_or_not_done
+
+            a_setting_holds_what_was_put_last
+            if_absent_keeps_what_is_stored
+            two_callers_of_if_absent_agree
+            settings_come_in_the_order_of_their_names
+
+            the_store_never_looks_into_an_envelope
+            a_large_envelope_comes_back_unchanged
+            hostile_texts_come_back_unchanged
+        } {
+            random_histories_answer_like_the_store_in_memory
+        } }
+    };
+}

@@ -1,0 +1,80 @@
+//! How a broken store reads pages.
+
+use vault_core::{EnvelopeText, PageLimit, Record, RecordId, Timestamp};
+
+use super::{BrokenStore, Defect, Scan, contents, text};
+
+impl BrokenStore {
+    pub(super) async fn page(&self, after: Option<&RecordId>, limit: PageLimit) -> Vec<Record> {
+        let rest = self.rest(contents(&self.inner).await, after);
+        let mut page = self.cut(rest, limit);
+        if self.defect == Defect::RepeatsTheLastRecord && page.len() > 1 {
+            page.extend(page.last().cloned());
+        }
+        self.scan.lock().unwrap().given += page.len();
+        page
+    }
+
+    /// What follows the cursor.
+    fn rest(&self, all: Vec<Record>, after: Option<&RecordId>) -> Vec<Record> {
+        let mut scan = self.scan.lock().unwrap();
+        if after.is_none() {
+            *scan = Scan { given: 0, snapshot: all.clone() };
+        }
+        let follows = |record: &Record| after.is_none_or(|after| record.id > *after);
+        let lower = |id: &RecordId| id.as_str().to_lowercase();
+        let now = Timestamp::from_micros(1_900_000_000_000_000);
+        let mut rest = all;
+        match self.defect {
+            Defect::InclusiveCursor => {
+                rest.retain(|record| after.is_none_or(|after| record.id >= *after));
+            }
+            Defect::OffsetPaging => drop(rest.drain(..scan.given.min(rest.len()))),
+            Defect::SnapshotAcrossPages => {
+                rest = scan.snapshot.iter().filter(|record| follows(record)).cloned().collect();
+            }
+            Defect::CaseInsensitiveOrder => {
+                rest.retain(|record| after.is_none_or(|after| lower(&record.id) > lower(after)));
+                rest.sort_by_key(|record| lower(&record.id));
+            }
+            _ => rest.retain(follows),
+        }
+        match self.defect {
+            Defect::HidesSoftDeletedFromScan => rest.retain(|record| !record.is_soft_deleted(now)),
+            Defect::HidesExpiredFromScan => rest.retain(|record| !record.is_expired(now)),
+            Defect::StopsAfterAThousand if scan.given >= 1000 => rest.clear(),
+            Defect::DropsLastRecordOfAll => drop(rest.pop()),
+            Defect::EmptyPageInTheMiddle if rest.len() == 5 => rest.clear(),
+            Defect::LoadsTooLongAsEmpty => {
+                for record in rest.iter_mut().filter(|r| r.envelope.as_bytes().is_none()) {
+                    record.envelope = EnvelopeText::from_stored([]);
+                }
+            }
+            _ => {}
+        }
+        rest
+    }
+
+    fn cut(&self, rest: Vec<Record>, limit: PageLimit) -> Vec<Record> {
+        let (mut most_records, mut most_bytes) = (limit.records.get(), limit.bytes.get());
+        match self.defect {
+            Defect::IgnoresLimitInRecords => most_records = usize::MAX,
+            Defect::IgnoresLimitInBytes => most_bytes = usize::MAX,
+            _ => {}
+        }
+        let mut bytes = 0;
+        let mut page = Vec::new();
+        for record in rest.into_iter().take(most_records) {
+            bytes += match self.defect {
+                Defect::CountsCharactersAsBytes => text(&record.envelope).chars().count(),
+                _ => record.envelope.loaded_len(),
+            };
+            let first = page.is_empty() && self.defect != Defect::NothingBeyondTheBytes;
+            if bytes > most_bytes && !first {
+                break;
+            }
+            page.push(record);
+        }
+        page
+    }
+}

@@ -1,0 +1,24 @@
+//! The reference store keeps its own contract.
+
+use vault_conformance::Subject;
+use vault_core::MemoryStore;
+
+struct InMemory;
+
+impl Subject for InMemory {
+    type Store = MemoryStore;
+
+    async fn fresh(&self) -> MemoryStore {
+        MemoryStore::new()
+    }
+
+    async fn reopen(&self, store: MemoryStore) -> MemoryStore {
+        store
+    }
+
+    fn histories(&self) -> u32 {
+        256
+    }
+}
+
+vault_conformance::suite!(InMemory);

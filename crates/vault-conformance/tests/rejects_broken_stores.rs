@@ -1,0 +1,142 @@
+//! The suite is tested: each store that is broken on purpose is rejected by the case that names what it breaks.
+
+mod broken;
+
+use broken::{BrokenStore, Defect};
+use vault_conformance::{Subject, case_fails, failing_cases};
+use vault_core::{EnvelopeText, Record};
+
+struct Broken(Defect);
+
+impl Subject for Broken {
+    type Store = BrokenStore;
+
+    async fn fresh(&self) -> BrokenStore {
+        BrokenStore::new(self.0)
+    }
+
+    async fn reopen(&self, store: BrokenStore) -> BrokenStore {
+        store.reopened()
+    }
+
+    fn histories(&self) -> u32 {
+        256
+    }
+
+    async fn plant_too_long(&self, store: &BrokenStore, record: Record, len: u64) {
+        store.plant(Record { envelope: EnvelopeText::too_long(len), ..record }).await;
+    }
+}
+
+/// Each defect and a case that must reject it.
+const REJECTIONS: &[(Defect, &str)] = &[
+    (Defect::InclusiveCursor, "after_is_exclusive"),
+    (Defect::OffsetPaging, "a_record_present_during_the_whole_scan_comes_exactly_once"),
+    (Defect::CaseInsensitiveOrder, "pages_ascend_strictly_by_id_compared_as_bytes"),
+    (Defect::DropsLastRecordOfAll, "an_empty_page_means_that_nothing_follows"),
+    (Defect::EmptyPageInTheMiddle, "an_empty_page_means_that_nothing_follows"),
+    (Defect::RepeatsTheLastRecord, "pages_ascend_strictly_by_id_compared_as_bytes"),
+    (Defect::IgnoresLimitInBytes, "limit_is_a_maximum_in_records_and_in_bytes"),
+    (Defect::CountsCharactersAsBytes, "limit_is_a_maximum_in_records_and_in_bytes"),
+    (Defect::IgnoresLimitInRecords, "limit_is_a_maximum_in_records_and_in_bytes"),
+    (Defect::NothingBeyondTheBytes, "a_single_record_beyond_the_bytes_comes_alone"),
+    (Defect::HidesSoftDeletedFromScan, "soft_deleted_and_expired_records_are_part_of_the_scan"),
+    (Defect::HidesExpiredFromScan, "soft_deleted_and_expired_records_are_part_of_the_scan"),
+    (Defect::SnapshotAcrossPages, "each_page_is_a_read_of_its_own"),
+    (Defect::LoadsTooLongAsEmpty, "an_envelope_longer_than_the_maximum_comes_as_too_long"),
+    (Defect::StopsAfterAThousand, "many_records_come_under_any_limit"),
+    (Defect::LastWriteWins, "of_many_threads_that_replace_one_envelope_exactly_one_is_applied"),
+    (Defect::LastWriteWins, "one_outcome_per_replacement_in_order"),
+    (
+        Defect::ChecksAndWritesInTwoSteps,
+        "of_many_futures_that_replace_one_envelope_exactly_one_is_applied",
+    ),
+    (Defect::ConflictOverwrites, "conflict_leaves_the_record_untouched"),
+    (Defect::ComparesWithoutCase, "conflict_leaves_the_record_untouched"),
+    (Defect::BumpsUpdatedAt, "only_the_envelope_changes"),
+    (Defect::RestoresOnWrite, "only_the_envelope_changes"),
+    (Defect::OutcomesInOrderOfIds, "one_outcome_per_replacement_in_order"),
+    (Defect::OutcomeLeftOutForMissing, "one_outcome_per_replacement_in_order"),
+    (Defect::PrefixOnError, "a_batch_is_all_or_nothing_on_error"),
+    (Defect::PrefixOnDrop, "dropping_the_future_commits_the_whole_batch_or_nothing"),
+    (Defect::TrimsEnvelopes, "the_store_never_looks_into_an_envelope"),
+    (Defect::RefusesWhatIsNoEnvelope, "the_store_never_looks_into_an_envelope"),
+    (Defect::SmallBatchesOnly, "a_batch_may_be_large"),
+    (Defect::CutsLargeEnvelopes, "a_large_envelope_comes_back_unchanged"),
+    (Defect::HalfInsertOnDrop, "dropping_an_insert_leaves_it_done_or_not_done"),
+    (Defect::PrefixInsertOnError, "insert_is_all_or_nothing_on_error"),
+    (Defect::TokenOfSoftDeletedIsFree, "a_token_belongs_to_one_record_at_a_time"),
+    (Defect::HidesSoftDeletedFromFind, "one_answer_per_id_or_token_in_order"),
+    (Defect::FindInOrderOfTokens, "one_answer_per_id_or_token_in_order"),
+    (Defect::InsertReplacesSameId, "insert_leaves_out_what_is_taken_and_takes_the_others"),
+    (
+        Defect::UpdateIgnoresExpected,
+        "update_changes_nothing_unless_the_envelope_is_the_expected_one",
+    ),
+    (Defect::UpdateClearsExpiry, "update_changes_only_what_it_names"),
+    (Defect::HalfUpdateOnDrop, "dropping_an_update_leaves_it_done_or_not_done"),
+    (Defect::DeleteKeepsToken, "delete_removes_for_good_and_frees_the_token"),
+    (Defect::DeleteOnlyHides, "delete_removes_for_good_and_frees_the_token"),
+    (Defect::HalfDeleteOnDrop, "dropping_a_delete_leaves_it_done_or_not_done"),
+    (Defect::CountsOnlyLive, "count_includes_soft_deleted_and_expired_records"),
+    (Defect::WholeMinutes, "a_record_comes_back_as_it_was_inserted"),
+    (Defect::TrimsTokens, "hostile_texts_come_back_unchanged"),
+    (Defect::PutNeverOverwrites, "a_setting_holds_what_was_put_last"),
+    (Defect::IfAbsentOverwrites, "if_absent_keeps_what_is_stored"),
+    (Defect::IfAbsentInTwoSteps, "two_callers_of_if_absent_agree"),
+    (Defect::IfAbsentTellsOwnValue, "two_callers_of_if_absent_agree"),
+    (Defect::EmptySettingIsAbsent, "if_absent_keeps_what_is_stored"),
+    (Defect::SettingsWithoutCase, "settings_come_in_the_order_of_their_names"),
+    (Defect::ForgetsBatches, "applied_is_durable"),
+    (Defect::ForgetsInserts, "every_operation_is_durable"),
+    (Defect::ForgetsUpdates, "every_operation_is_durable"),
+    (Defect::ForgetsDeletes, "every_operation_is_durable"),
+    (Defect::ForgetsSettings, "every_operation_is_durable"),
+];
+
+#[test]
+fn each_broken_store_is_rejected_by_the_case_that_names_its_defect() {
+    for (defect, case) in REJECTIONS {
+        assert!(case_fails(&Broken(*defect), case), "{defect:?} got past {case}");
+    }
+}
+
+/// A case that rejects nothing proves nothing.
+#[test]
+fn each_case_rejects_a_broken_store() {
+    macro_rules! names {
+        ([] { $($case:ident)* } { $($property:ident)* }) => { [$(stringify!($case)),*] };
+    }
+    for case in vault_conformance::for_each_case! { (names) [] } {
+        assert!(
+            REJECTIONS.iter().any(|(_, named)| *named == case),
+            "no store is broken for {case}"
+        );
+    }
+}
+
+/// Else a rejection above might be the wrapper's own fault.
+#[test]
+fn the_same_store_without_a_defect_passes() {
+    for defect in [Defect::None, Defect::RefusesOddValues] {
+        assert_eq!(failing_cases(&Broken(defect)), Vec::<&str>::new());
+    }
+}
+
+/// The random histories must not rely on the cases beside them.
+#[test]
+fn random_histories_reject_broken_stores_as_well() {
+    let defects = [
+        Defect::InclusiveCursor,
+        Defect::DropsLastRecordOfAll,
+        Defect::LastWriteWins,
+        Defect::BumpsUpdatedAt,
+        Defect::DeleteKeepsToken,
+        Defect::IfAbsentOverwrites,
+        Defect::ForgetsBatches,
+    ];
+    for defect in defects {
+        let case = "random_histories_answer_like_the_store_in_memory";
+        assert!(case_fails(&Broken(defect), case), "random histories do not see {defect:?}");
+    }
+}

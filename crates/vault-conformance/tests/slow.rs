@@ -1,0 +1,24 @@
+//! A store whose calls are pending for a while keeps the contract too: futures are dropped before, during and after.
+
+use vault_conformance::{Fault, FaultPlan, FaultyStore, Subject, run_all};
+use vault_core::MemoryStore;
+
+struct Slow;
+
+impl Subject for Slow {
+    type Store = FaultyStore<MemoryStore>;
+
+    async fn fresh(&self) -> Self::Store {
+        FaultyStore::new(MemoryStore::new(), FaultPlan::Every(1), Fault::Delay(3))
+    }
+
+    async fn reopen(&self, store: Self::Store) -> Self::Store {
+        assert!(store.fired() >= 1 || store.calls() == 0);
+        store
+    }
+}
+
+#[test]
+fn a_slow_store_keeps_the_contract() {
+    run_all(&Slow);
+}

@@ -1,0 +1,195 @@
+//! The v3 envelope: every record with a key of its own, committed to it, bound to its id.
+
+use std::fmt;
+
+use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD};
+use sha2::{Digest as _, Sha256};
+use zeroize::Zeroizing;
+
+use super::{Malformed, Padding, TAG_LEN};
+use crate::{EnvelopeText, KdfParams, Salt, VaultKdf};
+
+/// What a v3 text starts with.
+const PREFIX: &str = "v3:";
+
+// format.md §3.4, the table of suites
+const SUITE_PLAIN: u8 = 0x01;
+const SUITE_PADME: u8 = 0x02;
+
+// format.md §3.2, the table of fields
+const SUITE_AT: usize = 0;
+const M_AT: usize = 1;
+const T_AT: usize = 5;
+const P_AT: usize = 9;
+const SALT_AT: usize = 10;
+const NONCE_AT: usize = 26;
+const COMMITMENT_AT: usize = 58;
+pub(crate) const HEADER_LEN: usize = 90;
+const CHECK_LEN: usize = 6;
+const CIPHERTEXT_AT: usize = HEADER_LEN + CHECK_LEN;
+
+/// The length of the random nonce of a write, in bytes.
+pub(crate) const NONCE_LEN: usize = 32;
+/// The length of a commitment and of a key, in bytes.
+pub(crate) const KEY_LEN: usize = 32;
+
+/// A parsed v3 text: `header || check || ciphertext || tag`.
+///
+/// The numbers of the header are kept as they are stored; whether they are valid is judged after the check, since an
+/// invalid number in a damaged header is damage.
+#[derive(PartialEq, Eq)]
+pub struct V3 {
+    bytes: Vec<u8>,
+}
+
+impl V3 {
+    pub(super) fn parse(body: &[u8]) -> Result<Self, Malformed> {
+        let bytes = URL_SAFE_NO_PAD.decode(body).map_err(|_| Malformed::NotBase64)?;
+        if bytes.len() < CIPHERTEXT_AT + TAG_LEN {
+            return Err(Malformed::TooShort);
+        }
+        Ok(Self { bytes })
+    }
+
+    /// The length of the text whose plaintext has this length.
+    pub(crate) fn text_len(plaintext_len: usize) -> Option<usize> {
+        let len = plaintext_len.checked_add(CIPHERTEXT_AT + TAG_LEN)?;
+        base64::encoded_len(len, false)?.checked_add(PREFIX.len())
+    }
+
+    /// Encrypts in place what `append` puts behind the header, and adds tag and check.
+    ///
+    /// Nothing grows on the way, so that no copy of the plaintext is left behind.
+    pub(crate) fn assemble<E>(
+        header: &Header,
+        plaintext_len: usize,
+        append: impl FnOnce(&mut Vec<u8>) -> Result<(), E>,
+        encrypt: impl FnOnce(&[u8], &mut [u8]) -> Result<[u8; TAG_LEN], E>,
+    ) -> Result<Self, E> {
+        let len = CIPHERTEXT_AT + plaintext_len + TAG_LEN;
+        let mut bytes = Zeroizing::new(Vec::with_capacity(len));
+        bytes.extend_from_slice(&header.to_bytes());
+        bytes.extend_from_slice(&[0; CHECK_LEN]);
+        append(&mut bytes)?;
+        let (front, plaintext) = bytes.split_at_mut(CIPHERTEXT_AT);
+        let tag = encrypt(&front[..HEADER_LEN], plaintext)?;
+        bytes.extend_from_slice(&tag);
+        let mut envelope = Self { bytes: std::mem::take(&mut *bytes) };
+        let check = envelope.computed_check();
+        envelope.bytes[HEADER_LEN..CIPHERTEXT_AT].copy_from_slice(&check);
+        Ok(envelope)
+    }
+
+    /// Whether the check holds: the first 6 bytes of SHA-256 over header, ciphertext and tag.
+    ///
+    /// It has no key, so that damage anywhere in a vault is found without any password. It defends against accidents
+    /// only: whoever can write an envelope can write its check.
+    #[must_use]
+    pub fn check_holds(&self) -> bool {
+        self.computed_check() == self.array(HEADER_LEN)
+    }
+
+    fn computed_check(&self) -> [u8; CHECK_LEN] {
+        let hash = Sha256::new()
+            .chain_update(&self.bytes[..HEADER_LEN])
+            .chain_update(&self.bytes[CIPHERTEXT_AT..])
+            .finalize();
+        std::array::from_fn(|i| hash[i])
+    }
+
+    /// The salt and cost that the header names, whatever the check says.
+    ///
+    /// # Errors
+    /// [`Malformed::InvalidCost`] when the numbers are no Argon2id cost.
+    pub fn kdf(&self) -> Result<VaultKdf, Malformed> {
+        let number = |at| u32::from_be_bytes(self.array(at));
+        let p = u32::from(self.bytes[P_AT]);
+        let params =
+            KdfParams::new(number(M_AT), number(T_AT), p).map_err(Malformed::InvalidCost)?;
+        Ok(VaultKdf { params, salt: Salt::from_bytes(self.array(SALT_AT)) })
+    }
+
+    /// How the plaintext is padded, as the header's suite says, whatever the check says.
+    ///
+    /// # Errors
+    /// [`Malformed::UnknownSuite`] when the suite is none that this program knows.
+    pub fn padding(&self) -> Result<Padding, Malformed> {
+        match self.bytes[SUITE_AT] {
+            SUITE_PLAIN => Ok(Padding::None),
+            SUITE_PADME => Ok(Padding::Padme),
+            suite => Err(Malformed::UnknownSuite { suite }),
+        }
+    }
+
+    pub(crate) fn header(&self) -> &[u8] {
+        &self.bytes[..HEADER_LEN]
+    }
+
+    pub(crate) fn nonce(&self) -> [u8; NONCE_LEN] {
+        self.array(NONCE_AT)
+    }
+
+    pub(crate) fn commitment(&self) -> &[u8] {
+        &self.bytes[COMMITMENT_AT..COMMITMENT_AT + KEY_LEN]
+    }
+
+    pub(crate) fn ciphertext(&self) -> &[u8] {
+        &self.bytes[CIPHERTEXT_AT..self.bytes.len() - TAG_LEN]
+    }
+
+    pub(crate) fn tag(&self) -> [u8; TAG_LEN] {
+        self.array(self.bytes.len() - TAG_LEN)
+    }
+
+    /// The text, which is the very text that was parsed.
+    pub(crate) fn to_text(&self) -> EnvelopeText {
+        let mut text = String::with_capacity(PREFIX.len() + self.bytes.len().div_ceil(3) * 4);
+        text.push_str(PREFIX);
+        URL_SAFE_NO_PAD.encode_string(&self.bytes, &mut text);
+        EnvelopeText::from_stored(text.into_bytes())
+    }
+
+    fn array<const N: usize>(&self, at: usize) -> [u8; N] {
+        std::array::from_fn(|i| self.bytes[at + i])
+    }
+}
+
+/// Shows the length only: whatever is stored is a ciphertext to attack.
+impl fmt::Debug for V3 {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "V3({} bytes)", self.bytes.len())
+    }
+}
+
+/// The suite that pads so.
+pub(crate) fn suite_of(padding: Padding) -> u8 {
+    match padding {
+        Padding::None => SUITE_PLAIN,
+        Padding::Padme => SUITE_PADME,
+    }
+}
+
+/// The header of an envelope that is being made.
+pub(crate) struct Header {
+    pub(crate) padding: Padding,
+    pub(crate) kdf: VaultKdf,
+    /// The lanes, which a header holds in one byte.
+    pub(crate) p: u8,
+    pub(crate) nonce: [u8; NONCE_LEN],
+    pub(crate) commitment: [u8; KEY_LEN],
+}
+
+impl Header {
+    // format.md §3.2
+    pub(crate) fn to_bytes(&self) -> [u8; HEADER_LEN] {
+        let mut bytes = [0; HEADER_LEN];
+        bytes[SUITE_AT] = suite_of(self.padding);
+        bytes[M_AT..T_AT].copy_from_slice(&self.kdf.params.m_kib().to_be_bytes());
+        bytes[T_AT..P_AT].copy_from_slice(&self.kdf.params.t().to_be_bytes());
+        bytes[P_AT] = self.p;
+        bytes[SALT_AT..NONCE_AT].copy_from_slice(self.kdf.salt.as_bytes());
+        bytes[NONCE_AT..COMMITMENT_AT].copy_from_slice(&self.nonce);
+        bytes[COMMITMENT_AT..].copy_from_slice(&self.commitment);
+        bytes
+    }
+}

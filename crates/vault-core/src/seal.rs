@@ -1,0 +1,389 @@
+//! The two verbs: [`seal`] a value into an envelope, and [`open`] an envelope.
+
+use aes_gcm::{
+    AesGcm, KeyInit,
+    aead::{
+        AeadInOut,
+        consts::{U12, U16},
+    },
+    aes::{Aes128, Aes192, Aes256},
+};
+use subtle::ConstantTimeEq as _;
+use zeroize::Zeroizing;
+
+use crate::{
+    AesKeyLen, Envelope, EnvelopeText, KdfError, KdfLimits, KdfMemory, KdfParams, MAX_ENVELOPE_LEN,
+    Malformed, Padding, Plaintext, RandomError, RecordId, Salt, V1, V2, V2Cost, V3, VaultKdf,
+    VaultKey,
+    envelope::{Header, IV_LEN, KEY_LEN, NONCE_LEN, TAG_LEN, V2Parts, suite_of},
+    key::Master,
+};
+
+/// How a value is to be sealed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum SealSpec {
+    /// As v3, with the vault's salt and cost.
+    V3 {
+        /// The vault's salt and cost.
+        kdf: VaultKdf,
+        /// Whether the length of the value is hidden.
+        padding: Padding,
+    },
+    /// As v2, which Go programs read too: 32 bytes of key and 16 of salt.
+    V2 {
+        /// The cost, which v2 does not store.
+        params: KdfParams,
+    },
+}
+
+impl SealSpec {
+    /// The Argon2id cost: paid once per password as v3, once per record as v2.
+    #[must_use]
+    pub fn params(&self) -> KdfParams {
+        match self {
+            Self::V3 { kdf, .. } => kdf.params,
+            Self::V2 { params } => *params,
+        }
+    }
+}
+
+/// Seals a value into an envelope that opens with this key, and as v3 under this record id only.
+///
+/// Blocks for one Argon2id in v2, and in v3 when the key is not prepared for the salt and cost.
+///
+/// # Errors
+/// [`SealError`]; nothing was sealed.
+pub fn seal(
+    value: &[u8],
+    key: &VaultKey,
+    id: &RecordId,
+    spec: &SealSpec,
+    memory: &mut KdfMemory,
+) -> Result<EnvelopeText, SealError> {
+    match *spec {
+        SealSpec::V3 { kdf, padding } => {
+            let mut nonce = [0; NONCE_LEN];
+            crate::fill_random(&mut nonce)?;
+            seal_v3(value, key, id, kdf, padding, nonce, memory)
+        }
+        SealSpec::V2 { params } => {
+            let mut salt_and_iv = [0; Salt::LEN + IV_LEN];
+            crate::fill_random(&mut salt_and_iv)?;
+            seal_v2(value, key, &params, &salt_and_iv, memory)
+        }
+    }
+}
+
+/// Seals as v3 with a given nonce, which must never be used twice.
+// format.md §3.5
+pub(crate) fn seal_v3(
+    value: &[u8],
+    key: &VaultKey,
+    id: &RecordId,
+    kdf: VaultKdf,
+    padding: Padding,
+    nonce: [u8; NONCE_LEN],
+    memory: &mut KdfMemory,
+) -> Result<EnvelopeText, SealError> {
+    let p = u8::try_from(kdf.params.p()).map_err(|_| SealError::Lanes { p: kdf.params.p() })?;
+    let plaintext_len = padding
+        .plaintext_len(value.len())
+        .filter(|len| V3::text_len(*len).is_some_and(|text_len| text_len <= MAX_ENVELOPE_LEN))
+        .ok_or(SealError::TooLarge)?;
+    let suite = suite_of(padding);
+    let subkeys = key.with_master(&kdf, memory, |master| master.subkeys(suite, &nonce))?;
+    let header = Header { padding, kdf, p, nonce, commitment: subkeys.commitment };
+    let envelope = V3::assemble(
+        &header,
+        plaintext_len,
+        |buffer| padding.append(value, buffer).ok_or(SealError::TooLarge),
+        |header, plaintext| {
+            let aad = additional_data(header, id).ok_or(SealError::TooLarge)?;
+            encrypt::<Aes256>(&*subkeys.key, &subkeys.iv, &aad, plaintext)
+        },
+    )?;
+    Ok(envelope.to_text())
+}
+
+/// Seals as v2 with a given salt and initialization vector, which must never be used twice.
+// format.md §4.1
+pub(crate) fn seal_v2(
+    value: &[u8],
+    key: &VaultKey,
+    params: &KdfParams,
+    salt_and_iv: &[u8; Salt::LEN + IV_LEN],
+    memory: &mut KdfMemory,
+) -> Result<EnvelopeText, SealError> {
+    let (salt, iv) = salt_and_iv.split_at(Salt::LEN);
+    if !V2::text_len(value.len()).is_some_and(|len| len <= MAX_ENVELOPE_LEN) {
+        return Err(SealError::TooLarge);
+    }
+    let mut aes_key = Zeroizing::new([0; KEY_LEN]);
+    memory.derive(key.password().as_bytes(), salt, params, &mut *aes_key)?;
+    let mut bytes = Zeroizing::new(Vec::with_capacity(salt_and_iv.len() + value.len() + TAG_LEN));
+    bytes.extend_from_slice(salt_and_iv);
+    bytes.extend_from_slice(value);
+    let mut iv_array = [0; IV_LEN];
+    iv_array.copy_from_slice(iv);
+    let tag = encrypt::<Aes256>(&*aes_key, &iv_array, &[], &mut bytes[salt_and_iv.len()..])?;
+    bytes.extend_from_slice(&tag);
+    Ok(V2::from_bytes(std::mem::take(&mut *bytes)).to_text())
+}
+
+/// A value was not sealed.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum SealError {
+    /// The system's random generator failed.
+    #[error(transparent)]
+    Random(#[from] RandomError),
+    /// Argon2id could not run.
+    #[error(transparent)]
+    Kdf(#[from] KdfError),
+    /// The envelope's text would be longer than [`MAX_ENVELOPE_LEN`].
+    #[error("the value is too large: its envelope would be longer than {MAX_ENVELOPE_LEN} bytes")]
+    TooLarge,
+    /// The cost has more lanes than a v3 header can hold.
+    #[error("a v3 envelope holds at most 255 lanes (p), not {p}; choose another cost")]
+    Lanes {
+        /// The lanes that were asked for.
+        p: u32,
+    },
+}
+
+/// What an opener accepts and tries.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct OpenPolicy {
+    /// What a stored v3 header may ask for.
+    pub limits: KdfLimits,
+    /// The costs that are tried on a v2 envelope, in this order; each costs one Argon2id.
+    pub v2_costs: Vec<V2Cost>,
+}
+
+impl Default for OpenPolicy {
+    /// The default limits, and the ancestor's default cost for v2.
+    fn default() -> Self {
+        Self { limits: KdfLimits::default(), v2_costs: vec![V2Cost::default()] }
+    }
+}
+
+/// The answer to opening an envelope with a key.
+#[derive(Debug)]
+pub enum OpenOutcome {
+    /// The key fits, and this is the value.
+    Opened(Plaintext),
+    /// The envelope is sound as far as can be told, and of another password.
+    ///
+    /// In v2, damage and another cost look the same; in v1, damage may.
+    WrongPassword,
+    /// The envelope was changed after it was sealed, or belongs to another record id; only v3 can tell.
+    Damaged,
+    /// No password opens this text.
+    Malformed(Malformed),
+}
+
+/// What can be said of an envelope that no key opens.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Unopenable {
+    /// Its check fails: it was changed after it was sealed.
+    Damaged,
+    /// Its header or shape is invalid, or asks for more than the limits allow.
+    Malformed(Malformed),
+}
+
+impl From<Unopenable> for OpenOutcome {
+    fn from(unopenable: Unopenable) -> Self {
+        match unopenable {
+            Unopenable::Damaged => Self::Damaged,
+            Unopenable::Malformed(malformed) => Self::Malformed(malformed),
+        }
+    }
+}
+
+/// Opens an envelope with a key: [`check`], then [`Checked::open`].
+///
+/// Blocks for one Argon2id where the key [is not ready](VaultKey::is_ready_for): one per cost of the policy for v2, at
+/// most one for v3, none for v1.
+///
+/// # Errors
+/// [`KdfError`] when Argon2id could not run; nothing is known about the envelope then.
+pub fn open(
+    envelope: &Envelope,
+    key: &VaultKey,
+    id: &RecordId,
+    policy: &OpenPolicy,
+    memory: &mut KdfMemory,
+) -> Result<OpenOutcome, KdfError> {
+    match check(envelope, policy) {
+        Ok(checked) => checked.open(key, id, memory),
+        Err(unopenable) => Ok(unopenable.into()),
+    }
+}
+
+/// Answers everything about an envelope that needs no key, once for all keys that will be tried on it.
+///
+/// This comes before any derivation, so that neither damage nor a forged header costs an Argon2id. For v3 it costs one
+/// SHA-256 over the envelope.
+///
+/// # Errors
+/// [`Unopenable`] when no key opens it under this policy.
+pub fn check<'a>(
+    envelope: &'a Envelope,
+    policy: &'a OpenPolicy,
+) -> Result<Checked<'a>, Unopenable> {
+    match envelope {
+        Envelope::V1(envelope) => Ok(Checked(Kind::V1(envelope))),
+        Envelope::V2(envelope) => {
+            let costs = policy.v2_costs.as_slice();
+            let all_too_short = costs.iter().all(|cost| envelope.parts(cost.salt_len()).is_none());
+            // no cost configured is the configuration's fault, not the text's
+            if all_too_short && !costs.is_empty() {
+                return Err(Unopenable::Malformed(Malformed::TooShort));
+            }
+            Ok(Checked(Kind::V2 { envelope, costs }))
+        }
+        Envelope::V3(envelope) => check_v3(envelope, &policy.limits),
+    }
+}
+
+// format.md §3.6, steps 2 to 4
+fn check_v3<'a>(envelope: &'a V3, limits: &KdfLimits) -> Result<Checked<'a>, Unopenable> {
+    if !envelope.check_holds() {
+        return Err(Unopenable::Damaged);
+    }
+    let padding = envelope.padding().map_err(Unopenable::Malformed)?;
+    let kdf = envelope.kdf().map_err(Unopenable::Malformed)?;
+    limits
+        .allow(&kdf.params)
+        .map_err(|over| Unopenable::Malformed(Malformed::CostOverLimit(over)))?;
+    Ok(Checked(Kind::V3 { envelope, kdf, padding }))
+}
+
+/// An envelope that some key may open, to be tried with several.
+#[derive(Debug)]
+pub struct Checked<'a>(Kind<'a>);
+
+#[derive(Debug)]
+enum Kind<'a> {
+    V1(&'a V1),
+    V2 { envelope: &'a V2, costs: &'a [V2Cost] },
+    V3 { envelope: &'a V3, kdf: VaultKdf, padding: Padding },
+}
+
+impl Checked<'_> {
+    /// Opens the envelope with this key.
+    ///
+    /// A v3 that is not of this key costs one HKDF block and no allocation when the key is prepared.
+    ///
+    /// # Errors
+    /// [`KdfError`] when Argon2id could not run; nothing is known about the envelope then.
+    pub fn open(
+        &self,
+        key: &VaultKey,
+        id: &RecordId,
+        memory: &mut KdfMemory,
+    ) -> Result<OpenOutcome, KdfError> {
+        match self.0 {
+            Kind::V1(envelope) => Ok(envelope.open(key.v1())),
+            Kind::V2 { envelope, costs } => open_v2(envelope, costs, key, memory),
+            Kind::V3 { envelope, kdf, padding } => {
+                key.with_master(&kdf, memory, |master| open_v3(envelope, padding, master, id))
+            }
+        }
+    }
+
+    /// The salt and cost that opening needs a master for; `None` for v1 and v2.
+    #[must_use]
+    pub fn kdf(&self) -> Option<VaultKdf> {
+        match self.0 {
+            Kind::V3 { kdf, .. } => Some(kdf),
+            Kind::V1(_) | Kind::V2 { .. } => None,
+        }
+    }
+}
+
+// format.md §3.6, steps 6 to 8
+fn open_v3(envelope: &V3, padding: Padding, master: &Master, id: &RecordId) -> OpenOutcome {
+    let suite = suite_of(padding);
+    let nonce = envelope.nonce();
+    if !bool::from(master.commitment(suite, &nonce).ct_eq(envelope.commitment())) {
+        return OpenOutcome::WrongPassword;
+    }
+    let subkeys = master.subkeys(suite, &nonce);
+    additional_data(envelope.header(), id)
+        .and_then(|aad| {
+            let (ciphertext, tag) = (envelope.ciphertext(), envelope.tag());
+            decrypt::<Aes256>(&*subkeys.key, &subkeys.iv, &aad, ciphertext, &tag)
+        })
+        .and_then(|plaintext| padding.remove(plaintext))
+        .map_or(OpenOutcome::Damaged, |value| OpenOutcome::Opened(Plaintext::from_zeroizing(value)))
+}
+
+// format.md §4.3
+fn open_v2(
+    envelope: &V2,
+    costs: &[V2Cost],
+    key: &VaultKey,
+    memory: &mut KdfMemory,
+) -> Result<OpenOutcome, KdfError> {
+    for cost in costs {
+        let Some(V2Parts { salt, iv, ciphertext, tag }) = envelope.parts(cost.salt_len()) else {
+            continue;
+        };
+        let mut buffer = Zeroizing::new([0; KEY_LEN]);
+        let aes_key = &mut buffer[..cost.key_len().bytes()];
+        memory.derive(key.password().as_bytes(), salt, cost.params(), aes_key)?;
+        let value = match cost.key_len() {
+            AesKeyLen::Bytes16 => decrypt::<Aes128>(aes_key, iv, &[], ciphertext, tag),
+            AesKeyLen::Bytes24 => decrypt::<Aes192>(aes_key, iv, &[], ciphertext, tag),
+            AesKeyLen::Bytes32 => decrypt::<Aes256>(aes_key, iv, &[], ciphertext, tag),
+        };
+        if let Some(value) = value {
+            return Ok(OpenOutcome::Opened(Plaintext::from_zeroizing(value)));
+        }
+    }
+    Ok(OpenOutcome::WrongPassword)
+}
+
+/// What is authenticated beside the ciphertext: the header, and the record id with its length.
+// format.md §3.3
+fn additional_data(header: &[u8], id: &RecordId) -> Option<Vec<u8>> {
+    let context = id.as_bytes();
+    let context_len = u32::try_from(context.len()).ok()?.to_be_bytes();
+    Some([header, &context_len, context].concat())
+}
+
+/// Encrypts in place and gives the tag.
+fn encrypt<Aes>(
+    key: &[u8],
+    iv: &[u8; IV_LEN],
+    aad: &[u8],
+    plaintext: &mut [u8],
+) -> Result<[u8; TAG_LEN], SealError>
+where
+    AesGcm<Aes, U12>: AeadInOut<NonceSize = U12, TagSize = U16> + KeyInit,
+{
+    // AES-GCM's own bound, 64 GiB, is far beyond MAX_ENVELOPE_LEN
+    AesGcm::<Aes, U12>::new_from_slice(key)
+        .ok()
+        .and_then(|aes| aes.encrypt_inout_detached(iv.into(), aad, plaintext.into()).ok())
+        .map(Into::into)
+        .ok_or(SealError::TooLarge)
+}
+
+/// Decrypts into a buffer of its own, which holds no plaintext unless the tag is right.
+fn decrypt<Aes>(
+    key: &[u8],
+    iv: &[u8; IV_LEN],
+    aad: &[u8],
+    ciphertext: &[u8],
+    tag: &[u8; TAG_LEN],
+) -> Option<Zeroizing<Vec<u8>>>
+where
+    AesGcm<Aes, U12>: AeadInOut<NonceSize = U12, TagSize = U16> + KeyInit,
+{
+    let aes = AesGcm::<Aes, U12>::new_from_slice(key).ok()?;
+    let mut buffer = Zeroizing::new(ciphertext.to_vec());
+    aes.decrypt_inout_detached(iv.into(), aad, buffer.as_mut_slice().into(), tag.into()).ok()?;
+    Some(buffer)
+}

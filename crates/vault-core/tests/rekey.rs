@@ -1,0 +1,476 @@
+//! The rekey engine over the store in memory, without any runtime.
+
+mod world;
+
+use std::{num::NonZeroUsize, sync::Arc};
+
+use futures::executor::block_on;
+use vault_core::{
+    DryRun, EngineError, InvalidPlan, KdfParams, MAX_PROBLEMS, MemoryStore, OpenPolicy, PageLimit,
+    ProblemKind, RecordSource, RekeyPlan, RunEnd, RunOptions, SealSpec, StoreErrorKind, V2Cost,
+    VaultError, VaultStore,
+};
+use world::{Meddler, World, cheap, password};
+
+fn plan() -> RekeyPlan {
+    RekeyPlan::new().pair(password("old"), password("new")).options(options())
+}
+
+fn options() -> RunOptions {
+    RunOptions::default().wait_with(Arc::new(world::NoWait))
+}
+
+#[test]
+fn a_rekey_moves_exactly_the_records_under_the_old_password() {
+    let world = World::new();
+    world.fill("old", 40);
+    world.fill("new", 20);
+    world.fill("other", 20);
+    let before = world.records();
+
+    let report = world.rekey(plan()).unwrap();
+
+    assert_eq!(
+        (report.counts.rekeyed, report.counts.already_new, report.counts.other_password),
+        (40, 20, 20)
+    );
+    assert_eq!((report.counts.scanned, report.counts.total()), (80, 80));
+    assert_eq!(report.end, RunEnd::Complete);
+    for (old, now) in before.iter().zip(world.records()) {
+        let moved = world.owner(&old.id) == "old";
+        assert_eq!(old.envelope != now.envelope, moved, "only the matching envelopes change");
+        let unchanged = vault_core::Record { envelope: old.envelope.clone(), ..now.clone() };
+        assert_eq!(&unchanged, old, "no time and no token changes");
+    }
+    world.hand_over("old", "new");
+    world.check();
+}
+
+#[test]
+fn a_second_rekey_finds_nothing() {
+    let world = World::new();
+    world.fill("old", 30);
+    world.rekey(plan()).unwrap();
+    let before = world.records();
+    let again = world.rekey(plan()).unwrap();
+    assert_eq!((again.counts.rekeyed, again.counts.already_new), (0, 30));
+    assert!(!again.found_nothing());
+    assert_eq!(world.records(), before);
+}
+
+#[test]
+fn nothing_under_either_password_is_told_apart_from_success() {
+    let world = World::new();
+    world.fill("other", 5);
+    assert!(world.rekey(plan()).unwrap().found_nothing());
+}
+
+#[test]
+fn soft_deleted_and_expired_records_are_rekeyed_too() {
+    let world = World::new();
+    world.fill("old", 3);
+    let records = world.records();
+    world.soft_delete(&records[0].id);
+    world.expire(&records[1].id);
+    assert_eq!(world.rekey(plan()).unwrap().counts.rekeyed, 3);
+}
+
+#[test]
+fn a_bad_record_stops_nothing_and_hides_nothing() {
+    let world = World::new();
+    world.fill("old", 10);
+    let ids: Vec<_> = world.records().into_iter().map(|record| record.id).collect();
+    world.damage(&ids[3]);
+    world.plant(&ids[5], b"v9:AAAA");
+    world.plant(&ids[6], b"");
+    world.swap(&ids[7], &ids[8]);
+
+    let report = world.rekey(plan()).unwrap();
+
+    assert_eq!((report.counts.rekeyed, report.counts.damaged, report.counts.malformed), (5, 3, 2));
+    assert!(report.has_remains());
+    let listed: Vec<_> = report.problems.iter().map(|problem| problem.id.clone()).collect();
+    assert_eq!(listed, [&ids[3], &ids[5], &ids[6], &ids[7], &ids[8]].map(Clone::clone));
+    assert_eq!(report.problems[0].kind, ProblemKind::Damaged);
+    assert!(matches!(report.problems[1].kind, ProblemKind::Malformed(_)));
+    assert_eq!(
+        report.problems[3].kind,
+        ProblemKind::Damaged,
+        "a moved record is not told from a changed one"
+    );
+}
+
+#[test]
+fn the_list_of_problems_is_bounded_and_the_count_is_not() {
+    let world = World::new();
+    for number in 0..=MAX_PROBLEMS {
+        world.plant_new(&format!("bad-{number}"), b"not an envelope");
+    }
+    let report = world.rekey(plan()).unwrap();
+    assert_eq!(report.counts.malformed, MAX_PROBLEMS as u64 + 1);
+    assert_eq!(report.problems.len(), MAX_PROBLEMS);
+}
+
+#[test]
+fn a_dry_run_counts_and_writes_nothing() {
+    let world = World::new();
+    world.fill("old", 12);
+    world.fill("other", 3);
+    let before = world.records();
+    let report = world.rekey(plan().dry_run(DryRun::Yes)).unwrap();
+    assert_eq!((report.counts.rekeyed, report.counts.other_password), (12, 3));
+    assert!(report.dry_run);
+    assert_eq!(world.records(), before);
+}
+
+#[test]
+fn several_pairs_share_one_scan_and_never_chain() {
+    let world = World::new();
+    world.fill("a", 5);
+    world.fill("b", 7);
+    world.fill("c", 3);
+    let cycle = RekeyPlan::new()
+        .pair(password("a"), password("b"))
+        .pair(password("b"), password("a"))
+        .pair(password("c"), password("d"))
+        .options(options());
+    let report = world.rekey(cycle).unwrap();
+    assert_eq!(report.counts.rekeyed, 15);
+    world.swap_owners("a", "b");
+    world.hand_over("c", "d");
+    world.check();
+}
+
+#[test]
+fn a_plan_without_sense_is_refused_before_anything_is_read() {
+    let refused = |plan: RekeyPlan| match World::new().rekey(plan) {
+        Err(VaultError::Engine(error)) => match *error {
+            EngineError::Plan(invalid) => invalid,
+            other => panic!("{other}"),
+        },
+        other => panic!("{other:?}"),
+    };
+    let pair = |old, new| RekeyPlan::new().pair(password(old), password(new));
+    assert_eq!(refused(RekeyPlan::new()), InvalidPlan::NoPair);
+    assert_eq!(refused(pair("same", "same")), InvalidPlan::SamePassword);
+    assert_eq!(refused(pair("old", "")), InvalidPlan::EmptyNewPassword);
+    assert_eq!(
+        refused(pair("a", "b").pair(password("a"), password("c"))),
+        InvalidPlan::AmbiguousPair
+    );
+}
+
+#[test]
+fn an_old_password_may_break_every_rule_for_new_ones() {
+    let world = World::new();
+    world.fill("", 2);
+    let report = world
+        .rekey(RekeyPlan::new().pair(password(""), password("new")).options(options()))
+        .unwrap();
+    assert_eq!(report.counts.rekeyed, 2);
+}
+
+#[test]
+fn pages_are_bounded_in_records() {
+    let world = World::new();
+    world.fill("old", 50);
+    let meddler = Meddler::watching();
+    let options =
+        options().page_limit(PageLimit::new(7, 1 << 20)).workers(NonZeroUsize::new(2).unwrap());
+    let report = world.rekey_through(&meddler, plan().options(options)).unwrap();
+    assert_eq!(report.counts.rekeyed, 50);
+    assert!(report.pages >= 8, "{} pages", report.pages);
+    assert!(meddler.batches().iter().all(|batch| *batch <= 7), "{:?}", meddler.batches());
+}
+
+#[test]
+fn pages_are_bounded_in_bytes() {
+    let world = World::new();
+    world.fill("old", 20);
+    let meddler = Meddler::watching();
+    let report = world
+        .rekey_through(&meddler, plan().options(options().page_limit(PageLimit::new(1000, 1))))
+        .unwrap();
+    assert_eq!(report.counts.rekeyed, 20);
+    assert!(meddler.batches().iter().all(|batch| *batch == 1), "{:?}", meddler.batches());
+}
+
+#[test]
+fn v2_records_become_v3_and_v3_records_become_v2() {
+    let v2 = V2Cost::new(cheap());
+    let open = OpenPolicy { v2_costs: vec![v2], ..OpenPolicy::default() };
+    let world = World::with_policy(open);
+    world.fill("old", 4);
+    let to_v2 = plan().write_as(SealSpec::V2 { params: cheap() });
+    assert_eq!(world.rekey(to_v2).unwrap().counts.rekeyed, 4);
+    assert!(
+        world.records().iter().all(|record| record
+            .envelope
+            .as_bytes()
+            .unwrap()
+            .starts_with(b"v2:"))
+    );
+    world.hand_over("old", "new");
+    world.check();
+
+    let back = RekeyPlan::new().pair(password("new"), password("newer")).options(options());
+    assert_eq!(world.rekey(back).unwrap().counts.rekeyed, 4);
+    assert!(
+        world.records().iter().all(|record| record
+            .envelope
+            .as_bytes()
+            .unwrap()
+            .starts_with(b"v3:"))
+    );
+    world.hand_over("new", "newer");
+    world.check();
+}
+
+#[test]
+fn argon2id_is_computed_once_per_password_and_salt_not_per_record() {
+    let world = World::new();
+    world.fill("old", 50);
+    world.fill("other", 50);
+    let report = world.rekey(plan()).unwrap();
+    assert_eq!(
+        report.derivations, 3,
+        "the old master, the new one, and the new one once more to compare"
+    );
+}
+
+#[test]
+fn a_cost_below_the_floor_is_not_written() {
+    let world = World::new();
+    world.fill("old", 1);
+    let vault = vault_core::Vault::open(world.store.clone(), vault_core::VaultOptions::default());
+    let refused = block_on(vault.rekey(plan().write_as(SealSpec::V2 { params: cheap() })));
+    assert!(matches!(refused, Err(VaultError::CostBelowFloor(_))));
+    let dear = KdfParams::new(4 * 1024 * 1024, 1, 1).unwrap();
+    let refused = block_on(vault.rekey(plan().write_as(SealSpec::V2 { params: dear })));
+    assert!(matches!(refused, Err(VaultError::CostOverLimit(_))));
+}
+
+#[test]
+fn a_writers_update_is_settled_and_never_reverted() {
+    let world = World::new();
+    world.fill("old", 20);
+    let ids: Vec<_> = world.records().into_iter().map(|record| record.id).collect();
+    // Between the reading of a page and its first batch, writers change three of its records and delete a fourth.
+    let meddler = Meddler::before_write(1, {
+        let (world, ids) = (world.clone(), ids.clone());
+        move || {
+            world.rewrite(&ids[2], "old", b"a newer value");
+            world.rewrite(&ids[4], "other", b"somebody else's");
+            world.rewrite(&ids[6], "new", b"moved already");
+            world.remove(&ids[8]);
+        }
+    });
+
+    let report = world.rekey_through(&meddler, plan()).unwrap();
+
+    let counts = report.counts;
+    assert_eq!(
+        (counts.rekeyed, counts.other_password, counts.already_new, counts.missing),
+        (17, 1, 1, 1)
+    );
+    assert_eq!((counts.conflict, report.conflicts_settled), (0, 3));
+    world.hand_over("old", "new");
+    world.check();
+}
+
+#[test]
+fn a_record_that_writers_never_leave_alone_is_left_as_they_wrote_it() {
+    let world = World::new();
+    world.fill("old", 5);
+    let id = world.records()[2].id.clone();
+    let meddler = Meddler::before_every_write({
+        let (world, id) = (world.clone(), id.clone());
+        move || world.rewrite(&id, "old", b"again")
+    });
+    let report = world.rekey_through(&meddler, plan()).unwrap();
+    assert_eq!((report.counts.rekeyed, report.counts.conflict), (4, 1));
+    assert!(report.has_remains());
+    world.hand_over_but("old", "new", &id);
+    world.check();
+}
+
+#[test]
+fn a_passing_error_is_tried_again() {
+    for after_effect in [false, true] {
+        let world = World::new();
+        world.fill("old", 10);
+        let kind =
+            if after_effect { StoreErrorKind::UnknownOutcome } else { StoreErrorKind::Retryable };
+        let meddler = Meddler::failing(1..=2, kind, after_effect);
+        let report = world.rekey_through(&meddler, plan()).unwrap();
+        assert_eq!((report.counts.rekeyed, report.counts.failed), (10, 0));
+        assert_eq!(
+            meddler.fired(),
+            if after_effect { 1 } else { 2 },
+            "a batch that went in is not written twice"
+        );
+        assert!(report.retries >= 1);
+        world.hand_over("old", "new");
+        world.check();
+    }
+}
+
+#[test]
+fn a_record_that_the_store_refuses_fails_alone() {
+    let world = World::new();
+    world.fill("old", 33);
+    let id = world.records()[20].id.clone();
+    let meddler = Meddler::refusing(id.clone(), StoreErrorKind::Unsupported);
+    let report = world.rekey_through(&meddler, plan()).unwrap();
+    assert_eq!((report.counts.rekeyed, report.counts.failed), (32, 1));
+    assert!(meddler.fired() >= 1);
+    world.hand_over_but("old", "new", &id);
+    world.check();
+}
+
+#[test]
+fn a_store_that_is_gone_ends_the_run() {
+    let world = World::new();
+    world.fill("old", 40);
+    let meddler = Meddler::failing(1..=usize::MAX, StoreErrorKind::Retryable, false);
+    let small_pages = plan().options(options().page_limit(PageLimit::new(4, 1 << 20)));
+    let ended = world.rekey_through(&meddler, small_pages);
+    match ended {
+        Err(VaultError::Engine(error)) => {
+            assert!(
+                matches!(*error, EngineError::Store(error) if error.kind() == StoreErrorKind::Retryable)
+            );
+        }
+        other => panic!("{other:?}"),
+    }
+    world.check();
+}
+
+#[test]
+fn a_full_disk_ends_the_run_at_once_and_the_next_run_does_the_rest() {
+    let world = World::new();
+    world.fill("old", 40);
+    let meddler = Meddler::failing(3..=usize::MAX, StoreErrorKind::Full, false);
+    let small_pages = || plan().options(options().page_limit(PageLimit::new(4, 1 << 20)));
+    let vault = world.vault_through(&meddler);
+    let (error, report) = block_on(async {
+        let mut session = vault.rekey(small_pages()).await.unwrap();
+        let error = loop {
+            match session.step().await {
+                Ok(Some(_)) => {}
+                Ok(None) => panic!("the run must not end well"),
+                Err(error) => break error,
+            }
+        };
+        (error, session.report().clone())
+    });
+    assert!(matches!(error, EngineError::Store(error) if error.kind() == StoreErrorKind::Full));
+    assert_eq!(report.end, RunEnd::Failed);
+    assert_eq!(
+        report.counts.rekeyed,
+        world.count_under("new"),
+        "the report counts exactly what was committed"
+    );
+    let rest = world.rekey(small_pages()).unwrap();
+    assert_eq!(rest.counts.rekeyed + report.counts.rekeyed, 40);
+    world.hand_over("old", "new");
+    world.check();
+}
+
+#[test]
+fn a_stopped_run_counts_exactly_what_was_committed() {
+    let world = World::new();
+    world.fill("old", 60);
+    let small_pages = || plan().options(options().page_limit(PageLimit::new(5, 1 << 20)));
+    for steps in 0..4 {
+        let committed_before = world.count_under("new");
+        let report = block_on(async {
+            let mut session = world.vault().rekey(small_pages()).await.unwrap();
+            for _ in 0..steps {
+                session.step().await.unwrap();
+            }
+            session.stop().await
+        });
+        assert_eq!(report.end, RunEnd::Stopped);
+        assert_eq!(report.counts.rekeyed, world.count_under("new") - committed_before);
+        assert_eq!(report.counts.scanned, report.counts.total());
+    }
+    let rest = world.rekey(small_pages()).unwrap();
+    assert_eq!(rest.counts.rekeyed + rest.counts.already_new, 60);
+    world.hand_over("old", "new");
+    world.check();
+}
+
+#[test]
+fn dropping_a_step_at_any_poll_loses_nothing() {
+    let world = World::new();
+    world.fill("old", 30);
+    let options = options().page_limit(PageLimit::new(4, 1 << 20));
+    let report = block_on(async {
+        let mut session = world.vault().rekey(plan().options(options)).await.unwrap();
+        let mut dropped = 0;
+        loop {
+            // Poll the step once and throw its future away; what it began stays in the session.
+            let polled = futures::poll!(Box::pin(session.step()));
+            match polled {
+                std::task::Poll::Ready(step) => {
+                    if step.unwrap().is_none() {
+                        break;
+                    }
+                }
+                std::task::Poll::Pending => {
+                    dropped += 1;
+                    std::thread::yield_now();
+                }
+            }
+        }
+        assert!(dropped > 0);
+        session.report().clone()
+    });
+    assert_eq!(report.counts.rekeyed, 30);
+    world.hand_over("old", "new");
+    world.check();
+}
+
+#[test]
+fn dropping_a_run_at_any_poll_leaves_every_record_under_exactly_one_password() {
+    for polls in 0..25 {
+        let world = World::new();
+        world.fill("old", 20);
+        let options = options().page_limit(PageLimit::new(3, 1 << 20));
+        block_on(async {
+            let mut session = world.vault().rekey(plan().options(options)).await.unwrap();
+            for _ in 0..polls {
+                let _ = futures::poll!(Box::pin(session.step()));
+                std::thread::sleep(std::time::Duration::from_micros(200));
+            }
+        });
+        assert_eq!(world.count_under("old") + world.count_under("new"), 20);
+        assert_eq!(world.rekey(plan()).unwrap().counts.total(), 20);
+        world.hand_over("old", "new");
+        world.check();
+    }
+}
+
+#[test]
+fn a_page_out_of_order_ends_the_run() {
+    let world = World::new();
+    world.fill("old", 9);
+    let meddler = Meddler::reversing();
+    let ended = world.rekey_through(&meddler, plan());
+    assert!(matches!(ended, Err(VaultError::Engine(_))), "{ended:?}");
+    world.check();
+}
+
+#[test]
+fn an_empty_vault_is_rekeyed_at_once() {
+    let report = World::new().rekey(plan()).unwrap();
+    assert_eq!((report.counts.scanned, report.end), (0, RunEnd::Complete));
+}
+
+#[test]
+fn a_shared_store_is_a_store() {
+    let store: Arc<dyn VaultStore> = Arc::new(MemoryStore::new());
+    assert_eq!(block_on(Arc::clone(&store).count()).unwrap(), 0);
+    assert!(block_on(store.read_page(None, PageLimit::new(1, 1))).unwrap().is_empty());
+}

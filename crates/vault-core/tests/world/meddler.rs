@@ -1,0 +1,199 @@
+//! A store that lets others in at the worst moment, or fails.
+
+use std::{
+    ops::RangeInclusive,
+    sync::{
+        Arc, Mutex,
+        atomic::{AtomicUsize, Ordering},
+    },
+};
+
+use async_trait::async_trait;
+use vault_core::{
+    DeleteOutcome, InsertOutcome, MemoryStore, PageLimit, PutSetting, Record, RecordChange,
+    RecordId, RecordSink, RecordSource, Replacement, SealedRecord, StoreError, StoreErrorKind,
+    Token, VaultStore, WriteOutcome,
+};
+
+/// Meddles with the store in memory; clones share the counts.
+#[derive(Clone)]
+pub(crate) struct Meddler {
+    deed: Deed,
+    writes: Arc<AtomicUsize>,
+    fired: Arc<AtomicUsize>,
+    batches: Arc<Mutex<Vec<usize>>>,
+}
+
+#[derive(Clone)]
+enum Deed {
+    Watch,
+    BeforeWrite { which: RangeInclusive<usize>, act: Arc<dyn Fn() + Send + Sync> },
+    Fail { which: RangeInclusive<usize>, kind: StoreErrorKind, after_effect: bool },
+    Refuse { id: RecordId, kind: StoreErrorKind },
+    ReversePages,
+}
+
+impl Meddler {
+    fn new(deed: Deed) -> Self {
+        Self { deed, writes: Arc::default(), fired: Arc::default(), batches: Arc::default() }
+    }
+
+    /// Only takes down the sizes of the batches.
+    pub(crate) fn watching() -> Self {
+        Self::new(Deed::Watch)
+    }
+
+    /// Acts just before the n-th batch is written.
+    pub(crate) fn before_write(number: usize, act: impl Fn() + Send + Sync + 'static) -> Self {
+        Self::new(Deed::BeforeWrite { which: number..=number, act: Arc::new(act) })
+    }
+
+    /// Acts just before each batch.
+    pub(crate) fn before_every_write(act: impl Fn() + Send + Sync + 'static) -> Self {
+        Self::new(Deed::BeforeWrite { which: 1..=usize::MAX, act: Arc::new(act) })
+    }
+
+    /// Fails these batches, before or after they took effect.
+    pub(crate) fn failing(
+        which: RangeInclusive<usize>,
+        kind: StoreErrorKind,
+        after_effect: bool,
+    ) -> Self {
+        Self::new(Deed::Fail { which, kind, after_effect })
+    }
+
+    /// Refuses every batch that holds this record.
+    pub(crate) fn refusing(id: RecordId, kind: StoreErrorKind) -> Self {
+        Self::new(Deed::Refuse { id, kind })
+    }
+
+    /// Hands over every page in reverse.
+    pub(crate) fn reversing() -> Self {
+        Self::new(Deed::ReversePages)
+    }
+
+    pub(crate) fn over(&self, store: MemoryStore) -> impl VaultStore + use<> {
+        Meddled { meddler: self.clone(), store }
+    }
+
+    /// How often it did its deed.
+    pub(crate) fn fired(&self) -> usize {
+        self.fired.load(Ordering::SeqCst)
+    }
+
+    pub(crate) fn batches(&self) -> Vec<usize> {
+        self.batches.lock().unwrap().clone()
+    }
+}
+
+struct Meddled {
+    meddler: Meddler,
+    store: MemoryStore,
+}
+
+impl Meddled {
+    fn fire(&self) {
+        self.meddler.fired.fetch_add(1, Ordering::SeqCst);
+    }
+}
+
+#[async_trait]
+impl RecordSource for Meddled {
+    async fn read_page(
+        &self,
+        after: Option<&RecordId>,
+        limit: PageLimit,
+    ) -> Result<Vec<SealedRecord>, StoreError> {
+        let mut page = self.store.read_page(after, limit).await?;
+        if matches!(self.meddler.deed, Deed::ReversePages) {
+            self.fire();
+            page.reverse();
+        }
+        Ok(page)
+    }
+
+    async fn read_records(
+        &self,
+        ids: &[RecordId],
+    ) -> Result<Vec<Option<SealedRecord>>, StoreError> {
+        self.store.read_records(ids).await
+    }
+}
+
+#[async_trait]
+impl RecordSink for Meddled {
+    async fn write_batch(
+        &self,
+        batch: Arc<[Replacement]>,
+    ) -> Result<Vec<WriteOutcome>, StoreError> {
+        let number = self.meddler.writes.fetch_add(1, Ordering::SeqCst) + 1;
+        self.meddler.batches.lock().unwrap().push(batch.len());
+        match &self.meddler.deed {
+            Deed::BeforeWrite { which, act } if which.contains(&number) => {
+                self.fire();
+                act();
+            }
+            Deed::Fail { which, kind, after_effect } if which.contains(&number) => {
+                self.fire();
+                if *after_effect {
+                    self.store.write_batch(batch).await?;
+                }
+                return Err(StoreError::new(*kind, "the test's store failed"));
+            }
+            Deed::Refuse { id, kind } if batch.iter().any(|replacement| replacement.id == *id) => {
+                self.fire();
+                return Err(StoreError::new(*kind, "the test's store refused"));
+            }
+            _ => {}
+        }
+        self.store.write_batch(batch).await
+    }
+}
+
+#[async_trait]
+impl VaultStore for Meddled {
+    async fn insert(&self, records: Vec<Record>) -> Result<Vec<InsertOutcome>, StoreError> {
+        self.store.insert(records).await
+    }
+
+    async fn find(&self, tokens: &[Token]) -> Result<Vec<Option<Record>>, StoreError> {
+        self.store.find(tokens).await
+    }
+
+    async fn list(
+        &self,
+        after: Option<&RecordId>,
+        limit: PageLimit,
+    ) -> Result<Vec<Record>, StoreError> {
+        self.store.list(after, limit).await
+    }
+
+    async fn update(&self, change: RecordChange) -> Result<WriteOutcome, StoreError> {
+        self.store.update(change).await
+    }
+
+    async fn delete(&self, id: &RecordId) -> Result<DeleteOutcome, StoreError> {
+        self.store.delete(id).await
+    }
+
+    async fn count(&self) -> Result<u64, StoreError> {
+        self.store.count().await
+    }
+
+    async fn setting(&self, name: &str) -> Result<Option<String>, StoreError> {
+        self.store.setting(name).await
+    }
+
+    async fn settings(&self) -> Result<Vec<(String, String)>, StoreError> {
+        self.store.settings().await
+    }
+
+    async fn put_setting(
+        &self,
+        name: &str,
+        value: &str,
+        put: PutSetting,
+    ) -> Result<String, StoreError> {
+        self.store.put_setting(name, value, put).await
+    }
+}

@@ -1,0 +1,319 @@
+//! redb's errors, turned into what a caller can do.
+//!
+//! # What is certain after a failure
+//!
+//! A write transaction that fails before its commit was never in force: redb drops it. For the commit itself this
+//! crate uses two phases: redb writes all pages and the description of the new state into the header's spare slot,
+//! flushes, and only then writes the header that makes the spare slot the one in force, and flushes again. Recovery
+//! after a two-phase commit reads nothing but the slot in force. So a commit that failed *before* that second header
+//! write was attempted is certainly not done: its error keeps the kind of its cause, `Full` for a full disk. From then
+//! on nobody knows: the write may have reached the disk although it, the flush, or redb's clean-up afterwards failed,
+//! and the kind is `UnknownOutcome`. [`VaultFile`](crate::file::VaultFile) sees each write and tells the two apart.
+//!
+//! After any I/O error redb refuses to go on (`PreviousIo`), because the operating system may have dropped what it
+//! could not write; this store then refuses reads as well, since what redb has cached may not be what the disk holds.
+//! Opening the vault again recovers the last state in force.
+
+use std::{io, path::Path};
+
+use redb::{DatabaseError, SetDurabilityError, StorageError, TableError, TransactionError};
+use vault_core::{StoreError, StoreErrorKind as Kind};
+
+use crate::record::{Malformed, Unstorable};
+
+/// What went wrong inside, before it is put into words with the path.
+#[derive(Debug)]
+pub(crate) enum Fault {
+    /// redb failed before anything was in force.
+    Redb(redb::Error),
+    /// The commit failed when it may already have been in force.
+    CommitInDoubt(redb::Error),
+    /// A row does not decode.
+    Row { table: &'static str, key: Box<[u8]>, malformed: Malformed },
+    /// A token leads to a record that is not there.
+    DanglingToken { id: Box<[u8]> },
+    /// A value cannot be stored.
+    Unstorable(Unstorable),
+    /// redb panicked.
+    Panicked,
+    /// An earlier fault has stopped the store.
+    Stopped(Stop),
+}
+
+/// Why a store does not go on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Stop {
+    /// The disk failed; the vault may be sound once it is opened again.
+    Failed,
+    /// redb ran into a state that it holds for impossible.
+    Damaged,
+}
+
+impl Fault {
+    /// Whether the store must not be used any further.
+    pub(crate) fn stop(&self) -> Option<Stop> {
+        match self {
+            Self::CommitInDoubt(_) | Self::Redb(redb::Error::Io(_) | redb::Error::PreviousIo) => {
+                Some(Stop::Failed)
+            }
+            Self::Redb(redb::Error::LockPoisoned(_)) | Self::Panicked => Some(Stop::Damaged),
+            Self::Redb(_)
+            | Self::Row { .. }
+            | Self::DanglingToken { .. }
+            | Self::Unstorable(_)
+            | Self::Stopped(_) => None,
+        }
+    }
+
+    /// One sentence that names the vault and what to do.
+    pub(crate) fn into_store_error(self, path: &Path) -> StoreError {
+        let path = path.display();
+        match self {
+            Self::Redb(error) => from_redb(error, &path),
+            Self::CommitInDoubt(error) => StoreError::new(
+                Kind::UnknownOutcome,
+                format!("{path}: the disk failed while a change was being committed, which may or may not be stored; open the vault again and look"),
+            )
+            .with_source(error),
+            Self::Row { table, key, malformed } => StoreError::new(
+                Kind::Corrupt,
+                format!("{path}: the row with the key 0x{} of the table {table} is damaged ({}); restore the vault from a backup", hex(&key), describe(malformed)),
+            ),
+            Self::DanglingToken { id } => StoreError::new(
+                Kind::Corrupt,
+                format!("{path}: a token leads to the record 0x{}, which is not there; restore the vault from a backup", hex(&id)),
+            ),
+            Self::Unstorable(Unstorable::EnvelopeNotLoaded) => StoreError::new(
+                Kind::Unsupported,
+                format!("{path}: an envelope over the size limit was never loaded and cannot be stored; leave that record out"),
+            ),
+            Self::Unstorable(Unstorable::TokenTooLong) => StoreError::new(
+                Kind::Unsupported,
+                format!("{path}: a token of 4 GiB or more cannot be stored; choose a shorter one"),
+            ),
+            Self::Stopped(Stop::Failed) => StoreError::new(
+                Kind::Stopped,
+                format!("{path}: an earlier failure of the disk has stopped this store; open the vault again"),
+            ),
+            Self::Panicked | Self::Stopped(Stop::Damaged) => damaged(&path),
+        }
+    }
+}
+
+impl From<StorageError> for Fault {
+    fn from(error: StorageError) -> Self {
+        Self::Redb(error.into())
+    }
+}
+
+impl From<TableError> for Fault {
+    fn from(error: TableError) -> Self {
+        Self::Redb(error.into())
+    }
+}
+
+impl From<TransactionError> for Fault {
+    fn from(error: TransactionError) -> Self {
+        Self::Redb(error.into())
+    }
+}
+
+impl From<SetDurabilityError> for Fault {
+    fn from(error: SetDurabilityError) -> Self {
+        Self::Redb(error.into())
+    }
+}
+
+impl From<DatabaseError> for Fault {
+    fn from(error: DatabaseError) -> Self {
+        Self::Redb(error.into())
+    }
+}
+
+impl From<io::Error> for Fault {
+    fn from(error: io::Error) -> Self {
+        Self::Redb(redb::Error::Io(error))
+    }
+}
+
+impl From<Unstorable> for Fault {
+    fn from(unstorable: Unstorable) -> Self {
+        Self::Unstorable(unstorable)
+    }
+}
+
+/// What is at the path is no vault.
+pub(crate) fn not_a_vault(path: &Path, what: &str) -> StoreError {
+    let path = path.display();
+    StoreError::new(
+        Kind::NotAVault,
+        format!("{path} is {what}, not a vault; nothing was changed, check the path"),
+    )
+}
+
+/// The vault was made by a later version.
+pub(crate) fn newer_schema(path: &Path, version: u32) -> StoreError {
+    let path = path.display();
+    StoreError::new(
+        Kind::NewerSchema,
+        format!(
+            "{path} is a vault of schema {version}, which this version does not know; nothing was changed, use a newer vaultstore"
+        ),
+    )
+}
+
+/// The vault's tables do not add up.
+pub(crate) fn damaged_schema(path: &Path) -> StoreError {
+    let path = path.display();
+    StoreError::new(
+        Kind::Corrupt,
+        format!(
+            "{path} is a vault without a usable schema; nothing was changed, restore it from a backup"
+        ),
+    )
+}
+
+/// Opening or creating the file itself failed.
+pub(crate) fn from_open(error: io::Error, path: &Path) -> StoreError {
+    let shown = path.display();
+    let (kind, sentence) = match error.kind() {
+        io::ErrorKind::NotFound => {
+            (Kind::NotFound, format!("{shown} does not exist; check the path"))
+        }
+        io::ErrorKind::AlreadyExists => (
+            Kind::AlreadyExists,
+            format!("{shown} exists already and was left alone; choose another path"),
+        ),
+        io::ErrorKind::NotADirectory => (
+            Kind::NotFound,
+            format!("{shown} leads through something that is not a folder; check the path"),
+        ),
+        io::ErrorKind::IsADirectory => return not_a_vault(path, "a folder"),
+        _ => return Fault::from(error).into_store_error(path),
+    };
+    StoreError::new(kind, sentence).with_source(error)
+}
+
+/// The store's answer once redb has panicked: its own state cannot be trusted any more.
+fn damaged(path: &impl std::fmt::Display) -> StoreError {
+    StoreError::new(
+        Kind::Corrupt,
+        format!(
+            "{path} is damaged: the database ran into a state that cannot be; restore it from a backup"
+        ),
+    )
+}
+
+fn from_redb(error: redb::Error, path: &impl std::fmt::Display) -> StoreError {
+    let (kind, sentence) = match &error {
+        redb::Error::Io(io) => return from_io(io.kind(), error, path),
+        redb::Error::DatabaseAlreadyOpen | redb::Error::LockProtocolMismatch => (
+            Kind::Locked,
+            format!(
+                "{path} is in use by another process or another part of this one; wait for it or stop it"
+            ),
+        ),
+        redb::Error::Corrupted(_) | redb::Error::RepairAborted => {
+            (Kind::Corrupt, format!("{path} is damaged or cut short; restore it from a backup"))
+        }
+        redb::Error::LockPoisoned(_) => return damaged(path).with_source(error),
+        redb::Error::UpgradeRequired(_) => (
+            Kind::NotAVault,
+            format!(
+                "{path} is a redb file of an old format, in which no vault was ever written; nothing was changed, check the path"
+            ),
+        ),
+        redb::Error::PreviousIo => (
+            Kind::Stopped,
+            format!(
+                "{path}: an earlier failure of the disk has stopped this store; open the vault again"
+            ),
+        ),
+        redb::Error::ValueTooLarge(_) => (
+            Kind::Unsupported,
+            format!("{path} cannot hold a value of more than 3 GiB; store a smaller one"),
+        ),
+        _ => (
+            Kind::Other,
+            format!("{path}: the database failed and nothing was changed; see the cause"),
+        ),
+    };
+    StoreError::new(kind, sentence).with_source(error)
+}
+
+fn from_io(kind: io::ErrorKind, error: redb::Error, path: &impl std::fmt::Display) -> StoreError {
+    let (kind, sentence) = match kind {
+        io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded | io::ErrorKind::FileTooLarge => {
+            (
+                Kind::Full,
+                format!(
+                    "{path}: there is no room on the disk, and nothing was changed; free some and open the vault again"
+                ),
+            )
+        }
+        io::ErrorKind::PermissionDenied | io::ErrorKind::ReadOnlyFilesystem => (
+            Kind::Denied,
+            format!("{path} may not be read and written by this user; ask for the permission"),
+        ),
+        // redb reads only within the length that its header promises.
+        io::ErrorKind::UnexpectedEof | io::ErrorKind::InvalidData => {
+            (Kind::Corrupt, format!("{path} is damaged or cut short; restore it from a backup"))
+        }
+        _ => (
+            Kind::Stopped,
+            format!(
+                "{path}: the disk failed and nothing was changed; check it and open the vault again"
+            ),
+        ),
+    };
+    StoreError::new(kind, sentence).with_source(error)
+}
+
+fn describe(malformed: Malformed) -> &'static str {
+    match malformed {
+        Malformed::Short => "it is cut short",
+        Malformed::Version => "its layout is unknown",
+        Malformed::Flags => "its times do not add up",
+        Malformed::Text => "it is not UTF-8",
+    }
+}
+
+/// A key that may not be text, in full up to 64 bytes: it names the row and is no secret.
+fn hex(key: &[u8]) -> String {
+    use std::fmt::Write as _;
+    let shown = &key[..key.len().min(64)];
+    let mut hex = String::with_capacity(2 * shown.len() + 3);
+    for byte in shown {
+        // Writing into a String cannot fail.
+        let _ = write!(hex, "{byte:02x}");
+    }
+    if shown.len() < key.len() {
+        hex.push('…');
+    }
+    hex
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn io_errors_tell_what_a_caller_can_do() {
+        let kind = |kind: io::ErrorKind| {
+            Fault::from(io::Error::from(kind)).into_store_error(Path::new("v")).kind()
+        };
+        assert_eq!(kind(io::ErrorKind::StorageFull), Kind::Full);
+        assert_eq!(kind(io::ErrorKind::QuotaExceeded), Kind::Full);
+        assert_eq!(kind(io::ErrorKind::FileTooLarge), Kind::Full);
+        assert_eq!(kind(io::ErrorKind::PermissionDenied), Kind::Denied);
+        assert_eq!(kind(io::ErrorKind::ReadOnlyFilesystem), Kind::Denied);
+        assert_eq!(kind(io::ErrorKind::UnexpectedEof), Kind::Corrupt);
+        assert_eq!(kind(io::ErrorKind::TimedOut), Kind::Stopped);
+    }
+
+    #[test]
+    fn keys_are_shown_in_hex_and_bounded() {
+        assert_eq!(hex(b"\x00\xff"), "00ff");
+        assert_eq!(hex(&[0; 65]).chars().count(), 129);
+    }
+}

@@ -1,0 +1,78 @@
+//! The tables of a vault in redb, and how a file is recognized as one.
+//!
+//! | table | key | value |
+//! | --- | --- | --- |
+//! | `vaultstore` | the text `schema` | the schema's version, 4 bytes little-endian; this is version 1 |
+//! | `records` | id | a row: times, token, envelope (see `record.rs`) |
+//! | `tokens` | token | id |
+//! | `settings` | name | value |
+//!
+//! All keys and values are of redb's type `&[u8]`, also where they hold UTF-8: redb panics when a typed value does
+//! not decode, while our own decoding tells which row is damaged. redb orders such keys as bytes, as the contract of
+//! a store asks.
+
+use redb::{ReadTransaction, TableDefinition, TableError, WriteTransaction};
+
+use crate::error::Fault;
+
+type Bytes = TableDefinition<'static, &'static [u8], &'static [u8]>;
+
+/// Id to row.
+pub(crate) const RECORDS: Bytes = TableDefinition::new("records");
+/// Token to id.
+pub(crate) const TOKENS: Bytes = TableDefinition::new("tokens");
+/// Name to value.
+pub(crate) const SETTINGS: Bytes = TableDefinition::new("settings");
+/// What makes a redb file a vault.
+const MARKER: Bytes = TableDefinition::new("vaultstore");
+
+const SCHEMA_KEY: &[u8] = b"schema";
+const SCHEMA_VERSION: u32 = 1;
+
+/// The first bytes of every redb file.
+pub(crate) const MAGIC: [u8; 9] = *b"redb\x1a\x0a\xa9\x0d\x0a";
+
+/// What a redb file holds.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Schema {
+    /// A vault that this version reads and writes.
+    Ours,
+    /// A vault of a later version of this program.
+    Newer(u32),
+    /// Some other program's data, or none.
+    Foreign,
+    /// A vault without a usable version or without one of its tables.
+    Damaged,
+}
+
+/// Makes the tables of an empty vault.
+pub(crate) fn create(transaction: &WriteTransaction) -> Result<(), Fault> {
+    for table in [RECORDS, TOKENS, SETTINGS] {
+        transaction.open_table(table)?;
+    }
+    transaction.open_table(MARKER)?.insert(SCHEMA_KEY, SCHEMA_VERSION.to_le_bytes().as_slice())?;
+    Ok(())
+}
+
+/// Recognizes a vault, without changing anything.
+pub(crate) fn inspect(transaction: &ReadTransaction) -> Result<Schema, Fault> {
+    let marker = match transaction.open_table(MARKER) {
+        Ok(marker) => marker,
+        Err(TableError::Storage(error)) => return Err(error.into()),
+        Err(_absent_or_of_another_type) => return Ok(Schema::Foreign),
+    };
+    let version = marker.get(SCHEMA_KEY)?;
+    match version.and_then(|stored| stored.value().try_into().map(u32::from_le_bytes).ok()) {
+        Some(SCHEMA_VERSION) => {}
+        Some(newer) if newer > SCHEMA_VERSION => return Ok(Schema::Newer(newer)),
+        Some(_) | None => return Ok(Schema::Damaged),
+    }
+    for table in [RECORDS, TOKENS, SETTINGS] {
+        match transaction.open_table(table) {
+            Ok(_) => {}
+            Err(TableError::Storage(error)) => return Err(error.into()),
+            Err(_absent_or_of_another_type) => return Ok(Schema::Damaged),
+        }
+    }
+    Ok(Schema::Ours)
+}

@@ -1,0 +1,113 @@
+//! The open database behind all clones of a store, and the guard around each operation on it.
+
+use std::{
+    panic::{AssertUnwindSafe, catch_unwind},
+    path::{Path, PathBuf},
+    sync::OnceLock,
+};
+
+use redb::{Database, Durability, ReadTransaction, ReadableDatabase, WriteTransaction};
+use vault_core::StoreError;
+
+use crate::{
+    error::{Fault, Stop},
+    file::VaultFile,
+};
+
+/// An open vault.
+#[derive(Debug)]
+pub(crate) struct Shared {
+    /// `None` only while it is being dropped.
+    database: Option<Database>,
+    file: VaultFile,
+    path: PathBuf,
+    stop: OnceLock<Stop>,
+}
+
+/// What a write transaction has come to.
+pub(crate) enum Verdict<T> {
+    /// Something was changed: commit it.
+    Commit(T),
+    /// Nothing was changed: spare the disk.
+    Abort(T),
+}
+
+impl Shared {
+    pub(crate) fn new(database: Database, file: VaultFile, path: &Path) -> Self {
+        Self { database: Some(database), file, path: path.to_owned(), stop: OnceLock::new() }
+    }
+
+    /// Runs an operation so that neither an error nor a panic of redb is taken lightly.
+    pub(crate) fn guard<T>(
+        &self,
+        operation: impl FnOnce(&Self) -> Result<T, Fault>,
+    ) -> Result<T, StoreError> {
+        let fault = match self.stop.get() {
+            Some(stop) => Fault::Stopped(*stop),
+            None => match no_panic(|| operation(self)) {
+                Ok(value) => return Ok(value),
+                Err(fault) => fault,
+            },
+        };
+        if let Some(stop) = fault.stop() {
+            // The first reason is the one to tell.
+            let _ = self.stop.set(stop);
+        }
+        Err(fault.into_store_error(&self.path))
+    }
+
+    /// A read transaction of its own: no snapshot outlives the call, so redb can always reuse freed pages.
+    pub(crate) fn read<T>(
+        &self,
+        work: impl FnOnce(&ReadTransaction) -> Result<T, Fault>,
+    ) -> Result<T, Fault> {
+        work(&self.database()?.begin_read()?)
+    }
+
+    /// One write transaction; a fault within drops it, and with it every change.
+    pub(crate) fn write<T>(
+        &self,
+        work: impl FnOnce(&WriteTransaction) -> Result<Verdict<T>, Fault>,
+    ) -> Result<T, Fault> {
+        let mut transaction = self.database()?.begin_write()?;
+        transaction.set_durability(Durability::Immediate)?;
+        transaction.set_two_phase_commit(true);
+        match work(&transaction)? {
+            Verdict::Abort(value) => {
+                transaction.abort()?;
+                Ok(value)
+            }
+            Verdict::Commit(value) => {
+                self.file.watch_commit();
+                transaction.commit().map_err(|error| self.failed_commit(error.into()))?;
+                Ok(value)
+            }
+        }
+    }
+
+    fn failed_commit(&self, error: redb::Error) -> Fault {
+        if self.file.commit_may_have_happened() {
+            Fault::CommitInDoubt(error)
+        } else {
+            Fault::Redb(error)
+        }
+    }
+
+    fn database(&self) -> Result<&Database, Fault> {
+        self.database.as_ref().ok_or(Fault::Stopped(Stop::Failed))
+    }
+}
+
+/// Closing writes to the file, and on a damaged one redb may panic over that; a drop must not.
+impl Drop for Shared {
+    fn drop(&mut self) {
+        let database = self.database.take();
+        let _ = catch_unwind(AssertUnwindSafe(|| drop(database)));
+    }
+}
+
+/// Turns a panic of redb, which damaged pages can provoke, into a fault.
+pub(crate) fn no_panic<T>(operation: impl FnOnce() -> Result<T, Fault>) -> Result<T, Fault> {
+    // Asserted, because what a panic may leave half done is redb's own state, and the store is not used after one.
+    catch_unwind(AssertUnwindSafe(operation)).unwrap_or(Err(Fault::Panicked))
+}

@@ -1,0 +1,159 @@
+//! What changes the vault, each within one write transaction.
+
+use redb::{ReadableTable, Table, WriteTransaction};
+use vault_core::{
+    DeleteOutcome, InsertOutcome, PutSetting, Record, RecordChange, RecordId, Replacement,
+    WriteOutcome,
+};
+
+use crate::{
+    error::Fault,
+    reads::{damaged_record, setting_text},
+    record::{self, Row},
+    schema::{RECORDS, SETTINGS, TOKENS},
+    shared::Verdict,
+};
+
+type BytesTable<'t> = Table<'t, &'static [u8], &'static [u8]>;
+
+/// Replaces the envelopes of a batch.
+pub(crate) fn batch(
+    transaction: &WriteTransaction,
+    batch: &[Replacement],
+) -> Result<Verdict<Vec<WriteOutcome>>, Fault> {
+    let mut records = transaction.open_table(RECORDS)?;
+    let mut buffer = Vec::new();
+    let outcomes: Vec<_> = batch
+        .iter()
+        .map(|replacement| replace(&mut records, replacement, &mut buffer))
+        .collect::<Result<_, _>>()?;
+    Ok(commit_if_any(outcomes, &WriteOutcome::Applied))
+}
+
+/// Adds records.
+pub(crate) fn insert(
+    transaction: &WriteTransaction,
+    new: &[Record],
+) -> Result<Verdict<Vec<InsertOutcome>>, Fault> {
+    let mut records = transaction.open_table(RECORDS)?;
+    let mut tokens = transaction.open_table(TOKENS)?;
+    let outcomes: Vec<_> = new
+        .iter()
+        .map(|record| insert_one(&mut records, &mut tokens, record))
+        .collect::<Result<_, _>>()?;
+    Ok(commit_if_any(outcomes, &InsertOutcome::Inserted))
+}
+
+/// Changes one record.
+pub(crate) fn update(
+    transaction: &WriteTransaction,
+    change: RecordChange,
+) -> Result<Verdict<WriteOutcome>, Fault> {
+    let mut records = transaction.open_table(RECORDS)?;
+    let Some(mut record) = stored(&records, &change.id)? else {
+        return Ok(Verdict::Abort(WriteOutcome::Missing));
+    };
+    if change.expected.is_some_and(|expected| record.envelope != expected) {
+        return Ok(Verdict::Abort(WriteOutcome::Conflict));
+    }
+    record.envelope = change.envelope.unwrap_or(record.envelope);
+    record.updated_at = change.updated_at.unwrap_or(record.updated_at);
+    record.expires_at = change.expires_at.unwrap_or(record.expires_at);
+    record.soft_deleted_at = change.soft_deleted_at.unwrap_or(record.soft_deleted_at);
+    put(&mut records, &record)?;
+    Ok(Verdict::Commit(WriteOutcome::Applied))
+}
+
+/// Removes one record and its token.
+pub(crate) fn delete(
+    transaction: &WriteTransaction,
+    id: &RecordId,
+) -> Result<Verdict<DeleteOutcome>, Fault> {
+    let mut records = transaction.open_table(RECORDS)?;
+    let Some(row) = records.remove(id.as_bytes())? else {
+        return Ok(Verdict::Abort(DeleteOutcome::Missing));
+    };
+    let token =
+        record::token(row.value()).map_err(|malformed| damaged_record(id.as_bytes(), malformed))?;
+    transaction.open_table(TOKENS)?.remove(token)?;
+    Ok(Verdict::Commit(DeleteOutcome::Deleted))
+}
+
+/// Writes a setting.
+pub(crate) fn put_setting(
+    transaction: &WriteTransaction,
+    name: &str,
+    value: &str,
+    put: PutSetting,
+) -> Result<Verdict<String>, Fault> {
+    let mut settings = transaction.open_table(SETTINGS)?;
+    if put == PutSetting::IfAbsent
+        && let Some(stored) = settings.get(name.as_bytes())?
+    {
+        return setting_text(name.as_bytes(), stored.value()).map(Verdict::Abort);
+    }
+    settings.insert(name.as_bytes(), value.as_bytes())?;
+    Ok(Verdict::Commit(value.to_owned()))
+}
+
+/// A transaction in which nothing came to pass is not worth two flushes.
+fn commit_if_any<T: PartialEq>(outcomes: Vec<T>, changed: &T) -> Verdict<Vec<T>> {
+    if outcomes.contains(changed) { Verdict::Commit(outcomes) } else { Verdict::Abort(outcomes) }
+}
+
+fn replace(
+    records: &mut BytesTable<'_>,
+    replacement: &Replacement,
+    buffer: &mut Vec<u8>,
+) -> Result<WriteOutcome, Fault> {
+    let id = replacement.id.as_bytes();
+    let damaged = |malformed| damaged_record(id, malformed);
+    let sealed = record::loaded(&replacement.sealed)?;
+    let Some(mut row) = records.get_mut(id)? else { return Ok(WriteOutcome::Missing) };
+    let stored = record::envelope(row.value()).map_err(damaged)?;
+    if !record::holds(stored, &replacement.expected) {
+        return Ok(WriteOutcome::Conflict);
+    }
+    let grows = sealed.len() > stored.len();
+    record::with_envelope(row.value(), sealed, buffer).map_err(damaged)?;
+    if grows {
+        // A growing row may have to split its page, which only an insert does.
+        drop(row);
+        records.insert(id, buffer.as_slice())?;
+    } else {
+        row.insert(buffer.as_slice())?;
+    }
+    Ok(WriteOutcome::Applied)
+}
+
+fn insert_one(
+    records: &mut BytesTable<'_>,
+    tokens: &mut BytesTable<'_>,
+    record: &Record,
+) -> Result<InsertOutcome, Fault> {
+    let (id, token) = (record.id.as_bytes(), record.token.as_str().as_bytes());
+    if records.get(id)?.is_some() {
+        return Ok(InsertOutcome::IdTaken);
+    }
+    if tokens.get(token)?.is_some() {
+        return Ok(InsertOutcome::TokenTaken);
+    }
+    put(records, record)?;
+    tokens.insert(token, id)?;
+    Ok(InsertOutcome::Inserted)
+}
+
+fn stored(records: &BytesTable<'_>, id: &RecordId) -> Result<Option<Record>, Fault> {
+    let row = records.get(id.as_bytes())?;
+    row.map(|row| record::decode(id.as_bytes(), row.value()))
+        .transpose()
+        .map_err(|malformed| damaged_record(id.as_bytes(), malformed))
+}
+
+/// Encodes a record straight into redb's page.
+fn put(records: &mut BytesTable<'_>, record: &Record) -> Result<(), Fault> {
+    let row = Row::new(record)?;
+    let mut reserved = records.insert_reserve(record.id.as_bytes(), row.len())?;
+    row.encode(reserved.as_mut());
+    Ok(())
+}
