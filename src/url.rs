@@ -67,7 +67,9 @@ pub enum InvalidUrl {
     #[error("the address has no path; write redb:PATH")]
     NoPath,
     /// The backend exists by name, and not in this build.
-    #[error("this build has no feature \"{feature}\", which this address needs; use redb:PATH or another build")]
+    #[error(
+        "this build has no feature \"{feature}\", which this address needs; use redb:PATH or another build"
+    )]
     NotCompiledIn {
         /// The cargo feature that holds the backend.
         feature: &'static str,
@@ -118,15 +120,11 @@ mod redb {
 
     use vault_core::{StoreError, StoreErrorKind, VaultStore};
 
-    pub(super) fn open(
-        path: &Path,
-    ) -> future::Ready<Result<Arc<dyn VaultStore>, StoreError>> {
+    pub(super) fn open(path: &Path) -> future::Ready<Result<Arc<dyn VaultStore>, StoreError>> {
         future::ready(Err(missing(path)))
     }
 
-    pub(super) fn create(
-        path: &Path,
-    ) -> future::Ready<Result<Arc<dyn VaultStore>, StoreError>> {
+    pub(super) fn create(path: &Path) -> future::Ready<Result<Arc<dyn VaultStore>, StoreError>> {
         future::ready(Err(missing(path)))
     }
 

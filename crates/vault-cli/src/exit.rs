@@ -138,9 +138,9 @@ impl From<EngineError> for Failure {
 impl From<VaultError> for Failure {
     fn from(error: VaultError) -> Self {
         match error {
-            VaultError::EmptyPassword | VaultError::CostBelowFloor(_) | VaultError::CostOverLimit(_) => {
-                Self::Usage(error.to_string())
-            }
+            VaultError::EmptyPassword
+            | VaultError::CostBelowFloor(_)
+            | VaultError::CostOverLimit(_) => Self::Usage(error.to_string()),
             VaultError::Store(error) => error.into(),
             VaultError::Engine(error) => (*error).into(),
             error => Self::failed(error.to_string()).because(error),
@@ -160,8 +160,11 @@ mod tests {
 
     #[test]
     fn a_cause_is_told_once() {
-        let error = StoreError::new(StoreErrorKind::Other, "it failed").with_source(io::Error::other("the disk"));
-        let Failure::Failed { sentence, cause } = Failure::from(error) else { panic!("not a failure") };
+        let error = StoreError::new(StoreErrorKind::Other, "it failed")
+            .with_source(io::Error::other("the disk"));
+        let Failure::Failed { sentence, cause } = Failure::from(error) else {
+            panic!("not a failure")
+        };
         assert_eq!(with_cause(sentence, cause.as_deref()), "it failed: the disk");
     }
 

@@ -15,7 +15,7 @@ mod secrets;
 use clap::Parser;
 
 use crate::{
-    args::Cli,
+    args::{Cli, Command},
     exit::{Exit, Failure},
     interrupt::Interrupts,
 };
@@ -34,13 +34,21 @@ fn parse_and_run() -> Result<Exit, Failure> {
         Ok(cli) => cli,
         Err(error) if error.use_stderr() => return Err(Failure::Usage(args::one_line(&error))),
         // The help or the version: neither is a failure.
-        Err(help) => return render::print(help.render().to_string().as_bytes()).map(|()| Exit::Done),
+        Err(help) => {
+            return render::print(help.render().to_string().as_bytes()).map(|()| Exit::Done);
+        }
     };
+    // A benchmark holds no secret of anybody's, and resets its own peak of memory, which a hidden process may not.
+    if !matches!(cli.command, Command::BenchmarkRekey(_)) {
+        harden::hide_memory();
+    }
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
-    let runtime = runtime.map_err(|error| Failure::failed("the program could not start").because(error))?;
+    let runtime =
+        runtime.map_err(|error| Failure::failed("the program could not start").because(error))?;
     let outcome = runtime.block_on(async {
-        let interrupts = Interrupts::listen()
-            .map_err(|error| Failure::failed("the program could not take over Ctrl-C").because(error))?;
+        let interrupts = Interrupts::listen().map_err(|error| {
+            Failure::failed("the program could not take over Ctrl-C").because(error)
+        })?;
         tokio::select! {
             outcome = run::run(cli, interrupts.clone()) => outcome,
             () = interrupts.last() => Ok(Exit::Interrupted),

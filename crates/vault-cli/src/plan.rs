@@ -3,7 +3,8 @@
 use std::time::Duration;
 
 use vaultstore::{
-    Clock, CreateOptions, NewVault, OpenPolicy, PageLimit, RunOptions, SystemClock, V2Cost, VaultOptions,
+    Clock, CreateOptions, NewVault, OpenPolicy, PageLimit, RunOptions, SystemClock, V2Cost,
+    VaultOptions,
 };
 
 use crate::args::{CreateArgs, InitArgs, OpenArgs, RunArgs};
@@ -12,11 +13,16 @@ pub(crate) fn new_vault(args: &InitArgs) -> NewVault {
     NewVault { cost: args.kdf, format: args.format }
 }
 
-/// Costs that were named are tried instead of the default one.
-pub(crate) fn vault_options(open: &OpenArgs) -> VaultOptions {
+/// The v2 costs that were named; without any, the one that the vault itself writes v2 with; else the default one.
+pub(crate) fn vault_options(open: &OpenArgs, own: Option<V2Cost>) -> VaultOptions {
     let mut options = VaultOptions::default();
-    if !open.v2_presets.is_empty() {
-        options.open = OpenPolicy { v2_costs: distinct(&open.v2_presets), ..options.open };
+    let costs = if open.v2_presets.is_empty() {
+        own.into_iter().collect()
+    } else {
+        distinct(&open.v2_presets)
+    };
+    if !costs.is_empty() {
+        options.open = OpenPolicy { v2_costs: costs, ..options.open };
     }
     options
 }
@@ -47,7 +53,8 @@ pub(crate) fn run_options(args: &RunArgs) -> RunOptions {
 }
 
 pub(crate) fn page_limit(args: &RunArgs) -> PageLimit {
-    let records = args.page_size.map_or(RunOptions::DEFAULT_PAGE_RECORDS, std::num::NonZeroUsize::get);
+    let records =
+        args.page_size.map_or(RunOptions::DEFAULT_PAGE_RECORDS, std::num::NonZeroUsize::get);
     PageLimit::new(records, RunOptions::DEFAULT_PAGE_BYTES)
 }
 
@@ -62,8 +69,19 @@ mod tests {
 
     #[test]
     fn a_cost_that_is_named_twice_is_tried_once() {
-        let costs: Vec<V2Cost> = ["lightweight", "default", "lightweight"].map(|cost| cost.parse().unwrap()).into();
-        let options = vault_options(&OpenArgs { v2_presets: costs.clone() });
+        let costs: Vec<V2Cost> =
+            ["lightweight", "default", "lightweight"].map(|cost| cost.parse().unwrap()).into();
+        let options = vault_options(&OpenArgs { v2_presets: costs.clone() }, None);
         assert_eq!(options.open.v2_costs, costs[..2]);
+    }
+
+    #[test]
+    fn the_vaults_own_cost_is_tried_unless_others_are_named() {
+        let own: V2Cost = "high_security".parse().unwrap();
+        let tried = |named: &[V2Cost]| {
+            vault_options(&OpenArgs { v2_presets: named.into() }, Some(own)).open.v2_costs
+        };
+        assert_eq!(tried(&[]), [own]);
+        assert_eq!(tried(&[V2Cost::default()]), [V2Cost::default()]);
     }
 }

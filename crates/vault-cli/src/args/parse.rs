@@ -29,7 +29,8 @@ pub(super) fn share(text: &str) -> Result<f64, &'static str> {
 
 /// A time with its unit, as in `30d`.
 pub(super) fn duration(text: &str) -> Result<Duration, &'static str> {
-    const WRONG: &str = "give a whole number of 1 or more and a unit, as in 45s, 90m, 12h, 30d or 2w";
+    const WRONG: &str =
+        "give a whole number of 1 or more and a unit, as in 45s, 90m, 12h, 30d or 2w";
     let (number, seconds) = match split_unit(text) {
         (number, "s") => (number, 1),
         (number, "m") => (number, 60),
@@ -44,7 +45,8 @@ pub(super) fn duration(text: &str) -> Result<Duration, &'static str> {
 
 /// A size with its unit, as in `1GiB`, in KiB.
 pub(super) fn memory_kib(text: &str) -> Result<NonZeroU64, &'static str> {
-    const WRONG: &str = "give a whole number of 1 or more and a unit, as in 65536KiB, 512MiB or 1GiB";
+    const WRONG: &str =
+        "give a whole number of 1 or more and a unit, as in 65536KiB, 512MiB or 1GiB";
     let (number, kib) = match split_unit(text) {
         (number, "KiB") => (number, 1),
         (number, "MiB") => (number, 1024),
@@ -68,7 +70,17 @@ mod tests {
     fn durations_need_a_number_and_a_unit() {
         assert_eq!(duration("90m"), Ok(Duration::from_secs(5400)));
         assert_eq!(duration("2w"), Ok(Duration::from_secs(1_209_600)));
-        for wrong in ["", "d", "30", "0d", "-1d", "1.5h", "30 d", "99999999999999999999w", "18446744073709551615w"] {
+        for wrong in [
+            "",
+            "d",
+            "30",
+            "0d",
+            "-1d",
+            "1.5h",
+            "30 d",
+            "99999999999999999999w",
+            "18446744073709551615w",
+        ] {
             assert!(duration(wrong).is_err(), "{wrong}");
         }
     }

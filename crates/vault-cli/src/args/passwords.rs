@@ -37,7 +37,13 @@ pub(crate) struct PasswordArgs {
 impl PasswordArgs {
     /// The source that was given, if any.
     pub(crate) fn source(self) -> Option<Source> {
-        pick(self.password_file, self.password_env, self.password_command, self.password, "--password")
+        pick(
+            self.password_file,
+            self.password_env,
+            self.password_command,
+            self.password,
+            "--password",
+        )
     }
 }
 
@@ -63,7 +69,13 @@ impl OldPasswordArgs {
     /// The source that was given, if any.
     pub(crate) fn source(self) -> Option<Source> {
         let Self { old_password_file, old_password_env, old_password_command, old_password } = self;
-        pick(old_password_file, old_password_env, old_password_command, old_password, "--old-password")
+        pick(
+            old_password_file,
+            old_password_env,
+            old_password_command,
+            old_password,
+            "--old-password",
+        )
     }
 }
 
@@ -89,7 +101,13 @@ impl NewPasswordArgs {
     /// The source that was given, if any.
     pub(crate) fn source(self) -> Option<Source> {
         let Self { new_password_file, new_password_env, new_password_command, new_password } = self;
-        pick(new_password_file, new_password_env, new_password_command, new_password, "--new-password")
+        pick(
+            new_password_file,
+            new_password_env,
+            new_password_command,
+            new_password,
+            "--new-password",
+        )
     }
 }
 
@@ -117,7 +135,11 @@ impl PasswordsArgs {
         let files = self.password_file.into_iter().map(Source::File);
         let variables = self.password_env.into_iter().map(Source::Env);
         let commands = self.password_command.into_iter().map(Source::Command);
-        files.chain(variables).chain(commands).chain(self.password.into_iter().map(literal)).collect()
+        files
+            .chain(variables)
+            .chain(commands)
+            .chain(self.password.into_iter().map(literal))
+            .collect()
     }
 }
 

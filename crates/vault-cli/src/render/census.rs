@@ -3,7 +3,7 @@
 use std::{collections::BTreeMap, fmt::Write as _};
 
 use serde::Serialize;
-use vaultstore::CensusReport;
+use vaultstore::{CensusReport, VaultKdf};
 
 use super::{
     figures,
@@ -72,8 +72,12 @@ pub(crate) fn json<'a>(report: &'a CensusReport, names: &'a [String], end: End) 
             End::Stopped => "stopped",
         },
         scanned: report.scanned,
-        formats: report.formats.iter().map(|(format, records)| (format.to_string(), *records)).collect(),
-        kdfs: report.kdfs.iter().map(|(kdf, records)| Kdf { kdf: kdf.to_string(), records: *records }).collect(),
+        formats: report
+            .formats
+            .iter()
+            .map(|(format, records)| (format.to_string(), *records))
+            .collect(),
+        kdfs: kdfs(report),
         envelope_bytes: report.envelope_bytes,
         longest_envelope: report.longest_envelope,
         damaged: report.damaged,
@@ -104,13 +108,18 @@ pub(crate) fn text(report: &CensusReport, names: &[String], end: End) -> String 
     row(&mut text, "longest envelope", &figures::bytes(report.longest_envelope));
     for (name, records) in names.iter().zip(&report.opened) {
         // Writing into a String cannot fail.
-        let _ = writeln!(text, "  opened {:>23}  by {}", figures::count(*records), super::list::shown(name));
+        let _ = writeln!(
+            text,
+            "  opened {:>23}  by {}",
+            figures::count(*records),
+            super::list::shown(name)
+        );
     }
     if !names.is_empty() {
         row(&mut text, "opened by none", &figures::count(report.unopened));
     }
-    for (kdf, records) in &report.kdfs {
-        let _ = writeln!(text, "  v3 {:>27}  under {kdf}", figures::count(*records));
+    for Kdf { kdf, records } in kdfs(report) {
+        let _ = writeln!(text, "  v3 {:>27}  under {kdf}", figures::count(records));
     }
     row(&mut text, "Argon2id calls", &figures::count(report.derivations));
     let rate = figures::rate(report.scanned, report.elapsed);
@@ -120,9 +129,18 @@ pub(crate) fn text(report: &CensusReport, names: &[String], end: End) -> String 
     text
 }
 
+/// The most frequent first.
+fn kdfs(report: &CensusReport) -> Vec<Kdf> {
+    let kdf = |(kdf, records): (&VaultKdf, &u64)| Kdf { kdf: kdf.to_string(), records: *records };
+    let mut kdfs: Vec<Kdf> = report.kdfs.iter().map(kdf).collect();
+    kdfs.sort_by(|one, other| (other.records, &one.kdf).cmp(&(one.records, &other.kdf)));
+    kdfs
+}
+
 fn unopened(text: &mut String, report: &CensusReport) {
     for id in &report.unopened_ids {
-        let _ = writeln!(text, "  {}: none of the passwords opens it", super::list::shown(id.as_str()));
+        let _ =
+            writeln!(text, "  {}: none of the passwords opens it", super::list::shown(id.as_str()));
     }
     let hidden = report.unopened.saturating_sub(report.unopened_ids.len() as u64);
     if !report.unopened_ids.is_empty() && hidden > 0 {

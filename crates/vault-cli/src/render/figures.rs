@@ -54,7 +54,11 @@ pub(crate) fn as_float(number: u64) -> f64 {
     number as f64
 }
 
-#[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "a cast saturates, and no rate is negative")]
+#[expect(
+    clippy::cast_possible_truncation,
+    clippy::cast_sign_loss,
+    reason = "a cast saturates, and no rate is negative"
+)]
 fn whole(rate: f64) -> u64 {
     rate.round() as u64
 }

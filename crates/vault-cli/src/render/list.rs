@@ -50,7 +50,11 @@ fn row(record: &RecordInfo) -> [String; 7] {
 /// A stored text may hold anything; a terminal must not act on it.
 pub(super) fn shown(text: &str) -> String {
     let escape = |character: char| -> Box<dyn Iterator<Item = char>> {
-        if character.is_control() { Box::new(character.escape_default()) } else { Box::new(std::iter::once(character)) }
+        if character.is_control() {
+            Box::new(character.escape_default())
+        } else {
+            Box::new(std::iter::once(character))
+        }
     };
     text.chars().flat_map(escape).collect()
 }
@@ -79,7 +83,10 @@ struct Entry<'a> {
 }
 
 pub(crate) fn json(records: &[RecordInfo]) -> List<'_> {
-    List { last: records.last().map(|record| record.id.as_str()), records: records.iter().map(entry).collect() }
+    List {
+        last: records.last().map(|record| record.id.as_str()),
+        records: records.iter().map(entry).collect(),
+    }
 }
 
 fn entry(record: &RecordInfo) -> Entry<'_> {

@@ -21,10 +21,14 @@ use crate::exit::Failure;
 ///
 /// A reader that has gone (`vaultstore list | head`) is no failure: the work is done, and the exit code tells of it.
 pub(crate) fn print(bytes: &[u8]) -> Result<(), Failure> {
-    let written = io::stdout().as_fd().try_clone_to_owned().and_then(|stdout| File::from(stdout).write_all(bytes));
+    let written = io::stdout()
+        .as_fd()
+        .try_clone_to_owned()
+        .and_then(|stdout| File::from(stdout).write_all(bytes));
     match written {
         Err(error) if error.kind() != io::ErrorKind::BrokenPipe => {
-            Err(Failure::failed("the result could not be written to standard output").because(error))
+            Err(Failure::failed("the result could not be written to standard output")
+                .because(error))
         }
         _ => Ok(()),
     }
@@ -36,5 +40,9 @@ pub(crate) fn print_line(line: &str) -> Result<(), Failure> {
 
 pub(crate) fn print_json(value: &impl Serialize) -> Result<(), Failure> {
     let text = serde_json::to_string_pretty(value);
-    print_line(&text.map_err(|error| Failure::failed("the result could not be put into JSON").because(error))?)
+    print_line(
+        &text.map_err(|error| {
+            Failure::failed("the result could not be put into JSON").because(error)
+        })?,
+    )
 }

@@ -107,13 +107,15 @@ impl Progress {
         let (done, elapsed) = (figures::count(step.done), self.begun.elapsed());
         let left = match self.total.checked_sub(step.done) {
             Some(left) if step.done > 0 => {
-                let left = elapsed.as_secs_f64() / figures::as_float(step.done) * figures::as_float(left);
+                let left =
+                    elapsed.as_secs_f64() / figures::as_float(step.done) * figures::as_float(left);
                 let left = Duration::try_from_secs_f64(left).unwrap_or(Duration::MAX);
                 format!(", about {} left", figures::seconds(left))
             }
             _ => String::new(),
         };
-        let (phase, total, rate) = (self.phase, figures::count(self.total), figures::rate(step.done, elapsed));
+        let (phase, total, rate) =
+            (self.phase, figures::count(self.total), figures::rate(step.done, elapsed));
         let note = if step.note.is_empty() { String::new() } else { format!(", {}", step.note) };
         format!("{phase}: {done} of {total}, {rate} records/s{note}{left}")
     }

@@ -75,7 +75,9 @@ pub(crate) struct Listed<'a> {
 
 pub(crate) fn listed(problems: &[Problem]) -> Vec<Listed<'_>> {
     let listed = |problem: &'_ Problem| match &problem.kind {
-        ProblemKind::Damaged => ("damaged", "it changed since it was written, or was moved".to_owned()),
+        ProblemKind::Damaged => {
+            ("damaged", "it changed since it was written, or was moved".to_owned())
+        }
         ProblemKind::Malformed(malformed) => ("malformed", malformed.to_string()),
     };
     let entry = |problem| {
@@ -122,7 +124,11 @@ pub(crate) fn text(report: &RekeyReport) -> String {
     };
     let rekeyed = if report.dry_run { "would be rekeyed" } else { "rekeyed" };
     let mut text = format!("{head}\n");
-    let always = [("scanned", counts.scanned), (rekeyed, counts.rekeyed), ("other password", counts.other_password)];
+    let always = [
+        ("scanned", counts.scanned),
+        (rekeyed, counts.rekeyed),
+        ("other password", counts.other_password),
+    ];
     let seldom = [
         ("already new", counts.already_new),
         ("damaged", counts.damaged),
@@ -131,7 +137,9 @@ pub(crate) fn text(report: &RekeyReport) -> String {
         ("deleted meanwhile", counts.missing),
         ("failed", counts.failed),
     ];
-    for (name, number) in always.into_iter().chain(seldom.into_iter().filter(|(_, number)| *number > 0)) {
+    for (name, number) in
+        always.into_iter().chain(seldom.into_iter().filter(|(_, number)| *number > 0))
+    {
         row(&mut text, name, &figures::count(number));
     }
     row(&mut text, "Argon2id calls", &figures::count(report.derivations));
@@ -150,10 +158,17 @@ pub(crate) fn row(text: &mut String, name: &str, value: &str) {
 /// The records that nobody can open, and how many of them are not listed.
 pub(crate) fn problems(text: &mut String, problems: &[Problem], all: u64) {
     for listed in listed(problems) {
-        let _ = writeln!(text, "  {}: {} ({})", super::list::shown(listed.id), listed.kind, listed.reason);
+        let _ = writeln!(
+            text,
+            "  {}: {} ({})",
+            super::list::shown(listed.id),
+            listed.kind,
+            listed.reason
+        );
     }
     let hidden = all.saturating_sub(problems.len() as u64);
     if hidden > 0 {
-        let _ = writeln!(text, "  and {} more that are damaged or malformed", figures::count(hidden));
+        let _ =
+            writeln!(text, "  and {} more that are damaged or malformed", figures::count(hidden));
     }
 }

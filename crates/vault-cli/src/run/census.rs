@@ -39,7 +39,7 @@ async fn survey(
     phase: &'static str,
     list: ListUnopened,
 ) -> Result<(CensusReport, End), Failure> {
-    let vault = context.open(plan::vault_options(&args.open)).await?;
+    let vault = context.open_for(&args.open).await?;
     let (names, passwords) = blocking(move || named_passwords(args.passwords, list)).await?;
     let mut census = CensusPlan::new().list_unopened(list).options(plan::run_options(&args.run));
     for password in passwords {
@@ -58,7 +58,10 @@ async fn survey(
 }
 
 /// The passwords, each with the name of its source. Only `verify` asks for one that was not given.
-fn named_passwords(args: PasswordsArgs, list: ListUnopened) -> Result<(Vec<String>, Vec<Password>), Failure> {
+fn named_passwords(
+    args: PasswordsArgs,
+    list: ListUnopened,
+) -> Result<(Vec<String>, Vec<Password>), Failure> {
     let mut reader = Passwords::default();
     let sources = args.sources();
     if sources.is_empty() && list == ListUnopened::Yes {

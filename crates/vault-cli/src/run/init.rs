@@ -17,7 +17,10 @@ use crate::{
 pub(super) async fn run(context: &Context, args: &InitArgs) -> Result<Exit, Failure> {
     make(context, args).await?;
     let kdf = args.kdf;
-    render::print_line(&format!("made the vault {} (new records: {}, Argon2id {kdf})", context.url, args.format))?;
+    render::print_line(&format!(
+        "made the vault {} (new records: {}, Argon2id {kdf})",
+        context.url, args.format
+    ))?;
     Ok(Exit::Done)
 }
 

@@ -14,9 +14,10 @@ use std::sync::Arc;
 use vaultstore::{StoreErrorKind, StoreUrl, Vault, VaultOptions, VaultStore};
 
 use crate::{
-    args::{Cli, Command},
+    args::{Cli, Command, OpenArgs},
     exit::{Exit, Failure},
     interrupt::Interrupts,
+    plan,
 };
 
 /// Runs the command that was typed.
@@ -59,8 +60,16 @@ impl Context {
         })
     }
 
-    async fn open(&self, options: VaultOptions) -> Result<Vault, Failure> {
-        Ok(Vault::open(self.open_store().await?, options))
+    /// The vault, for commands that open no record.
+    async fn open(&self) -> Result<Vault, Failure> {
+        Ok(Vault::open(self.open_store().await?, VaultOptions::default()))
+    }
+
+    /// The vault, for commands that open records.
+    async fn open_for(&self, args: &OpenArgs) -> Result<Vault, Failure> {
+        let store = self.open_store().await?;
+        let own = settings::own_v2_cost(&*store).await?;
+        Ok(Vault::open(store, plan::vault_options(args, own)))
     }
 }
 
@@ -70,6 +79,9 @@ async fn blocking<T: Send + 'static>(
 ) -> Result<T, Failure> {
     match tokio::task::spawn_blocking(task).await {
         Ok(result) => result,
-        Err(error) => Err(Failure::failed("a task of this program broke off; please report this").because(error)),
+        Err(error) => {
+            Err(Failure::failed("a task of this program broke off; please report this")
+                .because(error))
+        }
     }
 }

@@ -1,7 +1,7 @@
 //! The commands on one record: `create`, `read`, `update`, `delete`, `exists`.
 
 use serde::Serialize;
-use vaultstore::{Password, Plaintext, Token, VaultOptions};
+use vaultstore::{Password, Plaintext, Token};
 
 use super::{Context, blocking};
 use crate::{
@@ -17,14 +17,16 @@ struct Created<'a> {
 }
 
 pub(super) async fn create(context: &Context, args: CreateArgs) -> Result<Exit, Failure> {
-    let vault = context.open(VaultOptions::default()).await?;
+    let vault = context.open().await?;
     let options = plan::create_options(&args);
     let CreateArgs { token, value, password, json, .. } = args;
     let (value, password) = value_and_password(value, password, Prompt::New("Password")).await?;
     let key = vault.unlock(password).await?;
     let token = match token {
         Some(token) => {
-            vault.create_with_token(value.as_bytes(), &key, token.clone(), options.expires_at).await?;
+            vault
+                .create_with_token(value.as_bytes(), &key, token.clone(), options.expires_at)
+                .await?;
             token
         }
         None => vault.create(value.as_bytes(), &key, options).await?,
@@ -38,8 +40,10 @@ pub(super) async fn create(context: &Context, args: CreateArgs) -> Result<Exit, 
 }
 
 pub(super) async fn read(context: &Context, args: ReadArgs) -> Result<Exit, Failure> {
-    let vault = context.open(plan::vault_options(&args.open)).await?;
-    let password = blocking(|| Passwords::default().read(args.password.source(), Prompt::Known("Password"))).await?;
+    let vault = context.open_for(&args.open).await?;
+    let password =
+        blocking(|| Passwords::default().read(args.password.source(), Prompt::Known("Password")))
+            .await?;
     let key = vault.unlock(password).await?;
     let value = vault.read(&args.token.token, &key).await?;
     render::print(value.as_bytes())?;
@@ -47,7 +51,7 @@ pub(super) async fn read(context: &Context, args: ReadArgs) -> Result<Exit, Fail
 }
 
 pub(super) async fn update(context: &Context, args: UpdateArgs) -> Result<Exit, Failure> {
-    let vault = context.open(plan::vault_options(&args.open)).await?;
+    let vault = context.open_for(&args.open).await?;
     let UpdateArgs { token, value, password, .. } = args;
     let (value, password) = value_and_password(value, password, Prompt::Known("Password")).await?;
     let key = vault.unlock(password).await?;
@@ -56,7 +60,7 @@ pub(super) async fn update(context: &Context, args: UpdateArgs) -> Result<Exit, 
 }
 
 pub(super) async fn delete(context: &Context, args: &DeleteArgs) -> Result<Exit, Failure> {
-    let vault = context.open(VaultOptions::default()).await?;
+    let vault = context.open().await?;
     let token: &Token = &args.token.token;
     if args.hard {
         vault.delete(token).await?;
@@ -67,8 +71,9 @@ pub(super) async fn delete(context: &Context, args: &DeleteArgs) -> Result<Exit,
 }
 
 pub(super) async fn exists(context: &Context, args: &TokenArgs) -> Result<Exit, Failure> {
-    let vault = context.open(VaultOptions::default()).await?;
-    let (answer, exit) = if vault.exists(&args.token).await? { ("yes", Exit::Done) } else { ("no", Exit::No) };
+    let vault = context.open().await?;
+    let (answer, exit) =
+        if vault.exists(&args.token).await? { ("yes", Exit::Done) } else { ("no", Exit::No) };
     render::print_line(answer)?;
     Ok(exit)
 }

@@ -1,6 +1,9 @@
 //! `rekey` and `test-rekey`.
 
-use vaultstore::{DryRun, Padding, Password, RekeyPlan, RekeyReport, RekeySession, RunEnd, SealSpec, Vault, VaultKdf, WriteFormat};
+use vaultstore::{
+    DryRun, Padding, Password, RekeyPlan, RekeyReport, RekeySession, RunEnd, SealSpec, Vault,
+    VaultKdf, WriteFormat,
+};
 
 use super::{Context, blocking, settings};
 use crate::{
@@ -23,7 +26,7 @@ pub(super) async fn test(context: &Context, args: RekeyArgs) -> Result<Exit, Fai
 }
 
 pub(super) async fn run(context: &Context, args: RekeyArgs) -> Result<Exit, Failure> {
-    let vault = context.open(plan::vault_options(&args.open)).await?;
+    let vault = context.open_for(&args.open).await?;
     let spec = asked_spec(&vault, &args).await?;
     let expected = Expected { count: args.expect_count, zero_is_fine: args.allow_zero };
     let dry_run = if args.dry_run { DryRun::Yes } else { DryRun::No };
@@ -36,6 +39,12 @@ pub(super) async fn run(context: &Context, args: RekeyArgs) -> Result<Exit, Fail
     }
     context.interrupts.leave_first_to_command();
     let session = vault.rekey(rekey).await?;
+    if spec.is_some() {
+        exit::warn(
+            "with --format or --kdf the rekeyed records can be told from the others; change the vault's settings \
+             instead to write all new records so",
+        );
+    }
     drive(context, session, &args.output, expected).await
 }
 
@@ -59,10 +68,6 @@ async fn asked_spec(vault: &Vault, args: &RekeyArgs) -> Result<Option<SealSpec>,
     if args.format.is_none() && args.kdf.is_none() {
         return Ok(None);
     }
-    exit::warn(
-        "with --format or --kdf the rekeyed records can be told from the others; change the vault's settings instead to \
-         write all new records so",
-    );
     let own = vault.seal_spec().await?;
     let kdf = settings::vault_kdf(vault).await?;
     let kdf = VaultKdf { params: args.kdf.unwrap_or(kdf.params), ..kdf };
@@ -128,7 +133,10 @@ fn judge(report: &RekeyReport, expected: Expected) -> Exit {
     if let Some(count) = expected.count
         && count != report.counts.rekeyed
     {
-        exit::say(&format!("{} records were expected to match, and {} did", count, report.counts.rekeyed));
+        exit::say(&format!(
+            "{} records were expected to match, and {} did",
+            count, report.counts.rekeyed
+        ));
         return Exit::OtherCount;
     }
     if report.found_nothing() && !expected.zero_is_fine && expected.count.is_none() {

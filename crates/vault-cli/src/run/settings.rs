@@ -3,7 +3,8 @@
 use std::collections::BTreeMap;
 
 use vaultstore::{
-    KdfFloor, KdfLimits, KdfParams, PutSetting, Vault, VaultError, VaultKdf, VaultStore, WriteFormat,
+    KdfFloor, KdfLimits, KdfParams, PutSetting, V2Cost, Vault, VaultError, VaultKdf, VaultStore,
+    WriteFormat,
 };
 
 use super::Context;
@@ -21,7 +22,11 @@ pub(super) async fn run(context: &Context, command: SettingsCommand) -> Result<E
     match command {
         SettingsCommand::Get { name } => match store.setting(&name).await? {
             Some(value) => render::print_line(&value)?,
-            None => return Err(Failure::failed("the vault has no setting of this name; see \"settings list\"")),
+            None => {
+                return Err(Failure::failed(
+                    "the vault has no setting of this name; see \"settings list\"",
+                ));
+            }
         },
         SettingsCommand::Set { name, value } => {
             let value = checked(&*store, &name, &value).await?;
@@ -49,7 +54,9 @@ async fn checked(store: &dyn VaultStore, name: &str, value: &str) -> Result<Stri
             Ok(format) => Ok(format.to_string()),
             Err(error) => Err(Failure::Usage(error.to_string())),
         },
-        _ => Err(Failure::Usage("a vault has the settings kdf and format; name one of them".into())),
+        _ => {
+            Err(Failure::Usage("a vault has the settings kdf and format; name one of them".into()))
+        }
     }
 }
 
@@ -58,7 +65,8 @@ async fn kdf(store: &dyn VaultStore, value: &str) -> Result<VaultKdf, Failure> {
     let kdf = match value.parse::<VaultKdf>() {
         Ok(kdf) => kdf,
         Err(_) => {
-            let params = value.parse::<KdfParams>().map_err(|error| Failure::Usage(error.to_string()))?;
+            let params =
+                value.parse::<KdfParams>().map_err(|error| Failure::Usage(error.to_string()))?;
             VaultKdf { params, ..stored_kdf(store).await? }
         }
     };
@@ -72,6 +80,16 @@ async fn kdf(store: &dyn VaultStore, value: &str) -> Result<VaultKdf, Failure> {
 pub(super) async fn vault_kdf(vault: &Vault) -> Result<VaultKdf, Failure> {
     vault.seal_spec().await?;
     stored_kdf(&**vault.store()).await
+}
+
+/// The cost of the v2 records that this vault writes, if it writes v2. Settings that cannot be understood are left for
+/// the vault to complain about.
+pub(super) async fn own_v2_cost(store: &dyn VaultStore) -> Result<Option<V2Cost>, Failure> {
+    if store.setting(FORMAT).await? != Some(WriteFormat::V2.to_string()) {
+        return Ok(None);
+    }
+    let kdf = store.setting(KDF).await?.and_then(|kdf| kdf.parse::<VaultKdf>().ok());
+    Ok(kdf.map(|kdf| V2Cost::new(kdf.params)))
 }
 
 async fn stored_kdf(store: &dyn VaultStore) -> Result<VaultKdf, Failure> {

@@ -64,7 +64,11 @@ fn read_file(path: &Path, limit: usize) -> Result<Zeroizing<Vec<u8>>, Failure> {
 }
 
 /// Reads everything; `expected` bytes fit without growing.
-fn read_to_end(from: &mut impl Read, expected: usize, limit: usize) -> io::Result<Zeroizing<Vec<u8>>> {
+fn read_to_end(
+    from: &mut impl Read,
+    expected: usize,
+    limit: usize,
+) -> io::Result<Zeroizing<Vec<u8>>> {
     const LEAST: usize = 4096;
     // One more than expected, so that the end is seen without growing.
     let mut bytes = Zeroizing::new(vec![0; expected.min(limit).saturating_add(1).max(LEAST)]);
@@ -129,8 +133,12 @@ fn unreadable(what: &str, limit: usize, error: io::Error) -> Failure {
     let reason = match error.kind() {
         io::ErrorKind::NotFound => "does not exist; check the path".to_owned(),
         io::ErrorKind::IsADirectory => "is a folder; name a file".to_owned(),
-        io::ErrorKind::PermissionDenied => "may not be read by this user; ask for the permission".to_owned(),
-        io::ErrorKind::FileTooLarge => format!("has more than the {limit} bytes that are read; give a shorter one"),
+        io::ErrorKind::PermissionDenied => {
+            "may not be read by this user; ask for the permission".to_owned()
+        }
+        io::ErrorKind::FileTooLarge => {
+            format!("has more than the {limit} bytes that are read; give a shorter one")
+        }
         _ => return Failure::failed(format!("{what} could not be read")).because(error),
     };
     Failure::failed(format!("{what} {reason}"))

@@ -17,7 +17,8 @@ const MAX_PAIRS: usize = 16 * 1024 * 1024;
 /// Reads the pairs; `-` is standard input. Empty lines are passed over.
 pub(crate) fn read_pairs(path: &Path) -> Result<Vec<(Password, Password)>, Failure> {
     let text = if path == Path::new("-") {
-        read_to_end(&mut stdin()?, 0, MAX_PAIRS).map_err(|error| unreadable("standard input", MAX_PAIRS, error))?
+        read_to_end(&mut stdin()?, 0, MAX_PAIRS)
+            .map_err(|error| unreadable("standard input", MAX_PAIRS, error))?
     } else {
         read_file(path, MAX_PAIRS)?
     };
@@ -26,7 +27,10 @@ pub(crate) fn read_pairs(path: &Path) -> Result<Vec<(Password, Password)>, Failu
     filled
         .map(|(number, line)| {
             parse_pair(line).ok_or_else(|| {
-                Failure::Usage(format!("line {} of the pairs is not a JSON array [\"old\",\"new\"]; mend it", number + 1))
+                Failure::Usage(format!(
+                    "line {} of the pairs is not a JSON array [\"old\",\"new\"]; mend it",
+                    number + 1
+                ))
             })
         })
         .collect()

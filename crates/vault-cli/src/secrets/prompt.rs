@@ -73,7 +73,8 @@ impl Drop for Quiet {
 }
 
 fn ask_once(terminal: &mut File, what: &str, again: &str) -> Result<Zeroizing<Vec<u8>>, Failure> {
-    let failed = |error: io::Error| Failure::failed("the terminal could not be read").because(error);
+    let failed =
+        |error: io::Error| Failure::failed("the terminal could not be read").because(error);
     let quiet = silence(terminal).map_err(failed)?;
     write!(terminal, "{what}{again}: ").map_err(failed)?;
     let typed = read_typed(terminal);
@@ -83,14 +84,17 @@ fn ask_once(terminal: &mut File, what: &str, again: &str) -> Result<Zeroizing<Ve
     match typed.map_err(failed)? {
         Typed::Password(password) => Ok(password),
         Typed::Interrupt => Err(Failure::Interrupted(Interrupted)),
-        Typed::TooLong => Err(Failure::Usage(format!("a typed password has at most {MAX_TYPED} bytes; use a file"))),
+        Typed::TooLong => Err(Failure::Usage(format!(
+            "a typed password has at most {MAX_TYPED} bytes; use a file"
+        ))),
     }
 }
 
 fn silence(terminal: &File) -> io::Result<Quiet> {
     let before = termios::tcgetattr(terminal)?;
     let mut quiet = before.clone();
-    quiet.local_modes -= LocalModes::ECHO | LocalModes::ECHONL | LocalModes::ICANON | LocalModes::ISIG;
+    quiet.local_modes -=
+        LocalModes::ECHO | LocalModes::ECHONL | LocalModes::ICANON | LocalModes::ISIG;
     quiet.special_codes[SpecialCodeIndex::VMIN] = 1;
     quiet.special_codes[SpecialCodeIndex::VTIME] = 0;
     *BEFORE.lock().unwrap_or_else(PoisonError::into_inner) = Some((terminal.try_clone()?, before));

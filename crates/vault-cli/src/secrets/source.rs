@@ -3,16 +3,16 @@
 use std::{
     env,
     ffi::OsString,
-    fs::File,
-    io::Read,
     path::Path,
-    process::{Child, Command, Stdio},
+    process::{Command, Stdio},
 };
 
 use vaultstore::Password;
 use zeroize::Zeroizing;
 
-use super::{MAX_PASSWORD, prompt, read_file, read_line, read_to_end, stdin, strip_newline, unreadable};
+use super::{
+    MAX_PASSWORD, prompt, read_file, read_line, read_to_end, stdin, strip_newline, unreadable,
+};
 use crate::{
     args::Source,
     exit::{self, Failure},
@@ -47,7 +47,11 @@ impl Passwords {
     }
 
     /// Reads one password. Blocks, perhaps for as long as somebody types.
-    pub(crate) fn read(&mut self, source: Option<Source>, ask: Prompt) -> Result<Password, Failure> {
+    pub(crate) fn read(
+        &mut self,
+        source: Option<Source>,
+        ask: Prompt,
+    ) -> Result<Password, Failure> {
         let mut bytes = match source {
             None => prompt::ask(ask)?,
             Some(Source::File(path)) if path == Path::new("-") => self.line_of_stdin()?,
@@ -70,8 +74,9 @@ impl Passwords {
                 "standard input can give one thing only; read the value or the other password from a file".into(),
             ));
         }
-        let mut stdin: File = stdin()?;
-        read_line(&mut stdin, MAX_PASSWORD).map_err(|error| unreadable("standard input", MAX_PASSWORD, error))
+        let mut stdin = stdin()?;
+        read_line(&mut stdin, MAX_PASSWORD)
+            .map_err(|error| unreadable("standard input", MAX_PASSWORD, error))
     }
 }
 
@@ -99,20 +104,22 @@ fn from_command(command: &OsString) -> Result<Zeroizing<Vec<u8>>, Failure> {
         .stdin(Stdio::null())
         .stdout(Stdio::piped())
         .spawn();
-    let mut child: Child = child.map_err(failed)?;
-    let output: &mut dyn Read = match &mut child.stdout {
-        Some(output) => output,
-        None => &mut std::io::empty(),
+    let mut child = child.map_err(failed)?;
+    let password = match &mut child.stdout {
+        Some(output) => read_to_end(output, 0, MAX_PASSWORD),
+        None => Ok(Zeroizing::default()),
     };
-    let password = read_to_end(&mut { output }, 0, MAX_PASSWORD);
     if password.is_err() {
         // It may go on printing for ever.
         let _ = child.kill();
     }
     let status = child.wait().map_err(failed)?;
-    let password = password.map_err(|error| unreadable("the output of the password command", MAX_PASSWORD, error))?;
+    let password = password
+        .map_err(|error| unreadable("the output of the password command", MAX_PASSWORD, error))?;
     if !status.success() {
-        return Err(Failure::failed(format!("the password command failed ({status}); see what it says")));
+        return Err(Failure::failed(format!(
+            "the password command failed ({status}); see what it says"
+        )));
     }
     Ok(password)
 }
