@@ -6,7 +6,7 @@ use vault_core::{
     Plaintext, RecordId, V2Cost, VaultKey, open as open_envelope,
 };
 
-use crate::sealer::{self, Damage};
+use super::sealer::{self, Damage};
 
 /// The first byte chooses what is sealed and who opens it, the next three where it is damaged and how; the rest is
 /// what is sealed, or in the end a text as it is stored.
