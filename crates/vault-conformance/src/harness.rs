@@ -29,16 +29,17 @@ pub trait Subject: Sync {
     /// [`MAX_ENVELOPE_LEN`](vault_core::MAX_ENVELOPE_LEN).
     ///
     /// Default: inserts it through the store. A backend that refuses to write such an envelope writes it past the
-    /// store, with a statement of its driver, because somebody else could.
+    /// store, with its driver and if need be on the closed database, because somebody else could.
     fn plant_too_long(
         &self,
-        store: &Self::Store,
+        store: Self::Store,
         mut record: Record,
         len: u64,
-    ) -> impl Future<Output = ()> {
+    ) -> impl Future<Output = Self::Store> {
         async move {
             record.envelope = EnvelopeText::too_long(len);
             assert_eq!(store.insert(vec![record]).await.unwrap(), [InsertOutcome::Inserted]);
+            store
         }
     }
 

@@ -23,8 +23,9 @@ impl Subject for Broken {
         256
     }
 
-    async fn plant_too_long(&self, store: &BrokenStore, record: Record, len: u64) {
+    async fn plant_too_long(&self, store: BrokenStore, record: Record, len: u64) -> BrokenStore {
         store.plant(Record { envelope: EnvelopeText::too_long(len), ..record }).await;
+        store
     }
 }
 

@@ -1,5 +1,7 @@
 //! The rekey engine over the store in memory, without any runtime.
 
+#![expect(clippy::unwrap_used, reason = "a test that fails panics, in its helpers too")]
+
 mod world;
 
 use std::{num::NonZeroUsize, sync::Arc};
