@@ -138,6 +138,8 @@ pub(crate) fn text(figures: &Figures) -> String {
 
 fn efficiency(text: &mut String, figures: &Figures) {
     if let (Some(alone), Some(efficiency)) = (figures.alone_per_second, figures.kdf_efficiency()) {
+        let reached = figures::rate(figures.derivations, figures.rekey);
+        line(text, "all workers", &reached, "Argon2id per second");
         line(
             text,
             "one thread alone",

@@ -94,7 +94,7 @@ mod tests {
         assert_eq!(bytes(5 << 30), "5.00 GiB");
         assert_eq!(seconds(Duration::from_millis(1234)), "1.23 s");
         assert_eq!(seconds(Duration::from_secs(754)), "12 min 34 s");
-        assert_eq!(seconds(Duration::from_secs(3660)), "1 h 01 min");
+        assert_eq!(seconds(Duration::from_mins(61)), "1 h 01 min");
         assert_eq!(whole_seconds(Duration::from_millis(59_999)), "59 s");
         assert_eq!(times(1.284), "1.28");
         assert_eq!(times(4_405.4), "4,405");
