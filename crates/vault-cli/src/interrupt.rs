@@ -51,7 +51,7 @@ impl Interrupts {
 
     /// Resolves once the command is to be dropped.
     pub(crate) async fn last(&self) {
-        self.reach(|count| count >= 1 + u32::from(self.patient.load(Ordering::Relaxed))).await;
+        self.reach(|count| count > u32::from(self.patient.load(Ordering::Relaxed))).await;
     }
 
     async fn reach(&self, enough: impl Fn(u32) -> bool) {

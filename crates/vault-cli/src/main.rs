@@ -3,6 +3,11 @@
 //! `args` says what can be typed, `run` holds one module per group of commands, `secrets` reads passwords and values,
 //! `render` turns results into text, JSON and progress, `exit` says how a command ends.
 
+#[expect(
+    clippy::doc_markdown,
+    clippy::doc_link_with_quotes,
+    reason = "the texts are what --help shows, where backticks would stay"
+)]
 mod args;
 mod exit;
 mod harden;

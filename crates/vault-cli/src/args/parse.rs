@@ -68,8 +68,8 @@ mod tests {
 
     #[test]
     fn durations_need_a_number_and_a_unit() {
-        assert_eq!(duration("90m"), Ok(Duration::from_secs(5400)));
-        assert_eq!(duration("2w"), Ok(Duration::from_secs(1_209_600)));
+        assert_eq!(duration("90m"), Ok(Duration::from_mins(90)));
+        assert_eq!(duration("2w"), Ok(Duration::from_hours(14 * 24)));
         for wrong in [
             "",
             "d",

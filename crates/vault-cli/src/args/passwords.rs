@@ -50,6 +50,7 @@ impl PasswordArgs {
 /// The password that a rekey moves away from.
 #[derive(Args)]
 #[group(multiple = false)]
+#[expect(clippy::struct_field_names, reason = "the names are those of the options")]
 pub(crate) struct OldPasswordArgs {
     /// Read the old password from a file ('-' is one line of standard input); one newline at its end is dropped
     #[arg(long, value_name = "FILE")]
@@ -82,6 +83,7 @@ impl OldPasswordArgs {
 /// The password that a rekey moves to.
 #[derive(Args)]
 #[group(multiple = false)]
+#[expect(clippy::struct_field_names, reason = "the names are those of the options")]
 pub(crate) struct NewPasswordArgs {
     /// Read the new password from a file ('-' is one line of standard input); one newline at its end is dropped
     #[arg(long, value_name = "FILE")]

@@ -118,17 +118,16 @@ pub(crate) fn text(figures: &Figures) -> String {
         &figures::count(figures.other_password),
         "records under other passwords",
     );
-    let per_second = figures::rate(figures.derivations, figures.rekey);
-    let calls = format!("{per_second} per second with {} worker(s)", figures.workers);
-    line(&mut text, "Argon2id calls", &figures::count(figures.derivations), &calls);
+    let workers = format!("with {} worker(s)", figures.workers);
+    line(&mut text, "Argon2id calls", &figures::count(figures.derivations), &workers);
     efficiency(&mut text, figures);
     let of_run = format!("during the rekey; {} in the whole run", known(figures.memory.of_run));
     line(&mut text, "peak memory", &known(figures.memory.of_rekey), &of_run);
     line(&mut text, "file size", &figures::bytes(figures.file_bytes), "");
     let [mean, before, after] = [figures.mean_floor(), figures.floor_before, figures.floor_after]
-        .map(|floor| ratio(figures.rekey, floor));
-    let parts = format!("times the storage floor ({before:.2} before, {after:.2} after)");
-    line(&mut text, "rekey took", &format!("{mean:.2}"), &parts);
+        .map(|floor| figures::times(ratio(figures.rekey, floor)));
+    let parts = format!("times the storage floor ({before} before, {after} after)");
+    line(&mut text, "rekey took", &mean, &parts);
     text.push_str(if figures.correct {
         "\nEvery record is under the right password with the right value, and none under the old one.\n"
     } else {
@@ -139,6 +138,8 @@ pub(crate) fn text(figures: &Figures) -> String {
 
 fn efficiency(text: &mut String, figures: &Figures) {
     if let (Some(alone), Some(efficiency)) = (figures.alone_per_second, figures.kdf_efficiency()) {
+        let reached = figures::rate(figures.derivations, figures.rekey);
+        line(text, "all workers", &reached, "Argon2id per second");
         line(
             text,
             "one thread alone",

@@ -26,16 +26,27 @@ pub(crate) fn bytes(number: u64) -> String {
     }
 }
 
-/// In seconds with two digits, from a minute on in minutes and seconds.
+/// In seconds with two digits, from a minute on as [`whole_seconds`].
 pub(crate) fn seconds(time: Duration) -> String {
     if time < Duration::from_mins(1) {
         return format!("{:.2} s", time.as_secs_f64());
     }
+    whole_seconds(time)
+}
+
+/// In seconds, minutes or hours, without fractions.
+pub(crate) fn whole_seconds(time: Duration) -> String {
     let whole = time.as_secs();
-    match whole / 3600 {
-        0 => format!("{} min {:02} s", whole / 60, whole % 60),
-        hours => format!("{hours} h {:02} min", whole % 3600 / 60),
+    match (whole / 3600, whole / 60) {
+        (0, 0) => format!("{whole} s"),
+        (0, minutes) => format!("{minutes} min {:02} s", whole % 60),
+        (hours, minutes) => format!("{hours} h {:02} min", minutes % 60),
     }
+}
+
+/// A multiple, with two digits as long as they say something.
+pub(crate) fn times(ratio: f64) -> String {
+    if ratio < 100.0 { format!("{ratio:.2}") } else { count(whole(ratio)) }
 }
 
 /// How many per second, whole from 10 on.
@@ -83,7 +94,10 @@ mod tests {
         assert_eq!(bytes(5 << 30), "5.00 GiB");
         assert_eq!(seconds(Duration::from_millis(1234)), "1.23 s");
         assert_eq!(seconds(Duration::from_secs(754)), "12 min 34 s");
-        assert_eq!(seconds(Duration::from_secs(3660)), "1 h 01 min");
+        assert_eq!(seconds(Duration::from_mins(61)), "1 h 01 min");
+        assert_eq!(whole_seconds(Duration::from_millis(59_999)), "59 s");
+        assert_eq!(times(1.284), "1.28");
+        assert_eq!(times(4_405.4), "4,405");
         assert_eq!(rate(1_000_000, Duration::from_secs(8)), "125,000");
         assert_eq!(rate(5, Duration::from_secs(2)), "2.50");
         assert_eq!(rate(5, Duration::ZERO), "0.00");

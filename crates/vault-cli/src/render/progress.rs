@@ -110,7 +110,7 @@ impl Progress {
                 let left =
                     elapsed.as_secs_f64() / figures::as_float(step.done) * figures::as_float(left);
                 let left = Duration::try_from_secs_f64(left).unwrap_or(Duration::MAX);
-                format!(", about {} left", figures::seconds(left))
+                format!(", about {} left", figures::whole_seconds(left))
             }
             _ => String::new(),
         };

@@ -34,7 +34,7 @@ async fn make(context: &Context, args: &InitArgs) -> Result<(), Failure> {
     })?;
     let half_made = HalfMade(context.url.file().map(Path::to_owned));
     Vault::init(store, plan::new_vault(args), VaultOptions::default()).await?;
-    half_made.is_whole();
+    half_made.keep();
     Ok(())
 }
 
@@ -42,7 +42,7 @@ async fn make(context: &Context, args: &InitArgs) -> Result<(), Failure> {
 struct HalfMade(Option<PathBuf>);
 
 impl HalfMade {
-    fn is_whole(mut self) {
+    fn keep(mut self) {
         self.0 = None;
     }
 }

@@ -62,13 +62,12 @@ async fn checked(store: &dyn VaultStore, name: &str, value: &str) -> Result<Stri
 
 /// A cost keeps the vault's salt, so that new and old records look alike; a whole setting is taken as it is.
 async fn kdf(store: &dyn VaultStore, value: &str) -> Result<VaultKdf, Failure> {
-    let kdf = match value.parse::<VaultKdf>() {
-        Ok(kdf) => kdf,
-        Err(_) => {
-            let params =
-                value.parse::<KdfParams>().map_err(|error| Failure::Usage(error.to_string()))?;
-            VaultKdf { params, ..stored_kdf(store).await? }
-        }
+    let kdf = if let Ok(kdf) = value.parse::<VaultKdf>() {
+        kdf
+    } else {
+        let params = value.parse::<KdfParams>();
+        let params = params.map_err(|error| Failure::Usage(error.to_string()))?;
+        VaultKdf { params, ..stored_kdf(store).await? }
     };
     let usage = |sentence: String| Failure::Usage(sentence);
     KdfFloor::default().allow(&kdf.params).map_err(|error| usage(error.to_string()))?;

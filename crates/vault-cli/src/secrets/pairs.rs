@@ -1,6 +1,6 @@
 //! A file of password pairs: one JSON array of two strings per line.
 //!
-//! serde_json keeps what it unescapes in a buffer of its own, which nobody wipes; so the few rules of a JSON string
+//! `serde_json` keeps what it unescapes in a buffer of its own, which nobody wipes; so the few rules of a JSON string
 //! (RFC 8259 §7) are applied here.
 
 use std::path::Path;

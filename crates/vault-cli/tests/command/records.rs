@@ -8,12 +8,10 @@ use crate::sandbox::{CHEAP, Sandbox};
 fn values_go_in_and_out_byte_for_byte() {
     let sandbox = Sandbox::with_vault();
     let every_byte: Vec<u8> = (0..=255).collect();
-    for (token, value) in [
-        ("bytes", &every_byte[..]),
-        ("newline", b"\r\n\n"),
-        ("one", b"\0"),
-        ("long", &[b'x'; 100_000]),
-    ] {
+    let long = vec![b'x'; 100_000];
+    for (token, value) in
+        [("bytes", &every_byte[..]), ("newline", b"\r\n\n"), ("one", b"\0"), ("long", &long)]
+    {
         sandbox.create(token, "old", value);
         sandbox.still_reads(token, "old", value);
     }

@@ -103,7 +103,7 @@ fn several_pairs_move_in_one_scan() {
     sandbox.write("accent", format!("{CANARY} é"));
     sandbox.still_reads("a", "new", b"a");
     sandbox.still_reads("b", "accent", b"b");
-    sandbox.write("pairs", format!("{CANARY}"));
+    sandbox.write("pairs", CANARY);
     sandbox.run(&["rekey", "--pairs", "pairs"]).fails(2);
     sandbox.run(&["rekey", "--pairs", "pairs", "--old-password-file", "old"]).fails(2);
 }

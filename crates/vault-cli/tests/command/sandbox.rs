@@ -107,7 +107,8 @@ impl Sandbox {
         found[0].as_ref().unwrap().envelope.as_bytes().unwrap().to_vec()
     }
 
-    fn store(&self) -> Arc<dyn VaultStore> {
+    /// The vault's store, opened by this process.
+    pub(crate) fn store(&self) -> Arc<dyn VaultStore> {
         block_on(vaultstore::open(&StoreUrl::Redb { path: self.path("vault.redb") })).unwrap()
     }
 }

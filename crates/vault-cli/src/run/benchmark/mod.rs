@@ -161,7 +161,7 @@ async fn rekey(
     progress: &mut Progress,
 ) -> Result<RekeyReport, Failure> {
     let plan = RekeyPlan::new()
-        .pair(passwords.old(), passwords.new())
+        .pair(passwords.old_one(), passwords.new_one())
         .options(plan::run_options(&args.run));
     let mut session = vault.rekey(plan).await?;
     while let Some(report) = session.step().await? {
@@ -190,11 +190,11 @@ impl RandomPasswords {
         Ok(Self { present, new: draw()? })
     }
 
-    fn old(&self) -> Password {
+    fn old_one(&self) -> Password {
         password(&self.present[0])
     }
 
-    fn new(&self) -> Password {
+    fn new_one(&self) -> Password {
         password(&self.new)
     }
 

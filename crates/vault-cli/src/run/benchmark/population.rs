@@ -61,7 +61,7 @@ fn hash(id: &RecordId) -> u64 {
     hasher.finish()
 }
 
-/// SplitMix64 (Steele, Lea, Flood, OOPSLA 2014): filler, not a secret.
+/// `SplitMix64` (Steele, Lea, Flood, OOPSLA 2014): filler, not a secret.
 fn split_mix(state: &mut u64) -> u64 {
     *state = state.wrapping_add(0x9e37_79b9_7f4a_7c15);
     let mut mixed = *state;
