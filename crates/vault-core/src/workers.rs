@@ -183,8 +183,8 @@ mod tests {
         let caller = thread::current().id();
         let mut answer = workers.submit(|_| thread::current().id());
         assert_eq!(answer.try_recv(), Ok(Some(caller)));
-        let mut lost = workers.submit(|_| panic!("a test's panic"));
-        assert_eq!(lost.try_recv() as Result<Option<()>, _>, Err(oneshot::Canceled));
+        let mut lost: oneshot::Receiver<()> = workers.submit(|_| panic!("a test's panic"));
+        assert_eq!(lost.try_recv(), Err(oneshot::Canceled));
         assert_eq!(workers.submit(|_| 1).try_recv(), Ok(Some(1)));
     }
 

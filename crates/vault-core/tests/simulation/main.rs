@@ -6,6 +6,8 @@
 //!
 //! `VAULTSTORE_SIM_HISTORIES` says how many histories, `VAULTSTORE_SIM_FIRST_SEED` where they begin.
 
+#![expect(clippy::unwrap_used, reason = "a test that fails panics, in its helpers too")]
+
 mod chance;
 mod counters;
 mod rekeyer;

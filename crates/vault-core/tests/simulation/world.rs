@@ -177,18 +177,16 @@ impl World {
     fn update(&mut self, chance: &mut Chance, intent: Intent) {
         let Intent { id, expected } = intent;
         let owner = chance.pick(&[Owner::Old, Owner::Old, Owner::New, Owner::Foreign]);
-        let (value, envelope) = (self.value(), None);
+        let value = self.value();
+        let envelope = sealed(&id, owner, &value);
         let updated_at = Timestamp::from_micros(1_800_000_000_000_000);
-        let mut change = RecordChange {
+        let update = RecordChange {
             expected,
-            envelope,
+            envelope: Some(envelope.clone()),
             updated_at: Some(updated_at),
-            ..RecordChange::of(id)
+            ..RecordChange::of(id.clone())
         };
-        let envelope = sealed(&change.id, owner, &value);
-        change.envelope = Some(envelope.clone());
-        let id = change.id.clone();
-        match now(self.store.update(change)) {
+        match now(self.store.update(update)) {
             WriteOutcome::Applied => {
                 add(&self.counters.writes_acknowledged, 1);
                 if let Some(due) = self.ledger.get_mut(&id) {
