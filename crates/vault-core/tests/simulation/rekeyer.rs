@@ -49,6 +49,8 @@ impl Rekeyer {
     ) -> Result<Option<RekeyReport>, Violation> {
         world.time += 1;
         match std::mem::replace(&mut self.state, State::Idle) {
+            // Beginning costs three derivations, so it pauses first.
+            State::Idle if !chance.one_in(5) => {}
             State::Idle => self.begin(world, chaos, chance),
             // The process dies, or its future is dropped.
             State::Beginning(_) | State::Running(_) if chance.one_in(60) => {
