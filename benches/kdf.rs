@@ -4,6 +4,7 @@
 //! of `rfc9106_first` are taken only when `VAULTSTORE_BENCH_2GIB` is set.
 
 #![expect(clippy::expect_used, reason = "a bench that cannot be set up has nothing to measure")]
+#![expect(clippy::print_stderr, reason = "what is left out is said")]
 
 use std::{env, time::Duration};
 

@@ -1,8 +1,11 @@
 //! Replays the seeds of the fuzz targets: what `fuzz/` promises for every input holds for these on any toolchain.
 
+#![expect(clippy::expect_used, reason = "a seed that cannot be read fails its test")]
+
 use std::{fs, path::Path};
 
 #[cfg(test)]
+#[expect(unreachable_pub, reason = "the targets are public to the fuzz package")]
 #[path = "../fuzz/src/lib.rs"]
 mod targets;
 

@@ -14,7 +14,7 @@ pub fn envelope_parse(data: &[u8]) {
         match envelope.format() {
             Format::V3 => assert!(data.starts_with(b"v3:")),
             Format::V2 => assert!(data.starts_with(b"v2:")),
-            _ => assert!(!data.starts_with(b"v2:") && !data.starts_with(b"v3:")),
+            Format::V1 => assert!(!data.starts_with(b"v2:") && !data.starts_with(b"v3:")),
         }
     }
 }
