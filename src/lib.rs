@@ -47,3 +47,8 @@ pub use vault_core::*;
 pub use vault_redb::{RedbOptions, RedbStore};
 
 pub use crate::url::{InvalidUrl, StoreUrl, create, open};
+
+/// The README's example, compiled and run with the documentation tests.
+#[cfg(all(doctest, feature = "redb"))]
+#[doc = include_str!("../README.md")]
+struct Readme;

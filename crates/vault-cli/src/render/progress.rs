@@ -1,11 +1,12 @@
 //! Progress on standard error: a bar on a terminal, lines elsewhere, JSON for programs.
 
 use std::{
+    fmt,
     io::{self, IsTerminal, Write},
     time::{Duration, Instant},
 };
 
-use indicatif::{ProgressBar, ProgressStyle};
+use indicatif::{ProgressBar, ProgressState, ProgressStyle};
 use serde::Serialize;
 
 use super::figures;
@@ -105,14 +106,9 @@ impl Progress {
 
     fn sentence<D: Serialize>(&self, step: &Step<'_, D>) -> String {
         let (done, elapsed) = (figures::count(step.done), self.begun.elapsed());
-        let left = match self.total.checked_sub(step.done) {
-            Some(left) if step.done > 0 => {
-                let left =
-                    elapsed.as_secs_f64() / figures::as_float(step.done) * figures::as_float(left);
-                let left = Duration::try_from_secs_f64(left).unwrap_or(Duration::MAX);
-                format!(", about {} left", figures::whole_seconds(left))
-            }
-            _ => String::new(),
+        let left = match left(step.done, self.total, elapsed) {
+            Some(left) => format!(", about {} left", figures::whole_seconds(left)),
+            None => String::new(),
         };
         let (phase, total, rate) =
             (self.phase, figures::count(self.total), figures::rate(step.done, elapsed));
@@ -130,17 +126,52 @@ impl Drop for Progress {
 }
 
 fn bar(phase: &'static str, total: u64) -> ProgressBar {
-    const TEMPLATE: &str = "{prefix:>9} {bar:28} {percent:>3} %  {human_pos}/{human_len}  {per_sec:.0}/s  {msg}  {eta} left";
+    const TEMPLATE: &str = "{prefix:>9} {bar:28} {percent:>3} %  {human_pos}/{human_len}  {mean_rate}{time_left}  {msg}";
     let bar = ProgressBar::new(total).with_prefix(phase);
     // The template is a constant; were it wrong, the default bar would do.
     if let Ok(style) = ProgressStyle::with_template(TEMPLATE) {
-        bar.set_style(style.progress_chars("━╸─"));
+        let style = style
+            .progress_chars("━╸─")
+            .with_key("mean_rate", mean_rate)
+            .with_key("time_left", time_left);
+        bar.set_style(style);
     }
     bar.enable_steady_tick(TICK);
     bar
 }
 
+/// The mean since the phase began: pages come in bursts, and a momentary rate would jump.
+fn mean_rate(state: &ProgressState, shown: &mut dyn fmt::Write) {
+    // Nothing more can be done where this fails.
+    let _ = write!(shown, "{} records/s", figures::rate(state.pos(), state.elapsed()));
+}
+
+fn time_left(state: &ProgressState, shown: &mut dyn fmt::Write) {
+    if let Some(left) = left(state.pos(), state.len().unwrap_or_default(), state.elapsed()) {
+        let _ = write!(shown, "  {} left", figures::whole_seconds(left));
+    }
+}
+
+/// The time that the rest takes at the mean rate so far.
+fn left(done: u64, total: u64, elapsed: Duration) -> Option<Duration> {
+    let rest = total.checked_sub(done).filter(|_| done > 0)?;
+    let seconds = elapsed.as_secs_f64() / figures::as_float(done) * figures::as_float(rest);
+    Duration::try_from_secs_f64(seconds).ok()
+}
+
 fn tell(line: &str) {
     // Where standard error is gone there is nobody to tell.
     let _ = io::stderr().write_all(format!("{line}\n").as_bytes());
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_rest_takes_as_long_as_what_is_done() {
+        assert_eq!(left(50, 100, Duration::from_secs(7)), Some(Duration::from_secs(7)));
+        assert_eq!(left(0, 100, Duration::from_secs(7)), None);
+        assert_eq!(left(101, 100, Duration::from_secs(7)), None);
+    }
 }

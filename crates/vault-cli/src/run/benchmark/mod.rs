@@ -147,7 +147,7 @@ async fn measure(
         derivations: report.derivations,
         pages: report.pages,
         alone_per_second,
-        memory: PeakMemory { of_rekey, of_run: until_rekey.max(memory::peak()) },
+        memory: PeakMemory { of_rekey, of_run: until_rekey.max(of_rekey).max(memory::peak()) },
         file_bytes: fs::metadata(path).map_or(0, |file| file.len()),
         correct: findings.is_empty(),
     };
