@@ -18,7 +18,7 @@ pub(crate) fn run(workspace: &Workspace, filter: Option<&str>) -> Result<(), Str
     let begun = SystemTime::now();
     let mut command = workspace.cargo("bench");
     command
-        .args(["--package", "vaultstore", "--all-features", "--benches", "--", "--noplot"])
+        .args(["--package", "vaultstore", "--all-features", "--benches", "--"])
         .args(filter)
         .run()?;
     let figures = measured_since(&workspace.target.join("criterion"), begun)?;
