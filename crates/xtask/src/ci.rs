@@ -45,12 +45,16 @@ const CHECKS: [Check; 9] = [
     ("fuzz", fuzz_all),
 ];
 
-/// Runs every check and closes with a summary.
-pub(crate) fn run(workspace: &Workspace) -> Result<(), String> {
+/// Runs every check whose name contains the word, and closes with a summary.
+pub(crate) fn run(workspace: &Workspace, word: &str) -> Result<(), String> {
+    let checks: Vec<&Check> = CHECKS.iter().filter(|(name, _)| name.contains(word)).collect();
+    if checks.is_empty() {
+        return Err(format!("no check is called {word}"));
+    }
     let begun = Instant::now();
     let mut summary = Vec::new();
-    for (number, (name, check)) in CHECKS.iter().enumerate() {
-        println!("\n==== {} of {}: {name}", number + 1, CHECKS.len());
+    for (number, (name, check)) in checks.iter().enumerate() {
+        println!("\n==== {} of {}: {name}", number + 1, checks.len());
         let since = Instant::now();
         let done = check(workspace).map_err(|error| format!("{name}: {error}"))?;
         let took = since.elapsed().as_secs_f64();

@@ -22,7 +22,7 @@ use crate::workspace::Workspace;
 const USAGE: &str = "\
 usage: cargo xtask <task>
 
-  ci                               every check of the project, as CI runs it
+  ci [check]                       every check of the project, as CI runs it, or those whose name contains a word
   bench [filter]                   criterion benches, and each figure beside its floor
   fuzz [--seconds N] [target]      each fuzz target, or one, for N seconds (default 60); needs a nightly toolchain
 ";
@@ -40,7 +40,8 @@ fn main() -> ExitCode {
 
 fn run(arguments: &[&str]) -> Result<(), String> {
     match arguments {
-        ["ci"] => ci::run(&Workspace::load()?),
+        ["ci"] => ci::run(&Workspace::load()?, ""),
+        ["ci", word] => ci::run(&Workspace::load()?, word),
         ["bench"] => bench::run(&Workspace::load()?, None),
         ["bench", filter] => bench::run(&Workspace::load()?, Some(filter)),
         ["fuzz", rest @ ..] => {
