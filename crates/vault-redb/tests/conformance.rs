@@ -1,6 +1,10 @@
 //! The contract of a store, kept by redb.
 
-#![expect(clippy::unwrap_used, reason = "a test that fails panics, in its helpers too")]
+#![expect(
+    clippy::unwrap_used,
+    clippy::panic,
+    reason = "a test that fails panics, in its helpers too"
+)]
 
 use std::{
     path::PathBuf,
