@@ -349,6 +349,18 @@ fn a_store_that_is_gone_ends_the_run() {
 }
 
 #[test]
+fn a_store_that_refuses_everything_is_not_asked_record_by_record_for_ever() {
+    let world = World::new();
+    world.fill("old", 1000);
+    let meddler = Meddler::failing(1..=usize::MAX, StoreErrorKind::Other, false);
+    let small_pages = plan().options(options().page_limit(PageLimit::new(200, 1 << 20)));
+    let ended = world.rekey_through(&meddler, small_pages);
+    assert!(matches!(ended, Err(VaultError::Engine(_))), "{ended:?}");
+    assert!(meddler.fired() < 400, "{} batches for three pages", meddler.fired());
+    world.check();
+}
+
+#[test]
 fn a_full_disk_ends_the_run_at_once_and_the_next_run_does_the_rest() {
     let world = World::new();
     world.fill("old", 40);
