@@ -108,7 +108,9 @@ fn v1(content: &[u8]) {
         let encoded = URL_SAFE.encode(value.as_bytes());
         let stated = format!("{}_{encoded}", encoded.len());
         let zeros = content.iter().take_while(|byte| **byte == b'0').count();
-        assert!(encoded.is_empty() || content[zeros..].starts_with(stated.as_bytes()));
+        // the sealer fills up to a whole size behind the content, and a value may reach into that
+        let inside = content.len().saturating_sub(zeros).min(stated.len());
+        assert!(encoded.is_empty() || content[zeros..].starts_with(&stated.as_bytes()[..inside]));
     }
 }
 
