@@ -88,6 +88,32 @@ const REJECTIONS: &[(Defect, &str)] = &[
     (Defect::IfAbsentTellsOwnValue, "two_callers_of_if_absent_agree"),
     (Defect::EmptySettingIsAbsent, "if_absent_keeps_what_is_stored"),
     (Defect::SettingsWithoutCase, "settings_come_in_the_order_of_their_names"),
+    (Defect::QueryShowsSoftDeleted, "a_query_lets_through_exactly_what_its_filters_match"),
+    (Defect::QueryTakesNoIdsForAny, "a_query_lets_through_exactly_what_its_filters_match"),
+    (Defect::ExpiresAMomentLate, "a_query_lets_through_exactly_what_its_filters_match"),
+    (Defect::NeverComesFirst, "a_query_comes_in_its_order_and_the_id_decides_among_equals"),
+    (
+        Defect::DescendsByKeyAndAscendsById,
+        "a_query_comes_in_its_order_and_the_id_decides_among_equals",
+    ),
+    (Defect::RepeatsThePosition, "a_query_goes_on_after_a_position_and_an_offset"),
+    (Defect::OffsetBeforePosition, "a_query_goes_on_after_a_position_and_an_offset"),
+    (Defect::IgnoresLimitOfQueries, "the_limit_of_a_query_is_a_maximum_in_records_and_in_bytes"),
+    (Defect::LengthOnlyWithoutLength, "a_query_without_envelopes_tells_their_lengths"),
+    (Defect::CountsOnePage, "count_matching_counts_what_the_filters_let_through"),
+    (Defect::ExpiresAMomentLate, "purging_takes_exactly_what_is_expired"),
+    (Defect::PurgesWhatIsNotExpired, "purging_takes_exactly_what_is_expired"),
+    (Defect::PurgeHidesAgain, "purging_takes_exactly_what_is_expired"),
+    (Defect::PurgeKeepsTokens, "purging_for_good_frees_the_tokens"),
+    (Defect::PurgeIsUnbounded, "purging_goes_in_bounded_steps"),
+    (Defect::PurgeBeginsAnew, "purging_goes_in_bounded_steps"),
+    (Defect::ForgetsPurges, "purging_is_durable"),
+    (Defect::HalfPurgeOnDrop, "dropping_a_purge_leaves_it_done_or_not_done"),
+    (Defect::UpdateIgnoresTimes, "update_changes_nothing_unless_the_times_are_the_expected_ones"),
+    (Defect::InsertsInTwoSteps, "of_two_creates_of_one_token_exactly_one_wins"),
+    (Defect::InsertsInTwoSteps, "of_two_upserts_exactly_one_creates"),
+    (Defect::UpdateInTwoSteps, "an_update_against_a_delete_is_told"),
+    (Defect::PurgeInTwoSteps, "a_renewal_against_a_purge_is_told"),
     (Defect::ForgetsBatches, "applied_is_durable"),
     (Defect::ForgetsInserts, "every_operation_is_durable"),
     (Defect::ForgetsUpdates, "every_operation_is_durable"),
@@ -154,9 +180,30 @@ fn random_histories_reject_broken_stores_as_well() {
         Defect::DeleteKeepsToken,
         Defect::IfAbsentOverwrites,
         Defect::ForgetsBatches,
+        Defect::NeverComesFirst,
+        Defect::CountsOnePage,
+        Defect::PurgeIsUnbounded,
+        Defect::UpdateIgnoresTimes,
     ];
     for defect in defects {
         let case = "random_histories_answer_like_the_store_in_memory";
         assert!(case_fails(&Broken(defect), case), "random histories do not see {defect:?}");
+    }
+}
+
+/// Those of a vault as well.
+#[test]
+fn random_histories_of_a_vault_reject_broken_stores_as_well() {
+    let defects = [
+        Defect::QueryShowsSoftDeleted,
+        Defect::ExpiresAMomentLate,
+        Defect::DeleteKeepsToken,
+        Defect::UpdateClearsExpiry,
+        Defect::HidesSoftDeletedFromFind,
+        Defect::ForgetsUpdates,
+    ];
+    for defect in defects {
+        let case = "random_histories_of_a_vault_agree_with_a_model";
+        assert!(case_fails(&Broken(defect), case), "histories of a vault do not see {defect:?}");
     }
 }
