@@ -87,6 +87,9 @@ mod table;
 mod time;
 mod writes;
 
+#[cfg(test)]
+mod faults;
+
 use std::{path::Path, sync::Arc, time::Duration};
 
 use async_trait::async_trait;

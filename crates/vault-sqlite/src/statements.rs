@@ -1,7 +1,7 @@
 //! Every statement that reads or writes records and settings.
 //!
 //! `{vault}` and `{meta}` stand for the quoted names of the tables, the only parts that are not constant. Texts come as
-//! described in `packed.rs`. Ids are compared as bytes whatever collation the table was made with.
+//! described in `packed.rs`; `json_each` has columns of its own (`id`, `key`, `value`), so the table is always `v`. Ids are compared as bytes whatever collation the table was made with.
 
 use std::sync::Arc;
 
@@ -24,6 +24,11 @@ impl Statement {
 
     pub(crate) fn query<'q>(&self) -> Query<'q, Sqlite, SqliteArguments> {
         sqlx::query(AssertSqlSafe(Arc::clone(&self.0)))
+    }
+
+    #[cfg(test)]
+    pub(crate) fn sql(&self) -> &str {
+        &self.0
     }
 }
 
@@ -48,15 +53,18 @@ macro_rules! statements {
 /// `octet_length` looks at the header of a row only, so an envelope that is not wanted is not loaded either.
 macro_rules! sealed {
     () => {
-        "id, octet_length(vault_value), \
-         CASE WHEN octet_length(vault_value) <= ?3 THEN vault_value END"
+        "v.id, octet_length(v.vault_value), \
+         CASE WHEN octet_length(v.vault_value) <= ?3 THEN v.vault_value END"
     };
 }
 
 /// The columns of a whole record, those of a sealed record first.
 macro_rules! whole {
     () => {
-        concat!(sealed!(), ", vault_token, created_at, updated_at, expires_at, soft_deleted_at")
+        concat!(
+            sealed!(),
+            ", v.vault_token, v.created_at, v.updated_at, v.expires_at, v.soft_deleted_at"
+        )
     };
 }
 
@@ -75,46 +83,46 @@ macro_rules! text {
 
 // A page. SQLite sorts NULL first, so that the first page meets ids that are no text.
 statements! {
-    first_sealed = concat!("SELECT ", sealed!(), " FROM {vault} ORDER BY id COLLATE BINARY LIMIT ?2");
+    first_sealed = concat!("SELECT ", sealed!(), " FROM {vault} AS v ORDER BY v.id COLLATE BINARY LIMIT ?2");
     next_sealed = concat!(
-        "SELECT ", sealed!(), " FROM {vault} WHERE id COLLATE BINARY > ?1 ORDER BY id COLLATE BINARY LIMIT ?2"
+        "SELECT ", sealed!(), " FROM {vault} AS v WHERE v.id COLLATE BINARY > ?1 ORDER BY v.id COLLATE BINARY LIMIT ?2"
     );
-    first_whole = concat!("SELECT ", whole!(), " FROM {vault} ORDER BY id COLLATE BINARY LIMIT ?2");
+    first_whole = concat!("SELECT ", whole!(), " FROM {vault} AS v ORDER BY v.id COLLATE BINARY LIMIT ?2");
     next_whole = concat!(
-        "SELECT ", whole!(), " FROM {vault} WHERE id COLLATE BINARY > ?1 ORDER BY id COLLATE BINARY LIMIT ?2"
+        "SELECT ", whole!(), " FROM {vault} AS v WHERE v.id COLLATE BINARY > ?1 ORDER BY v.id COLLATE BINARY LIMIT ?2"
     );
-    envelope = "SELECT vault_value FROM {vault} WHERE id COLLATE BINARY = ?1";
+    envelope = "SELECT vault_value FROM {vault} AS v WHERE v.id COLLATE BINARY = ?1";
     // CROSS JOIN keeps the order of the tables: each packed row is looked up, not the other way round.
     sealed_by_id = concat!(
-        "SELECT ", sealed!(), ", row.key FROM json_each(?1) AS row CROSS JOIN {vault} \
-         ON id COLLATE BINARY = ", text!(0, 1)
+        "SELECT ", sealed!(), ", row.key FROM json_each(?1) AS row CROSS JOIN {vault} AS v \
+         ON v.id COLLATE BINARY = ", text!(0, 1)
     );
     whole_by_token = concat!(
-        "SELECT ", whole!(), ", row.key FROM json_each(?1) AS row CROSS JOIN {vault} \
-         ON vault_token COLLATE BINARY = ", text!(0, 1)
+        "SELECT ", whole!(), ", row.key FROM json_each(?1) AS row CROSS JOIN {vault} AS v \
+         ON v.vault_token COLLATE BINARY = ", text!(0, 1)
     );
     present = concat!(
-        "SELECT row.key FROM json_each(?1) AS row CROSS JOIN {vault} ON id COLLATE BINARY = ", text!(0, 1)
+        "SELECT row.key FROM json_each(?1) AS row CROSS JOIN {vault} AS v ON v.id COLLATE BINARY = ", text!(0, 1)
     );
     count = "SELECT count(*) FROM {vault}";
 
     // Only the envelope is set, and an envelope that is NULL is equal to nothing.
     replace = concat!(
-        "UPDATE {vault} SET vault_value = ", text!(4, 5), " FROM json_each(?1) AS row \
-         WHERE id COLLATE BINARY = ", text!(0, 1), " \
-         AND CASE WHEN row.value->>2 THEN CAST(vault_value AS BLOB) = ", packed!(2, 3), " \
-         ELSE octet_length(vault_value) = row.value->>3 END RETURNING id"
+        "UPDATE {vault} AS v SET vault_value = ", text!(4, 5), " FROM json_each(?1) AS row \
+         WHERE v.id COLLATE BINARY = ", text!(0, 1), " \
+         AND CASE WHEN row.value->>2 THEN CAST(v.vault_value AS BLOB) = ", packed!(2, 3), " \
+         ELSE octet_length(v.vault_value) = row.value->>3 END RETURNING id"
     );
-    update = "UPDATE {vault} SET vault_value = ifnull(?2, vault_value), updated_at = ifnull(?3, updated_at), \
+    update = "UPDATE {vault} AS v SET vault_value = ifnull(?2, v.vault_value), updated_at = ifnull(?3, updated_at), \
               expires_at = ifnull(?4, expires_at), soft_deleted_at = ifnull(?5, soft_deleted_at) \
-              WHERE id COLLATE BINARY = ?1 AND (?6 IS NULL OR CAST(vault_value AS BLOB) = ?6) \
-              AND (?7 IS NULL OR octet_length(vault_value) = ?7)";
-    delete = "DELETE FROM {vault} WHERE id COLLATE BINARY = ?1";
+              WHERE v.id COLLATE BINARY = ?1 AND (?6 IS NULL OR CAST(v.vault_value AS BLOB) = ?6) \
+              AND (?7 IS NULL OR octet_length(v.vault_value) = ?7)";
+    delete = "DELETE FROM {vault} AS v WHERE v.id COLLATE BINARY = ?1";
     // Which of the rows (id, token) have an id or a token that a record has.
     taken = concat!(
         "SELECT * FROM (SELECT row.key, \
-         EXISTS (SELECT 1 FROM {vault} WHERE id COLLATE BINARY = ", text!(0, 1), ") AS id_taken, \
-         EXISTS (SELECT 1 FROM {vault} WHERE vault_token COLLATE BINARY = ", text!(2, 3), ") AS token_taken \
+         EXISTS (SELECT 1 FROM {vault} AS v WHERE v.id COLLATE BINARY = ", text!(0, 1), ") AS id_taken, \
+         EXISTS (SELECT 1 FROM {vault} AS v WHERE v.vault_token COLLATE BINARY = ", text!(2, 3), ") AS token_taken \
          FROM json_each(?1) AS row) WHERE id_taken OR token_taken"
     );
     insert = concat!(
