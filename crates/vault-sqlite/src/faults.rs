@@ -5,8 +5,8 @@ use std::path::Path;
 use sqlx::{AssertSqlSafe, Executor as _};
 use tempfile::TempDir;
 use vault_core::{
-    EnvelopeText, InsertOutcome, PageLimit, Record, RecordId, RecordSink, RecordSource,
-    Replacement, StoreErrorKind, Timestamp, Token, VaultStore, WriteOutcome,
+    EnvelopeText, InsertOutcome, PageLimit, Record, RecordId, RecordSink, Replacement,
+    StoreErrorKind, Timestamp, Token, VaultStore, WriteOutcome,
 };
 
 use crate::{SqliteOptions, SqliteStore};

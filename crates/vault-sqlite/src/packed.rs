@@ -2,8 +2,8 @@
 //!
 //! The number of parameters of a statement is limited, and JSON can carry neither NUL nor bytes that are no text. So
 //! the texts go into one blob, and a JSON array tells for each row where its texts are: `[position, length, …]`, in
-//! bytes, the first position being 1 as `substr` counts. Of an envelope that was never loaded only the length is
-//! known; its position is 0.
+//! bytes, counted from 1 as `substr` does; the first byte belongs to none of them. Of an envelope that was never
+//! loaded only the length is known; its position is 0.
 
 use std::fmt::Write as _;
 
@@ -42,7 +42,8 @@ impl Packed {
     pub(crate) fn rows<'a, T: Into<Part<'a>>, const PARTS: usize>(
         rows: impl IntoIterator<Item = [T; PARTS]>,
     ) -> Self {
-        let mut packed = Self { places: String::from("["), bytes: Vec::new() };
+        // Never empty, for SQLite's `substr` of an empty blob is NULL, also where an empty text is asked for.
+        let mut packed = Self { places: String::from("["), bytes: vec![0] };
         for row in rows {
             packed.push(row);
         }
@@ -88,13 +89,13 @@ mod tests {
             [Part::from(&long), Part::Text(b"\0abc")],
         ];
         let (places, bytes) = Packed::rows(rows).into_parameters();
-        assert_eq!(places, "[[1,2,3,0],[0,1099511627776,3,4]]");
-        assert_eq!(bytes, "é\0abc".as_bytes());
+        assert_eq!(places, "[[2,2,4,0],[0,1099511627776,4,4]]");
+        assert_eq!(bytes, "\0é\0abc".as_bytes());
     }
 
     #[test]
     fn no_rows_are_an_empty_array() {
         let packed = Packed::rows::<Part<'_>, 1>([]);
-        assert_eq!(packed.into_parameters(), ("[]".to_owned(), Vec::new()));
+        assert_eq!(packed.into_parameters(), ("[]".to_owned(), vec![0]));
     }
 }

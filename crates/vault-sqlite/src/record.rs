@@ -76,8 +76,9 @@ pub(crate) fn len_to_fetch(envelope: &EnvelopeText) -> Option<usize> {
 }
 
 fn id(row: &SqliteRow) -> Result<RecordId, Fault> {
-    match row.try_get::<&str, _>(0) {
-        Ok(id) => Ok(RecordId::from_stored(id)),
+    match row.try_get::<Option<&str>, _>(0) {
+        Ok(Some(id)) => Ok(RecordId::from_stored(id)),
+        Ok(None) => Err(Fault::Id(None)),
         Err(sqlx::Error::ColumnDecode { .. }) => Err(Fault::Id(bytes(row, 0)?.map(Into::into))),
         Err(other) => Err(other.into()),
     }

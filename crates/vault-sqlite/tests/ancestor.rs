@@ -6,9 +6,10 @@ mod files;
 
 use std::{collections::BTreeMap, fs, path::Path};
 
-use files::{bytes_of, execute, folder, is_unchanged, open, options, wide};
+use files::{bytes_of, connect, execute, folder, is_unchanged, open, options, wide};
 use serde::Deserialize;
 use sha2::{Digest, Sha256};
+use sqlx::{AssertSqlSafe, Connection, Executor, Row, sqlite::SqliteRow};
 use vault_core::{
     Envelope, EnvelopeText, KdfMemory, OpenOutcome, OpenPolicy, Password, PutSetting, Record,
     RecordChange, RecordId, RecordSink, RecordSource, Replacement, StoreErrorKind, Timestamp,
@@ -39,6 +40,21 @@ fn manifest() -> Vec<Known> {
 
 fn sha256(bytes: &[u8]) -> String {
     Sha256::digest(bytes).iter().map(|byte| format!("{byte:02x}")).collect()
+}
+
+async fn number(path: &Path, sql: &str) -> i64 {
+    row(path, sql).await.get(0)
+}
+
+async fn text(path: &Path, sql: &str) -> String {
+    row(path, sql).await.get(0)
+}
+
+async fn row(path: &Path, sql: &str) -> SqliteRow {
+    let mut connection = connect(path).await;
+    let row = connection.fetch_one(AssertSqlSafe(sql)).await.unwrap();
+    connection.close().await.unwrap();
+    row
 }
 
 async fn all(store: &SqliteStore) -> Vec<Record> {
@@ -118,7 +134,7 @@ async fn a_batch_changes_only_envelopes_of_the_ancestors_file() {
 
     let types = "SELECT count(*) FROM vault WHERE typeof(vault_value) = 'text' AND typeof(id) = 'text' \
                  AND typeof(created_at) = 'text'";
-    assert_eq!(files::number(&path, types).await, 19);
+    assert_eq!(number(&path, types).await, 19);
 }
 
 #[tokio::test]
@@ -131,7 +147,7 @@ async fn a_new_vault_has_the_ancestors_schema() {
 
     let schema = "SELECT group_concat(replace(replace(sql, '\"', ''), '`', ''), char(10)) \
                   FROM (SELECT sql FROM sqlite_schema ORDER BY type, name)";
-    let (ours, theirs) = (files::text(&ours, schema).await, files::text(&theirs, schema).await);
+    let (ours, theirs) = (text(&ours, schema).await, text(&theirs, schema).await);
     assert_eq!(ours, theirs);
     assert!(ours.contains("CREATE UNIQUE INDEX idx_vault_token"));
 }
@@ -268,7 +284,7 @@ async fn a_migration_keeps_every_record_and_reports_what_the_ancestor_left() {
     .await;
     let dump = "SELECT group_concat(id || quote(vault_token) || quote(vault_value) || quote(created_at) \
                 || quote(updated_at) || quote(expires_at) || quote(soft_deleted_at)) FROM vault";
-    let before = files::text(&path, dump).await;
+    let before = text(&path, dump).await;
 
     let report = SqliteStore::migrate(&path, options()).await.unwrap();
     assert_eq!(report.changes, []);
@@ -276,7 +292,7 @@ async fn a_migration_keeps_every_record_and_reports_what_the_ancestor_left() {
         (report.shared_tokens, report.password_identities, report.password_links),
         (1, 1, 2)
     );
-    assert_eq!(files::text(&path, dump).await, before);
+    assert_eq!(text(&path, dump).await, before);
 
     // What the ancestor set is a setting here, too.
     let store = open(&path).await.unwrap();
@@ -300,7 +316,7 @@ async fn a_migration_makes_a_vault_within_another_programs_database() {
         ]
     );
     assert_eq!(open(&path).await.unwrap().count().await.unwrap(), 0);
-    assert_eq!(files::number(&path, "SELECT count(*) FROM customers").await, 1);
+    assert_eq!(number(&path, "SELECT count(*) FROM customers").await, 1);
 }
 
 #[tokio::test]
@@ -382,7 +398,12 @@ async fn odd_rows_are_scanned_and_shown() {
     let ids: Vec<_> = records.iter().map(|record| record.id.clone()).collect();
     assert_eq!(sealed.iter().map(|record| record.id.clone()).collect::<Vec<_>>(), ids);
     let read = store.read_records(&ids).await.unwrap();
-    assert_eq!(read, sealed.into_iter().map(Some).collect::<Vec<_>>());
+    assert_eq!(read, sealed.iter().cloned().map(Some).collect::<Vec<_>>());
+    for (id, sealed) in ids.iter().zip(sealed) {
+        assert_eq!(store.read_records(std::slice::from_ref(id)).await.unwrap(), [Some(sealed)]);
+    }
+    let empty = store.find(&[Token::from_stored(String::new())]).await.unwrap();
+    assert_eq!(empty, [Some(records[1].clone())]);
     assert_eq!(store.count().await.unwrap(), 7);
 }
 
@@ -391,9 +412,12 @@ async fn odd_rows_can_be_replaced_and_keep_the_rest_of_the_row() {
     let folder = folder();
     let path = folder.path().join("vault.sqlite");
     let store = odd_vault(&path).await;
-    let rest = "SELECT group_concat(quote(id) || quote(vault_token) || quote(created_at) || quote(updated_at) \
-                || quote(expires_at) || quote(soft_deleted_at)) FROM vault";
-    let before = files::text(&path, rest).await;
+    let column = |name: &str| format!("typeof({name}) || ' ' || hex({name})");
+    let columns =
+        ["id", "vault_token", "created_at", "updated_at", "expires_at", "soft_deleted_at"];
+    let columns = columns.map(column).join(" || ");
+    let rest = format!("SELECT group_concat({columns}) FROM vault");
+    let before = text(&path, &rest).await;
     let batch: Vec<_> = store
         .read_page(None, wide())
         .await
@@ -409,7 +433,7 @@ async fn odd_rows_can_be_replaced_and_keep_the_rest_of_the_row() {
     // The first one is NULL, which is equal to nothing.
     assert_eq!(outcomes[0], WriteOutcome::Conflict);
     assert_eq!(outcomes[1..], [WriteOutcome::Applied; 6]);
-    assert_eq!(files::text(&path, rest).await, before);
+    assert_eq!(text(&path, &rest).await, before);
 
     let mend = RecordChange {
         envelope: Some(EnvelopeText::from_stored(*b"v3:new")),
@@ -418,8 +442,8 @@ async fn odd_rows_can_be_replaced_and_keep_the_rest_of_the_row() {
     assert_eq!(store.update(mend).await.unwrap(), WriteOutcome::Applied);
     let new =
         "SELECT count(*) FROM vault WHERE vault_value = 'v3:new' AND typeof(vault_value) = 'text'";
-    assert_eq!(files::number(&path, new).await, 7);
-    assert_eq!(files::text(&path, rest).await, before);
+    assert_eq!(number(&path, new).await, 7);
+    assert_eq!(text(&path, &rest).await, before);
 }
 
 #[tokio::test]
@@ -483,5 +507,5 @@ async fn settings_that_go_programs_wrote_twice_read_as_the_oldest() {
     store.put_setting("a", "third", PutSetting::Always).await.unwrap();
     assert_eq!(store.setting("a").await.unwrap().as_deref(), Some("third"));
     let thirds = "SELECT count(*) FROM vault_meta WHERE meta_value = 'third'";
-    assert_eq!(files::number(&path, thirds).await, 2);
+    assert_eq!(number(&path, thirds).await, 2);
 }

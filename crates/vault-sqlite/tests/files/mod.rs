@@ -3,8 +3,8 @@
 use std::{fs, path::Path};
 
 use sqlx::{
-    AssertSqlSafe, ConnectOptions, Connection, Executor, Row, SqliteConnection,
-    sqlite::{SqliteConnectOptions, SqliteRow},
+    AssertSqlSafe, ConnectOptions, Connection, Executor, SqliteConnection,
+    sqlite::SqliteConnectOptions,
 };
 use tempfile::TempDir;
 use vault_core::{PageLimit, StoreError};
@@ -48,19 +48,4 @@ pub(crate) async fn execute(path: &Path, sql: &str) {
     let mut connection = connect(path).await;
     connection.execute(AssertSqlSafe(sql)).await.unwrap();
     connection.close().await.unwrap();
-}
-
-pub(crate) async fn number(path: &Path, sql: &str) -> i64 {
-    row(path, sql).await.get(0)
-}
-
-pub(crate) async fn text(path: &Path, sql: &str) -> String {
-    row(path, sql).await.get(0)
-}
-
-async fn row(path: &Path, sql: &str) -> SqliteRow {
-    let mut connection = connect(path).await;
-    let row = connection.fetch_one(AssertSqlSafe(sql)).await.unwrap();
-    connection.close().await.unwrap();
-    row
 }
