@@ -1,3 +1,64 @@
-//! The command vaultstore.
+//! The command `vaultstore`.
+//!
+//! `args` says what can be typed, `run` holds one module per group of commands, `secrets` reads passwords and values,
+//! `render` turns results into text, JSON and progress, `exit` says how a command ends.
 
-fn main() {}
+#[expect(
+    clippy::doc_markdown,
+    clippy::doc_link_with_quotes,
+    reason = "the texts are what --help shows, where backticks would stay"
+)]
+mod args;
+mod exit;
+mod harden;
+mod interrupt;
+mod plan;
+mod render;
+mod run;
+mod secrets;
+
+use clap::Parser;
+
+use crate::{
+    args::{Cli, Command},
+    exit::{Exit, Failure},
+    interrupt::Interrupts,
+};
+
+fn main() {
+    harden::forbid_core_dumps();
+    harden::quiet_caught_panics();
+    let code = exit::code(parse_and_run());
+    secrets::restore_terminal();
+    // At once: a thread that waits at the prompt, or derives a key, is not waited for.
+    std::process::exit(code.into())
+}
+
+fn parse_and_run() -> Result<Exit, Failure> {
+    let cli = match Cli::try_parse() {
+        Ok(cli) => cli,
+        Err(error) if error.use_stderr() => return Err(Failure::Usage(args::one_line(&error))),
+        // The help or the version: neither is a failure.
+        Err(help) => {
+            return render::print(help.render().to_string().as_bytes()).map(|()| Exit::Done);
+        }
+    };
+    // A benchmark holds no secret of anybody's, and resets its own peak of memory, which a hidden process may not.
+    if !matches!(cli.command, Command::BenchmarkRekey(_)) {
+        harden::hide_memory();
+    }
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
+    let runtime =
+        runtime.map_err(|error| Failure::failed("the program could not start").because(error))?;
+    let outcome = runtime.block_on(async {
+        let interrupts = Interrupts::listen().map_err(|error| {
+            Failure::failed("the program could not take over Ctrl-C").because(error)
+        })?;
+        tokio::select! {
+            outcome = run::run(cli, interrupts.clone()) => outcome,
+            () = interrupts.last() => Ok(Exit::Interrupted),
+        }
+    });
+    runtime.shutdown_background();
+    outcome
+}

@@ -13,3 +13,10 @@ pub use pages::*;
 pub use records::*;
 pub use settings::*;
 pub use texts::*;
+
+pub use crate::rekey::{
+    a_dropped_rekey_loses_nothing, a_failing_store_never_loses_a_record, a_rekey_is_idempotent,
+    a_rekey_moves_exactly_the_records_under_the_old_password, a_second_rekey_finds_nothing,
+    a_stopped_rekey_counts_exactly_what_was_committed, no_write_beside_a_rekey_is_lost_or_reverted,
+    no_write_between_two_polls_of_a_rekey_is_lost_or_reverted,
+};

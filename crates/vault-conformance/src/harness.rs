@@ -13,8 +13,8 @@ use vault_core::{EnvelopeText, InsertOutcome, Record, VaultStore};
 /// A case reports by panicking with a plain `assert!`; whatever goes wrong in a method here may panic as well.
 /// Nothing may be skipped: a server that does not answer is a failure.
 pub trait Subject: Sync {
-    /// The store that the backend makes.
-    type Store: VaultStore;
+    /// The store that the backend makes; a rekey shares it with its futures.
+    type Store: VaultStore + 'static;
 
     /// A new, empty store that shares nothing with any other one, such as a new file or a new table.
     fn fresh(&self) -> impl Future<Output = Self::Store>;
@@ -29,16 +29,17 @@ pub trait Subject: Sync {
     /// [`MAX_ENVELOPE_LEN`](vault_core::MAX_ENVELOPE_LEN).
     ///
     /// Default: inserts it through the store. A backend that refuses to write such an envelope writes it past the
-    /// store, with a statement of its driver, because somebody else could.
+    /// store, with its driver and if need be on the closed database, because somebody else could.
     fn plant_too_long(
         &self,
-        store: &Self::Store,
+        store: Self::Store,
         mut record: Record,
         len: u64,
-    ) -> impl Future<Output = ()> {
+    ) -> impl Future<Output = Self::Store> {
         async move {
             record.envelope = EnvelopeText::too_long(len);
             assert_eq!(store.insert(vec![record]).await.unwrap(), [InsertOutcome::Inserted]);
+            store
         }
     }
 
@@ -217,8 +218,18 @@ macro_rules! for_each_case {
             the_store_never_looks_into_an_envelope
             a_large_envelope_comes_back_unchanged
             hostile_texts_come_back_unchanged
+
+            a_rekey_moves_exactly_the_records_under_the_old_password
+            a_second_rekey_finds_nothing
+            a_rekey_is_idempotent
+            a_failing_store_never_loses_a_record
+            a_dropped_rekey_loses_nothing
+            a_stopped_rekey_counts_exactly_what_was_committed
+            no_write_beside_a_rekey_is_lost_or_reverted
+            no_write_between_two_polls_of_a_rekey_is_lost_or_reverted
         } {
             random_histories_answer_like_the_store_in_memory
+            mixed_passwords_rekey_exactly_the_right_records
         } }
     };
 }

@@ -2,7 +2,8 @@
 //!
 //! Each sentence of the contract ([`RecordSource`](vault_core::RecordSource), [`RecordSink`](vault_core::RecordSink),
 //! [`VaultStore`](vault_core::VaultStore)) is an async function in [`cases`] that bears its name, and [`properties`]
-//! replays random histories beside [`MemoryStore`](vault_core::MemoryStore). A storage author says how to make a
+//! replays random histories beside [`MemoryStore`](vault_core::MemoryStore). The bulk rekey, which stands on the
+//! contract, is run on the store as well: with faults, interruptions and writers beside it. A storage author says how to make a
 //! store and how to close and open it again, and gets one test per case:
 //!
 //! ```
@@ -39,6 +40,7 @@ pub mod cases;
 pub mod properties;
 
 mod faults;
+mod rekey;
 mod samples;
 
 pub use faults::{Fault, FaultPlan, FaultyStore};

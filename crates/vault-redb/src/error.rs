@@ -72,20 +72,35 @@ impl Fault {
             Self::Redb(error) => from_redb(error, &path),
             Self::CommitInDoubt(error) => StoreError::new(
                 Kind::UnknownOutcome,
-                format!("{path}: the disk failed while a change was being committed, which may or may not be stored; open the vault again and look"),
+                format!(
+                    "{path}: the disk failed while a change was being committed, which may or may not \
+                     be stored; open the vault again and look"
+                ),
             )
             .with_source(error),
             Self::Row { table, key, malformed } => StoreError::new(
                 Kind::Corrupt,
-                format!("{path}: the row with the key 0x{} of the table {table} is damaged ({}); restore the vault from a backup", hex(&key), describe(malformed)),
+                format!(
+                    "{path}: the row with the key 0x{} of the table {table} is damaged ({}); \
+                     restore the vault from a backup",
+                    hex(&key),
+                    describe(malformed)
+                ),
             ),
             Self::DanglingToken { id } => StoreError::new(
                 Kind::Corrupt,
-                format!("{path}: a token leads to the record 0x{}, which is not there; restore the vault from a backup", hex(&id)),
+                format!(
+                    "{path}: a token leads to the record 0x{}, which is not there; \
+                     restore the vault from a backup",
+                    hex(&id)
+                ),
             ),
             Self::Unstorable(Unstorable::EnvelopeNotLoaded) => StoreError::new(
                 Kind::Unsupported,
-                format!("{path}: an envelope over the size limit was never loaded and cannot be stored; leave that record out"),
+                format!(
+                    "{path}: an envelope over the size limit was never loaded and cannot be stored; \
+                     leave that record out"
+                ),
             ),
             Self::Unstorable(Unstorable::TokenTooLong) => StoreError::new(
                 Kind::Unsupported,
@@ -93,7 +108,10 @@ impl Fault {
             ),
             Self::Stopped(Stop::Failed) => StoreError::new(
                 Kind::Stopped,
-                format!("{path}: an earlier failure of the disk has stopped this store; open the vault again"),
+                format!(
+                    "{path}: an earlier failure of the disk has stopped this store; open the vault \
+                     again"
+                ),
             ),
             Self::Panicked | Self::Stopped(Stop::Damaged) => damaged(&path),
         }

@@ -157,7 +157,7 @@ fn sweep(errno: i32) -> std::collections::HashMap<StoreErrorKind, usize> {
         *kinds.entry(error.kind()).or_insert(0) += 1;
 
         let read_on = block_on(store.count()).unwrap_err().kind();
-        assert_eq!(read_on, StoreErrorKind::Other, "a failed store goes on");
+        assert_eq!(read_on, StoreErrorKind::Stopped, "a failed store goes on");
         drop(store);
         disk.fail_after(usize::MAX, errno);
         let store = opened_on(&disk);
@@ -191,7 +191,7 @@ fn a_full_disk_changes_nothing_or_says_that_nobody_knows() {
 #[test]
 fn a_failing_disk_changes_nothing_or_says_that_nobody_knows() {
     let kinds = sweep(EIO);
-    assert!(kinds[&StoreErrorKind::Other] > 1, "{kinds:?}");
+    assert!(kinds[&StoreErrorKind::Stopped] > 1, "{kinds:?}");
     assert!(kinds[&StoreErrorKind::UnknownOutcome] > 1, "{kinds:?}");
     assert_eq!(kinds.len(), 2, "{kinds:?}");
 }

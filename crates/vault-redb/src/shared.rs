@@ -37,6 +37,10 @@ impl Shared {
         Self { database: Some(database), file, path: path.to_owned(), stop: OnceLock::new() }
     }
 
+    pub(crate) fn path(&self) -> &Path {
+        &self.path
+    }
+
     /// Runs an operation so that neither an error nor a panic of redb is taken lightly.
     pub(crate) fn guard<T>(
         &self,

@@ -1,3 +1,73 @@
 //! The checks and benches of vaultstore's workspace.
+//!
+//! `cargo xtask ci` passes every check, `cargo xtask bench` measures, `cargo xtask fuzz` looks for inputs that break a
+//! promise. Whatever they need beside Rust they say, and what they leave out they say loudly.
 
-fn main() {}
+#![expect(clippy::print_stdout, reason = "what it prints is what it is for")]
+#![expect(clippy::print_stderr, reason = "what it prints is what it is for")]
+
+mod arrows;
+mod bench;
+mod ci;
+mod command;
+mod fuzz;
+mod golden;
+mod paths;
+mod workspace;
+
+use std::{process::ExitCode, time::Duration};
+
+use crate::workspace::Workspace;
+
+const USAGE: &str = "\
+usage: cargo xtask <task>
+
+  ci [check]                       every check of the project, as CI runs it, or those whose name contains a word
+  bench [filter]                   criterion benches, and each figure beside its floor
+  fuzz [--seconds N] [target]      each fuzz target, or one, for N seconds (default 60); needs a nightly toolchain
+";
+
+fn main() -> ExitCode {
+    let arguments: Vec<String> = std::env::args().skip(1).collect();
+    match run(&arguments.iter().map(String::as_str).collect::<Vec<_>>()) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("xtask: {error}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn run(arguments: &[&str]) -> Result<(), String> {
+    match arguments {
+        ["ci"] => ci::run(&Workspace::load()?, ""),
+        ["ci", word] => ci::run(&Workspace::load()?, word),
+        ["bench"] => bench::run(&Workspace::load()?, None),
+        ["bench", filter] => bench::run(&Workspace::load()?, Some(filter)),
+        ["fuzz", rest @ ..] => {
+            let (seconds, target) = match rest {
+                ["--seconds", number, rest @ ..] => (
+                    number
+                        .parse()
+                        .map_err(|_| format!("--seconds takes a whole number, not {number}"))?,
+                    rest,
+                ),
+                rest => (60, rest),
+            };
+            let duration = Duration::from_secs(seconds);
+            match target {
+                [] => {
+                    fuzz::run_all(&Workspace::load()?, duration).and_then(fuzz::Fuzzed::expect_done)
+                }
+                [target] => fuzz::run_one(&Workspace::load()?, target, duration)
+                    .and_then(fuzz::Fuzzed::expect_done),
+                _ => Err(USAGE.to_owned()),
+            }
+        }
+        ["help" | "--help" | "-h"] => {
+            print!("{USAGE}");
+            Ok(())
+        }
+        _ => Err(format!("no such task\n\n{USAGE}")),
+    }
+}

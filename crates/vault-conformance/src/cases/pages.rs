@@ -228,7 +228,7 @@ pub async fn an_envelope_longer_than_the_maximum_comes_as_too_long<S: Subject>(s
     let store = subject.fresh().await;
     let mut records = records(3);
     fill(&store, &[records[0].clone(), records[2].clone()]).await;
-    subject.plant_too_long(&store, records[1].clone(), len).await;
+    let store = subject.plant_too_long(store, records[1].clone(), len).await;
     records[1].envelope = EnvelopeText::too_long(len);
 
     let expected: Vec<_> = records.iter().map(sealed).collect();

@@ -76,7 +76,6 @@ mod tests {
 
     #[test]
     fn padme_lengths_are_those_of_the_paper() {
-        // PETS 2019, §4.3: at most two significant bits for 4-bit exponents and so on
         let pairs =
             [(0, 0), (1, 1), (2, 2), (8, 8), (9, 10), (100, 104), (1000, 1024), (1025, 1088)];
         for (len, padded) in pairs {

@@ -91,7 +91,7 @@ fn decode_secret(
     Some(bytes)
 }
 
-/// What a password is XORed with in v1: 200 hexadecimal characters, wiped on drop.
+/// The pad that v1 makes of a password: 200 hexadecimal characters, wiped on drop.
 pub(crate) struct V1Key(Zeroizing<Vec<u8>>);
 
 impl V1Key {
@@ -108,7 +108,9 @@ impl V1Key {
         let parts =
             [&p4_sha1[..], &hex::<Sha256>(&[&p4_md5]), &hex::<Sha256>(&[&p4_sha1]), &p4_md5];
         let mut pad = Zeroizing::new(Vec::with_capacity(200));
-        parts.iter().for_each(|part| pad.extend_from_slice(part));
+        for part in parts {
+            pad.extend_from_slice(part);
+        }
         Self(pad)
     }
 }
@@ -116,7 +118,9 @@ impl V1Key {
 /// The hash of the concatenated parts, as the lower-case hexadecimal text that v1 goes on with.
 fn hex<H: Digest>(parts: &[&[u8]]) -> Zeroizing<Vec<u8>> {
     let mut hash = H::new();
-    parts.iter().for_each(|part| hash.update(part));
+    for part in parts {
+        hash.update(part);
+    }
     let digest = Zeroizing::new(hash.finalize().to_vec());
     let digits = b"0123456789abcdef";
     let mut text = Zeroizing::new(Vec::with_capacity(2 * digest.len()));
@@ -125,4 +129,43 @@ fn hex<H: Digest>(parts: &[&[u8]]) -> Zeroizing<Vec<u8>> {
         text.push(digits[usize::from(byte & 15)]);
     }
     text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A v1 text around this content, as a writer of v1 would make it.
+    fn outcome(content: &[u8]) -> OpenOutcome {
+        let key = V1Key::new(&Password::new("password"));
+        let mut content = content.to_vec();
+        content.resize(content.len().next_power_of_two().max(LEAST_CONTENT_LEN), b'x');
+        let mut bytes = STANDARD.encode(content).into_bytes();
+        bytes.iter_mut().zip(key.0.iter().cycle()).for_each(|(byte, pad)| *byte ^= pad);
+        let text = URL_SAFE.encode(bytes);
+        V1::parse(text.as_bytes()).unwrap().open(&key)
+    }
+
+    #[test]
+    fn a_length_that_lies_is_malformed_and_never_a_panic() {
+        assert!(matches!(outcome(b"4_YWJj"), OpenOutcome::Opened(v) if v.as_bytes() == b"abc"));
+        let no_len = ["_YWJj", "YWJj", "-1_YWJj", "+4_YWJj", "4 _YWJj", "127_YWJj", ""];
+        for content in no_len.into_iter().chain(["99999999999999999999999999_YWJj", "126_"]) {
+            let outcome = outcome(content.as_bytes());
+            let expected = matches!(outcome, OpenOutcome::Malformed(Malformed::V1ValueLen));
+            assert!(expected, "{content}: {outcome:?}");
+        }
+        for content in ["3_YWJj", "4_YW-!", "5_YWJjZ", "4_YWJ="] {
+            let outcome = outcome(content.as_bytes());
+            let expected = matches!(outcome, OpenOutcome::Malformed(Malformed::V1Value));
+            assert!(expected, "{content}: {outcome:?}");
+        }
+    }
+
+    #[test]
+    fn only_lengths_that_a_writer_makes_are_v1() {
+        let lens: Vec<_> = (0..3000).filter(|len| is_encoded_content_len(*len)).collect();
+        assert_eq!(lens, [172, 344, 684, 1368, 2732]);
+        assert!(!is_encoded_content_len(usize::MAX));
+    }
 }

@@ -7,7 +7,7 @@ use base64::{
     engine::general_purpose::{GeneralPurpose, GeneralPurposeConfig, URL_SAFE},
 };
 
-use super::{Malformed, TAG_LEN};
+use super::{Malformed, TAG_LEN, V3};
 use crate::{EnvelopeText, KdfParams, ParseKdfParamsError, Salt, kdf::parse_fields};
 
 /// What a v2 text starts with.
@@ -57,6 +57,11 @@ impl V2 {
         Some(V2Parts { salt, iv, ciphertext, tag })
     }
 
+    /// Whether the prefix is damaged, and a sound v3 envelope is behind it.
+    pub(crate) fn is_v3_inside(&self) -> bool {
+        V3::is_sound(&self.bytes)
+    }
+
     /// The text as it is written: canonical base64 with padding.
     pub(crate) fn to_text(&self) -> EnvelopeText {
         let len = PREFIX.len() + self.bytes.len().div_ceil(3) * 4;
@@ -96,20 +101,17 @@ pub(super) fn decode_lenient(text: &[u8]) -> Result<Vec<u8>, Malformed> {
 ///
 /// Its text is `t=3,m=65536,p=4`, followed by `,key=24` and `,salt=32` where they differ from 32 and 16 bytes;
 /// reading accepts any order, and the presets' names of [`KdfParams`].
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Default)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct V2Cost {
     params: KdfParams,
     key_len: AesKeyLen,
-    salt_len: SaltLen,
+    salt_len: usize,
 }
 
-/// The length of a salt in bytes, within the bounds of [`V2Cost`].
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-struct SaltLen(u32);
-
-impl Default for SaltLen {
+impl Default for V2Cost {
+    /// What the ancestor writes unless told otherwise.
     fn default() -> Self {
-        Self(Salt::LEN as u32)
+        Self::new(KdfParams::DEFAULT)
     }
 }
 
@@ -122,7 +124,7 @@ impl V2Cost {
     /// This Argon2id cost with the ancestor's defaults for the rest: an AES key of 32 bytes and a salt of 16.
     #[must_use]
     pub fn new(params: KdfParams) -> Self {
-        Self { params, ..Self::default() }
+        Self { params, key_len: AesKeyLen::Bytes32, salt_len: Salt::LEN }
     }
 
     /// The same with another length of the AES key.
@@ -137,11 +139,10 @@ impl V2Cost {
     /// [`ParseV2CostError::SaltLen`] outside [`MIN_SALT_LEN`](Self::MIN_SALT_LEN) to
     /// [`MAX_SALT_LEN`](Self::MAX_SALT_LEN).
     pub fn with_salt_len(self, salt_len: usize) -> Result<Self, ParseV2CostError> {
-        match u32::try_from(salt_len) {
-            Ok(len) if (Self::MIN_SALT_LEN..=Self::MAX_SALT_LEN).contains(&salt_len) => {
-                Ok(Self { salt_len: SaltLen(len), ..self })
-            }
-            _ => Err(ParseV2CostError::SaltLen),
+        if (Self::MIN_SALT_LEN..=Self::MAX_SALT_LEN).contains(&salt_len) {
+            Ok(Self { salt_len, ..self })
+        } else {
+            Err(ParseV2CostError::SaltLen)
         }
     }
 
@@ -160,7 +161,7 @@ impl V2Cost {
     /// The length of the salt, in bytes.
     #[must_use]
     pub fn salt_len(&self) -> usize {
-        self.salt_len.0 as usize
+        self.salt_len
     }
 }
 
@@ -170,8 +171,8 @@ impl fmt::Display for V2Cost {
         if self.key_len != AesKeyLen::default() {
             write!(f, ",key={}", self.key_len.bytes())?;
         }
-        if self.salt_len != SaltLen::default() {
-            write!(f, ",salt={}", self.salt_len.0)?;
+        if self.salt_len != Salt::LEN {
+            write!(f, ",salt={}", self.salt_len)?;
         }
         Ok(())
     }
@@ -249,4 +250,29 @@ pub enum ParseV2CostError {
     /// The salt is too short or too long.
     #[error("a v2 salt has {} to {} bytes", V2Cost::MIN_SALT_LEN, V2Cost::MAX_SALT_LEN)]
     SaltLen,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn costs_are_read_and_written() {
+        let all = "t=3,m=65536,p=4,key=24,salt=32";
+        let cost: V2Cost = all.parse().unwrap();
+        assert_eq!((cost.params(), cost.key_len()), (&KdfParams::DEFAULT, AesKeyLen::Bytes24));
+        assert_eq!(cost.salt_len(), 32);
+        assert_eq!(cost.to_string(), all);
+        for text in ["default", "t=3,m=65536,p=4", "salt=16,p=4,key=32,m=65536,t=3"] {
+            assert_eq!(text.parse(), Ok(V2Cost::default()), "{text}");
+        }
+        assert_eq!(V2Cost::default().to_string(), "t=3,m=65536,p=4");
+        let fails = |text: &str| text.parse::<V2Cost>().unwrap_err();
+        assert_eq!(fails("t=3,m=65536,p=4,key=31"), ParseV2CostError::KeyLen);
+        assert_eq!(fails("t=3,m=65536,p=4,salt=7"), ParseV2CostError::SaltLen);
+        assert_eq!(fails("t=3,m=65536,p=4,salt=1025"), ParseV2CostError::SaltLen);
+        assert_eq!(fails("t=3,m=65536,p=4,iv=12"), ParseV2CostError::Syntax);
+        let no_pass = ParseKdfParamsError::Invalid(crate::InvalidKdfParams::NoPass);
+        assert_eq!(fails("t=0,m=65536,p=4"), ParseV2CostError::Params(no_pass));
+    }
 }

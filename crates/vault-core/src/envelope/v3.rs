@@ -74,10 +74,9 @@ impl V3 {
         let (front, plaintext) = bytes.split_at_mut(CIPHERTEXT_AT);
         let tag = encrypt(&front[..HEADER_LEN], plaintext)?;
         bytes.extend_from_slice(&tag);
-        let mut envelope = Self { bytes: std::mem::take(&mut *bytes) };
-        let check = envelope.computed_check();
-        envelope.bytes[HEADER_LEN..CIPHERTEXT_AT].copy_from_slice(&check);
-        Ok(envelope)
+        let check = compute_check(&bytes);
+        bytes[HEADER_LEN..CIPHERTEXT_AT].copy_from_slice(&check);
+        Ok(Self { bytes: std::mem::take(&mut *bytes) })
     }
 
     /// Whether the check holds: the first 6 bytes of SHA-256 over header, ciphertext and tag.
@@ -86,15 +85,13 @@ impl V3 {
     /// only: whoever can write an envelope can write its check.
     #[must_use]
     pub fn check_holds(&self) -> bool {
-        self.computed_check() == self.array(HEADER_LEN)
+        Self::is_sound(&self.bytes)
     }
 
-    fn computed_check(&self) -> [u8; CHECK_LEN] {
-        let hash = Sha256::new()
-            .chain_update(&self.bytes[..HEADER_LEN])
-            .chain_update(&self.bytes[CIPHERTEXT_AT..])
-            .finalize();
-        std::array::from_fn(|i| hash[i])
+    /// Whether these bytes have the shape of a v3 envelope, and their check holds.
+    pub(super) fn is_sound(bytes: &[u8]) -> bool {
+        bytes.len() >= CIPHERTEXT_AT + TAG_LEN
+            && compute_check(bytes) == bytes[HEADER_LEN..CIPHERTEXT_AT]
     }
 
     /// The salt and cost that the header names, whatever the check says.
@@ -152,6 +149,16 @@ impl V3 {
     fn array<const N: usize>(&self, at: usize) -> [u8; N] {
         std::array::from_fn(|i| self.bytes[at + i])
     }
+}
+
+/// The check of an envelope that is long enough to have one.
+// format.md §3.2
+fn compute_check(bytes: &[u8]) -> [u8; CHECK_LEN] {
+    let hash = Sha256::new()
+        .chain_update(&bytes[..HEADER_LEN])
+        .chain_update(&bytes[CIPHERTEXT_AT..])
+        .finalize();
+    std::array::from_fn(|i| hash[i])
 }
 
 /// Shows the length only: whatever is stored is a ciphertext to attack.

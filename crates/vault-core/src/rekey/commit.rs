@@ -15,6 +15,9 @@ use crate::{
 /// record within the milliseconds between reading and swapping, so eight in a row is a writer that does nothing else.
 const ROUNDS: u32 = 8;
 
+/// How many records of a page a store may refuse one by one, and take none, before the rest of the page is not tried.
+const HOPELESS: u64 = 16;
+
 /// What became of one page.
 #[derive(Default)]
 pub(crate) struct Settled {
@@ -23,7 +26,7 @@ pub(crate) struct Settled {
     pub(crate) conflicts: u64,
     pub(crate) retries: u64,
     pub(crate) derivations: u64,
-    /// A batch failed with this passing error, also when tried again: if the next one does as well, the store is gone.
+    /// A batch failed with this error as a whole: if the next ones do as well, the store is gone.
     pub(crate) refused: Option<StoreError>,
     /// The page was not finished, and going on is pointless.
     pub(crate) error: Option<EngineError>,
@@ -90,7 +93,10 @@ impl Committer {
                 settled.counts.conflict += written.conflicts.len() as u64;
             }
             if let Some((batch, error)) = written.refused {
-                batches.extend(halves(batch, error, settled).map(|half| (half, round)));
+                // In front, so that the record that causes it is found before the other halves are tried.
+                for half in halves(batch, error, settled) {
+                    batches.push_front((half, round));
+                }
             }
         }
         Ok(())
@@ -215,13 +221,15 @@ struct Written {
 }
 
 /// Halves a refused batch, down to the record that the store cannot take, which has failed. A store that refuses
-/// everything for a passing reason is not asked record by record.
+/// everything, or refuses for a passing reason, is not asked record by record.
 fn halves(
     mut batch: Vec<Replacement>,
     error: StoreError,
     settled: &mut Settled,
 ) -> impl Iterator<Item = Vec<Replacement>> + use<> {
-    let rest = if error.kind().is_retryable() {
+    // A store that has refused this many single records and taken none refuses everything.
+    let hopeless = settled.counts.failed >= HOPELESS && settled.counts.rekeyed == 0;
+    let rest = if error.kind().is_retryable() || hopeless {
         settled.counts.failed += batch.len() as u64;
         settled.refused = Some(error);
         batch.clear();

@@ -28,7 +28,7 @@ use crate::{
     workers::Workers,
 };
 
-/// How many batches in a row may fail for a passing reason before the store is taken to be gone.
+/// How many pages in a row may fail as a whole before the store is taken to be gone.
 const GIVE_UP_AFTER: u32 = 3;
 
 /// What to rekey, and how.

@@ -86,7 +86,7 @@ pub struct RekeyReport {
     pub counts: RekeyCounts,
     /// The first [`MAX_PROBLEMS`] damaged and malformed records, in the order of their ids.
     pub problems: Vec<Problem>,
-    /// How many conflicts with writers were settled by reading again.
+    /// How many times a record that a writer had changed meanwhile was read and tried again.
     pub conflicts_settled: u64,
     /// How many batches were tried again after an error.
     pub retries: u64,

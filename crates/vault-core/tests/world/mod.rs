@@ -204,13 +204,13 @@ impl World {
     /// What a complete rekey makes of the ledger.
     pub(crate) fn hand_over(&self, old: &str, new: &str) {
         for due in self.ledger.lock().unwrap().values_mut().filter(|due| due.password == old) {
-            due.password = new.to_owned();
+            new.clone_into(&mut due.password);
         }
     }
 
     pub(crate) fn hand_over_but(&self, old: &str, new: &str, but: &RecordId) {
         self.hand_over(old, new);
-        self.ledger.lock().unwrap().get_mut(but).unwrap().password = old.to_owned();
+        old.clone_into(&mut self.ledger.lock().unwrap().get_mut(but).unwrap().password);
     }
 
     pub(crate) fn swap_owners(&self, one: &str, other: &str) {

@@ -1,16 +1,16 @@
-//! Argon2id: what it may cost, where a vault's salt and cost are written, and the memory it runs in.
+//! Argon2id: its cost, and the salt and cost that a vault writes down.
 
-use std::{
-    fmt,
-    str::FromStr,
-    sync::{Arc, Mutex, PoisonError},
-};
+mod limits;
+mod memory;
 
-use argon2::{Algorithm, Argon2, Block, Version};
+use std::{fmt, str::FromStr};
+
 use base64::{Engine as _, engine::general_purpose::STANDARD_NO_PAD};
-use zeroize::Zeroize as _;
 
 use crate::RandomError;
+
+pub use limits::{CostBelowFloor, CostLimit, CostOverLimit, KdfFloor, KdfLimits};
+pub use memory::{KdfError, KdfMemory};
 
 /// The cost of one Argon2id derivation: memory in KiB, passes and lanes, valid by construction (RFC 9106 §3.1).
 ///
@@ -183,136 +183,6 @@ pub enum ParseKdfParamsError {
     Invalid(#[from] InvalidKdfParams),
 }
 
-/// What a stored header may ask for: whoever can write to a database must not be able to exhaust its reader.
-///
-/// The limits are the caller's to raise. Everything in the presets of [`KdfParams`] is within the defaults.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct KdfLimits {
-    /// The most memory, in KiB.
-    pub max_m_kib: u32,
-    /// The most passes.
-    pub max_t: u32,
-    /// The most lanes.
-    pub max_p: u32,
-    /// The most work, in KiB-passes (memory times passes).
-    pub max_work_kib: u64,
-}
-
-impl Default for KdfLimits {
-    /// 2 GiB, since the first choice of RFC 9106 §4 asks for it; 64 passes and 64 lanes, far above every published
-    /// recommendation; and 2^23 KiB-passes, four passes over 2 GiB, so that the dearest header costs seconds and not
-    /// minutes.
-    fn default() -> Self {
-        Self { max_m_kib: 2 * 1024 * 1024, max_t: 64, max_p: 64, max_work_kib: 1 << 23 }
-    }
-}
-
-impl KdfLimits {
-    /// Whether a stored header may ask for this cost.
-    ///
-    /// # Errors
-    /// [`CostOverLimit`] names the first limit that is exceeded.
-    pub fn allow(&self, params: &KdfParams) -> Result<(), CostOverLimit> {
-        let asked_and_allowed = [
-            (CostLimit::Memory, u64::from(params.m_kib), u64::from(self.max_m_kib)),
-            (CostLimit::Passes, u64::from(params.t), u64::from(self.max_t)),
-            (CostLimit::Lanes, u64::from(params.p), u64::from(self.max_p)),
-            (CostLimit::Work, params.work_kib(), self.max_work_kib),
-        ];
-        match asked_and_allowed.into_iter().find(|(_, asked, allowed)| asked > allowed) {
-            Some((limit, asked, allowed)) => Err(CostOverLimit { limit, asked, allowed }),
-            None => Ok(()),
-        }
-    }
-}
-
-/// A stored header asks for more than [`KdfLimits`] allow.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, thiserror::Error)]
-#[error(
-    "the stored header asks for more Argon2id {limit} than the limit: {asked}, and {allowed} is allowed; raise the limit \
-     if you trust the database"
-)]
-pub struct CostOverLimit {
-    /// The limit that is exceeded.
-    pub limit: CostLimit,
-    /// What the header asks for, in the unit of the limit.
-    pub asked: u64,
-    /// What the limit allows.
-    pub allowed: u64,
-}
-
-/// One of the [`KdfLimits`].
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-#[non_exhaustive]
-pub enum CostLimit {
-    /// Memory, in KiB.
-    Memory,
-    /// Passes.
-    Passes,
-    /// Lanes.
-    Lanes,
-    /// Memory times passes, in KiB-passes.
-    Work,
-}
-
-impl fmt::Display for CostLimit {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
-            Self::Memory => "memory (m, in KiB)",
-            Self::Passes => "passes (t)",
-            Self::Lanes => "lanes (p)",
-            Self::Work => "work (m times t, in KiB)",
-        })
-    }
-}
-
-/// The least cost that new records are written with: whoever can write to a database must not be able to weaken what
-/// is written next.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct KdfFloor {
-    /// The least memory, in KiB.
-    pub min_m_kib: u32,
-    /// The least work, in KiB-passes (memory times passes).
-    pub min_work_kib: u64,
-}
-
-impl Default for KdfFloor {
-    /// OWASP's floor: 19 MiB and two passes over them (Password Storage Cheat Sheet).
-    fn default() -> Self {
-        Self { min_m_kib: 19 * 1024, min_work_kib: 2 * 19 * 1024 }
-    }
-}
-
-impl KdfFloor {
-    /// No floor at all, for tests and benchmarks.
-    pub const NONE: Self = Self { min_m_kib: 0, min_work_kib: 0 };
-
-    /// Whether new records may be written with this cost.
-    ///
-    /// # Errors
-    /// [`CostBelowFloor`] when the memory or the work is too little.
-    pub fn allow(&self, params: &KdfParams) -> Result<(), CostBelowFloor> {
-        if params.m_kib < self.min_m_kib || params.work_kib() < self.min_work_kib {
-            return Err(CostBelowFloor { params: *params, floor: *self });
-        }
-        Ok(())
-    }
-}
-
-/// A cost for new records is below the [`KdfFloor`].
-#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-#[error(
-    "the Argon2id cost {params} is too cheap for new records: at least m={} KiB and m times t = {} KiB are required",
-    floor.min_m_kib,
-    floor.min_work_kib
-)]
-pub struct CostBelowFloor {
-    /// The cost that was asked for.
-    pub params: KdfParams,
-    /// The floor that it is below.
-    pub floor: KdfFloor,
-}
-
 /// The salt of a vault: 16 random bytes, drawn once.
 ///
 /// It never depends on a password, so equal salts say nothing about equal passwords.
@@ -417,126 +287,76 @@ pub enum ParseVaultKdfError {
     Invalid(#[from] InvalidKdfParams),
 }
 
-/// The memory that Argon2id runs in, kept from one derivation to the next.
-///
-/// One thread owns one; a derivation of `m` KiB then allocates nothing when `m` KiB were used before. Memory is taken
-/// fallibly: too little of it is a [`KdfError`], never an abort.
-///
-/// # Security
-/// The memory is wiped when it is given back or dropped.
-pub struct KdfMemory {
-    blocks: Vec<Block>,
-    max_retained_kib: u32,
-    /// Held by whoever of a group takes more than it may keep, so that only one does at a time.
-    alone: Arc<Mutex<()>>,
-    derivations: u64,
-}
+#[cfg(test)]
+mod tests {
+    use super::*;
 
-impl KdfMemory {
-    /// Memory that keeps what its dearest derivation took.
-    #[must_use]
-    pub fn new() -> Self {
-        Self::with_retained_kib(u32::MAX)
+    #[test]
+    fn a_cost_is_valid_by_construction() {
+        assert_eq!(KdfParams::new(8, 0, 1), Err(InvalidKdfParams::NoPass));
+        assert_eq!(KdfParams::new(8, 1, 0), Err(InvalidKdfParams::Lanes { p: 0 }));
+        let lanes = 1 << 24;
+        assert_eq!(KdfParams::new(u32::MAX, 1, lanes), Err(InvalidKdfParams::Lanes { p: lanes }));
+        let too_little = InvalidKdfParams::MemoryTooLittle { m_kib: 31, p: 4 };
+        assert_eq!(KdfParams::new(31, 1, 4), Err(too_little));
+        assert!(KdfParams::new(32, 1, 4).is_ok());
+        assert!(KdfParams::new(u32::MAX, u32::MAX, lanes - 1).is_ok());
     }
 
-    /// Memory that keeps at most `max_kib` KiB between derivations and gives anything beyond back at once.
-    #[must_use]
-    pub fn with_retained_kib(max_kib: u32) -> Self {
-        Self::with_share(max_kib, Arc::default())
-    }
-
-    /// Memory of one thread of several: what needs more than its share waits until none of the others takes more than
-    /// theirs, so that together they take their shares and one derivation at most.
-    pub(crate) fn with_share(share_kib: u32, alone: Arc<Mutex<()>>) -> Self {
-        Self { blocks: Vec::new(), max_retained_kib: share_kib, alone, derivations: 0 }
-    }
-
-    /// How many Argon2id derivations have run in this memory.
-    #[must_use]
-    pub fn derivations(&self) -> u64 {
-        self.derivations
-    }
-
-    /// The memory that is held now, in KiB.
-    #[must_use]
-    pub fn held_kib(&self) -> usize {
-        self.blocks.capacity()
-    }
-
-    /// Argon2id 1.3 (RFC 9106) without a secret or associated data, filling `out`.
-    pub(crate) fn derive(
-        &mut self,
-        password: &[u8],
-        salt: &[u8],
-        params: &KdfParams,
-        out: &mut [u8],
-    ) -> Result<(), KdfError> {
-        let KdfParams { m_kib, t, p } = *params;
-        let argon2_params =
-            argon2::Params::new(m_kib, t, p, Some(out.len())).map_err(|_| KdfError::Unsupported)?;
-        let alone = Arc::clone(&self.alone);
-        let _alone = (m_kib > self.max_retained_kib)
-            .then(|| alone.lock().unwrap_or_else(PoisonError::into_inner));
-        self.hold(argon2_params.block_count(), m_kib)?;
-        self.derivations += 1;
-        let result = Argon2::new(Algorithm::Argon2id, Version::V0x13, argon2_params)
-            .hash_password_into_with_memory(password, salt, out, self.blocks.as_mut_slice())
-            .map_err(|_| KdfError::Unsupported);
-        if self.blocks.len() as u64 > u64::from(self.max_retained_kib) {
-            self.give_back();
+    #[test]
+    fn costs_are_read_in_any_order_and_by_name() {
+        for text in ["t=3,m=65536,p=4", "p=4,t=3,m=65536", "default", "rfc9106_second"] {
+            assert_eq!(text.parse(), Ok(KdfParams::DEFAULT), "{text}");
         }
-        result
-    }
-
-    /// Holds at least `count` blocks of 1 KiB.
-    fn hold(&mut self, count: usize, m_kib: u32) -> Result<(), KdfError> {
-        if self.blocks.len() >= count {
-            return Ok(());
+        assert_eq!("rfc9106_first".parse(), Ok(KdfParams::RFC9106_FIRST));
+        assert_eq!(KdfParams::LIGHTWEIGHT.to_string().parse(), Ok(KdfParams::LIGHTWEIGHT));
+        assert_eq!(KdfParams::HIGH_SECURITY.to_string(), "t=4,m=131072,p=4");
+        let bad = [
+            "",
+            "t=3",
+            "t=3,m=65536",
+            "t=3,m=65536,p=4,",
+            "t=3,m=65536,p=4,p=4",
+            "t=+3,m=65536,p=4",
+            "t=03,m=65536,p=4",
+            "t=3,m=4294967296,p=4",
+            "t=3 ,m=65536,p=4",
+            "Default",
+            "t=,m=8,p=1",
+        ];
+        for text in bad {
+            assert_eq!(text.parse::<KdfParams>(), Err(ParseKdfParamsError::Syntax), "{text}");
         }
-        // the old blocks go first: never both at once
-        self.give_back();
-        self.blocks.try_reserve_exact(count).map_err(|_| KdfError::OutOfMemory { kib: m_kib })?;
-        self.blocks.resize(count, Block::new());
-        Ok(())
+        let invalid = ParseKdfParamsError::Invalid(InvalidKdfParams::NoPass);
+        assert_eq!("t=0,m=8,p=1".parse::<KdfParams>(), Err(invalid));
     }
 
-    fn give_back(&mut self) {
-        self.blocks.zeroize();
-        self.blocks = Vec::new();
+    #[test]
+    fn a_vaults_salt_and_cost_have_one_spelling() {
+        let text = "$argon2id$v=19$m=65536,t=3,p=4$AAECAwQFBgcICQoLDA0ODw";
+        let salt = Salt::from_bytes([0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15]);
+        let kdf = VaultKdf { params: KdfParams::DEFAULT, salt };
+        assert_eq!(kdf.to_string(), text);
+        assert_eq!(text.parse(), Ok(kdf));
+        let bad = [
+            "",
+            "$argon2id$v=19$m=65536,t=3,p=4$",
+            "$argon2id$v=19$m=65536,t=3,p=4",
+            "$argon2i$v=19$m=65536,t=3,p=4$AAECAwQFBgcICQoLDA0ODw",
+            "$argon2id$v=16$m=65536,t=3,p=4$AAECAwQFBgcICQoLDA0ODw",
+            "$argon2id$v=19$t=3,m=65536,p=4$AAECAwQFBgcICQoLDA0ODw",
+            "$argon2id$v=19$m=065536,t=3,p=4$AAECAwQFBgcICQoLDA0ODw",
+            "$argon2id$v=19$m=65536,t=3,p=4$AAECAwQFBgcICQoLDA0ODw==",
+            "$argon2id$v=19$m=65536,t=3,p=4$AAECAwQFBgcICQoLDA0ODx",
+            "$argon2id$v=19$m=65536,t=3,p=4$AAECAwQFBgcICQoLDA0O",
+            "$argon2id$v=19$m=65536,t=3,p=4$AAECAwQFBgcICQoLDA0ODxAR",
+            "$argon2id$v=19$m=65536,t=3,p=4$AAECAwQFBgcICQoLDA0ODw$AAAA",
+            " $argon2id$v=19$m=65536,t=3,p=4$AAECAwQFBgcICQoLDA0ODw",
+        ];
+        for text in bad {
+            assert_eq!(text.parse::<VaultKdf>(), Err(ParseVaultKdfError::Syntax), "{text}");
+        }
+        let invalid = "$argon2id$v=19$m=8,t=0,p=1$AAECAwQFBgcICQoLDA0ODw".parse::<VaultKdf>();
+        assert_eq!(invalid, Err(ParseVaultKdfError::Invalid(InvalidKdfParams::NoPass)));
     }
-}
-
-impl Default for KdfMemory {
-    fn default() -> Self {
-        Self::new()
-    }
-}
-
-impl Drop for KdfMemory {
-    fn drop(&mut self) {
-        self.blocks.zeroize();
-    }
-}
-
-impl fmt::Debug for KdfMemory {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "KdfMemory({} KiB, {} derivations)", self.held_kib(), self.derivations)
-    }
-}
-
-/// Argon2id could not run; nothing is known about the password.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-#[non_exhaustive]
-pub enum KdfError {
-    /// The system did not give the memory.
-    #[error(
-        "Argon2id needs {kib} KiB of memory, and the system did not give them; close other programs or use fewer workers"
-    )]
-    OutOfMemory {
-        /// The memory that was asked for, in KiB.
-        kib: u32,
-    },
-    /// The password is of 4 GiB or more, which Argon2id is not defined for.
-    #[error("Argon2id is not defined for this input; a password must be shorter than 4 GiB")]
-    Unsupported,
 }

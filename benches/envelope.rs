@@ -1,0 +1,192 @@
+//! Sealing and opening by format and size, beside the primitives alone.
+//!
+//! v3 is measured with a derived key, since a vault derives once. v2 derives for every record, so it is measured at the
+//! cheapest Argon2id that there is, which is in its floor as well and stands alone under `parts`; the real cost of a
+//! v2 record is that of `kdf` on top. The floor of v3 is AES-256-GCM, SHA-256 and base64 of the same bytes.
+
+#![expect(clippy::expect_used, reason = "a bench that cannot be set up has nothing to measure")]
+
+use std::{hint::black_box, time::Duration};
+
+use aes_gcm::{AeadInOut as _, Aes256Gcm, KeyInit as _, Nonce};
+use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD};
+use criterion::{BenchmarkGroup, BenchmarkId, Criterion, Throughput, measurement::WallTime};
+use sha2::{Digest as _, Sha256};
+use vault_core::{
+    Envelope, EnvelopeText, KdfMemory, KdfParams, OpenOutcome, OpenPolicy, Padding, Password,
+    RecordId, SealSpec, V2Cost, VaultKdf, VaultKey, check, open, seal,
+};
+
+const SIZES: [usize; 4] = [64, 1024, 64 * 1024, 1024 * 1024];
+
+/// What a header, a check and a tag add to a value in v3.
+const V3_OVERHEAD: usize = 90 + 6 + 16;
+
+fn main() {
+    let mut criterion = Criterion::default().configure_from_args();
+    let bench = Bench::new();
+    bench.parts(&mut criterion);
+    bench.format(&mut criterion, "v3", &SealSpec::V3 { kdf: bench.kdf, padding: Padding::None });
+    bench.format(&mut criterion, "v2", &SealSpec::V2 { params: bench.kdf.params });
+    bench.other_password(&mut criterion);
+    criterion.final_summary();
+}
+
+fn timed<'c>(criterion: &'c mut Criterion, name: &str) -> BenchmarkGroup<'c, WallTime> {
+    let mut group = criterion.benchmark_group(name);
+    group
+        .sample_size(20)
+        .warm_up_time(Duration::from_millis(300))
+        .measurement_time(Duration::from_millis(700));
+    group
+}
+
+struct Bench {
+    kdf: VaultKdf,
+    key: VaultKey,
+    id: RecordId,
+    policy: OpenPolicy,
+}
+
+impl Bench {
+    fn new() -> Self {
+        let params = KdfParams::new(8, 1, 1).expect("the cheapest Argon2id");
+        let kdf = VaultKdf::generate(params).expect("the system has randomness");
+        let key = VaultKey::new(Password::new("a password"));
+        key.prepare(&kdf, &mut KdfMemory::new()).expect("there are 8 KiB");
+        let policy = OpenPolicy { v2_costs: vec![V2Cost::new(params)], ..OpenPolicy::default() };
+        Self { kdf, key, id: RecordId::from_stored("0192f0c1-0000-7000-8000-000000000000"), policy }
+    }
+
+    /// What the floors are made of.
+    fn parts(&self, criterion: &mut Criterion) {
+        let mut group = timed(criterion, "parts");
+        let mut memory = KdfMemory::new();
+        group.bench_function(BenchmarkId::new("argon2id", self.kdf.params), |bencher| {
+            bencher.iter(|| {
+                VaultKey::new(Password::new("a password")).prepare(&self.kdf, &mut memory)
+            });
+        });
+        for size in SIZES {
+            group.throughput(Throughput::Bytes(size as u64));
+            let mut buffer = vec![7; size];
+            let aes = Aes256Gcm::new(&[1; 32].into());
+            group.bench_function(BenchmarkId::new("aes-256-gcm", size), |bencher| {
+                bencher.iter(|| encrypt(&aes, &mut buffer));
+            });
+            group.bench_function(BenchmarkId::new("sha-256", size), |bencher| {
+                bencher.iter(|| Sha256::digest(&buffer));
+            });
+            group.bench_function(BenchmarkId::new("base64", size), |bencher| {
+                bencher.iter(|| URL_SAFE_NO_PAD.encode(&buffer));
+            });
+        }
+        group.finish();
+    }
+
+    fn format(&self, criterion: &mut Criterion, name: &str, spec: &SealSpec) {
+        let mut memory = KdfMemory::new();
+        let mut group = timed(criterion, &format!("{name} seal"));
+        for size in SIZES {
+            let value = vec![7; size];
+            group.throughput(Throughput::Bytes(size as u64));
+            group.bench_function(BenchmarkId::new("seal", size), |bencher| {
+                bencher.iter(|| seal(&value, &self.key, &self.id, spec, &mut memory));
+            });
+            group.bench_function(BenchmarkId::new("floor", size), |bencher| {
+                bencher.iter(|| self.seal_floor(spec, &value, &mut memory));
+            });
+        }
+        group.finish();
+        let mut group = timed(criterion, &format!("{name} open"));
+        for size in SIZES {
+            let text = seal(&vec![7; size], &self.key, &self.id, spec, &mut memory)
+                .expect("a small value is sealed");
+            group.throughput(Throughput::Bytes(size as u64));
+            group.bench_function(BenchmarkId::new("open", size), |bencher| {
+                bencher.iter(|| self.opened(&text, &mut memory));
+            });
+            let body = URL_SAFE_NO_PAD.encode(vec![7; size + V3_OVERHEAD]);
+            group.bench_function(BenchmarkId::new("floor", size), |bencher| {
+                bencher.iter(|| self.open_floor(spec, &body, &mut memory));
+            });
+        }
+        group.finish();
+    }
+
+    fn opened(&self, text: &EnvelopeText, memory: &mut KdfMemory) -> OpenOutcome {
+        let envelope = Envelope::parse(text).expect("what was sealed parses");
+        let outcome =
+            open(&envelope, &self.key, &self.id, &self.policy, memory).expect("there is memory");
+        assert!(matches!(outcome, OpenOutcome::Opened(_)));
+        outcome
+    }
+
+    fn seal_floor(&self, spec: &SealSpec, value: &[u8], memory: &mut KdfMemory) -> String {
+        let mut bytes = Vec::with_capacity(value.len() + V3_OVERHEAD);
+        bytes.extend_from_slice(value);
+        let tag = encrypt(&Aes256Gcm::new(&[1; 32].into()), &mut bytes);
+        bytes.extend_from_slice(&tag);
+        bytes.resize(value.len() + V3_OVERHEAD, 0);
+        self.format_floor(spec, &bytes, memory);
+        URL_SAFE_NO_PAD.encode(&bytes)
+    }
+
+    fn open_floor(&self, spec: &SealSpec, body: &str, memory: &mut KdfMemory) -> Vec<u8> {
+        let mut bytes = URL_SAFE_NO_PAD.decode(body).expect("it was encoded");
+        self.format_floor(spec, &bytes, memory);
+        let len = bytes.len() - V3_OVERHEAD;
+        // counter mode and authentication cost the same in both directions
+        encrypt(&Aes256Gcm::new(&[1; 32].into()), &mut bytes[..len]);
+        bytes
+    }
+
+    /// What a format asks for beside AES-GCM and base64.
+    fn format_floor(&self, spec: &SealSpec, bytes: &[u8], memory: &mut KdfMemory) {
+        match spec {
+            SealSpec::V3 { .. } => {
+                black_box(Sha256::digest(bytes));
+            }
+            SealSpec::V2 { .. } => {
+                let key = VaultKey::new(Password::new("a password"));
+                key.prepare(&self.kdf, memory).expect("there are 8 KiB");
+            }
+        }
+    }
+
+    /// What a rekey pays for each record that is not under the old password.
+    fn other_password(&self, criterion: &mut Criterion) {
+        let spec = SealSpec::V3 { kdf: self.kdf, padding: Padding::None };
+        let mut memory = KdfMemory::new();
+        let text = seal(&[7; 300], &self.key, &self.id, &spec, &mut memory)
+            .expect("a small value is sealed");
+        let other = VaultKey::new(Password::new("another password"));
+        other.prepare(&self.kdf, &mut memory).expect("there are 8 KiB");
+        let mut group = timed(criterion, "v3 other password");
+        group.bench_function(BenchmarkId::new("parse, check and try", 300), |bencher| {
+            bencher.iter(|| {
+                let envelope = Envelope::parse(&text).expect("what was sealed parses");
+                let outcome = open(&envelope, &other, &self.id, &self.policy, &mut memory);
+                assert!(matches!(outcome, Ok(OpenOutcome::WrongPassword)));
+            });
+        });
+        let envelope = Envelope::parse(&text).expect("what was sealed parses");
+        let checked = check(&envelope, &self.policy).expect("its check holds");
+        group.bench_function(BenchmarkId::new("try", 300), |bencher| {
+            bencher.iter(|| checked.open(&other, &self.id, &mut memory));
+        });
+        let body = URL_SAFE_NO_PAD.encode([7; 300 + V3_OVERHEAD]);
+        group.bench_function(BenchmarkId::new("floor", 300), |bencher| {
+            bencher.iter(|| Sha256::digest(URL_SAFE_NO_PAD.decode(&body).expect("it was encoded")));
+        });
+        group.finish();
+    }
+}
+
+/// Bare AES-256-GCM in place.
+fn encrypt(aes: &Aes256Gcm, buffer: &mut [u8]) -> [u8; 16] {
+    let nonce = Nonce::from([2; 12]);
+    aes.encrypt_inout_detached(&nonce, &[], buffer.into())
+        .expect("the buffer is far below 64 GiB")
+        .into()
+}

@@ -1,0 +1,320 @@
+//! What can be typed: the commands and their options, as clap reads them.
+
+mod parse;
+mod passwords;
+mod usage;
+
+use std::{
+    num::{NonZeroU64, NonZeroUsize},
+    path::PathBuf,
+    time::Duration,
+};
+
+use clap::{Args, Parser, Subcommand, ValueEnum};
+use vaultstore::{KdfParams, StoreUrl, Token, TokenLength, V2Cost, WriteFormat};
+
+pub(crate) use self::{
+    passwords::{NewPasswordArgs, OldPasswordArgs, PasswordArgs, PasswordsArgs, Source},
+    usage::one_line,
+};
+
+/// An encrypted record vault, and a bulk rekey of it that stores no password metadata.
+#[derive(Debug, Parser)]
+#[command(name = "vaultstore", version, propagate_version = true)]
+pub(crate) struct Cli {
+    /// The vault: redb:PATH
+    #[arg(
+        long,
+        global = true,
+        value_name = "URL",
+        env = "VAULTSTORE_VAULT",
+        default_value = "redb:vault.redb",
+        hide_env_values = true
+    )]
+    pub(crate) vault: StoreUrl,
+    #[command(subcommand)]
+    pub(crate) command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum Command {
+    /// Make a vault
+    Init(InitArgs),
+    /// Store a value from standard input or a file, and print its token
+    Create(CreateArgs),
+    /// Write a record's value to standard output, byte for byte
+    Read(ReadArgs),
+    /// Replace a record's value
+    Update(UpdateArgs),
+    /// Hide a record, or remove it for good
+    Delete(DeleteArgs),
+    /// Tell whether a live record has a token: prints yes or no, exits with 0 or 1
+    Exists(TokenArgs),
+    /// List records without their values
+    List(ListArgs),
+    /// Seal every record of one password anew under another
+    Rekey(RekeyArgs),
+    /// Count what a rekey would do (the same as rekey --dry-run)
+    TestRekey(RekeyArgs),
+    /// Count formats, costs, sizes and damage, and what opens under given passwords
+    Census(CensusArgs),
+    /// Open every record under the given passwords, and list what none opens
+    Verify(CensusArgs),
+    /// Fill a temporary vault, rekey it, verify every record and print the figures
+    BenchmarkRekey(BenchmarkArgs),
+    /// Read and write the vault's settings
+    #[command(subcommand)]
+    Settings(SettingsCommand),
+    /// Print a completion script
+    Completions {
+        /// The shell
+        shell: clap_complete::Shell,
+    },
+    /// Print the manual page
+    Man,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct InitArgs {
+    /// The Argon2id cost of new records: a preset or t=3,m=65536,p=4 (m in KiB)
+    #[arg(long, value_name = "COST", default_value_t = KdfParams::DEFAULT)]
+    pub(crate) kdf: KdfParams,
+    /// The format of new records: v3, v3+padme (hides the length of values) or v2
+    #[arg(long, default_value_t = WriteFormat::V3)]
+    pub(crate) format: WriteFormat,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct CreateArgs {
+    /// Use this token instead of a random one
+    #[arg(long, value_parser = parse::token, conflicts_with = "length")]
+    pub(crate) token: Option<Token>,
+    /// The length of the random token, 15 to 40
+    #[arg(long, value_name = "N", value_parser = parse::token_length)]
+    pub(crate) length: Option<TokenLength>,
+    /// Let the record expire after a time: 45s, 90m, 12h, 30d, 2w
+    #[arg(long, value_name = "TIME", value_parser = parse::duration)]
+    pub(crate) expires_in: Option<Duration>,
+    #[command(flatten)]
+    pub(crate) value: ValueArgs,
+    #[command(flatten)]
+    pub(crate) password: PasswordArgs,
+    /// Print a JSON object
+    #[arg(long)]
+    pub(crate) json: bool,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct ReadArgs {
+    #[command(flatten)]
+    pub(crate) token: TokenArgs,
+    #[command(flatten)]
+    pub(crate) password: PasswordArgs,
+    #[command(flatten)]
+    pub(crate) open: OpenArgs,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct UpdateArgs {
+    #[command(flatten)]
+    pub(crate) token: TokenArgs,
+    #[command(flatten)]
+    pub(crate) value: ValueArgs,
+    #[command(flatten)]
+    pub(crate) password: PasswordArgs,
+    #[command(flatten)]
+    pub(crate) open: OpenArgs,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct DeleteArgs {
+    #[command(flatten)]
+    pub(crate) token: TokenArgs,
+    /// Remove the record for good and free its token
+    #[arg(long)]
+    pub(crate) hard: bool,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct TokenArgs {
+    /// The record's token
+    #[arg(value_parser = parse::token)]
+    pub(crate) token: Token,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct ValueArgs {
+    /// Read the value from a file instead of standard input; it may be empty
+    #[arg(long, value_name = "FILE")]
+    pub(crate) value_file: Option<PathBuf>,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct ListArgs {
+    /// At most so many records
+    #[arg(long, value_name = "N", value_parser = parse::at_least_one, default_value = "100")]
+    pub(crate) limit: NonZeroUsize,
+    /// Begin after the record with this id
+    #[arg(long, value_name = "ID")]
+    pub(crate) after: Option<String>,
+    /// Print a JSON object
+    #[arg(long)]
+    pub(crate) json: bool,
+}
+
+/// What opening old v2 records needs to know.
+#[derive(Debug, Args)]
+pub(crate) struct OpenArgs {
+    /// A cost of v2 records to try, repeatable: default, lightweight, high_security or
+    /// t=3,m=65536,p=4[,key=32,salt=16]
+    #[arg(long = "v2-preset", value_name = "COST")]
+    pub(crate) v2_presets: Vec<V2Cost>,
+}
+
+/// How a run over the whole vault uses the machine.
+#[derive(Debug, Args)]
+pub(crate) struct RunArgs {
+    /// At most so many worker threads [default: one per core]
+    #[arg(long, value_name = "N", value_parser = parse::at_least_one)]
+    pub(crate) workers: Option<NonZeroUsize>,
+    /// At most so much memory for Argon2id, all workers together, as in 512MiB [default: 1GiB]
+    #[arg(long, value_name = "SIZE", value_parser = parse::memory_kib)]
+    pub(crate) memory_budget: Option<NonZeroU64>,
+    /// At most so many records in one commit [default: 16384]
+    #[arg(long, value_name = "N", value_parser = parse::at_least_one)]
+    pub(crate) page_size: Option<NonZeroUsize>,
+    /// Below so many records in the vault, use one worker [default: 8]
+    #[arg(long, value_name = "N")]
+    pub(crate) parallel_threshold: Option<u64>,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct OutputArgs {
+    /// Print the result as a JSON object
+    #[arg(long)]
+    pub(crate) json: bool,
+    /// How to show progress on standard error
+    #[arg(long, value_enum, value_name = "HOW", default_value_t = ProgressMode::Auto)]
+    pub(crate) progress: ProgressMode,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum ProgressMode {
+    /// A bar on a terminal, else lines
+    Auto,
+    /// A bar
+    Bar,
+    /// A line every few seconds
+    Lines,
+    /// A JSON object per step
+    Json,
+    /// Nothing
+    None,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct RekeyArgs {
+    #[command(flatten)]
+    pub(crate) old: OldPasswordArgs,
+    #[command(flatten)]
+    pub(crate) new: NewPasswordArgs,
+    /// Pairs of passwords, one JSON array ["old","new"] per line, instead of the two ('-' is standard input)
+    #[arg(long, value_name = "FILE", conflicts_with_all = ["OldPasswordArgs", "NewPasswordArgs"])]
+    pub(crate) pairs: Option<PathBuf>,
+    /// Count what would be rekeyed, and write nothing
+    #[arg(long)]
+    pub(crate) dry_run: bool,
+    /// Write this format instead of the vault's own: v3, v3+padme or v2
+    #[arg(long)]
+    pub(crate) format: Option<WriteFormat>,
+    /// Write with this Argon2id cost instead of the vault's own
+    #[arg(long, value_name = "COST")]
+    pub(crate) kdf: Option<KdfParams>,
+    /// Exit with 4 unless exactly so many records were rekeyed
+    #[arg(long, value_name = "N")]
+    pub(crate) expect_count: Option<u64>,
+    /// Exit with 0 also when nothing matched
+    #[arg(long)]
+    pub(crate) allow_zero: bool,
+    #[command(flatten)]
+    pub(crate) run: RunArgs,
+    #[command(flatten)]
+    pub(crate) open: OpenArgs,
+    #[command(flatten)]
+    pub(crate) output: OutputArgs,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct CensusArgs {
+    #[command(flatten)]
+    pub(crate) passwords: PasswordsArgs,
+    #[command(flatten)]
+    pub(crate) run: RunArgs,
+    #[command(flatten)]
+    pub(crate) open: OpenArgs,
+    #[command(flatten)]
+    pub(crate) output: OutputArgs,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct BenchmarkArgs {
+    /// How many records to fill the vault with
+    #[arg(long, value_name = "N")]
+    pub(crate) records: NonZeroU64,
+    /// The format of the records: v3, v3+padme or v2
+    #[arg(long, default_value_t = WriteFormat::V3)]
+    pub(crate) format: WriteFormat,
+    /// The Argon2id cost
+    #[arg(long, value_name = "COST", default_value_t = KdfParams::DEFAULT)]
+    pub(crate) kdf: KdfParams,
+    /// The share of records under the password that is changed, 0 to 1
+    #[arg(long = "match", value_name = "SHARE", value_parser = parse::share, default_value = "0.5")]
+    pub(crate) matching: f64,
+    /// How many passwords there are, at least 2; the others share the rest
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(2..=1000), default_value_t = 3)]
+    pub(crate) passwords: u32,
+    /// The length of each value in bytes
+    #[arg(long, value_name = "BYTES", value_parser = clap::value_parser!(u32).range(0..=16_777_216), default_value_t = 300)]
+    pub(crate) value_size: u32,
+    /// Keep the vault in this new file
+    #[arg(long, value_name = "FILE")]
+    pub(crate) keep: Option<PathBuf>,
+    #[command(flatten)]
+    pub(crate) run: RunArgs,
+    #[command(flatten)]
+    pub(crate) output: OutputArgs,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum SettingsCommand {
+    /// Print one setting
+    Get {
+        /// Its name
+        name: String,
+    },
+    /// Change the cost (kdf) or the format (format) of new records
+    Set {
+        /// kdf or format
+        name: String,
+        /// A cost such as high_security or t=3,m=65536,p=4 for kdf; v3, v3+padme or v2 for format
+        value: String,
+    },
+    /// Print all settings
+    List {
+        /// Print a JSON object
+        #[arg(long)]
+        json: bool,
+    },
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory;
+
+    use super::*;
+
+    #[test]
+    fn the_definition_is_sound() {
+        Cli::command().debug_assert();
+    }
+}

@@ -1,0 +1,176 @@
+//! How a command ends: its exit code, and the one sentence when it failed.
+
+use std::{
+    error::Error,
+    fmt::Write as _,
+    io::{self, Write as _},
+};
+
+use vaultstore::{EngineError, RandomError, StoreError, StoreErrorKind, VaultError};
+
+use crate::secrets::Interrupted;
+
+/// How a command that did its work ends.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Exit {
+    /// 0: all is well.
+    Done,
+    /// 1: the answer is no (`exists`), or a benchmark found its vault wrong.
+    No,
+    /// 3: done, but records remain that need a person's eye.
+    Remains,
+    /// 4: nothing matched, or another count than expected.
+    OtherCount,
+    /// 130: interrupted; the same command does the rest.
+    Interrupted,
+}
+
+/// Why a command did not do its work.
+#[derive(Debug)]
+pub(crate) enum Failure {
+    /// 2: wrong usage or configuration.
+    Usage(String),
+    /// 1: it failed.
+    Failed {
+        /// What failed, on what, and what to do.
+        sentence: String,
+        /// What the sentence leaves open.
+        cause: Option<Box<dyn Error + Send + Sync>>,
+    },
+    /// 130: at the password prompt.
+    Interrupted(Interrupted),
+}
+
+impl Failure {
+    pub(crate) fn failed(sentence: impl Into<String>) -> Self {
+        Self::Failed { sentence: sentence.into(), cause: None }
+    }
+
+    /// Adds what the sentence leaves open.
+    pub(crate) fn because(self, error: impl Into<Box<dyn Error + Send + Sync>>) -> Self {
+        match self {
+            Self::Failed { sentence, .. } => Self::Failed { sentence, cause: Some(error.into()) },
+            other => other,
+        }
+    }
+}
+
+/// Tells how the command ended: a failure's sentence goes to standard error.
+pub(crate) fn code(outcome: Result<Exit, Failure>) -> u8 {
+    match outcome {
+        Ok(Exit::Done) => 0,
+        Ok(Exit::No) => 1,
+        Ok(Exit::Remains) => 3,
+        Ok(Exit::OtherCount) => 4,
+        Ok(Exit::Interrupted) => 130,
+        Err(Failure::Usage(sentence)) => {
+            say(&sentence);
+            2
+        }
+        Err(Failure::Failed { sentence, cause }) => {
+            say(&with_cause(sentence, cause.as_deref()));
+            1
+        }
+        Err(Failure::Interrupted(Interrupted)) => {
+            say("interrupted; nothing was changed");
+            130
+        }
+    }
+}
+
+/// Warns without ending.
+pub(crate) fn warn(sentence: &str) {
+    say(&format!("warning: {sentence}"));
+}
+
+/// One line on standard error, whatever is in it.
+pub(crate) fn say(sentence: &str) {
+    let mut line = String::from("vaultstore: ");
+    for character in sentence.chars() {
+        if character.is_control() {
+            // Writing into a String cannot fail.
+            let _ = write!(line, "{}", character.escape_default());
+        } else {
+            line.push(character);
+        }
+    }
+    line.push('\n');
+    // Where standard error is gone there is nobody to tell.
+    let _ = io::stderr().write_all(line.as_bytes());
+}
+
+fn with_cause(mut sentence: String, cause: Option<&(dyn Error + Send + Sync + 'static)>) -> String {
+    let mut next = cause.map(|cause| cause as &dyn Error);
+    while let Some(cause) = next {
+        let text = cause.to_string();
+        if !sentence.contains(&text) {
+            sentence.push_str(": ");
+            sentence.push_str(&text);
+        }
+        next = cause.source();
+    }
+    sentence
+}
+
+impl From<StoreError> for Failure {
+    fn from(error: StoreError) -> Self {
+        let sentence = error.to_string();
+        match error.kind() {
+            // The sentence leaves the cause open.
+            StoreErrorKind::Retryable | StoreErrorKind::UnknownOutcome | StoreErrorKind::Other => {
+                Self::Failed { sentence, cause: Some(Box::new(error)) }
+            }
+            _ => Self::failed(sentence),
+        }
+    }
+}
+
+impl From<EngineError> for Failure {
+    fn from(error: EngineError) -> Self {
+        match error {
+            EngineError::Plan(plan) => Self::Usage(plan.to_string()),
+            EngineError::Store(error) => error.into(),
+            error => Self::failed(error.to_string()).because(error),
+        }
+    }
+}
+
+impl From<VaultError> for Failure {
+    fn from(error: VaultError) -> Self {
+        match error {
+            VaultError::EmptyPassword
+            | VaultError::CostBelowFloor(_)
+            | VaultError::CostOverLimit(_) => Self::Usage(error.to_string()),
+            VaultError::Store(error) => error.into(),
+            VaultError::Engine(error) => (*error).into(),
+            error => Self::failed(error.to_string()).because(error),
+        }
+    }
+}
+
+impl From<RandomError> for Failure {
+    fn from(error: RandomError) -> Self {
+        Self::failed(error.to_string()).because(error)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_cause_is_told_once() {
+        let error = StoreError::new(StoreErrorKind::Other, "it failed")
+            .with_source(io::Error::other("the disk"));
+        let Failure::Failed { sentence, cause } = Failure::from(error) else {
+            panic!("not a failure")
+        };
+        assert_eq!(with_cause(sentence, cause.as_deref()), "it failed: the disk");
+    }
+
+    #[test]
+    fn a_plan_without_sense_is_wrong_usage() {
+        let failure = Failure::from(EngineError::Plan(vaultstore::InvalidPlan::SamePassword));
+        assert!(matches!(failure, Failure::Usage(_)));
+    }
+}

@@ -1,0 +1,149 @@
+//! What `census` and `verify` show.
+
+use std::{collections::BTreeMap, fmt::Write as _};
+
+use serde::Serialize;
+use vaultstore::{CensusReport, VaultKdf};
+
+use super::{
+    figures,
+    progress::{Progress, Step},
+    rekey::{Listed, listed, problems, row},
+};
+
+#[derive(Serialize)]
+struct Detail {
+    damaged: u64,
+    malformed: u64,
+    unopened: u64,
+}
+
+/// One page further.
+pub(crate) fn step(progress: &mut Progress, report: &CensusReport) {
+    let CensusReport { scanned, damaged, malformed, unopened, .. } = *report;
+    let note = format!("{} damaged or malformed", figures::count(damaged + malformed));
+    progress.step(&Step { done: scanned, note, detail: &Detail { damaged, malformed, unopened } });
+}
+
+#[derive(Serialize)]
+pub(crate) struct Report<'a> {
+    end: &'static str,
+    scanned: u64,
+    formats: BTreeMap<String, u64>,
+    kdfs: Vec<Kdf>,
+    envelope_bytes: u64,
+    longest_envelope: u64,
+    damaged: u64,
+    malformed: u64,
+    opened: Vec<Opened<'a>>,
+    unopened: Option<u64>,
+    problems: Vec<Listed<'a>>,
+    unopened_ids: Vec<&'a str>,
+    derivations: u64,
+    elapsed_seconds: f64,
+    records_per_second: f64,
+}
+
+#[derive(Serialize)]
+struct Kdf {
+    kdf: String,
+    records: u64,
+}
+
+#[derive(Serialize)]
+struct Opened<'a> {
+    password: &'a str,
+    records: u64,
+}
+
+/// How a census ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum End {
+    Complete,
+    Stopped,
+}
+
+/// `names` tell the passwords apart without telling them.
+pub(crate) fn json<'a>(report: &'a CensusReport, names: &'a [String], end: End) -> Report<'a> {
+    let opened = names.iter().zip(&report.opened);
+    Report {
+        end: match end {
+            End::Complete => "complete",
+            End::Stopped => "stopped",
+        },
+        scanned: report.scanned,
+        formats: report
+            .formats
+            .iter()
+            .map(|(format, records)| (format.to_string(), *records))
+            .collect(),
+        kdfs: kdfs(report),
+        envelope_bytes: report.envelope_bytes,
+        longest_envelope: report.longest_envelope,
+        damaged: report.damaged,
+        malformed: report.malformed,
+        opened: opened.map(|(password, records)| Opened { password, records: *records }).collect(),
+        unopened: (!names.is_empty()).then_some(report.unopened),
+        problems: listed(&report.problems),
+        unopened_ids: report.unopened_ids.iter().map(vaultstore::RecordId::as_str).collect(),
+        derivations: report.derivations,
+        elapsed_seconds: report.elapsed.as_secs_f64(),
+        records_per_second: figures::per_second(report.scanned, report.elapsed),
+    }
+}
+
+/// The report for people.
+pub(crate) fn text(report: &CensusReport, names: &[String], end: End) -> String {
+    let mut text = match end {
+        End::Complete => String::new(),
+        End::Stopped => "interrupted; this is what was seen until then\n".to_owned(),
+    };
+    row(&mut text, "records", &figures::count(report.scanned));
+    for (format, records) in &report.formats {
+        row(&mut text, &format.to_string(), &figures::count(*records));
+    }
+    row(&mut text, "damaged", &figures::count(report.damaged));
+    row(&mut text, "malformed", &figures::count(report.malformed));
+    row(&mut text, "envelopes", &figures::bytes(report.envelope_bytes));
+    row(&mut text, "longest envelope", &figures::bytes(report.longest_envelope));
+    for (name, records) in names.iter().zip(&report.opened) {
+        // Writing into a String cannot fail.
+        let _ = writeln!(
+            text,
+            "  opened {:>23}  by {}",
+            figures::count(*records),
+            super::list::shown(name)
+        );
+    }
+    if !names.is_empty() {
+        row(&mut text, "opened by none", &figures::count(report.unopened));
+    }
+    for Kdf { kdf, records } in kdfs(report) {
+        let _ = writeln!(text, "  v3 {:>27}  under {kdf}", figures::count(records));
+    }
+    row(&mut text, "Argon2id calls", &figures::count(report.derivations));
+    let rate = figures::rate(report.scanned, report.elapsed);
+    row(&mut text, "time", &format!("{}, {rate} records/s", figures::seconds(report.elapsed)));
+    problems(&mut text, &report.problems, report.damaged + report.malformed);
+    unopened(&mut text, report);
+    text
+}
+
+/// The most frequent first.
+fn kdfs(report: &CensusReport) -> Vec<Kdf> {
+    let kdf = |(kdf, records): (&VaultKdf, &u64)| Kdf { kdf: kdf.to_string(), records: *records };
+    let mut kdfs: Vec<Kdf> = report.kdfs.iter().map(kdf).collect();
+    kdfs.sort_by(|one, other| (other.records, &one.kdf).cmp(&(one.records, &other.kdf)));
+    kdfs
+}
+
+fn unopened(text: &mut String, report: &CensusReport) {
+    for id in &report.unopened_ids {
+        let _ =
+            writeln!(text, "  {}: none of the passwords opens it", super::list::shown(id.as_str()));
+    }
+    let hidden = report.unopened.saturating_sub(report.unopened_ids.len() as u64);
+    if !report.unopened_ids.is_empty() && hidden > 0 {
+        let _ = writeln!(text, "  and {} more that none opens", figures::count(hidden));
+    }
+}

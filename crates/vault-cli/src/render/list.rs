@@ -1,0 +1,113 @@
+//! What `list` shows.
+
+use std::fmt::Write as _;
+
+use serde::Serialize;
+use vaultstore::{RecordInfo, Timestamp};
+
+use super::figures;
+
+/// The records as a table; `next` is what `--after` goes on from.
+pub(crate) fn table(records: &[RecordInfo]) -> String {
+    let rows: Vec<[String; 7]> = records.iter().map(row).collect();
+    let head = ["ID", "TOKEN", "FORMAT", "SIZE", "CREATED", "UPDATED", "STATE"].map(str::to_owned);
+    let mut widths = [0; 7];
+    for row in std::iter::once(&head).chain(&rows) {
+        for (width, cell) in widths.iter_mut().zip(row) {
+            *width = (*width).max(cell.chars().count());
+        }
+    }
+    let mut table = String::new();
+    for row in std::iter::once(&head).chain(&rows) {
+        let mut line = String::new();
+        for (cell, width) in row.iter().zip(widths) {
+            // Writing into a String cannot fail.
+            let _ = write!(line, "{cell:<width$}  ");
+        }
+        table.push_str(line.trim_end());
+        table.push('\n');
+    }
+    table
+}
+
+fn row(record: &RecordInfo) -> [String; 7] {
+    let state = match (record.soft_deleted_at, record.expires_at) {
+        (Some(at), _) => format!("deleted {}", to_the_second(at)),
+        (None, Some(at)) => format!("expires {}", to_the_second(at)),
+        (None, None) => String::new(),
+    };
+    [
+        shown(record.id.as_str()),
+        shown(record.token.as_str()),
+        record.format.map_or_else(|| "malformed".to_owned(), |format| format.to_string()),
+        figures::bytes(record.envelope_bytes),
+        to_the_second(record.created_at),
+        to_the_second(record.updated_at),
+        state,
+    ]
+}
+
+/// A stored text may hold anything; a terminal must not act on it.
+pub(super) fn shown(text: &str) -> String {
+    let escape = |character: char| -> Box<dyn Iterator<Item = char>> {
+        if character.is_control() {
+            Box::new(character.escape_default())
+        } else {
+            Box::new(std::iter::once(character))
+        }
+    };
+    text.chars().flat_map(escape).collect()
+}
+
+fn to_the_second(time: Timestamp) -> String {
+    Timestamp::from_micros(time.as_micros().div_euclid(1_000_000) * 1_000_000).to_string()
+}
+
+#[derive(Serialize)]
+pub(crate) struct List<'a> {
+    records: Vec<Entry<'a>>,
+    /// The id to go on from; none when the list is empty.
+    last: Option<&'a str>,
+}
+
+#[derive(Serialize)]
+struct Entry<'a> {
+    id: &'a str,
+    token: &'a str,
+    format: Option<String>,
+    envelope_bytes: u64,
+    created_at: String,
+    updated_at: String,
+    expires_at: Option<String>,
+    soft_deleted_at: Option<String>,
+}
+
+pub(crate) fn json(records: &[RecordInfo]) -> List<'_> {
+    List {
+        last: records.last().map(|record| record.id.as_str()),
+        records: records.iter().map(entry).collect(),
+    }
+}
+
+fn entry(record: &RecordInfo) -> Entry<'_> {
+    Entry {
+        id: record.id.as_str(),
+        token: record.token.as_str(),
+        format: record.format.map(|format| format.to_string()),
+        envelope_bytes: record.envelope_bytes,
+        created_at: record.created_at.to_string(),
+        updated_at: record.updated_at.to_string(),
+        expires_at: record.expires_at.map(|time| time.to_string()),
+        soft_deleted_at: record.soft_deleted_at.map(|time| time.to_string()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn control_characters_do_not_reach_the_terminal() {
+        assert_eq!(shown("a\u{1b}[31mb\nключ"), "a\\u{1b}[31mb\\nключ");
+    }
+}

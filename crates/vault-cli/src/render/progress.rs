@@ -1,0 +1,177 @@
+//! Progress on standard error: a bar on a terminal, lines elsewhere, JSON for programs.
+
+use std::{
+    fmt,
+    io::{self, IsTerminal, Write},
+    time::{Duration, Instant},
+};
+
+use indicatif::{ProgressBar, ProgressState, ProgressStyle};
+use serde::Serialize;
+
+use super::figures;
+use crate::args::ProgressMode;
+
+/// How long a run is silent between two lines.
+const BETWEEN_LINES: Duration = Duration::from_secs(5);
+
+/// How often the bar moves its clock while no page is committed.
+const TICK: Duration = Duration::from_millis(250);
+
+/// Shows how far one phase is.
+pub(crate) struct Progress {
+    phase: &'static str,
+    total: u64,
+    begun: Instant,
+    show: Show,
+}
+
+enum Show {
+    Bar(ProgressBar),
+    Lines { last: Instant },
+    Json,
+    Nothing,
+}
+
+/// How far a run is, in counts only: which records matched is nobody's business.
+#[derive(Debug, Serialize)]
+pub(crate) struct Step<'a, D: Serialize> {
+    /// Records done.
+    pub(crate) done: u64,
+    /// What people read beside the number.
+    #[serde(skip)]
+    pub(crate) note: String,
+    /// What programs read.
+    #[serde(flatten)]
+    pub(crate) detail: &'a D,
+}
+
+/// A phase with no more to tell than how far it is.
+#[derive(Debug, Serialize)]
+pub(crate) struct NoDetail {}
+
+#[derive(Serialize)]
+struct Line<'a, T: Serialize> {
+    phase: &'a str,
+    total: u64,
+    elapsed_seconds: f64,
+    #[serde(flatten)]
+    step: &'a T,
+}
+
+impl Progress {
+    pub(crate) fn start(mode: ProgressMode, phase: &'static str, total: u64) -> Self {
+        let show = match mode {
+            ProgressMode::Auto if io::stderr().is_terminal() => Show::Bar(bar(phase, total)),
+            ProgressMode::Bar => Show::Bar(bar(phase, total)),
+            ProgressMode::Auto | ProgressMode::Lines => Show::Lines { last: Instant::now() },
+            ProgressMode::Json => Show::Json,
+            ProgressMode::None => Show::Nothing,
+        };
+        Self { phase, total, begun: Instant::now(), show }
+    }
+
+    pub(crate) fn step<D: Serialize>(&mut self, step: &Step<'_, D>) {
+        match &mut self.show {
+            Show::Bar(bar) => {
+                // Records may be added meanwhile.
+                bar.set_length(self.total.max(step.done));
+                bar.set_message(step.note.clone());
+                bar.set_position(step.done);
+            }
+            Show::Lines { last } => {
+                if last.elapsed() >= BETWEEN_LINES {
+                    *last = Instant::now();
+                    tell(&self.sentence(step));
+                }
+            }
+            Show::Json => {
+                let elapsed_seconds = self.begun.elapsed().as_secs_f64();
+                let line = Line { phase: self.phase, total: self.total, elapsed_seconds, step };
+                if let Ok(line) = serde_json::to_string(&line) {
+                    tell(&line);
+                }
+            }
+            Show::Nothing => {}
+        }
+    }
+
+    /// A line in between that leaves the bar whole.
+    pub(crate) fn say(&self, sentence: &str) {
+        match &self.show {
+            Show::Bar(bar) => bar.suspend(|| crate::exit::say(sentence)),
+            _ => crate::exit::say(sentence),
+        }
+    }
+
+    fn sentence<D: Serialize>(&self, step: &Step<'_, D>) -> String {
+        let (done, elapsed) = (figures::count(step.done), self.begun.elapsed());
+        let left = match left(step.done, self.total, elapsed) {
+            Some(left) => format!(", about {} left", figures::whole_seconds(left)),
+            None => String::new(),
+        };
+        let (phase, total, rate) =
+            (self.phase, figures::count(self.total), figures::rate(step.done, elapsed));
+        let note = if step.note.is_empty() { String::new() } else { format!(", {}", step.note) };
+        format!("{phase}: {done} of {total}, {rate} records/s{note}{left}")
+    }
+}
+
+impl Drop for Progress {
+    fn drop(&mut self) {
+        if let Show::Bar(bar) = &self.show {
+            bar.finish_and_clear();
+        }
+    }
+}
+
+fn bar(phase: &'static str, total: u64) -> ProgressBar {
+    const TEMPLATE: &str = "{prefix:>9} {bar:28} {percent:>3} %  {human_pos}/{human_len}  {mean_rate}{time_left}  {msg}";
+    let bar = ProgressBar::new(total).with_prefix(phase);
+    // The template is a constant; were it wrong, the default bar would do.
+    if let Ok(style) = ProgressStyle::with_template(TEMPLATE) {
+        let style = style
+            .progress_chars("━╸─")
+            .with_key("mean_rate", mean_rate)
+            .with_key("time_left", time_left);
+        bar.set_style(style);
+    }
+    bar.enable_steady_tick(TICK);
+    bar
+}
+
+/// The mean since the phase began: pages come in bursts, and a momentary rate would jump.
+fn mean_rate(state: &ProgressState, shown: &mut dyn fmt::Write) {
+    // Nothing more can be done where this fails.
+    let _ = write!(shown, "{} records/s", figures::rate(state.pos(), state.elapsed()));
+}
+
+fn time_left(state: &ProgressState, shown: &mut dyn fmt::Write) {
+    if let Some(left) = left(state.pos(), state.len().unwrap_or_default(), state.elapsed()) {
+        let _ = write!(shown, "  {} left", figures::whole_seconds(left));
+    }
+}
+
+/// The time that the rest takes at the mean rate so far.
+fn left(done: u64, total: u64, elapsed: Duration) -> Option<Duration> {
+    let rest = total.checked_sub(done).filter(|_| done > 0)?;
+    let seconds = elapsed.as_secs_f64() / figures::as_float(done) * figures::as_float(rest);
+    Duration::try_from_secs_f64(seconds).ok()
+}
+
+fn tell(line: &str) {
+    // Where standard error is gone there is nobody to tell.
+    let _ = io::stderr().write_all(format!("{line}\n").as_bytes());
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_rest_takes_as_long_as_what_is_done() {
+        assert_eq!(left(50, 100, Duration::from_secs(7)), Some(Duration::from_secs(7)));
+        assert_eq!(left(0, 100, Duration::from_secs(7)), None);
+        assert_eq!(left(101, 100, Duration::from_secs(7)), None);
+    }
+}

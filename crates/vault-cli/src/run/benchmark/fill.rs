@@ -1,0 +1,145 @@
+//! Fills the vault: records are sealed on threads of their own and inserted in large batches.
+
+use std::{
+    num::NonZeroUsize,
+    sync::Arc,
+    thread,
+    time::{Duration, Instant},
+};
+
+use tokio::sync::mpsc;
+use vaultstore::{
+    Clock, InsertOutcome, KdfMemory, Record, RecordId, SealSpec, SystemClock, Token, TokenLength,
+    VaultKey, VaultStore, seal,
+};
+
+use super::population::Population;
+use crate::{
+    exit::Failure,
+    render::progress::{NoDetail, Progress, Step},
+};
+
+/// Records per insert: as many as a page of the rekey.
+const BATCH: usize = 16_384;
+
+/// Records that a thread hands over at once, or as many as it seals within [`CHUNK_TIME`].
+const CHUNK: usize = 2_048;
+const CHUNK_TIME: Duration = Duration::from_secs(1);
+
+/// What to fill with, and how.
+#[derive(Clone)]
+pub(super) struct Filling {
+    pub(super) records: u64,
+    pub(super) threads: NonZeroUsize,
+    pub(super) spec: SealSpec,
+    pub(super) population: Arc<Population>,
+    pub(super) keys: Arc<[Arc<VaultKey>]>,
+}
+
+pub(super) struct Filled {
+    /// How many records each password got.
+    pub(super) counts: Vec<u64>,
+    pub(super) elapsed: Duration,
+}
+
+type Chunk = Result<Vec<Record>, Failure>;
+
+pub(super) async fn fill(
+    store: &dyn VaultStore,
+    filling: Filling,
+    progress: &mut Progress,
+) -> Result<Filled, Failure> {
+    let begun = Instant::now();
+    let mut chunks = start_threads(&filling)?;
+    let mut counts = vec![0; filling.keys.len()];
+    let mut batch = Vec::with_capacity(BATCH + CHUNK);
+    let mut done = 0;
+    while let Some(chunk) = chunks.recv().await {
+        batch.extend(chunk?);
+        if batch.len() >= BATCH {
+            done +=
+                insert(store, std::mem::take(&mut batch), &filling.population, &mut counts).await?;
+        }
+        progress.step(&Step {
+            done: done + batch.len() as u64,
+            note: String::new(),
+            detail: &NoDetail {},
+        });
+    }
+    done += insert(store, batch, &filling.population, &mut counts).await?;
+    if done != filling.records {
+        return Err(Failure::failed("a thread that fills the vault broke off; please report this"));
+    }
+    Ok(Filled { counts, elapsed: begun.elapsed() })
+}
+
+fn start_threads(filling: &Filling) -> Result<mpsc::Receiver<Chunk>, Failure> {
+    let threads = filling.threads.get() as u64;
+    let (sender, receiver) = mpsc::channel(2 * filling.threads.get());
+    for number in 0..threads {
+        let share = filling.records / threads + u64::from(number < filling.records % threads);
+        let (filling, sender) = (filling.clone(), sender.clone());
+        let thread = thread::Builder::new().name(format!("vaultstore-fill-{number}"));
+        thread.spawn(move || seal_share(share, &filling, &sender)).map_err(|error| {
+            Failure::failed("no thread could be started; lower --workers").because(error)
+        })?;
+    }
+    Ok(receiver)
+}
+
+/// Seals so many records; ends early when nobody takes them any more.
+fn seal_share(share: u64, filling: &Filling, sender: &mpsc::Sender<Chunk>) {
+    let mut memory = KdfMemory::new();
+    let mut left = share;
+    while left > 0 {
+        let chunk = seal_chunk(left, filling, &mut memory);
+        let sealed = chunk.as_ref().map_or(left, |chunk| chunk.len() as u64);
+        left -= sealed;
+        if sender.blocking_send(chunk).is_err() {
+            return;
+        }
+    }
+}
+
+fn seal_chunk(most: u64, filling: &Filling, memory: &mut KdfMemory) -> Chunk {
+    let begun = Instant::now();
+    let mut chunk = Vec::new();
+    while (chunk.len() as u64) < most && chunk.len() < CHUNK && begun.elapsed() < CHUNK_TIME {
+        let now = SystemClock.now();
+        let id = RecordId::generate(now)?;
+        let key = &filling.keys[filling.population.group(&id)];
+        let envelope = seal(&filling.population.value(&id), key, &id, &filling.spec, memory)
+            .map_err(|error| Failure::failed(error.to_string()))?;
+        let token = Token::generate(TokenLength::default())?;
+        chunk.push(Record {
+            id,
+            token,
+            envelope,
+            created_at: now,
+            updated_at: now,
+            expires_at: None,
+            soft_deleted_at: None,
+        });
+    }
+    Ok(chunk)
+}
+
+/// Inserts one batch, and counts what went in by group.
+async fn insert(
+    store: &dyn VaultStore,
+    batch: Vec<Record>,
+    population: &Population,
+    counts: &mut [u64],
+) -> Result<u64, Failure> {
+    let groups: Vec<usize> = batch.iter().map(|record| population.group(&record.id)).collect();
+    let outcomes = store.insert(batch).await?;
+    if outcomes.iter().any(|outcome| *outcome != InsertOutcome::Inserted) {
+        return Err(Failure::failed(
+            "a fresh random id or token was taken, which cannot be; check this machine's memory",
+        ));
+    }
+    for group in &groups {
+        counts[*group] += 1;
+    }
+    Ok(groups.len() as u64)
+}

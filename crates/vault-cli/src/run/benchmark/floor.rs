@@ -1,0 +1,58 @@
+//! The storage floor: what a rekey would take if cryptography were free.
+
+use std::{
+    sync::Arc,
+    time::{Duration, Instant},
+};
+
+use vaultstore::{PageLimit, Replacement, VaultStore, WriteOutcome};
+
+use super::population::{MATCHING, Population};
+use crate::{
+    exit::Failure,
+    render::progress::{NoDetail, Progress, Step},
+};
+
+/// Reads the pages that the rekey reads and rewrites the rows that it rewrites, each with the envelope that it holds;
+/// the next page is read while one is written.
+pub(super) async fn measure(
+    store: &dyn VaultStore,
+    population: &Population,
+    limit: PageLimit,
+    progress: &mut Progress,
+) -> Result<Duration, Failure> {
+    let begun = Instant::now();
+    let mut done = 0;
+    let mut page = store.read_page(None, limit).await?;
+    while let Some(last) = page.last() {
+        let after = last.id.clone();
+        done += page.len() as u64;
+        let matching = page.into_iter().filter(|record| population.group(&record.id) == MATCHING);
+        let batch: Arc<[Replacement]> = matching
+            .map(|record| Replacement {
+                id: record.id,
+                expected: record.envelope.clone(),
+                sealed: record.envelope,
+            })
+            .collect();
+        let (next, written) =
+            futures::join!(store.read_page(Some(&after), limit), rewrite(store, batch));
+        written?;
+        page = next?;
+        progress.step(&Step { done, note: String::new(), detail: &NoDetail {} });
+    }
+    Ok(begun.elapsed())
+}
+
+async fn rewrite(store: &dyn VaultStore, batch: Arc<[Replacement]>) -> Result<(), Failure> {
+    if batch.is_empty() {
+        return Ok(());
+    }
+    let outcomes = store.write_batch(batch).await?;
+    if outcomes.iter().all(|outcome| *outcome == WriteOutcome::Applied) {
+        return Ok(());
+    }
+    Err(Failure::failed(
+        "a row changed while nobody else had the vault; check this machine's disk and memory",
+    ))
+}

@@ -1,0 +1,32 @@
+//! Peak resident memory, as Linux counts it; not known elsewhere.
+
+use std::fs;
+
+/// The most memory that was resident, in bytes, since the last reset.
+pub(super) fn peak() -> Option<u64> {
+    let status = fs::read_to_string("/proc/self/status").ok()?;
+    let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:"))?;
+    let kib: u64 = line.trim().strip_suffix("kB")?.trim().parse().ok()?;
+    Some(kib * 1024)
+}
+
+/// Starts counting anew; tells whether the system let it.
+pub(super) fn forget_peak() -> Option<()> {
+    // proc(5): 5 resets the peak.
+    fs::write("/proc/self/clear_refs", "5").ok()
+}
+
+#[cfg(all(test, target_os = "linux"))]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_peak_is_forgotten_once_the_memory_is_given_back() {
+        const LARGE: u64 = 256 << 20;
+        let block = vec![1u8; usize::try_from(LARGE).unwrap()];
+        assert!(peak().unwrap() > LARGE);
+        drop(std::hint::black_box(block));
+        forget_peak().unwrap();
+        assert!(peak().unwrap() < LARGE);
+    }
+}

@@ -1,0 +1,215 @@
+//! `benchmark-rekey`: fills a temporary vault, rekeys it, verifies every record, and measures each phase beside the
+//! storage floor of the same run.
+
+mod alone;
+mod fill;
+mod floor;
+mod memory;
+mod population;
+mod verify;
+
+use std::{
+    fs,
+    num::NonZeroUsize,
+    path::{Path, PathBuf},
+    sync::Arc,
+    thread,
+};
+
+use tempfile::TempDir;
+use vaultstore::{
+    KdfFloor, NewVault, OpenPolicy, Password, RekeyPlan, RekeyReport, StoreUrl, Token, TokenLength,
+    V2Cost, Vault, VaultKey, VaultOptions, WriteFormat,
+};
+
+use self::population::Population;
+use super::Context;
+use crate::{
+    args::BenchmarkArgs,
+    exit::{Exit, Failure},
+    plan,
+    render::{
+        self,
+        benchmark::{Figures, PeakMemory},
+        progress::Progress,
+    },
+};
+
+pub(super) async fn run(_: &Context, args: BenchmarkArgs) -> Result<Exit, Failure> {
+    let place = Place::choose(args.keep.clone())?;
+    if !args.output.json {
+        render::print(render::benchmark::heading(&args).as_bytes())?;
+    }
+    let vault = make_vault(&args, &place).await?;
+    let (figures, findings) = measure(&args, &vault, &place.path).await?;
+    if args.output.json {
+        render::print_json(&figures.json())?;
+    } else {
+        render::print(render::benchmark::text(&figures).as_bytes())?;
+    }
+    drop(vault);
+    match findings.first() {
+        None => Ok(Exit::Done),
+        Some(first) => Err(Failure::failed(format!(
+            "the verification found {} thing(s) wrong, which is a bug in vaultstore: {first}",
+            findings.len()
+        ))),
+    }
+}
+
+/// Where the vault is; a temporary folder goes when this is dropped, also on Ctrl-C.
+struct Place {
+    path: PathBuf,
+    _folder: Option<TempDir>,
+}
+
+impl Place {
+    fn choose(keep: Option<PathBuf>) -> Result<Self, Failure> {
+        if let Some(path) = keep {
+            return Ok(Self { path, _folder: None });
+        }
+        let folder = tempfile::Builder::new().prefix("vaultstore-benchmark-").tempdir();
+        let folder = folder.map_err(|error| {
+            Failure::failed("no temporary folder could be made; name a file with --keep")
+                .because(error)
+        })?;
+        Ok(Self { path: folder.path().join("vault.redb"), _folder: Some(folder) })
+    }
+}
+
+/// A vault that may be cheaper than real ones.
+async fn make_vault(args: &BenchmarkArgs, place: &Place) -> Result<Vault, Failure> {
+    let store = vaultstore::create(&StoreUrl::Redb { path: place.path.clone() }).await?;
+    let policy = OpenPolicy { v2_costs: vec![V2Cost::new(args.kdf)], ..OpenPolicy::default() };
+    let options = VaultOptions { open: policy, floor: KdfFloor::NONE, ..VaultOptions::default() };
+    Ok(Vault::init(store, NewVault { cost: args.kdf, format: args.format }, options).await?)
+}
+
+/// All phases in their order. The floor comes before and after, because a file that was rewritten once is another file.
+async fn measure(
+    args: &BenchmarkArgs,
+    vault: &Vault,
+    path: &Path,
+) -> Result<(Figures, Vec<String>), Failure> {
+    let records = args.records.get();
+    let population = Arc::new(Population::new(args.matching, args.passwords, args.value_size));
+    let passwords = RandomPasswords::draw(args.passwords)?;
+    let store = &**vault.store();
+    let page = plan::page_limit(&args.run);
+    let start = |phase, total| Progress::start(args.output.progress, phase, total);
+
+    let filling = fill::Filling {
+        records,
+        threads: threads(args),
+        spec: vault.seal_spec().await?,
+        population: Arc::clone(&population),
+        keys: passwords.present().collect(),
+    };
+    let filled = fill::fill(store, filling, &mut start("fill", records)).await?;
+    let floor_before =
+        floor::measure(store, &population, page, &mut start("floor", records)).await?;
+    let alone_per_second = match args.format {
+        WriteFormat::V2 => Some(
+            super::blocking({
+                let kdf = args.kdf;
+                move || alone::derivations_per_second(kdf)
+            })
+            .await?,
+        ),
+        WriteFormat::V3 | WriteFormat::V3Padme => None,
+    };
+
+    let until_rekey = memory::peak();
+    let counted_anew = memory::forget_peak();
+    let report = rekey(args, vault, &passwords, &mut start("rekey", records)).await?;
+    let of_rekey = counted_anew.and_then(|()| memory::peak());
+
+    let floor_after =
+        floor::measure(store, &population, page, &mut start("floor", records)).await?;
+    let verified =
+        verify::verify(args, vault, &population, &passwords, &mut start("verify", records)).await?;
+    let findings = verify::findings(records, &filled.counts, &report, &verified);
+
+    let figures = Figures {
+        records,
+        format: args.format.to_string(),
+        kdf: args.kdf.to_string(),
+        value_bytes: args.value_size,
+        passwords: args.passwords,
+        workers: report.workers,
+        fill: filled.elapsed,
+        floor_before,
+        rekey: report.elapsed,
+        floor_after,
+        verify: verified.elapsed,
+        rekeyed: report.counts.rekeyed,
+        other_password: report.counts.other_password,
+        derivations: report.derivations,
+        pages: report.pages,
+        alone_per_second,
+        memory: PeakMemory { of_rekey, of_run: until_rekey.max(of_rekey).max(memory::peak()) },
+        file_bytes: fs::metadata(path).map_or(0, |file| file.len()),
+        correct: findings.is_empty(),
+    };
+    Ok((figures, findings))
+}
+
+async fn rekey(
+    args: &BenchmarkArgs,
+    vault: &Vault,
+    passwords: &RandomPasswords,
+    progress: &mut Progress,
+) -> Result<RekeyReport, Failure> {
+    let plan = RekeyPlan::new()
+        .pair(passwords.old_one(), passwords.new_one())
+        .options(plan::run_options(&args.run));
+    let mut session = vault.rekey(plan).await?;
+    while let Some(report) = session.step().await? {
+        render::rekey::step(progress, report);
+    }
+    Ok(session.report().clone())
+}
+
+fn threads(args: &BenchmarkArgs) -> NonZeroUsize {
+    let cores = || thread::available_parallelism().unwrap_or(NonZeroUsize::MIN);
+    args.run.workers.unwrap_or_else(cores)
+}
+
+/// The passwords of a vault that nobody will ever open again: random tokens, which are of the same alphabet that people
+/// use.
+struct RandomPasswords {
+    /// The first is the one to change.
+    present: Vec<Token>,
+    new: Token,
+}
+
+impl RandomPasswords {
+    fn draw(number: u32) -> Result<Self, Failure> {
+        let draw = || Token::generate(TokenLength::default());
+        let present = (0..number).map(|_| draw()).collect::<Result<_, _>>()?;
+        Ok(Self { present, new: draw()? })
+    }
+
+    fn old_one(&self) -> Password {
+        password(&self.present[0])
+    }
+
+    fn new_one(&self) -> Password {
+        password(&self.new)
+    }
+
+    /// A key for each group of the filled vault.
+    fn present(&self) -> impl Iterator<Item = Arc<VaultKey>> {
+        self.present.iter().map(|token| Arc::new(VaultKey::new(password(token))))
+    }
+
+    /// A key for each group after the rekey, and last the old password's, which must open nothing.
+    fn afterwards(&self) -> impl Iterator<Item = Arc<VaultKey>> {
+        let tokens = std::iter::once(&self.new).chain(&self.present[1..]).chain(&self.present[..1]);
+        tokens.map(|token| Arc::new(VaultKey::new(password(token))))
+    }
+}
+
+fn password(token: &Token) -> Password {
+    Password::new(token.as_str())
+}

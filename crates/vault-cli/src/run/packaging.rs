@@ -1,0 +1,31 @@
+//! `completions` and `man`, for packagers.
+
+use clap::CommandFactory;
+use clap_complete::Shell;
+
+use crate::{
+    args::Cli,
+    exit::{Exit, Failure},
+    render,
+};
+
+pub(super) fn completions(shell: Shell) -> Result<Exit, Failure> {
+    let mut script = Vec::new();
+    clap_complete::generate(shell, &mut Cli::command(), "vaultstore", &mut script);
+    render::print(&script)?;
+    Ok(Exit::Done)
+}
+
+/// The page of the command, and after it the page of each of its commands.
+pub(super) fn man() -> Result<Exit, Failure> {
+    let mut command = Cli::command();
+    command.build();
+    let mut page = Vec::new();
+    let rendered = |error| Failure::failed("the manual page could not be made").because(error);
+    clap_mangen::Man::new(command.clone()).render(&mut page).map_err(rendered)?;
+    for sub in command.get_subcommands().filter(|sub| sub.get_name() != "help") {
+        clap_mangen::Man::new(sub.clone()).render(&mut page).map_err(rendered)?;
+    }
+    render::print(&page)?;
+    Ok(Exit::Done)
+}

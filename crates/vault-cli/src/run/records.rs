@@ -1,0 +1,97 @@
+//! The commands on one record: `create`, `read`, `update`, `delete`, `exists`.
+
+use serde::Serialize;
+use vaultstore::{Password, Plaintext, Token};
+
+use super::{Context, blocking};
+use crate::{
+    args::{CreateArgs, DeleteArgs, PasswordArgs, ReadArgs, TokenArgs, UpdateArgs, ValueArgs},
+    exit::{Exit, Failure},
+    plan, render,
+    secrets::{self, Passwords, Prompt},
+};
+
+#[derive(Serialize)]
+struct Created<'a> {
+    token: &'a str,
+}
+
+pub(super) async fn create(context: &Context, args: CreateArgs) -> Result<Exit, Failure> {
+    let vault = context.open().await?;
+    let options = plan::create_options(&args);
+    let CreateArgs { token, value, password, json, .. } = args;
+    let (value, password) = value_and_password(value, password, Prompt::New("Password")).await?;
+    let key = vault.unlock(password).await?;
+    let token = match token {
+        Some(token) => {
+            vault
+                .create_with_token(value.as_bytes(), &key, token.clone(), options.expires_at)
+                .await?;
+            token
+        }
+        None => vault.create(value.as_bytes(), &key, options).await?,
+    };
+    if json {
+        render::print_json(&Created { token: token.as_str() })?;
+    } else {
+        render::print_line(token.as_str())?;
+    }
+    Ok(Exit::Done)
+}
+
+pub(super) async fn read(context: &Context, args: ReadArgs) -> Result<Exit, Failure> {
+    let vault = context.open_for(&args.open).await?;
+    let password =
+        blocking(|| Passwords::default().read(args.password.source(), Prompt::Known("Password")))
+            .await?;
+    let key = vault.unlock(password).await?;
+    let value = vault.read(&args.token.token, &key).await?;
+    render::print(value.as_bytes())?;
+    Ok(Exit::Done)
+}
+
+pub(super) async fn update(context: &Context, args: UpdateArgs) -> Result<Exit, Failure> {
+    let vault = context.open_for(&args.open).await?;
+    let UpdateArgs { token, value, password, .. } = args;
+    let (value, password) = value_and_password(value, password, Prompt::Known("Password")).await?;
+    let key = vault.unlock(password).await?;
+    vault.update(&token.token, value.as_bytes(), &key).await?;
+    Ok(Exit::Done)
+}
+
+pub(super) async fn delete(context: &Context, args: &DeleteArgs) -> Result<Exit, Failure> {
+    let vault = context.open().await?;
+    let token: &Token = &args.token.token;
+    if args.hard {
+        vault.delete(token).await?;
+    } else {
+        vault.soft_delete(token).await?;
+    }
+    Ok(Exit::Done)
+}
+
+pub(super) async fn exists(context: &Context, args: &TokenArgs) -> Result<Exit, Failure> {
+    let vault = context.open().await?;
+    let (answer, exit) =
+        if vault.exists(&args.token).await? { ("yes", Exit::Done) } else { ("no", Exit::No) };
+    render::print_line(answer)?;
+    Ok(exit)
+}
+
+async fn value_and_password(
+    value: ValueArgs,
+    password: PasswordArgs,
+    prompt: Prompt,
+) -> Result<(Plaintext, Password), Failure> {
+    blocking(move || {
+        let mut passwords = if value.value_file.is_some() {
+            Passwords::default()
+        } else {
+            Passwords::beside_value_on_stdin()
+        };
+        // The password first: a prompt before somebody's long pipe has run dry.
+        let password = passwords.read(password.source(), prompt)?;
+        Ok((secrets::read_value(&value)?, password))
+    })
+    .await
+}

@@ -1,0 +1,99 @@
+//! `settings get`, `set` and `list`.
+
+use std::collections::BTreeMap;
+
+use vaultstore::{
+    KdfFloor, KdfLimits, KdfParams, PutSetting, V2Cost, Vault, VaultError, VaultKdf, VaultStore,
+    WriteFormat,
+};
+
+use super::Context;
+use crate::{
+    args::SettingsCommand,
+    exit::{Exit, Failure},
+    render,
+};
+
+const KDF: &str = "kdf";
+const FORMAT: &str = "format";
+
+pub(super) async fn run(context: &Context, command: SettingsCommand) -> Result<Exit, Failure> {
+    let store = context.open_store().await?;
+    match command {
+        SettingsCommand::Get { name } => match store.setting(&name).await? {
+            Some(value) => render::print_line(&value)?,
+            None => {
+                return Err(Failure::failed(
+                    "the vault has no setting of this name; see \"settings list\"",
+                ));
+            }
+        },
+        SettingsCommand::Set { name, value } => {
+            let value = checked(&*store, &name, &value).await?;
+            store.put_setting(&name, &value, PutSetting::Always).await?;
+        }
+        SettingsCommand::List { json } => {
+            let settings: BTreeMap<String, String> = store.settings().await?.into_iter().collect();
+            if json {
+                render::print_json(&settings)?;
+            } else {
+                for (name, value) in settings {
+                    render::print_line(&format!("{name} = {value}"))?;
+                }
+            }
+        }
+    }
+    Ok(Exit::Done)
+}
+
+/// The value as it is stored, when it is one that a vault understands.
+async fn checked(store: &dyn VaultStore, name: &str, value: &str) -> Result<String, Failure> {
+    match name {
+        KDF => Ok(kdf(store, value).await?.to_string()),
+        FORMAT => match value.parse::<WriteFormat>() {
+            Ok(format) => Ok(format.to_string()),
+            Err(error) => Err(Failure::Usage(error.to_string())),
+        },
+        _ => {
+            Err(Failure::Usage("a vault has the settings kdf and format; name one of them".into()))
+        }
+    }
+}
+
+/// A cost keeps the vault's salt, so that new and old records look alike; a whole setting is taken as it is.
+async fn kdf(store: &dyn VaultStore, value: &str) -> Result<VaultKdf, Failure> {
+    let kdf = if let Ok(kdf) = value.parse::<VaultKdf>() {
+        kdf
+    } else {
+        let params = value.parse::<KdfParams>();
+        let params = params.map_err(|error| Failure::Usage(error.to_string()))?;
+        VaultKdf { params, ..stored_kdf(store).await? }
+    };
+    let usage = |sentence: String| Failure::Usage(sentence);
+    KdfFloor::default().allow(&kdf.params).map_err(|error| usage(error.to_string()))?;
+    KdfLimits::default().allow(&kdf.params).map_err(|error| usage(error.to_string()))?;
+    Ok(kdf)
+}
+
+/// The vault's salt and cost; a vault of the Go ancestor draws its salt here.
+pub(super) async fn vault_kdf(vault: &Vault) -> Result<VaultKdf, Failure> {
+    vault.seal_spec().await?;
+    stored_kdf(&**vault.store()).await
+}
+
+/// The cost of the v2 records that this vault writes, if it writes v2. Settings that cannot be understood are left for
+/// the vault to complain about.
+pub(super) async fn own_v2_cost(store: &dyn VaultStore) -> Result<Option<V2Cost>, Failure> {
+    if store.setting(FORMAT).await? != Some(WriteFormat::V2.to_string()) {
+        return Ok(None);
+    }
+    let kdf = store.setting(KDF).await?.and_then(|kdf| kdf.parse::<VaultKdf>().ok());
+    Ok(kdf.map(|kdf| V2Cost::new(kdf.params)))
+}
+
+async fn stored_kdf(store: &dyn VaultStore) -> Result<VaultKdf, Failure> {
+    match store.setting(KDF).await? {
+        None => Ok(VaultKdf::generate(KdfParams::DEFAULT)?),
+        Some(kdf) => kdf.parse().map_err(|_| VaultError::InvalidSetting { name: KDF }.into()),
+    }
+}

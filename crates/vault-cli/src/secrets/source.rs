@@ -1,0 +1,125 @@
+//! Passwords by their source: a file, a variable, a command, the command line, or the terminal.
+
+use std::{
+    env,
+    ffi::OsString,
+    path::Path,
+    process::{Command, Stdio},
+};
+
+use vaultstore::Password;
+use zeroize::Zeroizing;
+
+use super::{
+    MAX_PASSWORD, prompt, read_file, read_line, read_to_end, stdin, strip_newline, unreadable,
+};
+use crate::{
+    args::Source,
+    exit::{self, Failure},
+};
+
+/// What the terminal asks when no source was given.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Prompt {
+    /// A password that is in use: asked once.
+    Known(&'static str),
+    /// A new password: asked twice.
+    New(&'static str),
+}
+
+/// Reads the passwords of one command. Standard input gives one line at most once.
+#[derive(Debug, Default)]
+pub(crate) struct Passwords {
+    stdin: Stdin,
+}
+
+#[derive(Debug, Default, PartialEq, Eq)]
+enum Stdin {
+    #[default]
+    Free,
+    Taken,
+}
+
+impl Passwords {
+    /// Standard input is the value's.
+    pub(crate) fn beside_value_on_stdin() -> Self {
+        Self { stdin: Stdin::Taken }
+    }
+
+    /// Reads one password. Blocks, perhaps for as long as somebody types.
+    pub(crate) fn read(
+        &mut self,
+        source: Option<Source>,
+        ask: Prompt,
+    ) -> Result<Password, Failure> {
+        let mut bytes = match source {
+            None => prompt::ask(ask)?,
+            Some(Source::File(path)) if path == Path::new("-") => self.line_of_stdin()?,
+            Some(Source::File(path)) => stripped(read_file(&path, MAX_PASSWORD)?),
+            Some(Source::Env(variable)) => from_env(&variable)?,
+            Some(Source::Command(command)) => stripped(from_command(&command)?),
+            Some(Source::Literal(option, value)) => {
+                exit::warn(&format!(
+                    "{option} shows the password to every user of this machine; use {option}-file instead"
+                ));
+                Zeroizing::new(value.into_encoded_bytes())
+            }
+        };
+        Ok(Password::new(std::mem::take(&mut *bytes)))
+    }
+
+    fn line_of_stdin(&mut self) -> Result<Zeroizing<Vec<u8>>, Failure> {
+        if std::mem::replace(&mut self.stdin, Stdin::Taken) == Stdin::Taken {
+            return Err(Failure::Usage(
+                "standard input can give one thing only; read the value or the other password from a file".into(),
+            ));
+        }
+        let mut stdin = stdin()?;
+        read_line(&mut stdin, MAX_PASSWORD)
+            .map_err(|error| unreadable("standard input", MAX_PASSWORD, error))
+    }
+}
+
+fn stripped(mut bytes: Zeroizing<Vec<u8>>) -> Zeroizing<Vec<u8>> {
+    strip_newline(&mut bytes);
+    bytes
+}
+
+fn from_env(variable: &str) -> Result<Zeroizing<Vec<u8>>, Failure> {
+    // `var_os` panics on these.
+    let possible = !variable.is_empty() && !variable.contains(['=', '\0']);
+    let value = possible.then(|| env::var_os(variable)).flatten();
+    value.map(|value| Zeroizing::new(OsString::into_encoded_bytes(value))).ok_or_else(|| {
+        Failure::Usage("the environment variable that was named for a password is not set; set it or choose another source".into())
+    })
+}
+
+/// Runs a command through the shell and takes what it prints.
+fn from_command(command: &OsString) -> Result<Zeroizing<Vec<u8>>, Failure> {
+    let failed = |error| Failure::failed("the password command could not be run").because(error);
+    let child = Command::new("sh")
+        .arg("-c")
+        .arg(command)
+        // The value may come on standard input, and is not the command's to eat.
+        .stdin(Stdio::null())
+        .stdout(Stdio::piped())
+        .spawn();
+    let mut child = child.map_err(failed)?;
+    let password = match &mut child.stdout {
+        Some(output) => read_to_end(output, 0, MAX_PASSWORD),
+        None => Ok(Zeroizing::default()),
+    };
+    if password.is_err() {
+        // It may go on printing for ever.
+        let _ = child.kill();
+    }
+    let status = child.wait().map_err(failed)?;
+    let password = password
+        .map_err(|error| unreadable("the output of the password command", MAX_PASSWORD, error))?;
+    if !status.success() {
+        return Err(Failure::failed(format!(
+            "the password command failed ({status}); see what it says"
+        )));
+    }
+    Ok(password)
+}

@@ -1,0 +1,14 @@
+//! The built command as people run it.
+//!
+//! `cfg(test)` holds for all of it, and tells clippy that these are tests down to the last function.
+
+#[cfg(test)]
+mod bad_input;
+#[cfg(test)]
+mod passwords;
+#[cfg(test)]
+mod records;
+#[cfg(test)]
+mod rekey;
+#[cfg(test)]
+mod sandbox;

@@ -1,0 +1,150 @@
+//! The life of a record, and what is made for packagers.
+
+use std::process::Stdio;
+
+use crate::sandbox::{CHEAP, Sandbox};
+
+#[test]
+fn values_go_in_and_out_byte_for_byte() {
+    let sandbox = Sandbox::with_vault();
+    let every_byte: Vec<u8> = (0..=255).collect();
+    let long = vec![b'x'; 100_000];
+    for (token, value) in
+        [("bytes", &every_byte[..]), ("newline", b"\r\n\n"), ("one", b"\0"), ("long", &long)]
+    {
+        sandbox.create(token, "old", value);
+        sandbox.still_reads(token, "old", value);
+    }
+}
+
+#[test]
+fn an_empty_value_comes_from_a_file_only() {
+    let sandbox = Sandbox::with_vault();
+    sandbox.write("empty", b"");
+    sandbox
+        .run(&["create", "--token", "t", "--value-file", "empty", "--password-file", "old"])
+        .succeeds();
+    sandbox.still_reads("t", "old", b"");
+}
+
+#[test]
+fn a_record_is_updated_hidden_and_removed() {
+    let sandbox = Sandbox::with_vault();
+    sandbox.create("t", "old", b"first");
+    sandbox.run_with(&["update", "t", "--password-file", "old"], b"second").succeeds();
+    sandbox.still_reads("t", "old", b"second");
+
+    assert_eq!(sandbox.run(&["exists", "t"]).succeeds().stdout, b"yes\n");
+    sandbox.run(&["delete", "t"]).succeeds();
+    let gone = sandbox.run(&["exists", "t"]);
+    assert_eq!((gone.code, gone.stdout), (Some(1), b"no\n".to_vec()));
+    sandbox.read("t", "old").fails(1);
+    // Hidden, the token stays taken; removed, it is free.
+    sandbox.run_with(&["create", "--token", "t", "--password-file", "old"], b"x").fails(1);
+    sandbox.run(&["delete", "t", "--hard"]).succeeds();
+    sandbox.create("t", "new", b"third");
+    sandbox.still_reads("t", "new", b"third");
+}
+
+#[test]
+fn generated_tokens_have_the_asked_length_and_expiry_is_kept() {
+    let sandbox = Sandbox::with_vault();
+    let create =
+        ["create", "--length", "20", "--expires-in", "30d", "--password-file", "old", "--json"];
+    let created = sandbox.run_with(&create, b"v").json(0);
+    let token = created["token"].as_str().unwrap();
+    assert_eq!(token.len(), 20);
+    let list = sandbox.run(&["list", "--json"]).json(0);
+    let record = &list["records"][0];
+    assert_eq!(record["token"], token);
+    assert_eq!(record["format"], "v3");
+    assert!(record["expires_at"].as_str().unwrap() > record["created_at"].as_str().unwrap());
+    assert_eq!(list["last"], record["id"]);
+}
+
+#[test]
+fn a_list_can_be_read_in_pieces() {
+    let sandbox = Sandbox::with_vault();
+    for token in ["a", "b", "c"] {
+        sandbox.create(token, "old", b"v");
+    }
+    let mut seen = Vec::new();
+    let first = sandbox.run(&["list", "--json", "--limit", "2"]).json(0);
+    let second =
+        sandbox.run(&["list", "--json", "--after", first["last"].as_str().unwrap()]).json(0);
+    for list in [&first, &second] {
+        seen.extend(
+            list["records"]
+                .as_array()
+                .unwrap()
+                .iter()
+                .map(|record| record["token"].as_str().unwrap().to_owned()),
+        );
+    }
+    assert_eq!(seen, ["a", "b", "c"]);
+    assert_eq!(sandbox.run(&["list"]).succeeds().stdout.split(|byte| *byte == b'\n').count(), 5);
+}
+
+#[test]
+fn a_vault_is_named_by_option_or_variable() {
+    let sandbox = Sandbox::empty();
+    sandbox.run(&["--vault", "redb:mine.redb", "init", "--kdf", CHEAP]).succeeds();
+    let listed =
+        sandbox.command(&["list"]).env("VAULTSTORE_VAULT", "redb:mine.redb").output().unwrap();
+    assert!(listed.status.success());
+    sandbox.run(&["list"]).fails(1);
+}
+
+#[test]
+fn settings_are_shown_and_only_sound_ones_are_kept() {
+    let sandbox = Sandbox::with_vault();
+    let kdf = sandbox.run(&["settings", "get", "kdf"]).succeeds().stdout;
+    for wrong in [
+        ["kdf", "cheap"],
+        ["kdf", "t=1,m=64,p=1"],
+        ["kdf", "t=1,m=4194304,p=1"],
+        ["format", "v1"],
+        ["color", "red"],
+    ] {
+        sandbox.run(&["settings", "set", wrong[0], wrong[1]]).fails(2);
+    }
+    assert_eq!(sandbox.run(&["settings", "get", "kdf"]).succeeds().stdout, kdf);
+
+    sandbox.run(&["settings", "set", "kdf", "lightweight"]).succeeds();
+    sandbox.run(&["settings", "set", "format", "v3+padme"]).succeeds();
+    let list = sandbox.run(&["settings", "list", "--json"]).json(0);
+    assert_eq!(list["format"], "v3+padme");
+    // The cost is another, the salt the same.
+    let (before, after) =
+        (String::from_utf8(kdf).unwrap(), list["kdf"].as_str().unwrap().to_owned());
+    assert!(after.contains("m=32768,t=2,p=2"));
+    assert_eq!(before.trim().rsplit('$').next(), after.rsplit('$').next());
+    sandbox.run(&["settings", "get", "color"]).fails(1);
+}
+
+#[test]
+fn a_reader_that_leaves_early_is_no_panic() {
+    let sandbox = Sandbox::with_vault();
+    sandbox.create("t", "old", &vec![b'x'; 1 << 20]);
+    let mut child = sandbox.spawn(&["read", "t", "--password-file", "old"], Stdio::null());
+    drop(child.stdout.take());
+    let output = child.wait_with_output().unwrap();
+    assert_eq!(output.status.code(), Some(0));
+    assert!(output.stderr.is_empty());
+}
+
+#[test]
+fn packagers_get_completions_and_a_manual() {
+    let sandbox = Sandbox::empty();
+    for args in [["completions", "bash"], ["completions", "zsh"]] {
+        assert!(
+            String::from_utf8(sandbox.run(&args).succeeds().stdout)
+                .unwrap()
+                .contains("benchmark-rekey")
+        );
+    }
+    assert!(
+        String::from_utf8(sandbox.run(&["man"]).succeeds().stdout).unwrap().contains(".SH NAME")
+    );
+    assert!(!sandbox.run(&["--help"]).succeeds().stdout.is_empty());
+}

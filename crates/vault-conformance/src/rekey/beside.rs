@@ -1,0 +1,126 @@
+//! Writers beside a rekey.
+
+use std::{sync::Arc, task::Poll};
+
+use futures::future::{BoxFuture, FutureExt};
+use vault_core::{RecordId, VaultStore, WriteOutcome};
+
+use super::{
+    begin,
+    ledger::{Ledger, Moved, Owner},
+    options, rekey, reopen,
+    watched::Watched,
+};
+use crate::{Fault, FaultPlan, FaultyStore, Subject};
+
+/// So many batches of the rekey meet a writer; fewer than the rounds in which the engine settles a conflict.
+const MET: usize = 6;
+
+/// What writers update, delete and insert between the reading of a page and its batch is neither lost nor reverted,
+/// under whatever password they write, and the rekey settles every conflict.
+pub async fn no_write_beside_a_rekey_is_lost_or_reverted<S: Subject>(subject: &S) {
+    let store = Arc::new(subject.fresh().await);
+    let ledger = Ledger::of_new_vault(&store).await;
+    ledger.fill(&*store, Owner::Old, 20).await;
+    let ids = ledger.ids(Owner::Old);
+    // Pages of eight: each deed changes four records of the batch that it comes before.
+    let deeds = (0..2).map(|page| deed(&store, &ledger, ids[8 * page..].to_vec(), page));
+    let watched = Watched::new(Arc::clone(&store), deeds.collect());
+
+    let (report, error) = rekey(watched, options(8)).await.unwrap();
+
+    assert!(error.is_none(), "{error:?}");
+    assert_eq!(report.conflicts_settled, 6);
+    let counts = report.counts;
+    assert_eq!((counts.conflict, counts.failed, counts.missing), (0, 0, 2));
+    assert_eq!(counts.scanned, counts.total());
+    let store = reopen(subject, store).await;
+    // What was inserted behind the cursor is what another pass is for.
+    assert_eq!(ledger.check(&*store, Moved::Some).await, counts.rekeyed + counts.already_new);
+    let (again, error) = rekey(Arc::clone(&store), options(8)).await.unwrap();
+    assert!(error.is_none(), "{error:?}");
+    assert_eq!(again.counts.rekeyed, 2);
+    ledger.check(&*store, Moved::All).await;
+}
+
+/// Updates the first records under each password, deletes one, and inserts one behind the cursor.
+fn deed<S: VaultStore + 'static>(
+    store: &Arc<S>,
+    ledger: &Arc<Ledger>,
+    ids: Vec<RecordId>,
+    number: usize,
+) -> BoxFuture<'static, ()> {
+    let (store, ledger) = (Arc::clone(store), Arc::clone(ledger));
+    async move {
+        for (owner, id) in Owner::WITH_PASSWORD.into_iter().zip(&ids) {
+            let outcome = ledger.rewrite(&*store, id, owner, b"newer").await;
+            assert_eq!(outcome, WriteOutcome::Applied);
+        }
+        ledger.delete(&*store, &ids[4]).await;
+        let behind = ledger.record(&format!("0000-behind-{number}"), Owner::Old, b"late");
+        ledger.insert(&*store, Owner::Old, b"late", behind).await;
+    }
+    .boxed()
+}
+
+/// A writer that updates between two polls of a rekey, while its batch is on the way, loses no update to it: not early
+/// on the way and not late.
+pub async fn no_write_between_two_polls_of_a_rekey_is_lost_or_reverted<S: Subject>(subject: &S) {
+    let store = Arc::new(subject.fresh().await);
+    let ledger = Ledger::of_new_vault(&store).await;
+    ledger.fill(&*store, Owner::Old, 4).await;
+    let ids = ledger.ids(Owner::Old);
+    let slow = FaultyStore::new(Arc::clone(&store), FaultPlan::Every(1), Fault::Delay(2));
+    let watched = Watched::new(Arc::new(slow), Vec::new());
+    let batches = watched.batches();
+
+    let mut session = begin(watched, options(4)).await.unwrap();
+    let (mut updates, mut met, mut waited) = (0, 0, 0);
+    loop {
+        // The step is dropped at every poll as well, which it is made for.
+        match futures::poll!(session.step().boxed()) {
+            Poll::Ready(step) => {
+                if step.unwrap().is_none() {
+                    break;
+                }
+            }
+            Poll::Pending => {
+                let begun = batches.lock().unwrap().len();
+                (met, waited) = if begun == met { (met, waited + 1) } else { (begun, 1) };
+                // The first batch meets the writer at once, the second one poll later, and so on.
+                if waited == met && met <= MET {
+                    updates += update_all(&store, &ledger, &ids, met).await;
+                }
+                std::thread::yield_now();
+            }
+        }
+    }
+
+    let report = session.report().clone();
+    drop(session);
+    assert!(updates >= ids.len(), "{updates} updates met a batch");
+    assert!(report.conflicts_settled > 0);
+    assert_eq!((report.counts.rekeyed, report.counts.conflict), (4, 0));
+    let store = reopen(subject, store).await;
+    // A writer that knows the old password may have written it again after the batch went in.
+    ledger.check(&*store, Moved::Some).await;
+    let (_, error) = rekey(Arc::clone(&store), options(4)).await.unwrap();
+    assert!(error.is_none(), "{error:?}");
+    ledger.check(&*store, Moved::All).await;
+}
+
+/// How many of the updates were acknowledged.
+async fn update_all(
+    store: &Arc<impl VaultStore>,
+    ledger: &Ledger,
+    ids: &[RecordId],
+    number: usize,
+) -> usize {
+    let value = format!("update {number}");
+    let mut applied = 0;
+    for id in ids {
+        let outcome = ledger.rewrite(&**store, id, Owner::Old, value.as_bytes()).await;
+        applied += usize::from(outcome == WriteOutcome::Applied);
+    }
+    applied
+}

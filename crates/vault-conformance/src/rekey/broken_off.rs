@@ -1,0 +1,152 @@
+//! A rekey that does not come to its end: the store fails, or the caller stops or drops it.
+
+use std::sync::Arc;
+
+use vault_core::{RecordSource, RunEnd, StoreErrorKind, VaultStore};
+
+use super::{
+    begin,
+    ledger::{Ledger, Moved, Owner},
+    options, rekey, reopen,
+    watched::Watched,
+};
+use crate::{Fault, FaultPlan, FaultyStore, Subject, poll_at_most};
+
+const FAULTS: [Fault; 5] = [
+    Fault::ErrorBefore(StoreErrorKind::Retryable),
+    Fault::ErrorBefore(StoreErrorKind::Other),
+    Fault::ReplyLost,
+    Fault::Delay(3),
+    Fault::DroppedAfter(1),
+];
+
+/// After so many calls or polls a rekey that is still not done hangs.
+const MOST: usize = 10_000;
+
+/// Whichever call of a rekey goes wrong, and however: every record is there with its value, under the old password
+/// or the new one; the report counts what happened; and running again does the rest.
+pub async fn a_failing_store_never_loses_a_record<S: Subject>(subject: &S) {
+    for fault in FAULTS {
+        let mut calls = 0;
+        while a_fault_loses_nothing(subject, FaultPlan::Nth(calls + 1), fault).await {
+            calls += 1;
+            assert!(calls < MOST as u64, "the rekey does not end");
+        }
+        // Two settings, a count, four pages and three batches at least: else not every kind of call went wrong.
+        assert!(calls >= 10, "{fault:?} hit only {calls} calls");
+    }
+}
+
+/// Whether the fault fired at all.
+async fn a_fault_loses_nothing<S: Subject>(subject: &S, plan: FaultPlan, fault: Fault) -> bool {
+    let (store, ledger) = small_vault(subject).await;
+    let faulty = Arc::new(FaultyStore::new(Arc::clone(&store), plan, fault));
+    let ended = rekey(Arc::clone(&faulty), options(3)).await;
+    let fired = faulty.fired() > 0;
+    drop(faulty);
+    let store = reopen(subject, store).await;
+    let under_new = ledger.check(&*store, Moved::Some).await;
+
+    let moved = under_new - ledger.count(Owner::New);
+    match ended {
+        // It did not even begin: the settings or the count could not be read.
+        Err(_) => assert_eq!(moved, 0),
+        Ok((report, error)) => {
+            let counts = report.counts;
+            assert_eq!(counts.scanned, counts.total());
+            if matches!(fault, Fault::DroppedAfter(_)) {
+                // What a dropped call left at work may go in after the engine looked, and is found already new.
+                assert!(counts.rekeyed <= moved);
+            } else {
+                assert_eq!(counts.rekeyed, moved, "{plan:?} {fault:?}");
+            }
+            if error.is_none() {
+                assert_eq!((report.end, counts.scanned), (RunEnd::Complete, 9));
+                assert_eq!(counts.rekeyed + counts.already_new, under_new);
+                assert_eq!(counts.rekeyed + counts.already_new + counts.failed, 8);
+            }
+        }
+    }
+    finish(&store, &ledger).await;
+    fired
+}
+
+/// Dropped at whatever poll, a rekey has committed each batch whole or not at all, and running again does the rest.
+pub async fn a_dropped_rekey_loses_nothing<S: Subject>(subject: &S) {
+    for polls in 0..MOST {
+        let (store, ledger) = small_vault(subject).await;
+        let watched = Watched::new(Arc::clone(&store), Vec::new());
+        let batches = watched.batches();
+        // Without threads, so that each count of polls breaks off at a place of its own, every time.
+        let session = begin(watched, options(3).without_threads()).await.unwrap();
+        let ended = poll_at_most(session.run(), polls).await;
+
+        let store = reopen(subject, store).await;
+        ledger.check(&*store, Moved::Some).await;
+        let batches = batches.lock().unwrap().clone();
+        for batch in batches {
+            let ids: Vec<_> = batch.iter().map(|replacement| replacement.id.clone()).collect();
+            let stored = store.read_records(&ids).await.unwrap();
+            let written = stored
+                .into_iter()
+                .zip(batch.iter())
+                .filter(|(now, replacement)| now.as_ref().unwrap().envelope == replacement.sealed)
+                .count();
+            assert!(written == 0 || written == batch.len(), "dropped after {polls} polls");
+        }
+        let store = finish_and_reopen(subject, store, &ledger).await;
+        ledger.check(&*store, Moved::All).await;
+        if let Some(report) = ended {
+            assert_eq!(report.unwrap().counts.rekeyed, 7);
+            return;
+        }
+    }
+    panic!("a rekey takes more than {MOST} polls");
+}
+
+/// A stopped rekey reports exactly what a look at the store finds, also after that was closed and opened again.
+pub async fn a_stopped_rekey_counts_exactly_what_was_committed<S: Subject>(subject: &S) {
+    for steps in 0..4 {
+        let (store, ledger) = small_vault(subject).await;
+        let mut session = begin(Arc::clone(&store), options(3)).await.unwrap();
+        for _ in 0..steps {
+            session.step().await.unwrap();
+        }
+        // One more is begun and dropped: what it has in flight is part of what the report counts.
+        poll_at_most(session.step(), 2).await;
+        let report = session.stop().await;
+
+        let store = reopen(subject, store).await;
+        let under_new = ledger.check(&*store, Moved::Some).await;
+        assert_eq!(report.counts.rekeyed, under_new - ledger.count(Owner::New));
+        assert_eq!(report.counts.scanned, report.counts.total());
+        finish(&store, &ledger).await;
+    }
+}
+
+/// Nine records of which seven are to be moved.
+async fn small_vault<S: Subject>(subject: &S) -> (Arc<S::Store>, Arc<Ledger>) {
+    let store = Arc::new(subject.fresh().await);
+    let ledger = Ledger::of_new_vault(&store).await;
+    for (owner, count) in [(Owner::Old, 7), (Owner::New, 1), (Owner::Foreign, 1)] {
+        ledger.fill(&*store, owner, count).await;
+    }
+    (store, ledger)
+}
+
+/// Running again without faults does the rest.
+async fn finish<S: VaultStore + 'static>(store: &Arc<S>, ledger: &Ledger) {
+    let (report, error) = rekey(Arc::clone(store), options(3)).await.unwrap();
+    assert!(error.is_none(), "{error:?}");
+    assert_eq!(report.counts.rekeyed + report.counts.already_new, 8);
+    ledger.check(&**store, Moved::All).await;
+}
+
+async fn finish_and_reopen<S: Subject>(
+    subject: &S,
+    store: Arc<S::Store>,
+    ledger: &Ledger,
+) -> Arc<S::Store> {
+    finish(&store, ledger).await;
+    reopen(subject, store).await
+}

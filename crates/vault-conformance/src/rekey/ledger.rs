@@ -1,0 +1,225 @@
+//! What every record of a vault must be, kept beside the store and changed by acknowledged writes only.
+
+use std::{
+    collections::BTreeMap,
+    sync::{Arc, Mutex},
+};
+
+use vault_core::{
+    DeleteOutcome, Envelope, EnvelopeText, InsertOutcome, KdfFloor, KdfMemory, KdfParams, NewVault,
+    OpenOutcome, OpenPolicy, Padding, Password, Record, RecordChange, RecordId, Salt, SealSpec,
+    Vault, VaultKdf, VaultKey, VaultOptions, VaultStore, WriteFormat, WriteOutcome, open, seal,
+};
+
+use crate::samples::{WIDE, list_all, seconds, token};
+
+/// Whose record it is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Owner {
+    /// Written under the old password; a rekey may move it to the new one.
+    Old,
+    /// Written under the new password.
+    New,
+    /// Written under a password that no rekey knows.
+    Foreign,
+    /// No password opens it.
+    Nobody,
+}
+
+impl Owner {
+    pub(super) const WITH_PASSWORD: [Self; 3] = [Self::Old, Self::New, Self::Foreign];
+
+    pub(super) fn password(self) -> Password {
+        Password::new(match self {
+            Self::Old => "the old password",
+            Self::New => "the new password",
+            Self::Foreign => "somebody else's",
+            Self::Nobody => "",
+        })
+    }
+}
+
+/// How far the rekeys before a check came.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Moved {
+    /// Every record of the old password is under the new one.
+    All,
+    /// Some are, the others are as they were.
+    Some,
+}
+
+struct Due {
+    owner: Owner,
+    value: Vec<u8>,
+    /// As it was written last.
+    record: Record,
+}
+
+/// The ledger of one vault.
+pub(super) struct Ledger {
+    spec: SealSpec,
+    keys: [VaultKey; 3],
+    dues: Mutex<BTreeMap<RecordId, Due>>,
+}
+
+/// The cheapest Argon2id there is: the cost of a password is not what is tested here.
+fn cheap() -> KdfParams {
+    KdfParams::new(8, 1, 1).unwrap()
+}
+
+/// Options that allow the cheap cost.
+pub(super) fn options() -> VaultOptions {
+    VaultOptions { floor: KdfFloor::NONE, ..VaultOptions::default() }
+}
+
+impl Ledger {
+    /// Makes a vault in an empty store.
+    pub(super) async fn of_new_vault(store: &Arc<impl VaultStore + 'static>) -> Arc<Self> {
+        let new = NewVault { cost: cheap(), format: WriteFormat::V3 };
+        let vault = Vault::init(Arc::clone(store), new, options()).await.unwrap();
+        Arc::new(Self {
+            spec: vault.seal_spec().await.unwrap(),
+            keys: Owner::WITH_PASSWORD.map(|owner| VaultKey::new(owner.password())),
+            dues: Mutex::default(),
+        })
+    }
+
+    /// A record of this owner, with a value of its own.
+    pub(super) fn record(&self, id: &str, owner: Owner, value: &[u8]) -> Record {
+        let id = RecordId::from_stored(id);
+        Record {
+            token: token(&format!("tk_{id}")),
+            envelope: self.seal(&id, owner, value, &self.spec),
+            created_at: seconds(1_700_000_000),
+            updated_at: seconds(1_700_000_100),
+            expires_at: None,
+            soft_deleted_at: None,
+            id,
+        }
+    }
+
+    /// A record of the old password, sealed long ago at another cost and salt.
+    pub(super) fn record_of_another_cost(&self, id: &str, value: &[u8]) -> Record {
+        let params = KdfParams::new(16, 2, 1).unwrap();
+        let kdf = VaultKdf { salt: Salt::generate().unwrap(), params };
+        let mut record = self.record(id, Owner::Old, value);
+        let spec = SealSpec::V3 { kdf, padding: Padding::Padme };
+        record.envelope = self.seal(&record.id, Owner::Old, value, &spec);
+        record
+    }
+
+    /// A writer's insert.
+    pub(super) async fn insert(
+        &self,
+        store: &impl VaultStore,
+        owner: Owner,
+        value: &[u8],
+        record: Record,
+    ) {
+        let outcomes = store.insert(vec![record.clone()]).await.unwrap();
+        assert_eq!(outcomes, [InsertOutcome::Inserted]);
+        let due = Due { owner, value: value.to_vec(), record };
+        self.dues.lock().unwrap().insert(due.record.id.clone(), due);
+    }
+
+    /// Inserts so many records of an owner; the owners' records lie mixed in the order of their ids.
+    pub(super) async fn fill(&self, store: &impl VaultStore, owner: Owner, count: usize) {
+        for number in 0..count {
+            let (id, value) = (format!("{number:04}-{owner:?}"), format!("value {number}"));
+            let record = self.record(&id, owner, value.as_bytes());
+            self.insert(store, owner, value.as_bytes(), record).await;
+        }
+    }
+
+    /// A writer's update: compares and swaps, and enters what was acknowledged.
+    pub(super) async fn rewrite(
+        &self,
+        store: &impl VaultStore,
+        id: &RecordId,
+        owner: Owner,
+        value: &[u8],
+    ) -> WriteOutcome {
+        let Some(stored) = store.read_records(std::slice::from_ref(id)).await.unwrap().remove(0)
+        else {
+            return WriteOutcome::Missing;
+        };
+        let sealed = self.seal(id, owner, value, &self.spec);
+        let updated_at = seconds(1_800_000_000);
+        let change = RecordChange {
+            expected: Some(stored.envelope),
+            envelope: Some(sealed.clone()),
+            updated_at: Some(updated_at),
+            ..RecordChange::of(id.clone())
+        };
+        let outcome = store.update(change).await.unwrap();
+        if outcome == WriteOutcome::Applied {
+            let mut dues = self.dues.lock().unwrap();
+            let due = dues.get_mut(id).unwrap();
+            (due.owner, due.value) = (owner, value.to_vec());
+            (due.record.envelope, due.record.updated_at) = (sealed, updated_at);
+        }
+        outcome
+    }
+
+    /// A writer's delete.
+    pub(super) async fn delete(&self, store: &impl VaultStore, id: &RecordId) {
+        assert_eq!(store.delete(id).await.unwrap(), DeleteOutcome::Deleted);
+        self.dues.lock().unwrap().remove(id);
+    }
+
+    pub(super) fn ids(&self, owner: Owner) -> Vec<RecordId> {
+        let dues = self.dues.lock().unwrap();
+        dues.values().filter(|due| due.owner == owner).map(|due| due.record.id.clone()).collect()
+    }
+
+    pub(super) fn count(&self, owner: Owner) -> u64 {
+        self.ids(owner).len() as u64
+    }
+
+    /// Looks at every record: each is there with its value, under exactly one of the passwords it may be under; no
+    /// other column changed, and no envelope that was not to be moved.
+    ///
+    /// Returns how many are under the new password.
+    pub(super) async fn check(&self, store: &impl VaultStore, moved: Moved) -> u64 {
+        let records = list_all(store, WIDE).await;
+        let dues = self.dues.lock().unwrap();
+        let stored: Vec<_> = records.iter().map(|record| &record.id).collect();
+        assert_eq!(stored, dues.keys().collect::<Vec<_>>(), "the records that there are");
+        let mut under_new = 0;
+        for (record, due) in records.iter().zip(dues.values()) {
+            let columns = Record { envelope: due.record.envelope.clone(), ..record.clone() };
+            assert_eq!(columns, due.record);
+            let opened_by = self.opened_by(record, &due.value);
+            match due.owner {
+                Owner::Old if moved == Moved::All => assert_eq!(opened_by, [Owner::New]),
+                Owner::Old => assert!(opened_by == [Owner::Old] || opened_by == [Owner::New]),
+                Owner::New | Owner::Foreign => assert_eq!(opened_by, [due.owner]),
+                Owner::Nobody => assert_eq!(opened_by, []),
+            }
+            if opened_by != [Owner::New] || due.owner == Owner::New {
+                assert_eq!(record.envelope, due.record.envelope, "{} was not moved", record.id);
+            }
+            under_new += u64::from(opened_by == [Owner::New]);
+        }
+        under_new
+    }
+
+    fn opened_by(&self, record: &Record, value: &[u8]) -> Vec<Owner> {
+        let opens = |owner: &Owner| {
+            let Ok(envelope) = Envelope::parse(&record.envelope) else { return false };
+            let (key, policy) = (&self.keys[*owner as usize], OpenPolicy::default());
+            match open(&envelope, key, &record.id, &policy, &mut KdfMemory::new()).unwrap() {
+                OpenOutcome::Opened(opened) => {
+                    assert_eq!(opened.as_bytes(), value, "the value of {}", record.id);
+                    true
+                }
+                _ => false,
+            }
+        };
+        Owner::WITH_PASSWORD.into_iter().filter(opens).collect()
+    }
+
+    fn seal(&self, id: &RecordId, owner: Owner, value: &[u8], spec: &SealSpec) -> EnvelopeText {
+        seal(value, &self.keys[owner as usize], id, spec, &mut KdfMemory::new()).unwrap()
+    }
+}

@@ -1,0 +1,168 @@
+//! Golden vectors: records of the Go ancestor, and records of an independent implementation (`tests/golden/make.py`).
+
+#![expect(clippy::unwrap_used, clippy::panic, reason = "a test that panics fails")]
+
+use serde_json::Value;
+use vault_core::{
+    Envelope, EnvelopeText, KdfFloor, KdfMemory, Malformed, OpenOutcome, OpenPolicy, Password,
+    RecordId, V2Cost, VaultKey, open,
+};
+
+const V1: &str = include_str!("../../../tests/golden/v1.json");
+const V2: &str = include_str!("../../../tests/golden/v2.json");
+const V3: &str = include_str!("../../../tests/golden/v3.json");
+/// Written by this crate's `golden` example, and opened by `make.py verify` too.
+const RUST: &str = include_str!("../../../tests/golden/rust.json");
+
+#[test]
+fn every_v1_record_of_the_ancestor_opens() {
+    let vectors = vectors(V1);
+    assert_eq!(vectors.len(), 16);
+    assert_all_open(&vectors);
+}
+
+#[test]
+fn every_v2_record_of_the_ancestor_and_of_python_opens() {
+    let vectors = vectors(V2);
+    assert_eq!(vectors.iter().filter(|vector| vector["origin"] == "go").count(), 13);
+    assert_all_open(&vectors);
+}
+
+#[test]
+fn every_v3_record_of_python_opens() {
+    let vectors = vectors(V3);
+    assert!(vectors.len() >= 40);
+    assert_all_open(&vectors);
+}
+
+#[test]
+fn every_record_this_crate_ever_wrote_opens() {
+    let vectors = vectors(RUST);
+    assert!(vectors.len() >= 30);
+    assert_all_open(&vectors);
+}
+
+#[test]
+fn parsing_and_emitting_is_the_identity_on_canonical_texts() {
+    for vector in vectors(V2).iter().chain(&vectors(V3)).chain(&vectors(RUST)) {
+        let text = text(vector);
+        let emitted = Envelope::parse(&text).unwrap().to_text().unwrap();
+        let canonical = vector.get("canonical").is_none_or(|canonical| canonical == true);
+        assert_eq!(emitted == text, canonical, "{}", vector["name"]);
+    }
+    for vector in vectors(V1) {
+        assert_eq!(Envelope::parse(&text(&vector)).unwrap().to_text(), None);
+    }
+}
+
+#[test]
+fn another_password_opens_no_v1_record_of_the_ancestor() {
+    let other = VaultKey::new(Password::new("another password"));
+    for vector in vectors(V1) {
+        let outcome = outcome(&vector, &other, &mut KdfMemory::new());
+        assert!(matches!(outcome, OpenOutcome::WrongPassword), "{}: {outcome:?}", vector["name"]);
+    }
+}
+
+#[test]
+fn every_cut_v1_record_is_malformed() {
+    let mut cuts = 0;
+    for mut vector in vectors(V1) {
+        let key = VaultKey::new(Password::new(unhex(&vector["password_hex"])));
+        let text = vector["text"].as_str().unwrap().to_owned();
+        for len in 0..text.len().min(2000) {
+            vector["text"] = text[..len].into();
+            let malformed = match Envelope::parse(&self::text(&vector)) {
+                Err(malformed) => malformed,
+                // cut to the length of a shorter record
+                Ok(_) => match outcome(&vector, &key, &mut KdfMemory::new()) {
+                    OpenOutcome::Malformed(malformed) => malformed,
+                    outcome => panic!("{} cut to {len}: {outcome:?}", vector["name"]),
+                },
+            };
+            let stated = matches!(
+                malformed,
+                Malformed::Empty | Malformed::NotBase64 | Malformed::V1Size | Malformed::V1ValueLen
+            );
+            assert!(stated, "{malformed:?}");
+            cuts += 1;
+        }
+    }
+    assert!(cuts > 4000);
+}
+
+#[test]
+fn a_v1_record_with_a_flipped_bit_panics_nowhere_and_its_padding_may_be_anything() {
+    let mut vector = vectors(V1).swap_remove(2);
+    let key = VaultKey::new(Password::new(unhex(&vector["password_hex"])));
+    let text = vector["text"].as_str().unwrap().to_owned();
+    let mut opened = 0;
+    for (at, bit) in (0..text.len()).flat_map(|at| (0..7).map(move |bit| (at, bit))) {
+        let mut flipped = text.clone().into_bytes();
+        flipped[at] ^= 1 << bit;
+        vector["text"] = String::from_utf8(flipped).unwrap().into();
+        if let Ok(envelope) = Envelope::parse(&self::text(&vector)) {
+            let id = RecordId::from_stored("id");
+            let policy = OpenPolicy::default();
+            let outcome = open(&envelope, &key, &id, &policy, &mut KdfMemory::new()).unwrap();
+            opened += usize::from(matches!(outcome, OpenOutcome::Opened(_)));
+        }
+    }
+    // v1 has no authentication: this states it, so that nobody believes otherwise
+    assert!(opened > 0);
+}
+
+#[test]
+fn the_costs_of_the_presets_are_above_the_floor_and_below_the_limits() {
+    for name in ["default", "lightweight", "high_security", "rfc9106_first", "rfc9106_second"] {
+        let params = name.parse().unwrap();
+        assert_eq!(KdfFloor::default().allow(&params), Ok(()), "{name}");
+        assert_eq!(OpenPolicy::default().limits.allow(&params), Ok(()), "{name}");
+    }
+}
+
+fn assert_all_open(vectors: &[Value]) {
+    let mut memory = KdfMemory::new();
+    for vector in vectors {
+        let key = VaultKey::new(Password::new(unhex(&vector["password_hex"])));
+        match outcome(vector, &key, &mut memory) {
+            OpenOutcome::Opened(opened) => {
+                assert!(opened.as_bytes() == value(vector), "{} opens wrong", vector["name"]);
+            }
+            outcome => panic!("{} does not open: {outcome:?}", vector["name"]),
+        }
+    }
+}
+
+fn outcome(vector: &Value, key: &VaultKey, memory: &mut KdfMemory) -> OpenOutcome {
+    let envelope = Envelope::parse(&text(vector)).unwrap();
+    let mut policy = OpenPolicy::default();
+    if vector["format"] == "v2" {
+        let cost: V2Cost = vector["cost"].as_str().unwrap().parse().unwrap();
+        policy.v2_costs = vec![cost];
+    }
+    let id = RecordId::from_stored(vector["id"].as_str().unwrap());
+    open(&envelope, key, &id, &policy, memory).unwrap()
+}
+
+fn vectors(json: &str) -> Vec<Value> {
+    serde_json::from_str(json).unwrap()
+}
+
+fn text(vector: &Value) -> EnvelopeText {
+    EnvelopeText::from_stored(vector["text"].as_str().unwrap().as_bytes())
+}
+
+fn value(vector: &Value) -> Vec<u8> {
+    let times = vector["value"]["times"].as_u64().unwrap();
+    unhex(&vector["value"]["hex"]).repeat(usize::try_from(times).unwrap())
+}
+
+fn unhex(hex: &Value) -> Vec<u8> {
+    let digits = hex.as_str().unwrap().as_bytes();
+    let digit = |byte: u8| char::from(byte).to_digit(16).unwrap();
+    digits
+        .chunks(2)
+        .map(|pair| u8::try_from(digit(pair[0]) << 4 | digit(pair[1])).unwrap())
+        .collect()
+}

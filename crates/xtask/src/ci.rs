@@ -1,0 +1,164 @@
+//! `cargo xtask ci`: every check, one after the other, until one fails.
+
+mod all_tests;
+
+use std::time::{Duration, Instant};
+
+use crate::{
+    arrows,
+    command::Run as _,
+    fuzz, golden,
+    workspace::{Workspace, strings},
+};
+
+/// How long each fuzz target runs.
+const FUZZ: Duration = Duration::from_secs(20);
+
+/// What a check that did not fail did.
+pub(crate) enum Done {
+    /// All of it; a word on how much, where it is more than a yes.
+    Passed(String),
+    /// Nothing, and why; never on a CI machine where it could have been had.
+    LeftOut(String),
+}
+
+impl Done {
+    /// Passed, and there is no more to say.
+    pub(crate) fn passed() -> Self {
+        Self::Passed(String::new())
+    }
+}
+
+/// A check's name and what it does.
+type Check = (&'static str, fn(&Workspace) -> Result<Done, String>);
+
+/// Cheap checks first; what needs the same artifacts is together.
+const CHECKS: [Check; 9] = [
+    ("rustfmt", rustfmt),
+    ("arrows", arrows::check),
+    ("clippy", clippy),
+    ("features", features),
+    ("rustdoc", rustdoc),
+    ("tests and doctests", all_tests::run),
+    ("benches", benches),
+    ("golden vectors in Python", golden::check),
+    ("fuzz", fuzz_all),
+];
+
+/// Runs every check whose name contains the word, and closes with a summary.
+pub(crate) fn run(workspace: &Workspace, word: &str) -> Result<(), String> {
+    let checks: Vec<&Check> = CHECKS.iter().filter(|(name, _)| name.contains(word)).collect();
+    if checks.is_empty() {
+        return Err(format!("no check is called {word}"));
+    }
+    let begun = Instant::now();
+    let mut summary = Vec::new();
+    for (number, (name, check)) in checks.iter().enumerate() {
+        println!("\n==== {} of {}: {name}", number + 1, checks.len());
+        let since = Instant::now();
+        let done = check(workspace).map_err(|error| format!("{name}: {error}"))?;
+        let took = since.elapsed().as_secs_f64();
+        let said = match done {
+            Done::Passed(said) => format!("{took:7.1} s  passed    {name}  {said}"),
+            Done::LeftOut(why) => {
+                println!("\n!!!! LEFT OUT: {name}: {why}");
+                format!("{took:7.1} s  LEFT OUT  {name}: {why}")
+            }
+        };
+        println!("==== {name}: {took:.1} s");
+        summary.push(said);
+    }
+    println!("\n==== summary");
+    for line in summary {
+        println!("{line}");
+    }
+    println!("{:7.1} s  in all", begun.elapsed().as_secs_f64());
+    Ok(())
+}
+
+fn rustfmt(workspace: &Workspace) -> Result<Done, String> {
+    workspace.cargo("fmt").args(["--all", "--check"]).run()?;
+    // The fuzz targets are a workspace of their own.
+    workspace.cargo("fmt").args(["--manifest-path", "fuzz/Cargo.toml", "--check"]).run()?;
+    Ok(Done::passed())
+}
+
+fn clippy(workspace: &Workspace) -> Result<Done, String> {
+    let all = ["--workspace", "--all-targets", "--all-features", "--", "-D", "warnings"];
+    workspace.cargo("clippy").args(all).run()?;
+    Ok(Done::passed())
+}
+
+/// Each feature of each package alone, and none; all together is what clippy checked.
+fn features(workspace: &Workspace) -> Result<Done, String> {
+    let mut checked = Vec::new();
+    for package in workspace.members() {
+        let Some(declared) =
+            package["features"].as_object().filter(|features| !features.is_empty())
+        else {
+            continue;
+        };
+        let name = package["name"].as_str().unwrap_or_default();
+        let alone = declared.keys().map(String::as_str).filter(|feature| *feature != "default");
+        for feature in std::iter::once("").chain(alone) {
+            let named = if feature.is_empty() { "none" } else { feature };
+            println!("-- {name}: {named}");
+            let arguments = [
+                "--package",
+                name,
+                "--no-default-features",
+                "--features",
+                feature,
+                "--",
+                "-D",
+                "warnings",
+            ];
+            workspace.cargo("clippy").args(arguments).run()?;
+            checked.push(format!("{name}/{named}"));
+        }
+    }
+    if checked.is_empty() {
+        return Err("no package has a feature, and the facade must have one per backend".to_owned());
+    }
+    Ok(Done::Passed(checked.join(", ")))
+}
+
+fn rustdoc(workspace: &Workspace) -> Result<Done, String> {
+    let mut command = workspace.cargo("doc");
+    // The command `vaultstore` and the facade's library have one name, and so would their pages.
+    let libraries = workspace.members().filter(|package| is_library(package));
+    for name in libraries.filter_map(|package| package["name"].as_str()) {
+        command.args(["--package", name]);
+    }
+    command.args(["--no-deps", "--all-features", "--lib", "--document-private-items"]);
+    command.env("RUSTDOCFLAGS", "-D warnings -A rustdoc::private_intra_doc_links").run()?;
+    Ok(Done::passed())
+}
+
+fn is_library(package: &serde_json::Value) -> bool {
+    crate::workspace::values(&package["targets"])
+        .any(|target| strings(&target["kind"]).contains(&"lib"))
+}
+
+/// Builds the benches as the tests are built, and runs each once: what compiles can still fail in its first line.
+fn benches(workspace: &Workspace) -> Result<Done, String> {
+    let arguments = [
+        "--package",
+        "vaultstore",
+        "--all-features",
+        "--benches",
+        "--profile",
+        "dev",
+        "--",
+        "--test",
+    ];
+    workspace.cargo("bench").args(arguments).run()?;
+    Ok(Done::Passed("each runs once".to_owned()))
+}
+
+fn fuzz_all(workspace: &Workspace) -> Result<Done, String> {
+    Ok(match fuzz::run_all(workspace, FUZZ)? {
+        fuzz::Fuzzed::Done(said) => Done::Passed(said),
+        fuzz::Fuzzed::NoNightly(why) => Done::LeftOut(why),
+    })
+}

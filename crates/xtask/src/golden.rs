@@ -1,0 +1,63 @@
+//! The golden vectors, checked by an implementation that shares nothing with ours: a Python script beside them.
+
+use std::{
+    fs,
+    path::PathBuf,
+    process::{Command, Stdio},
+};
+
+use crate::{
+    ci::Done,
+    command::Run as _,
+    workspace::{Workspace, is_ci},
+};
+
+/// The script that opens every vector; it exits with an error when one does not open to what it should.
+const SCRIPT: [&str; 2] = ["tests/golden/make.py", "verify"];
+
+/// What prints envelopes that were sealed just now, for the script to open as well: so many.
+const SEALED_NOW: [&str; 6] = ["--package", "vault-core", "--example", "golden", "--", "500"];
+
+/// What the script needs: other implementations of Argon2id, HKDF and AES-GCM than ours.
+const PACKAGES: [&str; 2] = ["argon2-cffi==25.1.0", "cryptography"];
+
+/// Runs the script; without Python or its packages that is left out, but never on a CI machine.
+pub(crate) fn check(workspace: &Workspace) -> Result<Done, String> {
+    let python = match python(workspace) {
+        Ok(python) => python,
+        Err(why) if is_ci() => return Err(why),
+        Err(why) => return Ok(Done::LeftOut(why)),
+    };
+    let script = || {
+        let mut command = Command::new(&python);
+        command.current_dir(&workspace.root).args(SCRIPT);
+        command
+    };
+    script().run()?;
+    let sealed = workspace.cargo("run").args(SEALED_NOW).capture()?;
+    let file = workspace.target.join("sealed-now.json");
+    fs::write(&file, sealed).map_err(|error| format!("{}: {error}", file.display()))?;
+    script().arg(&file).run()?;
+    Ok(Done::passed())
+}
+
+/// A Python that has the packages: the system's, or one below the target folder that is made now.
+fn python(workspace: &Workspace) -> Result<PathBuf, String> {
+    let folder = workspace.target.join("golden-venv");
+    let own = folder.join(if cfg!(windows) { "Scripts/python.exe" } else { "bin/python3" });
+    if let Some(ready) = [PathBuf::from("python3"), own.clone()].into_iter().find(has_packages) {
+        return Ok(ready);
+    }
+    Command::new("python3").args(["-m", "venv"]).arg(&folder).run()?;
+    Command::new(&own)
+        .args(["-m", "pip", "install", "--quiet", "--disable-pip-version-check"])
+        .args(PACKAGES)
+        .run()?;
+    Ok(own)
+}
+
+fn has_packages(python: &PathBuf) -> bool {
+    let mut command = Command::new(python);
+    command.args(["-c", "import argon2, cryptography"]).stdout(Stdio::null()).stderr(Stdio::null());
+    command.status().is_ok_and(|status| status.success())
+}
