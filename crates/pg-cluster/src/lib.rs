@@ -212,7 +212,7 @@ fn write(path: &Path, text: &str) -> Result<(), String> {
 fn random_password() -> Result<String, String> {
     let mut random = [0u8; 16];
     getrandom::fill(&mut random).map_err(|error| format!("no randomness: {error}"))?;
-    Ok(random.iter().map(|byte| format!("{byte:02x}")).collect())
+    Ok(format!("{:032x}", u128::from_be_bytes(random)))
 }
 
 #[cfg(test)]

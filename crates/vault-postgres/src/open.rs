@@ -115,7 +115,7 @@ fn pool(server: PgConnectOptions, options: &PostgresOptions) -> sqlx::PgPool {
         .max_connections(options.max_connections.get())
         .acquire_timeout(options.connect_timeout)
         // Idle connections go away in the end, so that a vault that is opened and forgotten costs the server nothing.
-        .idle_timeout(Duration::from_secs(5 * 60))
+        .idle_timeout(Duration::from_mins(5))
         .after_connect(|connection, _| {
             Box::pin(async move { connection.execute(DURABLE).await.map(|_| ()) })
         })

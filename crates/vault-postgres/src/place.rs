@@ -50,7 +50,10 @@ pub(crate) fn parse(url: &str) -> Result<(PgConnectOptions, Place), StoreError> 
             ),
         ));
     }
-    Ok((options.application_name("vaultstore").disable_statement_logging(), place))
+    if options.get_application_name().is_none() {
+        options = options.application_name("vaultstore");
+    }
+    Ok((options.disable_statement_logging(), place))
 }
 
 fn names_tls(url: &str) -> bool {

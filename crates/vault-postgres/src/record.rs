@@ -73,6 +73,7 @@ fn envelope_of(row: &PgRow) -> Result<EnvelopeText, Fault> {
 }
 
 /// The longest envelope that is loaded, in the server's type.
+#[expect(clippy::cast_possible_wrap, reason = "32 MiB fit into any integer")]
 pub(crate) const LONGEST: i64 = MAX_ENVELOPE_LEN as i64;
 
 /// A time as `timestamptz` carries it: microseconds since 2000-01-01 UTC, 8 bytes big-endian.

@@ -24,16 +24,19 @@
 //! # Other servers that speak Postgres
 //!
 //! Every statement of this crate is checked on PostgreSQL 15, in a database of byte order and in one of an ICU
-//! collation. On the following nothing was run; this is what their documentation and issues say.
+//! collation. On the following servers nothing was run: the statements keep to what they are known to take, and these
+//! are the differences that are known.
 //!
-//! - **CockroachDB** refuses `COLLATE "C"` on a column (cockroachdb/cockroach#96828) and orders text by bytes anyway, so
-//!   the clause is left out there. Its transactions are serializable, and their conflicts (40001) are retryable here.
-//!   A commit of unknown outcome is 40003 there, and is told as one.
-//! - **`YugabyteDB`** spreads a primary key by its hash: set `yb_use_hash_splitting_by_default = off` before `migrate`, or every page
-//!   sorts the table. DDL commits by itself there; `migrate` may then be interrupted half-way, and is run again.
-//! - **Citus**: the tables stay local or become reference tables. A distributed table's unique keys must hold the
-//!   distribution column, and a vault has two.
-//! - Advisory locks, `LISTEN` and PL/pgSQL are not used anywhere.
+//! - `CockroachDB` refuses `COLLATE "C"` on a column (cockroachdb/cockroach#96828) and orders text by bytes anyway, so
+//!   the clause is left out there. It may tell of conflicts (40001, retryable) where Postgres waits, and of a commit of
+//!   unknown outcome as 40003, which is told as one.
+//! - `YugabyteDB` spreads a primary key by its hash unless `yb_use_hash_splitting_by_default` is off when the tables are
+//!   made; with the hash every page sorts the table. A table is made there at once, not with its transaction:
+//!   an interrupted `migrate` is run again.
+//! - Citus: the tables stay local or become reference tables. All unique keys of a distributed table hold its
+//!   distribution column, and a vault's two keys have no column in common.
+//!
+//! Advisory locks, `LISTEN`, triggers and stored procedures are not used anywhere.
 
 use sqlx::{AssertSqlSafe, Connection as _, Executor as _, PgConnection, Row as _};
 

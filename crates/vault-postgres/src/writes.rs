@@ -51,9 +51,9 @@ pub(crate) async fn batch(
     };
     let outcomes = batch.iter().map(outcome).collect();
     if applied.is_empty() {
-        transaction.abort().await?
+        transaction.abort().await?;
     } else {
-        transaction.commit().await?
+        transaction.commit().await?;
     }
     Ok(outcomes)
 }

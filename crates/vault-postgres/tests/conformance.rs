@@ -85,7 +85,16 @@ mod by_bytes {
 }
 
 mod in_a_database_of_another_collation {
-    use super::{Place, Postgres};
+    use super::{Place, Postgres, runtime};
+
+    /// Else the suite would prove nothing more here.
+    #[test]
+    fn the_collation_is_not_the_order_of_bytes() {
+        let place = Place::in_icu_database();
+        let ordered =
+            place.ask("SELECT count(*) FROM (VALUES (1)) AS one WHERE 'a' < 'B' AND 'é' < 'f'");
+        assert_eq!(runtime().block_on(ordered), 1);
+    }
 
     vault_conformance::suite!(Postgres::in_place(Place::in_icu_database()));
 }

@@ -8,6 +8,7 @@ mod support;
 use std::{net::TcpListener, num::NonZeroU32, time::Duration};
 
 use futures::future::join_all;
+use sqlx::error::DatabaseError;
 use vault_core::{
     InsertOutcome, PutSetting, RecordSink as _, StoreErrorKind, VaultStore as _, WriteOutcome,
 };
@@ -168,7 +169,7 @@ fn null_cannot_be_stored_where_a_record_has_a_value() {
             place.run("INSERT INTO vault VALUES ('a', 't', 'e', now(), now())").await;
             let update = format!("UPDATE vault SET {column} = NULL");
             let error = run(&place.url(), &update).await.unwrap_err();
-            let code = error.as_database_error().and_then(|error| error.code());
+            let code = error.as_database_error().and_then(DatabaseError::code);
             assert_eq!(code.as_deref(), Some("23502"), "{column}");
             place.run("DELETE FROM vault").await;
         }

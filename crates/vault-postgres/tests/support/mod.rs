@@ -3,7 +3,11 @@
 //! Without a server the tests fail with a sentence that says how to have one; none is skipped.
 
 #![allow(dead_code, unreachable_pub, reason = "each test binary uses a part of it")]
-#![expect(clippy::unwrap_used, reason = "a test that fails panics, in its helpers too")]
+#![expect(
+    clippy::unwrap_used,
+    clippy::panic,
+    reason = "a test that fails panics, in its helpers too"
+)]
 
 use std::sync::{
     OnceLock,
@@ -75,7 +79,8 @@ impl Place {
     /// The same for a server reached in another way, or as another user.
     pub fn url_of(&self, server: &str) -> String {
         let joint = if server.contains('?') { '&' } else { '?' };
-        format!("{server}{joint}options=-csearch_path%3D{}", self.schema)
+        // The name tells the connections of this test's stores from those of others.
+        format!("{server}{joint}application_name={0}&options=-csearch_path%3D{0}", self.schema)
     }
 
     pub fn server(&self) -> &str {
@@ -87,7 +92,8 @@ impl Place {
     }
 
     pub async fn connection(&self) -> PgConnection {
-        PgConnection::connect(&self.url()).await.unwrap()
+        let url = self.url().replace("application_name=", "application_name=test_of_");
+        PgConnection::connect(&url).await.unwrap()
     }
 
     pub async fn run(&self, sql: &str) {
