@@ -9,6 +9,8 @@
 
 mod support;
 
+use std::time::{Duration, Instant};
+
 use sqlx::{Connection as _, Executor as _, PgPool, postgres::PgPoolOptions};
 use vault_conformance::poll_at_most;
 use vault_core::{RecordSink as _, VaultStore as _};
@@ -20,6 +22,9 @@ const ROUNDS: usize = 120;
 
 /// A begin is ready after two or three polls, a call of a store after about as many; each is dropped after fewer, too.
 const MOST_POLLS: usize = 4;
+
+/// After so long no call of this test runs any more.
+const SETTLED: Duration = Duration::from_secs(5);
 
 #[test]
 fn a_bare_pool_loses_acknowledged_writes() {
@@ -63,19 +68,30 @@ async fn drop_begins(place: &Place, pool: PgPoolOptions) -> (i64, i64) {
     (acknowledged, place.ask("SELECT count(*) FROM written").await)
 }
 
+/// A store begins and commits a transaction for each of its writes, so that a connection inside another one would keep
+/// its writes; but it would hold up every vacuum, and be one abort away from the loss. So both are asserted.
 #[test]
-fn a_store_whose_futures_are_dropped_loses_none() {
+fn a_store_whose_futures_are_dropped_loses_none_and_leaves_no_transaction_open() {
     in_a_schema(async |place| {
         let mut options = PostgresOptions::default();
         options.max_connections = 1.try_into().unwrap();
         let store = PostgresStore::create(&place.url(), options).await.unwrap();
         let target = record("target");
         store.insert(vec![target.clone()]).await.unwrap();
+        let open = format!(
+            "SELECT count(*) FROM pg_stat_activity WHERE state LIKE 'idle in transaction%' AND application_name = '{}'",
+            place.schema()
+        );
         let (mut acknowledged, mut dropped) = (Vec::new(), 0);
         for round in 0..ROUNDS {
             let batch = [replacement(&target, "v3:target")];
             let write = store.write_batch(batch.into());
             dropped += usize::from(poll_at_most(write, round % MOST_POLLS).await.is_none());
+            // The dropped call runs to its end by itself; a transaction that nobody ends would stay.
+            let begin = Instant::now();
+            while place.ask(&open).await > 0 {
+                assert!(begin.elapsed() < SETTLED, "a transaction stays open in round {round}");
+            }
             let written = record(&format!("{round:06}"));
             store.insert(vec![written.clone()]).await.unwrap();
             acknowledged.push(written.id.to_string());
