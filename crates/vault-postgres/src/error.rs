@@ -85,7 +85,7 @@ pub(crate) fn code_of(error: &sqlx::Error) -> Option<&str> {
 
 /// There are no tables of these names.
 pub(crate) fn absent(place: &Place, options: &PostgresOptions) -> StoreError {
-    let table = &options.meta_table;
+    let table = options.tables.meta();
     StoreError::new(
         Kind::NotAVault,
         format!(
@@ -97,7 +97,7 @@ pub(crate) fn absent(place: &Place, options: &PostgresOptions) -> StoreError {
 
 /// The tables of these names are another program's.
 pub(crate) fn foreign(place: &Place, options: &PostgresOptions) -> StoreError {
-    let (table, meta) = (&options.table, &options.meta_table);
+    let (table, meta) = (options.tables.vault(), options.tables.meta());
     StoreError::new(
         Kind::NotAVault,
         format!(
@@ -109,7 +109,7 @@ pub(crate) fn foreign(place: &Place, options: &PostgresOptions) -> StoreError {
 
 /// A vault is there already.
 pub(crate) fn already_there(place: &Place, options: &PostgresOptions) -> StoreError {
-    let table = &options.table;
+    let table = options.tables.vault();
     StoreError::new(
         Kind::AlreadyExists,
         format!(
@@ -120,7 +120,7 @@ pub(crate) fn already_there(place: &Place, options: &PostgresOptions) -> StoreEr
 
 /// The tables were begun and not finished.
 pub(crate) fn unfinished(place: &Place, options: &PostgresOptions) -> StoreError {
-    let table = &options.table;
+    let table = options.tables.vault();
     StoreError::new(
         Kind::OlderSchema,
         format!("{place}: the tables of the vault {table} were never finished; run migrate"),
@@ -140,7 +140,7 @@ pub(crate) fn newer_schema(place: &Place, version: u32) -> StoreError {
 
 /// The vault's tables do not add up.
 pub(crate) fn damaged_schema(place: &Place, options: &PostgresOptions) -> StoreError {
-    let (table, meta) = (&options.table, &options.meta_table);
+    let (table, meta) = (options.tables.vault(), options.tables.meta());
     StoreError::new(
         Kind::Corrupt,
         format!(

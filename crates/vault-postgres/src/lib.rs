@@ -64,7 +64,6 @@
 //! ```
 
 mod error;
-mod names;
 mod open;
 mod place;
 mod reads;
@@ -79,17 +78,14 @@ use std::{fmt, num::NonZeroU32, sync::Arc, time::Duration};
 use async_trait::async_trait;
 use vault_core::{
     DeleteOutcome, InsertOutcome, PageLimit, PutSetting, Record, RecordChange, RecordId,
-    RecordSink, RecordSource, Replacement, SealedRecord, StoreError, Token, VaultStore,
+    RecordSink, RecordSource, Replacement, SealedRecord, StoreError, TableNames, Token, VaultStore,
     WriteOutcome,
 };
 
-pub use crate::names::TableName;
-use crate::{
-    names::DEFAULT,
-    shared::{
-        Effect::{Reads, Writes},
-        Shared,
-    },
+pub use crate::place::PostgresUrl;
+use crate::shared::{
+    Effect::{Reads, Writes},
+    Shared,
 };
 
 /// A vault in two tables of a Postgres database. Clones share a pool of connections, which are closed when the last one
@@ -106,12 +102,10 @@ pub struct PostgresStore {
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub struct PostgresOptions {
-    /// The table of the records: `vault` by default.
+    /// The names of the two tables: `vault` and `vault_meta` by default.
     ///
-    /// It is looked for in the schemas that the connection searches (`search_path`), and made in the first of them.
-    pub table: TableName,
-    /// The table of the settings and of the schema's version: `vault_meta` by default.
-    pub meta_table: TableName,
+    /// They are looked for in the schemas that the connection searches (`search_path`), and made in the first of them.
+    pub tables: TableNames,
     /// The most connections that are open at a time: 8 by default.
     ///
     /// A rekey uses two; a server allows 100 by default, for all its users.
@@ -122,10 +116,8 @@ pub struct PostgresOptions {
 
 impl Default for PostgresOptions {
     fn default() -> Self {
-        let [table, meta_table] = DEFAULT.map(TableName::of_word);
         Self {
-            table,
-            meta_table,
+            tables: TableNames::default(),
             max_connections: NonZeroU32::new(8).unwrap_or(NonZeroU32::MIN),
             connect_timeout: Duration::from_secs(10),
         }

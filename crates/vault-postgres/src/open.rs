@@ -29,7 +29,7 @@ const ROLL_BACK: &str = "BEGIN; ROLLBACK";
 
 /// Opens the vault that is there.
 pub(crate) async fn open(url: &str, options: &PostgresOptions) -> Result<Shared, StoreError> {
-    let runtime = check(options)?;
+    let runtime = runtime()?;
     let (server, place) = place::parse(url)?;
     let in_words = |fault: Fault| fault.into_store_error(&place);
     let mut connection = connect(&server, &place, options).await?;
@@ -39,7 +39,7 @@ pub(crate) async fn open(url: &str, options: &PostgresOptions) -> Result<Shared,
     match schema {
         Schema::Ours => Ok(Shared {
             pool: pool(server, options),
-            statements: Statements::over(&options.table, &options.meta_table),
+            statements: Statements::over(options.tables.vault(), options.tables.meta()),
             place,
             runtime,
         }),
@@ -53,7 +53,7 @@ pub(crate) async fn open(url: &str, options: &PostgresOptions) -> Result<Shared,
 
 /// Makes or upgrades the tables.
 pub(crate) async fn migrate(url: &str, options: &PostgresOptions) -> Result<Migration, StoreError> {
-    check(options)?;
+    runtime()?;
     let (server, place) = place::parse(url)?;
     let mut connection = connect(&server, &place, options).await?;
     let migrated = schema::migrate(&mut connection, options).await;
@@ -76,14 +76,8 @@ pub(crate) async fn create(url: &str, options: &PostgresOptions) -> Result<Share
     }
 }
 
-/// What can be told before anything is asked of a server.
-fn check(options: &PostgresOptions) -> Result<Handle, StoreError> {
-    if options.table == options.meta_table {
-        return Err(StoreError::new(
-            StoreErrorKind::Unsupported,
-            format!("the two tables of a vault cannot both be called {}", options.table),
-        ));
-    }
+/// What carries the calls.
+fn runtime() -> Result<Handle, StoreError> {
     Handle::try_current().map_err(|error| {
         StoreError::new(
             StoreErrorKind::Unsupported,

@@ -1,6 +1,6 @@
 //! Where the vault is: how its server is reached, and how it is named to a user.
 
-use std::{fmt, net::IpAddr, str::FromStr as _};
+use std::{fmt, net::IpAddr, str::FromStr};
 
 use sqlx::{
     ConnectOptions as _,
@@ -19,25 +19,52 @@ impl fmt::Display for Place {
     }
 }
 
-/// Reads a URL of libpq's form.
+/// The URL of a Postgres database in libpq's form: `postgres://USER:PASSWORD@HOST:PORT/DATABASE?PARAMETERS`.
+///
+/// # Security
+/// `Display` and `Debug` show host, port and database only; [`as_str`](Self::as_str) is the whole URL with the password.
+#[derive(Clone, PartialEq, Eq)]
+pub struct PostgresUrl {
+    text: String,
+    shown: String,
+}
+
+impl PostgresUrl {
+    /// The URL as it was given.
+    #[must_use]
+    pub fn as_str(&self) -> &str {
+        &self.text
+    }
+}
+
+impl FromStr for PostgresUrl {
+    type Err = StoreError;
+
+    fn from_str(url: &str) -> Result<Self, StoreError> {
+        let (options, place) = parse_options(url)?;
+        let database = options.get_database().unwrap_or_default();
+        Ok(Self { text: url.to_owned(), shown: format!("postgres://{place}/{database}") })
+    }
+}
+
+impl fmt::Display for PostgresUrl {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.shown)
+    }
+}
+
+impl fmt::Debug for PostgresUrl {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "PostgresUrl({self})")
+    }
+}
+
+/// Reads a URL of libpq's form, and settles how the server is to be reached.
 ///
 /// A URL that says nothing of TLS gets it with a checked certificate, except on this very machine. libpq's own default
 /// takes TLS if the server has it and checks nothing, which stops no one who can read along.
 pub(crate) fn parse(url: &str) -> Result<(PgConnectOptions, Place), StoreError> {
-    let is_postgres = ["postgres://", "postgresql://"].iter().any(|scheme| url.starts_with(scheme));
-    // The driver's error is not kept: what it quotes may be a part of the password.
-    let parsed = PgConnectOptions::from_str(url).ok().filter(|_| is_postgres);
-    let Some(mut options) = parsed else {
-        return Err(StoreError::new(
-            StoreErrorKind::Unsupported,
-            "the URL of a Postgres vault has the form postgres://USER:PASSWORD@HOST:PORT/DATABASE, and this one has not; \
-             write special characters in the password as %XX",
-        ));
-    };
-    let place = match options.get_socket() {
-        Some(socket) => Place(socket.display().to_string()),
-        None => Place(format!("{}:{}", options.get_host(), options.get_port())),
-    };
+    let (mut options, place) = parse_options(url)?;
     if !names_tls(url) && !is_this_machine(&options) {
         options = options.ssl_mode(PgSslMode::VerifyFull);
     }
@@ -54,6 +81,24 @@ pub(crate) fn parse(url: &str) -> Result<(PgConnectOptions, Place), StoreError> 
         options = options.application_name("vaultstore");
     }
     Ok((options.disable_statement_logging(), place))
+}
+
+fn parse_options(url: &str) -> Result<(PgConnectOptions, Place), StoreError> {
+    let is_postgres = ["postgres://", "postgresql://"].iter().any(|scheme| url.starts_with(scheme));
+    // The driver's error is not kept: what it quotes may be a part of the password.
+    let parsed = PgConnectOptions::from_str(url).ok().filter(|_| is_postgres);
+    let options = parsed.ok_or_else(|| {
+        StoreError::new(
+            StoreErrorKind::Unsupported,
+            "the URL of a Postgres vault has the form postgres://USER:PASSWORD@HOST:PORT/DATABASE, and this one has not; \
+             write special characters in the password as %XX",
+        )
+    })?;
+    let place = match options.get_socket() {
+        Some(socket) => Place(socket.display().to_string()),
+        None => Place(format!("{}:{}", options.get_host(), options.get_port())),
+    };
+    Ok((options, place))
 }
 
 fn names_tls(url: &str) -> bool {
@@ -85,6 +130,15 @@ mod tests {
         assert_eq!(place.to_string(), "localhost:6543");
         let (_, place) = parse("postgres://ann:s3cret@127.0.0.1/db?host=/run/postgresql").unwrap();
         assert_eq!(place.to_string(), "/run/postgresql");
+    }
+
+    #[test]
+    fn a_url_shows_no_password() {
+        let url: PostgresUrl =
+            "postgres://ann:s3cret@db.example:6543/app?x=s3cret".parse().unwrap();
+        assert_eq!(url.to_string(), "postgres://db.example:6543/app");
+        assert_eq!(format!("{url:?}"), "PostgresUrl(postgres://db.example:6543/app)");
+        assert!(url.as_str().contains("s3cret"));
     }
 
     #[test]

@@ -85,7 +85,7 @@ pub(crate) async fn inspect(
     connection: &mut PgConnection,
     options: &PostgresOptions,
 ) -> Result<Schema, Fault> {
-    let meta = &options.meta_table;
+    let meta = options.tables.meta();
     let version = format!("SELECT value FROM {meta} WHERE scope = 'schema' AND name = 'version'");
     let version = match sqlx::query(AssertSqlSafe(version)).fetch_optional(&mut *connection).await {
         Ok(row) => row.map(|row| row.try_get::<String, _>(0)).transpose()?,
@@ -97,7 +97,7 @@ pub(crate) async fn inspect(
         Some(Ok(newer)) => return Ok(Schema::Newer(newer)),
         Some(Err(_)) | None => return Ok(Schema::Damaged),
     }
-    let columns = format!("SELECT {} FROM {} LIMIT 0", COLUMNS.join(", "), options.table);
+    let columns = format!("SELECT {} FROM {} LIMIT 0", COLUMNS.join(", "), options.tables.vault());
     match sqlx::query(AssertSqlSafe(columns)).execute(connection).await {
         Ok(_) => Ok(Schema::Ours),
         Err(error) => not_a_table_of_ours(error, Schema::Damaged, Schema::Damaged),
@@ -135,7 +135,7 @@ async fn try_migrate(
     connection: &mut PgConnection,
     options: &PostgresOptions,
 ) -> Result<Migrated, Fault> {
-    let (records, meta) = (&options.table, &options.meta_table);
+    let (records, meta) = (options.tables.vault(), options.tables.meta());
     let collate = by_bytes(connection).await?;
     let mut transaction = connection.begin().await?;
     let run = |statement: String| sqlx::raw_sql(AssertSqlSafe(statement));

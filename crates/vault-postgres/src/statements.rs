@@ -6,7 +6,9 @@ use std::sync::Arc;
 
 use sqlx::AssertSqlSafe;
 
-use crate::{names::TableName, record::LONGEST};
+use vault_core::TableName;
+
+use crate::record::LONGEST;
 
 /// A statement; a clone is a pointer.
 #[derive(Clone, Debug)]

@@ -47,8 +47,14 @@ impl Subject for Postgres {
         PostgresStore::connect(&self.place.url(), self.options()).await.unwrap()
     }
 
-    async fn plant_too_long(&self, _: &PostgresStore, record: Record, len: u64) {
-        let table = self.options().table;
+    async fn plant_too_long(
+        &self,
+        store: PostgresStore,
+        record: Record,
+        len: u64,
+    ) -> PostgresStore {
+        let options = self.options();
+        let table = options.tables.vault();
         let plant = format!(
             "INSERT INTO {table} VALUES ($1, $2, repeat('x', {len}), \
              to_timestamp($3::float8 / 1e6), to_timestamp($4::float8 / 1e6), NULL, NULL)"
@@ -61,6 +67,7 @@ impl Subject for Postgres {
             .execute(&mut self.place.connection().await)
             .await
             .unwrap();
+        store
     }
 
     fn histories(&self) -> u32 {

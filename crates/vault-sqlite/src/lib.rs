@@ -83,7 +83,6 @@ mod record;
 mod schema;
 mod shared;
 mod statements;
-mod table;
 mod time;
 mod writes;
 
@@ -96,12 +95,11 @@ use async_trait::async_trait;
 use tokio::runtime::Handle;
 use vault_core::{
     DeleteOutcome, InsertOutcome, PageLimit, PutSetting, Record, RecordChange, RecordId,
-    RecordSink, RecordSource, Replacement, SealedRecord, StoreError, Token, VaultStore,
+    RecordSink, RecordSource, Replacement, SealedRecord, StoreError, TableNames, Token, VaultStore,
     WriteOutcome,
 };
 
 pub use migrate::{MigrationReport, SchemaChange};
-pub use table::{InvalidTableName, TableName, TableNames};
 
 use crate::{error::Fault, schema::MetaTable, shared::Shared};
 

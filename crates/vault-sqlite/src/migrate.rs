@@ -1,9 +1,9 @@
 //! Bringing a database up to the present schema.
 
-use std::path::Path;
+use std::{fmt, path::Path};
 
 use sqlx::{Connection as _, Row as _, SqliteConnection};
-use vault_core::StoreError;
+use vault_core::{StoreError, TableNames};
 
 use crate::{
     SqliteOptions,
@@ -11,7 +11,6 @@ use crate::{
     open,
     schema::{self, Encoding, MetaTable, TokenIndex, VaultTable},
     statements::Statement,
-    table::TableNames,
     time::NEVER,
 };
 
@@ -43,6 +42,22 @@ pub enum SchemaChange {
     MetaTableCreated,
     /// An index was made that keeps tokens unique.
     TokenIndexCreated,
+}
+
+/// One sentence for a user.
+impl fmt::Display for SchemaChange {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::VaultTableCreated => f.write_str("the table of records was made"),
+            Self::ColumnAdded(column) => {
+                write!(f, "the column {column} was added, which says \"never\" in every record")
+            }
+            Self::MetaTableCreated => f.write_str("the table of settings was made"),
+            Self::TokenIndexCreated => {
+                f.write_str("an index was made that lets no two records have one token")
+            }
+        }
+    }
 }
 
 /// Makes what is missing, in one transaction.

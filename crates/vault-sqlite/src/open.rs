@@ -12,7 +12,7 @@ use sqlx::{
     sqlite::{SqliteConnectOptions, SqlitePoolOptions, SqliteSynchronous},
 };
 use tokio::runtime::Handle;
-use vault_core::StoreError;
+use vault_core::{StoreError, TableNames};
 
 use crate::{
     SqliteOptions,
@@ -20,7 +20,6 @@ use crate::{
     schema::{self, Encoding, MetaTable, Schema, VaultTable},
     shared::{Shared, begin_write},
     statements::Statements,
-    table::TableNames,
 };
 
 /// How many pages can be read at a time.

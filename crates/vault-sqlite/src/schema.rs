@@ -6,12 +6,9 @@
 //! Before 0.27 there was no `expires_at`; such a vault has to be migrated first.
 
 use sqlx::{Row as _, SqliteConnection};
+use vault_core::{TableName, TableNames};
 
-use crate::{
-    error::Fault,
-    statements::Statement,
-    table::{TableName, TableNames},
-};
+use crate::{error::Fault, statements::Statement};
 
 /// The table of records, word for word as the ancestor makes it.
 pub(crate) const VAULT_TABLE: &str = "CREATE TABLE {vault} (`id` text NOT NULL,`vault_token` text NOT NULL,\

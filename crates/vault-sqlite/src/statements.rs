@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 use sqlx::{AssertSqlSafe, Sqlite, query::Query, sqlite::SqliteArguments};
 
-use crate::table::TableNames;
+use vault_core::TableNames;
 
 /// A statement with the names of the tables filled in.
 #[derive(Clone, Debug)]
@@ -17,8 +17,8 @@ impl Statement {
     /// Fills in the names, which are safe to fill in: see [`TableName`](crate::TableName).
     pub(crate) fn new(template: &str, tables: &TableNames) -> Self {
         let sql = template
-            .replace("{vault}", &tables.vault().quoted())
-            .replace("{meta}", &tables.meta().quoted());
+            .replace("{vault}", &tables.vault().to_string())
+            .replace("{meta}", &tables.meta().to_string());
         Self(sql.into())
     }
 

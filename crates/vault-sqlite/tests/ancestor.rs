@@ -4,7 +4,7 @@
 
 mod files;
 
-use std::{collections::BTreeMap, fs, path::Path};
+use std::{collections::BTreeMap, fmt::Write as _, fs, path::Path};
 
 use files::{bytes_of, connect, execute, folder, is_unchanged, open, options, wide};
 use serde::Deserialize;
@@ -12,10 +12,10 @@ use sha2::{Digest, Sha256};
 use sqlx::{AssertSqlSafe, Connection, Executor, Row, sqlite::SqliteRow};
 use vault_core::{
     Envelope, EnvelopeText, KdfMemory, OpenOutcome, OpenPolicy, Password, PutSetting, Record,
-    RecordChange, RecordId, RecordSink, RecordSource, Replacement, StoreErrorKind, Timestamp,
-    Token, V2Cost, VaultKey, VaultStore, WriteOutcome,
+    RecordChange, RecordId, RecordSink, RecordSource, Replacement, StoreErrorKind, TableName,
+    TableNames, Timestamp, Token, V2Cost, VaultKey, VaultStore, WriteOutcome,
 };
-use vault_sqlite::{SchemaChange, SqliteStore, TableName, TableNames};
+use vault_sqlite::{SchemaChange, SqliteStore};
 
 const GOLDEN: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../../tests/golden/go");
 
@@ -39,7 +39,11 @@ fn manifest() -> Vec<Known> {
 }
 
 fn sha256(bytes: &[u8]) -> String {
-    Sha256::digest(bytes).iter().map(|byte| format!("{byte:02x}")).collect()
+    let mut hex = String::new();
+    for byte in Sha256::digest(bytes) {
+        write!(hex, "{byte:02x}").unwrap();
+    }
+    hex
 }
 
 async fn number(path: &Path, sql: &str) -> i64 {

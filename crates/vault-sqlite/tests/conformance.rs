@@ -53,7 +53,7 @@ impl Subject for Sqlite {
         SqliteStore::open(self.latest(), SqliteOptions::default()).await.unwrap()
     }
 
-    async fn plant_too_long(&self, store: &SqliteStore, record: Record, len: u64) {
+    async fn plant_too_long(&self, store: SqliteStore, record: Record, len: u64) -> SqliteStore {
         let id = record.id.clone();
         assert_eq!(store.insert(vec![record]).await.unwrap(), [InsertOutcome::Inserted]);
         let options = SqliteConnectOptions::new().filename(self.latest());
@@ -62,6 +62,7 @@ impl Subject for Sqlite {
         let query = sqlx::query(plant).bind(id.as_str()).bind(i64::try_from(len).unwrap());
         assert_eq!(query.execute(&mut connection).await.unwrap().rows_affected(), 1);
         connection.close().await.unwrap();
+        store
     }
 
     fn time_step(&self) -> i64 {

@@ -307,7 +307,7 @@ fn answer_without_permission(folder: &TempDir, path: &Path, mode: u32) -> String
     let program = Process::program_for(path);
     set(path, mode);
     set(folder.path(), 0o555);
-    let answer = Process::start_program(Job::ReadUnprivileged, path, program).answer();
+    let answer = Process::start_program(Job::ReadUnprivileged, path, &program).answer();
     set(folder.path(), 0o755);
     set(path, 0o600);
     answer
@@ -352,17 +352,17 @@ struct Process(Child);
 
 impl Process {
     fn start(job: Job, path: &Path) -> Self {
-        Self::start_program(job, path, std::env::current_exe().unwrap())
+        Self::start_program(job, path, &std::env::current_exe().unwrap())
     }
 
-    fn start_program(job: Job, path: &Path, program: PathBuf) -> Self {
+    fn start_program(job: Job, path: &Path, program: &Path) -> Self {
         let mut command = match job {
             Job::CreateUnderUmask000 => {
                 let mut shell = Command::new("sh");
-                shell.args(["-c", "umask 000; exec \"$0\" \"$@\""]).arg(&program);
+                shell.args(["-c", "umask 000; exec \"$0\" \"$@\""]).arg(program);
                 shell
             }
-            Job::ReadUnprivileged => unprivileged(&program),
+            Job::ReadUnprivileged => unprivileged(program),
         };
         command.args(["--exact", "the_job_of_another_process", "--nocapture", "--quiet"]);
         command.env(JOB, (job as u8).to_string()).env(PATH, path);

@@ -18,9 +18,9 @@ use sqlx::{AssertSqlSafe, Connection as _, Executor as _, PgConnection, Row as _
 use tokio::runtime::Runtime;
 use vault_core::{
     EnvelopeText, PageLimit, Record, RecordId, RecordSource as _, Replacement, StoreErrorKind,
-    Timestamp, Token,
+    TableName, TableNames, Timestamp, Token,
 };
-use vault_postgres::{PostgresOptions, PostgresStore, TableName};
+use vault_postgres::{PostgresOptions, PostgresStore};
 
 /// The runtime of all tests of a binary; it goes on while a test's thread waits.
 pub fn runtime() -> &'static Runtime {
@@ -160,8 +160,8 @@ pub fn as_user(server: &str, user: &str, password: &str) -> String {
 
 pub fn named(table: &str, meta_table: &str) -> PostgresOptions {
     let mut options = PostgresOptions::default();
-    options.table = TableName::new(table).unwrap();
-    options.meta_table = TableName::new(meta_table).unwrap();
+    let name = |text| TableName::new(text).unwrap();
+    options.tables = TableNames::new(name(table), name(meta_table)).unwrap();
     options
 }
 

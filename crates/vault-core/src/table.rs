@@ -1,11 +1,11 @@
-//! The names of the tables, which the caller chooses.
+//! The names of the tables of a vault in an SQL database, which the caller chooses.
 
 use std::{fmt, str::FromStr};
 
 /// The name of a table: a letter or an underscore, then letters, digits and underscores, 63 characters at most.
 ///
-/// Nothing in such a name can end a quoted identifier, and it is the same name on every SQL backend; Postgres would
-/// cut a longer one short.
+/// Nothing in such a name can end a quoted identifier, and it is the same name on every SQL backend: Postgres would cut a
+/// longer one short, and two that differ only behind the cut would be one table.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct TableName(Box<str>);
 
@@ -42,11 +42,6 @@ impl TableName {
     pub fn as_str(&self) -> &str {
         &self.0
     }
-
-    /// The name as an SQL identifier, which keeps reserved words apart from the language.
-    pub(crate) fn quoted(&self) -> String {
-        format!("\"{}\"", self.0)
-    }
 }
 
 impl FromStr for TableName {
@@ -57,9 +52,10 @@ impl FromStr for TableName {
     }
 }
 
+/// As it stands in a statement: quoted, which keeps reserved words apart from the language.
 impl fmt::Display for TableName {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.0)
+        write!(f, "\"{}\"", self.0)
     }
 }
 
@@ -89,7 +85,7 @@ pub enum InvalidTableName {
     Same,
 }
 
-/// The two tables of a vault.
+/// The two tables of a vault in an SQL database.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct TableNames {
     vault: TableName,
@@ -137,7 +133,7 @@ mod tests {
         for name in ["vault", "_", "a1", "Vault_2", "select", "order", "TABLE", &"x".repeat(63)] {
             assert_eq!(TableName::new(name).unwrap().as_str(), name);
         }
-        assert_eq!(TableName::new("select").unwrap().quoted(), "\"select\"");
+        assert_eq!(TableName::new("select").unwrap().to_string(), "\"select\"");
     }
 
     #[test]
