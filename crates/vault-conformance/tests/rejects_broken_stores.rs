@@ -3,8 +3,12 @@
 mod broken;
 
 use broken::{BrokenStore, Defect};
+use futures::{TryStreamExt as _, executor::block_on};
 use vault_conformance::{Subject, case_fails, failing_cases};
-use vault_core::{EnvelopeText, Record};
+use vault_core::{
+    CreateOptions, EnvelopeText, NewVault, Password, Query, Record, RecordInfo, StoreErrorKind,
+    Vault, VaultError, VaultOptions,
+};
 
 struct Broken(Defect);
 
@@ -189,6 +193,22 @@ fn random_histories_reject_broken_stores_as_well() {
         let case = "random_histories_answer_like_the_store_in_memory";
         assert!(case_fails(&Broken(defect), case), "random histories do not see {defect:?}");
     }
+}
+
+/// It would go round in circles for ever.
+#[test]
+fn a_stream_over_a_store_that_repeats_the_position_ends_with_an_error() {
+    let answer = block_on(async {
+        let store = BrokenStore::new(Defect::RepeatsThePosition);
+        let vault = Vault::init(store, NewVault::default(), VaultOptions::default()).await?;
+        let key = vault.unlock(Password::new("password")).await?;
+        vault.create(b"1", &key, CreateOptions::default()).await?;
+        vault.create(b"2", &key, CreateOptions::default()).await?;
+        vault.records().stream(Query::new().limit(1)).try_collect::<Vec<RecordInfo>>().await
+    });
+    assert!(
+        matches!(answer, Err(VaultError::Store(error)) if error.kind() == StoreErrorKind::Other)
+    );
 }
 
 /// Those of a vault as well.

@@ -155,7 +155,7 @@ pub trait VaultStore: RecordSource + RecordSink {
     ) -> Result<String, StoreError>;
 
     /// Whole records in id order after an id, soft-deleted and expired ones included, bounded as in
-    /// [`RecordSource::read_page`].
+    /// [`RecordSource::read_page`]: a query, unless a store has a shorter way.
     ///
     /// # Errors
     /// [`StoreError`].
@@ -172,7 +172,7 @@ pub trait VaultStore: RecordSource + RecordSink {
         self.query(&page, Timestamp::MAX).await
     }
 
-    /// How many records there are, soft-deleted and expired ones included.
+    /// How many records there are, soft-deleted and expired ones included: a query, unless a store has a shorter way.
     ///
     /// # Errors
     /// [`StoreError`].
@@ -380,6 +380,18 @@ impl<S: VaultStore + ?Sized> VaultStore for Arc<S> {
         limit: NonZeroUsize,
     ) -> Result<Vec<RecordId>, StoreError> {
         (**self).purge_expired(purge, now, after, limit).await
+    }
+
+    async fn list(
+        &self,
+        after: Option<&RecordId>,
+        limit: PageLimit,
+    ) -> Result<Vec<Record>, StoreError> {
+        (**self).list(after, limit).await
+    }
+
+    async fn count(&self) -> Result<u64, StoreError> {
+        (**self).count().await
     }
 
     async fn setting(&self, name: &str) -> Result<Option<String>, StoreError> {

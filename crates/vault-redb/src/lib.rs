@@ -218,6 +218,16 @@ impl VaultStore for RedbStore {
         .await
     }
 
+    async fn list(
+        &self,
+        after: Option<&RecordId>,
+        limit: PageLimit,
+    ) -> Result<Vec<Record>, StoreError> {
+        let after = after.cloned();
+        self.run(move |shared| shared.read(|read| reads::record_page(read, after.as_ref(), limit)))
+            .await
+    }
+
     async fn setting(&self, name: &str) -> Result<Option<String>, StoreError> {
         let name = name.to_owned();
         self.run(move |shared| shared.read(|read| reads::setting(read, &name))).await

@@ -36,7 +36,7 @@ pub(crate) fn query(
 ) -> Result<Vec<Record>, Fault> {
     let records = transaction.open_table(RECORDS)?;
     let mut place = Places::of(query);
-    each_candidate(transaction, &records, query, |record| {
+    each_candidate(transaction, &records, query, range(query), |record| {
         if !query.matches(record, now) {
             return Flow::More;
         }
@@ -56,19 +56,21 @@ pub(crate) fn count(
         return Ok(records.len()?);
     }
     let mut count = 0;
-    each_candidate(transaction, &records, query, |record| {
+    let everywhere = (Bound::Unbounded, Bound::Unbounded);
+    each_candidate(transaction, &records, query, everywhere, |record| {
         count += u64::from(query.matches(record, now));
         Flow::More
     })?;
     Ok(count)
 }
 
-/// Shows records, without their envelopes, until enough are seen: at least those that the query may be about, and in
-/// its order if that is the order of the ids.
+/// Shows records, without their envelopes, until enough are seen: at least those of the range that the query may be
+/// about, and in its order if that is the order of the ids.
 fn each_candidate(
     transaction: &ReadTransaction,
     records: &BytesTable,
     query: &Query,
+    range: (Bound<&[u8]>, Bound<&[u8]>),
     mut show: impl FnMut(&Record) -> Flow,
 ) -> Result<(), Fault> {
     let mut show_row = |id: &[u8], row: &[u8]| {
@@ -76,13 +78,11 @@ fn each_candidate(
             .map(|record| show(&record))
             .map_err(|malformed| damaged_record(id, malformed))
     };
-    if let Some(ids) = named(transaction, query)? {
-        let ascending = query.direction() == Direction::Ascending;
-        let next = |ids: &mut BTreeSet<Box<[u8]>>| {
-            if ascending { ids.pop_first() } else { ids.pop_last() }
-        };
-        let mut ids = ids;
-        while let Some(id) = next(&mut ids) {
+    if let Some(mut ids) = named(transaction, query)? {
+        while let Some(id) = match query.direction() {
+            Direction::Ascending => ids.pop_first(),
+            Direction::Descending => ids.pop_last(),
+        } {
             if let Some(row) = records.get(&*id)?
                 && show_row(&id, row.value())? == Flow::Enough
             {
@@ -91,7 +91,7 @@ fn each_candidate(
         }
         return Ok(());
     }
-    let mut rows = records.range::<&[u8]>(range(query))?;
+    let mut rows = records.range::<&[u8]>(range)?;
     loop {
         let entry = match query.direction() {
             Direction::Ascending => rows.next(),

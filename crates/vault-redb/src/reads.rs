@@ -17,25 +17,16 @@ pub(crate) fn sealed_page(
     after: Option<&RecordId>,
     limit: PageLimit,
 ) -> Result<Vec<SealedRecord>, Fault> {
-    let lower = after.map_or(Bound::Unbounded, |id| Bound::Excluded(id.as_bytes()));
-    let records = transaction.open_table(RECORDS)?;
-    let mut bytes = 0usize;
-    let mut page = Vec::new();
-    for entry in records.range::<&[u8]>((lower, Bound::Unbounded))? {
-        let (id, row) = entry?;
-        let (id, row) = (id.value(), row.value());
-        let damaged = |malformed| damaged_record(id, malformed);
-        let envelope = record::envelope(row).map_err(damaged)?;
-        bytes = bytes.saturating_add(record::loaded_len(envelope));
-        if !page.is_empty() && bytes > limit.bytes.get() {
-            break;
-        }
-        page.push(sealed(id, envelope).map_err(damaged)?);
-        if page.len() == limit.records.get() {
-            break;
-        }
-    }
-    Ok(page)
+    page(transaction, after, limit, |id, _row, envelope| sealed(id, envelope))
+}
+
+/// A page of whole records.
+pub(crate) fn record_page(
+    transaction: &ReadTransaction,
+    after: Option<&RecordId>,
+    limit: PageLimit,
+) -> Result<Vec<Record>, Fault> {
+    page(transaction, after, limit, |id, row, _envelope| record::decode(id, row))
 }
 
 /// The envelopes of some ids.
@@ -98,6 +89,33 @@ pub(crate) fn setting_text(name: &[u8], bytes: &[u8]) -> Result<String, Fault> {
 /// A row of the records table that does not decode.
 pub(crate) fn damaged_record(id: &[u8], malformed: Malformed) -> Fault {
     Fault::Row { table: "records", key: id.into(), malformed }
+}
+
+fn page<T>(
+    transaction: &ReadTransaction,
+    after: Option<&RecordId>,
+    limit: PageLimit,
+    decode: impl Fn(&[u8], &[u8], &[u8]) -> Result<T, Malformed>,
+) -> Result<Vec<T>, Fault> {
+    let lower = after.map_or(Bound::Unbounded, |id| Bound::Excluded(id.as_bytes()));
+    let records = transaction.open_table(RECORDS)?;
+    let mut bytes = 0usize;
+    let mut page = Vec::new();
+    for entry in records.range::<&[u8]>((lower, Bound::Unbounded))? {
+        let (id, row) = entry?;
+        let (id, row) = (id.value(), row.value());
+        let damaged = |malformed| damaged_record(id, malformed);
+        let envelope = record::envelope(row).map_err(damaged)?;
+        bytes = bytes.saturating_add(record::loaded_len(envelope));
+        if !page.is_empty() && bytes > limit.bytes.get() {
+            break;
+        }
+        page.push(decode(id, row, envelope).map_err(damaged)?);
+        if page.len() == limit.records.get() {
+            break;
+        }
+    }
+    Ok(page)
 }
 
 fn sealed(id: &[u8], envelope: &[u8]) -> Result<SealedRecord, Malformed> {

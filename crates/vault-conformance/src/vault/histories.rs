@@ -131,11 +131,12 @@ impl<'s, S: Subject> User<'s, S> {
                 vault.create_with_token(value, key(password), token, expires_at).await?;
             }
             Step::Read { handle, password } => {
-                return vault.read(&self.token(*handle), key(password)).await.map(value);
+                let read = vault.read(&self.token(*handle), key(password)).await?;
+                return Ok(value(&read));
             }
             Step::ReadOpaque { handle, password } => {
                 let read = vault.read_opaque(&self.token(*handle), key(password)).await?;
-                return Ok(read.map_or(Answer::Nothing, value));
+                return Ok(read.as_ref().map_or(Answer::Nothing, value));
             }
             Step::ReadMany { handles, password } => {
                 let answers = vault.read_many(&self.tokens(handles), key(password)).await?;
@@ -227,7 +228,7 @@ impl<'s, S: Subject> User<'s, S> {
         let named = self.tokens(handles).into_iter().enumerate();
         let resolved = self.vault().resolve(named, &self.keys[password]).await?;
         let mut answers: BTreeMap<usize, Answer> =
-            resolved.values.into_iter().map(|(name, found)| (name, value(found))).collect();
+            resolved.values.iter().map(|(name, found)| (*name, value(found))).collect();
         answers.extend(resolved.refused.into_iter().map(|(name, why)| (name, refusal(why))));
         Ok(Answer::Each(answers.into_values().collect()))
     }
@@ -297,12 +298,12 @@ fn query(soft_deleted: Only, expired: Only) -> Query {
     Query::new().with_soft_deleted(include(soft_deleted)).with_expired(include(expired))
 }
 
-fn value(value: Plaintext) -> Answer {
+fn value(value: &Plaintext) -> Answer {
     Answer::Value(value.as_bytes().to_vec())
 }
 
 fn value_or_refusal(answer: Result<Plaintext, VaultError>) -> Answer {
-    answer.map_or_else(refusal, value)
+    answer.map_or_else(refusal, |found| value(&found))
 }
 
 fn refusal(error: VaultError) -> Answer {

@@ -52,14 +52,14 @@ fn race<A: Send, B: Send>(
     other: impl FnOnce() -> B + Send,
 ) -> (A, B) {
     let start = Barrier::new(2);
-    let after_barrier = &|| drop(start.wait());
+    let start = &start;
     thread::scope(|scope| {
         let one = move || {
-            after_barrier();
+            start.wait();
             one()
         };
         let other = move || {
-            after_barrier();
+            start.wait();
             other()
         };
         let (one, other) = if round.is_multiple_of(2) {

@@ -1,6 +1,6 @@
 //! How a broken store answers queries, purges, and changes in two steps.
 
-use std::num::NonZeroUsize;
+use std::{collections::BTreeSet, num::NonZeroUsize};
 
 use vault_core::{
     Direction, EnvelopeText, Envelopes, Include, OrderBy, PageLimit, Purge, Query, Record,
@@ -22,7 +22,7 @@ impl BrokenStore {
             Defect::QueryShowsSoftDeleted if asked.soft_deleted() == Include::No => {
                 (asked.with_soft_deleted(Include::Yes), now)
             }
-            Defect::QueryTakesNoIdsForAny if asked.ids().is_some_and(|ids| ids.is_empty()) => {
+            Defect::QueryTakesNoIdsForAny if asked.ids().is_some_and(BTreeSet::is_empty) => {
                 let any = contents_ids(&self.inner);
                 (asked.id_in(any), now)
             }

@@ -198,6 +198,6 @@ pub(super) fn check_cost(cost: KdfParams, options: &VaultOptions) -> Result<(), 
 pub(super) fn broken_contract() -> StoreError {
     StoreError::new(
         StoreErrorKind::Other,
-        "the store broke its contract: it did not answer for the record it was given; the backend needs mending",
+        "the store broke its contract: its answer does not fit what it was asked; the backend needs mending",
     )
 }

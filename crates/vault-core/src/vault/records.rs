@@ -2,7 +2,7 @@
 
 use futures::{Stream, TryStreamExt as _, stream};
 
-use super::Vault;
+use super::{Vault, config};
 use crate::{
     DeleteOutcome, Envelope, Format, OrderBy, Ordered, Position, Query, Record, RecordChange,
     RecordId, Timestamp, Token, VaultError, WriteOutcome,
@@ -153,6 +153,10 @@ impl<'v> Records<'v> {
         stream::try_unfold(query, move |query| async move {
             let page = self.list(&query).await?;
             let Some(last) = page.last() else { return Ok::<_, VaultError>(None) };
+            if !query.is_ahead(&last.position(query.order())) {
+                // Else the stream would never end.
+                return Err(VaultError::Store(config::broken_contract()));
+            }
             let next = query.after(last).offset(0);
             Ok(Some((stream::iter(page.into_iter().map(Ok)), next)))
         })

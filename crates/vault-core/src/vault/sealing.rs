@@ -115,3 +115,86 @@ fn value_of(opened: OpenOutcome) -> Result<Plaintext, VaultError> {
         OpenOutcome::Malformed(malformed) => Err(VaultError::Malformed(malformed)),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use futures::executor::block_on;
+
+    use super::*;
+    use crate::{
+        CreateOptions, KdfFloor, KdfParams, MemoryStore, NewVault, Password, Token, Vault,
+        VaultOptions, WriteFormat,
+    };
+
+    fn cheap() -> KdfParams {
+        KdfParams::new(8, 1, 1).unwrap()
+    }
+
+    /// A vault of this format with 1,000 records under one password.
+    async fn filled(format: WriteFormat) -> (MemoryStore, Vec<Token>) {
+        let store = MemoryStore::new();
+        let vault = open_vault(&store);
+        let new = NewVault::default().with_cost(cheap()).with_format(format);
+        super::super::config::write(&*vault.store, new, &vault.options).await.unwrap();
+        let key = vault.unlock(Password::new("password")).await.unwrap();
+        let mut tokens = Vec::new();
+        for number in 0..1000u32 {
+            let value = number.to_string();
+            let created = vault.create(value.as_bytes(), &key, CreateOptions::default()).await;
+            tokens.push(created.unwrap());
+        }
+        (store, tokens)
+    }
+
+    fn open_vault(store: &MemoryStore) -> Vault {
+        let mut options = VaultOptions { floor: KdfFloor::NONE, ..VaultOptions::default() };
+        options.open.v2_costs = vec![crate::V2Cost::new(cheap())];
+        Vault::open(store.clone(), options)
+    }
+
+    /// What the vault's one thread has derived so far.
+    async fn derivations(vault: &Vault) -> u64 {
+        vault.on_thread(|memory| memory.derivations()).await.unwrap()
+    }
+
+    async fn read_all(store: &MemoryStore, tokens: &[Token]) -> u64 {
+        let vault = open_vault(store);
+        let key = Arc::new(VaultKey::new(Password::new("password")));
+        let values = vault.read_many(tokens, &key).await.unwrap();
+        for (number, value) in values.into_iter().enumerate() {
+            assert_eq!(value.unwrap().as_bytes(), number.to_string().as_bytes());
+        }
+        derivations(&vault).await
+    }
+
+    #[test]
+    fn a_thousand_v3_records_cost_one_derivation() {
+        block_on(async {
+            let (store, tokens) = filled(WriteFormat::V3).await;
+            assert_eq!(read_all(&store, &tokens).await, 1);
+        });
+    }
+
+    #[test]
+    fn each_v2_record_costs_its_own_and_all_are_read() {
+        block_on(async {
+            let (store, tokens) = filled(WriteFormat::V2).await;
+            assert_eq!(read_all(&store, &tokens).await, 1000);
+        });
+    }
+
+    #[test]
+    fn a_key_that_is_kept_costs_none() {
+        block_on(async {
+            let (store, tokens) = filled(WriteFormat::V3).await;
+            let vault = open_vault(&store);
+            let key = vault.unlock(Password::new("password")).await.unwrap();
+            assert_eq!(derivations(&vault).await, 1);
+            vault.read(&tokens[0], &key).await.unwrap();
+            vault.update(&tokens[0], b"new", &key).await.unwrap();
+            vault.create(b"more", &key, CreateOptions::default()).await.unwrap();
+            vault.read_many(&tokens, &key).await.unwrap();
+            assert_eq!(derivations(&vault).await, 1);
+        });
+    }
+}
