@@ -179,6 +179,13 @@ pub trait VaultStore: RecordSource + RecordSink {
     async fn count(&self) -> Result<u64, StoreError> {
         self.count_matching(&Query::all(), Timestamp::MAX).await
     }
+
+    /// Waits for the calls that still run and gives back what the store holds: connections, locks, logs beside the
+    /// file. Whatever is called later may be refused as [`Stopped`](crate::StoreErrorKind::Stopped).
+    ///
+    /// A store that is dropped instead does the same in its own time, which a process that ends may not have. The default
+    /// does nothing.
+    async fn close(&self) {}
 }
 
 /// How much a page may hold.
@@ -409,6 +416,10 @@ impl<S: VaultStore + ?Sized> VaultStore for Arc<S> {
         put: PutSetting,
     ) -> Result<String, StoreError> {
         (**self).put_setting(name, value, put).await
+    }
+
+    async fn close(&self) {
+        (**self).close().await;
     }
 }
 

@@ -179,12 +179,6 @@ impl PostgresStore {
     pub async fn migrate(url: &str, options: PostgresOptions) -> Result<Migration, StoreError> {
         open::migrate(url, &options).await
     }
-
-    /// Closes all connections, after the calls that hold one have ended, those of dropped futures included. Later calls
-    /// are refused as [`Stopped`](vault_core::StoreErrorKind::Stopped).
-    pub async fn close(self) {
-        self.shared.pool.close().await;
-    }
 }
 
 #[async_trait]
@@ -322,5 +316,10 @@ impl VaultStore for PostgresStore {
                 writes::put_setting(&shared, &name, &value, put).await
             })
             .await
+    }
+
+    /// The calls of dropped futures are waited for as well.
+    async fn close(&self) {
+        self.shared.pool.close().await;
     }
 }

@@ -11,7 +11,7 @@ use std::{
 
 use sqlx::AssertSqlSafe;
 use vault_conformance::Subject;
-use vault_core::Record;
+use vault_core::{Record, VaultStore as _};
 use vault_postgres::{PostgresOptions, PostgresStore};
 
 use crate::support::{Place, named, runtime};

@@ -48,7 +48,7 @@
 //! # What it does not do
 //!
 //! `secure_delete` overwrites what was replaced or deleted, but the write-ahead log keeps it until the last process
-//! closes the database ([`SqliteStore::close`]). Neither reaches backups, nor blocks that the disk itself put aside.
+//! closes the database ([`VaultStore::close`]). Neither reaches backups, nor blocks that the disk itself put aside.
 //! A file on a network's folder is as safe as the locks of that folder, which often are not.
 //!
 //! # Threads
@@ -174,14 +174,6 @@ impl SqliteStore {
             async move { migrate::migrate(&path, &options).await }
         });
         task.await.unwrap_or_else(|error| Err(Fault::WriteEnded(error).into_store_error(&path)))
-    }
-
-    /// Waits for the calls that still run and closes the database.
-    ///
-    /// The last connection of all processes takes the write-ahead log into the database and removes it. Without this
-    /// call that happens in the background once the last clone is dropped. Other clones can do nothing any more.
-    pub async fn close(self) {
-        self.shared.close().await;
     }
 }
 
@@ -359,5 +351,11 @@ impl VaultStore for SqliteStore {
                 })
             })
             .await
+    }
+
+    /// The last connection of all processes takes the write-ahead log into the database and removes it. Without this
+    /// call that happens in the background once the last clone is dropped.
+    async fn close(&self) {
+        Arc::clone(&self.shared).close().await;
     }
 }
