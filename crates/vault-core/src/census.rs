@@ -249,6 +249,16 @@ impl Examine for Inspector {
 
     fn examine(
         &self,
+        records: Vec<SealedRecord>,
+        memory: &mut KdfMemory,
+    ) -> Result<Vec<Inspected>, EngineError> {
+        records.into_iter().map(|record| self.examine_one(record, memory)).collect()
+    }
+}
+
+impl Inspector {
+    fn examine_one(
+        &self,
         record: SealedRecord,
         memory: &mut KdfMemory,
     ) -> Result<Inspected, EngineError> {

@@ -44,6 +44,16 @@ impl Examine for Rekeyer {
 
     fn examine(
         &self,
+        records: Vec<SealedRecord>,
+        memory: &mut KdfMemory,
+    ) -> Result<Vec<Finding>, EngineError> {
+        records.into_iter().map(|record| self.examine_one(record, memory)).collect()
+    }
+}
+
+impl Rekeyer {
+    fn examine_one(
+        &self,
         record: SealedRecord,
         memory: &mut KdfMemory,
     ) -> Result<Finding, EngineError> {
