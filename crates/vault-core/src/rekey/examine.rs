@@ -1,4 +1,4 @@
-//! Tries the passwords of a plan on one record, and seals it anew if an old one opens it.
+//! Tries the passwords of a plan on a few records, and seals anew those that an old one opens.
 
 use std::sync::Arc;
 
@@ -6,9 +6,9 @@ use subtle::ConstantTimeEq;
 
 use super::report::ProblemKind;
 use crate::{
-    Checked, EngineError, Envelope, Format, KdfMemory, Malformed, OpenOutcome, OpenPolicy,
-    Plaintext, RecordId, Replacement, SealError, SealSpec, SealedRecord, Unopenable, V2Cost,
-    VaultKey, check, open, scan::Examine, seal,
+    Candidate, EngineError, Envelope, EnvelopeText, Format, KdfMemory, OpenOutcome, OpenPolicy,
+    Plaintext, RecordId, Replacement, SealSpec, SealedRecord, V2Cost, VaultKey, check_all,
+    open_all, scan::Examine, seal_all,
 };
 
 /// An old password's key and the new one's.
@@ -47,44 +47,34 @@ impl Examine for Rekeyer {
         records: Vec<SealedRecord>,
         memory: &mut KdfMemory,
     ) -> Result<Vec<Finding>, EngineError> {
-        records.into_iter().map(|record| self.examine_one(record, memory)).collect()
+        let verdicts = self.judge(&records, memory)?;
+        let findings = records.into_iter().zip(verdicts);
+        Ok(findings.map(|(record, verdict)| verdict.about(record)).collect())
     }
 }
 
-impl Rekeyer {
-    fn examine_one(
-        &self,
-        record: SealedRecord,
-        memory: &mut KdfMemory,
-    ) -> Result<Finding, EngineError> {
-        let envelope = match Envelope::parse(&record.envelope) {
-            Ok(envelope) => envelope,
-            Err(malformed) => return Ok(malformed_at(record.id, malformed)),
-        };
-        let checked = match check(&envelope, &self.policy) {
-            Ok(checked) => checked,
-            Err(Unopenable::Damaged) => {
-                return Ok(Finding::Problem(record.id, ProblemKind::Damaged));
-            }
-            Err(Unopenable::Malformed(malformed)) => return Ok(malformed_at(record.id, malformed)),
-        };
-        for pair in &self.pairs {
-            match checked.open(&pair.old, &record.id, memory)? {
-                OpenOutcome::Opened(value) => {
-                    return self.reseal(record, &value, &pair.new, memory);
-                }
-                OpenOutcome::WrongPassword => {}
-                OpenOutcome::Damaged => {
-                    return Ok(Finding::Problem(record.id, ProblemKind::Damaged));
-                }
-                OpenOutcome::Malformed(malformed) => return Ok(malformed_at(record.id, malformed)),
-            }
+/// What is to become of a record, without the record.
+#[derive(Clone)]
+enum Verdict {
+    Reseal(EnvelopeText),
+    Matches,
+    OtherPassword,
+    AlreadyNew,
+    Problem(ProblemKind),
+    TooLong,
+}
+
+impl Verdict {
+    fn about(self, record: SealedRecord) -> Finding {
+        let SealedRecord { id, envelope: expected } = record;
+        match self {
+            Self::Reseal(sealed) => Finding::Reseal(Replacement { id, expected, sealed }),
+            Self::Matches => Finding::Matches,
+            Self::OtherPassword => Finding::OtherPassword,
+            Self::AlreadyNew => Finding::AlreadyNew,
+            Self::Problem(kind) => Finding::Problem(id, kind),
+            Self::TooLong => Finding::TooLong,
         }
-        // An Argon2id per record only to tell "already new" from "other password" would double a v2 run.
-        if envelope.format() != Format::V2 && self.opens_under_new(&checked, &record.id, memory)? {
-            return Ok(Finding::AlreadyNew);
-        }
-        Ok(Finding::OtherPassword)
     }
 }
 
@@ -97,43 +87,111 @@ impl Rekeyer {
         Self { pairs, policy, write, check }
     }
 
-    fn opens_under_new(
+    fn judge(
         &self,
-        checked: &Checked<'_>,
-        id: &RecordId,
+        records: &[SealedRecord],
         memory: &mut KdfMemory,
-    ) -> Result<bool, EngineError> {
-        for pair in &self.pairs {
-            if let OpenOutcome::Opened(_) = checked.open(&pair.new, id, memory)? {
-                return Ok(true);
-            }
+    ) -> Result<Vec<Verdict>, EngineError> {
+        let parsed: Vec<_> =
+            records.iter().map(|record| Envelope::parse(&record.envelope)).collect();
+        let ids = records.iter().map(|record| &record.id);
+        let (mut untried, unopenable) = check_all(&parsed, ids, &self.policy);
+        let mut verdicts = vec![Verdict::OtherPassword; records.len()];
+        for (index, why) in unopenable {
+            verdicts[index] = Verdict::Problem(why.into());
         }
-        Ok(false)
+        for pair in &self.pairs {
+            let mut opened = Vec::new();
+            for (candidate, outcome) in open_all(&mut untried, &pair.old, memory)? {
+                match outcome {
+                    OpenOutcome::Opened(value) => opened.push((candidate, value)),
+                    OpenOutcome::WrongPassword => {}
+                    OpenOutcome::Damaged => {
+                        verdicts[candidate.index] = Verdict::Problem(ProblemKind::Damaged);
+                    }
+                    OpenOutcome::Malformed(malformed) => {
+                        let kind = ProblemKind::Malformed(malformed);
+                        verdicts[candidate.index] = Verdict::Problem(kind);
+                    }
+                }
+            }
+            self.reseal(&opened, &pair.new, &mut verdicts, memory)?;
+        }
+        // An Argon2id per record only to tell "already new" from "other password" would double a v2 run.
+        untried.retain(|candidate| candidate.checked.format() != Format::V2);
+        self.find_already_new(untried, &mut verdicts, memory)?;
+        Ok(verdicts)
     }
 
-    /// Seals a value under the new password, opens what came out of it again and compares: promise 1.
+    fn find_already_new(
+        &self,
+        mut untried: Vec<Candidate<'_>>,
+        verdicts: &mut [Verdict],
+        memory: &mut KdfMemory,
+    ) -> Result<(), EngineError> {
+        for pair in &self.pairs {
+            let mut not_opened = Vec::new();
+            for (candidate, outcome) in open_all(&mut untried, &pair.new, memory)? {
+                match outcome {
+                    OpenOutcome::Opened(_) => verdicts[candidate.index] = Verdict::AlreadyNew,
+                    _ => not_opened.push(candidate),
+                }
+            }
+            untried.append(&mut not_opened);
+        }
+        Ok(())
+    }
+
+    /// Seals values under the new password, opens what came out of it again and compares: promise 1.
     fn reseal(
         &self,
-        record: SealedRecord,
-        value: &Plaintext,
+        opened: &[(Candidate<'_>, Plaintext)],
+        new: &VaultKey,
+        verdicts: &mut [Verdict],
+        memory: &mut KdfMemory,
+    ) -> Result<(), EngineError> {
+        let Some(spec) = &self.write else {
+            for (candidate, _) in opened {
+                verdicts[candidate.index] = Verdict::Matches;
+            }
+            return Ok(());
+        };
+        let values: Vec<_> =
+            opened.iter().map(|(candidate, value)| (value.as_bytes(), candidate.id)).collect();
+        let sealed = seal_all(&values, new, spec, memory)?;
+        let mut written = Vec::with_capacity(opened.len());
+        for ((candidate, value), sealed) in opened.iter().zip(sealed) {
+            match sealed {
+                Some(sealed) => written.push((candidate, value, sealed)),
+                None => verdicts[candidate.index] = Verdict::TooLong,
+            }
+        }
+        self.check_sealed(&written, new, memory)?;
+        for (candidate, _, sealed) in written {
+            verdicts[candidate.index] = Verdict::Reseal(sealed);
+        }
+        Ok(())
+    }
+
+    /// From the texts on, so that nothing of the sealing is taken for granted.
+    fn check_sealed(
+        &self,
+        written: &[(&Candidate<'_>, &Plaintext, EnvelopeText)],
         new: &VaultKey,
         memory: &mut KdfMemory,
-    ) -> Result<Finding, EngineError> {
-        let Some(spec) = &self.write else { return Ok(Finding::Matches) };
-        let sealed = match seal(value.as_bytes(), new, &record.id, spec, memory) {
-            Ok(sealed) => sealed,
-            Err(SealError::TooLarge) => return Ok(Finding::TooLong),
-            Err(error) => return Err(error.into()),
-        };
-        let written = Envelope::parse(&sealed).map_err(|_| EngineError::SelfCheck)?;
-        match open(&written, new, &record.id, &self.check, memory)? {
-            OpenOutcome::Opened(again) if bool::from(again.as_bytes().ct_eq(value.as_bytes())) => {}
-            _ => return Err(EngineError::SelfCheck),
+    ) -> Result<(), EngineError> {
+        let parsed: Vec<_> = written.iter().map(|(_, _, text)| Envelope::parse(text)).collect();
+        let ids = written.iter().map(|(candidate, _, _)| candidate.id);
+        let (mut candidates, _) = check_all(&parsed, ids, &self.check);
+        let mut same = 0;
+        for (candidate, outcome) in open_all(&mut candidates, new, memory)? {
+            let (_, value, _) = &written[candidate.index];
+            if let OpenOutcome::Opened(again) = outcome
+                && bool::from(again.as_bytes().ct_eq(value.as_bytes()))
+            {
+                same += 1;
+            }
         }
-        Ok(Finding::Reseal(Replacement { id: record.id, expected: record.envelope, sealed }))
+        if same == written.len() { Ok(()) } else { Err(EngineError::SelfCheck) }
     }
-}
-
-fn malformed_at(id: RecordId, malformed: Malformed) -> Finding {
-    Finding::Problem(id, ProblemKind::Malformed(malformed))
 }
