@@ -347,7 +347,7 @@ impl Checked<'_> {
 fn open_v3(envelope: &V3, padding: Padding, master: &Master, id: &RecordId) -> OpenOutcome {
     let suite = suite_of(padding);
     let nonce = envelope.nonce();
-    if !bool::from(master.commitment(suite, &nonce).ct_eq(envelope.commitment())) {
+    if !bool::from(master.commitment(suite, &nonce).ct_eq(&envelope.commitment())) {
         return OpenOutcome::WrongPassword;
     }
     decrypt_v3(envelope, padding, &master.subkeys(suite, &nonce), id)

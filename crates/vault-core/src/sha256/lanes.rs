@@ -10,6 +10,8 @@ use super::{BLOCK_LEN, STATE_WORDS, State, WORDS_PER_BLOCK};
 /// How many messages are hashed at a time: as many as 256 bits have words.
 pub(super) const LANES: usize = 8;
 
+const ROUNDS: usize = 64;
+
 /// One word of every lane.
 type Words = [u32; LANES];
 
@@ -93,8 +95,9 @@ fn compress<S: Simd>(simd: S, states: &mut [Words; STATE_WORDS], block: &[Words;
     let mut w: [u32x8<S>; WORDS_PER_BLOCK] = block.map(|words| words.simd_into(simd));
     let before: [u32x8<S>; STATE_WORDS] = states.map(|words| words.simd_into(simd));
     let [mut a, mut b, mut c, mut d, mut e, mut f, mut g, mut h] = before;
-    for (turn, constants) in K.iter().enumerate() {
-        for (t, k) in constants.iter().enumerate() {
+    for turn in 0..ROUNDS / WORDS_PER_BLOCK {
+        // counted by a constant, or the compiler does not unroll it
+        for t in 0..WORDS_PER_BLOCK {
             if turn > 0 {
                 let (x, y) = (w[(t + 1) % WORDS_PER_BLOCK], w[(t + 14) % WORDS_PER_BLOCK]);
                 let sigma_0 = rotate(x, 7) ^ rotate(x, 18) ^ (x >> 3);
@@ -103,7 +106,7 @@ fn compress<S: Simd>(simd: S, states: &mut [Words; STATE_WORDS], block: &[Words;
             }
             let sum_1 = rotate(e, 6) ^ rotate(e, 11) ^ rotate(e, 25);
             let choice = g ^ (e & (f ^ g));
-            let t1 = h + sum_1 + choice + (w[t] + *k);
+            let t1 = h + sum_1 + choice + (w[t] + K[turn * WORDS_PER_BLOCK + t]);
             let sum_0 = rotate(a, 2) ^ rotate(a, 13) ^ rotate(a, 22);
             let majority = (a & b) ^ (c & (a ^ b));
             (h, g, f, e) = (g, f, e, d + t1);
@@ -122,78 +125,70 @@ fn rotate<S: Simd>(x: u32x8<S>, by: u32) -> u32x8<S> {
     (x >> by) | (x << (u32::BITS - by))
 }
 
-// FIPS 180-4 §4.2.2, sixteen to a turn
-const K: [[u32; WORDS_PER_BLOCK]; 4] = [
-    [
-        0x428a_2f98,
-        0x7137_4491,
-        0xb5c0_fbcf,
-        0xe9b5_dba5,
-        0x3956_c25b,
-        0x59f1_11f1,
-        0x923f_82a4,
-        0xab1c_5ed5,
-        0xd807_aa98,
-        0x1283_5b01,
-        0x2431_85be,
-        0x550c_7dc3,
-        0x72be_5d74,
-        0x80de_b1fe,
-        0x9bdc_06a7,
-        0xc19b_f174,
-    ],
-    [
-        0xe49b_69c1,
-        0xefbe_4786,
-        0x0fc1_9dc6,
-        0x240c_a1cc,
-        0x2de9_2c6f,
-        0x4a74_84aa,
-        0x5cb0_a9dc,
-        0x76f9_88da,
-        0x983e_5152,
-        0xa831_c66d,
-        0xb003_27c8,
-        0xbf59_7fc7,
-        0xc6e0_0bf3,
-        0xd5a7_9147,
-        0x06ca_6351,
-        0x1429_2967,
-    ],
-    [
-        0x27b7_0a85,
-        0x2e1b_2138,
-        0x4d2c_6dfc,
-        0x5338_0d13,
-        0x650a_7354,
-        0x766a_0abb,
-        0x81c2_c92e,
-        0x9272_2c85,
-        0xa2bf_e8a1,
-        0xa81a_664b,
-        0xc24b_8b70,
-        0xc76c_51a3,
-        0xd192_e819,
-        0xd699_0624,
-        0xf40e_3585,
-        0x106a_a070,
-    ],
-    [
-        0x19a4_c116,
-        0x1e37_6c08,
-        0x2748_774c,
-        0x34b0_bcb5,
-        0x391c_0cb3,
-        0x4ed8_aa4a,
-        0x5b9c_ca4f,
-        0x682e_6ff3,
-        0x748f_82ee,
-        0x78a5_636f,
-        0x84c8_7814,
-        0x8cc7_0208,
-        0x90be_fffa,
-        0xa450_6ceb,
-        0xbef9_a3f7,
-        0xc671_78f2,
-    ],
+// FIPS 180-4 §4.2.2
+const K: [u32; ROUNDS] = [
+    0x428a_2f98,
+    0x7137_4491,
+    0xb5c0_fbcf,
+    0xe9b5_dba5,
+    0x3956_c25b,
+    0x59f1_11f1,
+    0x923f_82a4,
+    0xab1c_5ed5,
+    0xd807_aa98,
+    0x1283_5b01,
+    0x2431_85be,
+    0x550c_7dc3,
+    0x72be_5d74,
+    0x80de_b1fe,
+    0x9bdc_06a7,
+    0xc19b_f174,
+    0xe49b_69c1,
+    0xefbe_4786,
+    0x0fc1_9dc6,
+    0x240c_a1cc,
+    0x2de9_2c6f,
+    0x4a74_84aa,
+    0x5cb0_a9dc,
+    0x76f9_88da,
+    0x983e_5152,
+    0xa831_c66d,
+    0xb003_27c8,
+    0xbf59_7fc7,
+    0xc6e0_0bf3,
+    0xd5a7_9147,
+    0x06ca_6351,
+    0x1429_2967,
+    0x27b7_0a85,
+    0x2e1b_2138,
+    0x4d2c_6dfc,
+    0x5338_0d13,
+    0x650a_7354,
+    0x766a_0abb,
+    0x81c2_c92e,
+    0x9272_2c85,
+    0xa2bf_e8a1,
+    0xa81a_664b,
+    0xc24b_8b70,
+    0xc76c_51a3,
+    0xd192_e819,
+    0xd699_0624,
+    0xf40e_3585,
+    0x106a_a070,
+    0x19a4_c116,
+    0x1e37_6c08,
+    0x2748_774c,
+    0x34b0_bcb5,
+    0x391c_0cb3,
+    0x4ed8_aa4a,
+    0x5b9c_ca4f,
+    0x682e_6ff3,
+    0x748f_82ee,
+    0x78a5_636f,
+    0x84c8_7814,
+    0x8cc7_0208,
+    0x90be_fffa,
+    0xa450_6ceb,
+    0xbef9_a3f7,
+    0xc671_78f2,
 ];
