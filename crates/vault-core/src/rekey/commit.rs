@@ -178,17 +178,17 @@ impl Committer {
                 self.workers.submit(move |memory| {
                     let before = memory.derivations();
                     rekeyer
-                        .examine(record, memory)
-                        .map(|finding| (finding, memory.derivations() - before))
+                        .examine(vec![record], memory)
+                        .map(|findings| (findings, memory.derivations() - before))
                 })
             })
             .collect();
         let mut batch = Vec::new();
         for answer in answers {
-            let (finding, derivations) =
+            let (findings, derivations) =
                 answer.await.map_err(|lost| EngineError::Worker(lost.into()))??;
             settled.derivations += derivations;
-            batch.extend(settled.count(finding));
+            batch.extend(findings.into_iter().filter_map(|finding| settled.count(finding)));
         }
         Ok(batch)
     }
