@@ -277,3 +277,41 @@ fn a_stream_reads_page_by_page() {
     let expected: Vec<String> = (0..10).rev().map(|number| format!("t{number}")).collect();
     assert_eq!((tokens, calls), (expected, 4));
 }
+
+/// A service spawns them on whatever thread is free.
+#[test]
+fn every_operation_can_be_spawned() {
+    fn is_send<T: Send>(_: T) {}
+    let world = world();
+    let (vault, key, records) = (&world.vault, &world.key, world.vault.records());
+    let token = Token::new("t").unwrap();
+    let id = vault_core::RecordId::from_stored("id");
+    is_send(vault.unlock(Password::new("password")));
+    is_send(vault.create(b"", key, CreateOptions::default()));
+    is_send(vault.create_with_token(b"", key, token.clone(), None));
+    is_send(vault.read(&token, key));
+    is_send(vault.read_opaque(&token, key));
+    is_send(vault.read_many(std::slice::from_ref(&token), key));
+    is_send(vault.resolve([("name", token.clone())], key));
+    is_send(vault.verify(&token, key));
+    is_send(vault.exists(&token));
+    is_send(vault.update(&token, b"", key));
+    is_send(vault.overwrite(&token, b"", key));
+    is_send(vault.upsert(&token, b"", key));
+    is_send(vault.renew(&token, None));
+    is_send(vault.delete(&token));
+    is_send(vault.soft_delete(&token));
+    is_send(vault.restore(&token));
+    is_send(vault.soft_delete_expired());
+    is_send(vault.delete_expired());
+    is_send(vault.setting("name"));
+    is_send(vault.set_setting("name", "value"));
+    is_send(records.count(&Query::new()));
+    is_send(records.list(&Query::new()));
+    is_send(records.stream(Query::new()));
+    is_send(records.find(&id));
+    is_send(records.update(RecordChange::of(id.clone())));
+    is_send(records.delete(&id));
+    is_send(records.soft_delete(&id));
+    is_send(vault.rekey(RekeyPlan::new()));
+}

@@ -53,7 +53,7 @@ pub use kdf::{
 pub use key::{VaultKey, VerifyError};
 pub use memory::MemoryStore;
 pub use password_policy::{PasswordPolicy, PasswordRefused};
-pub use query::{Direction, Envelopes, Include, OrderBy, Ordered, Position, Query, SortKey};
+pub use query::{Direction, Envelopes, Include, OrderBy, Ordered, Position, Query, Rank};
 pub use record::{EnvelopeText, MAX_ENVELOPE_LEN, Record, RecordId, SealedRecord};
 pub use rekey::{
     DryRun, InvalidPlan, MAX_PROBLEMS, Problem, ProblemKind, RekeyCounts, RekeyPlan, RekeyReport,

@@ -85,21 +85,21 @@ pub enum Envelopes {
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Position {
     /// What the order looks at first.
-    pub key: SortKey,
+    pub rank: Rank,
     /// What decides among equals.
     pub id: RecordId,
 }
 
 /// What an order looks at first.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub enum SortKey {
+pub enum Rank {
     /// Nothing but the id.
     Id,
     /// The token.
     Token(Token),
     /// A time.
     Time(Timestamp),
-    /// A time that never comes: later than every [`SortKey::Time`].
+    /// A time that never comes: later than every [`Rank::Time`].
     Never,
 }
 
@@ -181,7 +181,7 @@ impl Query {
     /// Goes on after this id; the order becomes that of the ids, and its direction stays.
     #[must_use]
     pub fn after_id(mut self, id: RecordId) -> Self {
-        (self.order, self.after) = (OrderBy::Id, Some(Position { key: SortKey::Id, id }));
+        (self.order, self.after) = (OrderBy::Id, Some(Position { rank: Rank::Id, id }));
         self
     }
 
@@ -252,7 +252,7 @@ impl Query {
         self.direction
     }
 
-    /// The place to go on from; its key is one of [`order`](Self::order).
+    /// The place to go on from; its rank is one of [`order`](Self::order).
     #[must_use]
     pub fn position(&self) -> Option<&Position> {
         self.after.as_ref()
@@ -334,14 +334,14 @@ impl Position {
         token: &Token,
         (created_at, updated_at, expires_at): (Timestamp, Timestamp, Option<Timestamp>),
     ) -> Self {
-        let key = match order {
-            OrderBy::Id => SortKey::Id,
-            OrderBy::Token => SortKey::Token(token.clone()),
-            OrderBy::CreatedAt => SortKey::Time(created_at),
-            OrderBy::UpdatedAt => SortKey::Time(updated_at),
-            OrderBy::ExpiresAt => expires_at.map_or(SortKey::Never, SortKey::Time),
+        let rank = match order {
+            OrderBy::Id => Rank::Id,
+            OrderBy::Token => Rank::Token(token.clone()),
+            OrderBy::CreatedAt => Rank::Time(created_at),
+            OrderBy::UpdatedAt => Rank::Time(updated_at),
+            OrderBy::ExpiresAt => expires_at.map_or(Rank::Never, Rank::Time),
         };
-        Self { key, id: id.clone() }
+        Self { rank, id: id.clone() }
     }
 }
 
@@ -349,16 +349,16 @@ impl Position {
 mod tests {
     use super::*;
 
-    fn at(key: SortKey, id: &str) -> Position {
-        Position { key, id: RecordId::from_stored(id) }
+    fn at(rank: Rank, id: &str) -> Position {
+        Position { rank, id: RecordId::from_stored(id) }
     }
 
     #[test]
     fn never_is_later_than_every_time_and_the_id_decides_among_equals() {
-        let time = |micros| SortKey::Time(Timestamp::from_micros(micros));
+        let time = |micros| Rank::Time(Timestamp::from_micros(micros));
         assert!(at(time(1), "b") < at(time(2), "a"));
         assert!(at(time(2), "a") < at(time(2), "b"));
-        assert!(at(SortKey::Time(Timestamp::MAX), "b") < at(SortKey::Never, "a"));
+        assert!(at(Rank::Time(Timestamp::MAX), "b") < at(Rank::Never, "a"));
     }
 
     #[test]

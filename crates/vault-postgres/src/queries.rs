@@ -4,7 +4,7 @@
 //! them; any other reads every row once on the server, which keeps no more than the page.
 
 use sqlx::{Postgres, QueryBuilder, Row as _};
-use vault_core::{Direction, Envelopes, Include, OrderBy, Query, Record, SortKey, Timestamp};
+use vault_core::{Direction, Envelopes, Include, OrderBy, Query, Rank, Record, Timestamp};
 
 use crate::{
     error::Fault,
@@ -91,11 +91,11 @@ fn go_on_after(sql: &mut QueryBuilder<Postgres>, query: &Query) -> Result<(), Fa
     };
     let id = record::text(place.id.as_str())?;
     sql.push(format!(" AND ({}, id) {ahead} (", key(query.order())));
-    match &place.key {
-        SortKey::Id => sql.push_bind(id),
-        SortKey::Token(token) => sql.push_bind(record::text(token.as_str())?),
-        SortKey::Time(time) => sql.push_bind(Time(*time)),
-        SortKey::Never => sql.push(NEVER),
+    match &place.rank {
+        Rank::Id => sql.push_bind(id),
+        Rank::Token(token) => sql.push_bind(record::text(token.as_str())?),
+        Rank::Time(time) => sql.push_bind(Time(*time)),
+        Rank::Never => sql.push(NEVER),
     };
     sql.push(", ").push_bind(id).push(")");
     Ok(())

@@ -6,7 +6,7 @@
 use futures::TryStreamExt as _;
 use sqlx::{Row as _, SqliteConnection, query::Query as Bound, sqlite::SqliteArguments};
 use vault_core::{
-    Direction, EnvelopeText, Envelopes, Include, OrderBy, Query, Record, SortKey, Timestamp,
+    Direction, EnvelopeText, Envelopes, Include, OrderBy, Query, Rank, Record, Timestamp,
 };
 
 use crate::{
@@ -75,11 +75,11 @@ fn bind<'q>(
 ) -> Result<Bound<'q, sqlx::Sqlite, SqliteArguments>, Fault> {
     let number = |number: usize| i64::try_from(number).unwrap_or(i64::MAX);
     let place = query.position();
-    let key = match place.map(|place| &place.key) {
-        None | Some(SortKey::Id) => None,
-        Some(SortKey::Token(token)) => Some(token.as_str().to_owned()),
-        Some(SortKey::Time(time)) => Some(time::precise_text(*time)?),
-        Some(SortKey::Never) => Some(time::NEVER.to_owned()),
+    let key = match place.map(|place| &place.rank) {
+        None | Some(Rank::Id) => None,
+        Some(Rank::Token(token)) => Some(token.as_str().to_owned()),
+        Some(Rank::Time(time)) => Some(time::precise_text(*time)?),
+        Some(Rank::Never) => Some(time::NEVER.to_owned()),
     };
     let ids = query.ids().into_iter().flatten().map(|id| [id.as_bytes()]);
     let tokens = query.tokens().into_iter().flatten().map(|token| [token.as_str().as_bytes()]);

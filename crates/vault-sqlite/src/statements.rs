@@ -73,7 +73,8 @@ macro_rules! whole {
     };
 }
 
-/// A moment in a column, as text that compares in the order of time, to the millisecond; NULL for what is no time.
+/// A moment in a column, as text that compares in the order of time, to the millisecond; NULL for what is read as no
+/// time, and for what stands for "never".
 ///
 /// SQLite would also take a number for a time, and the word "now".
 macro_rules! moment {
@@ -81,9 +82,9 @@ macro_rules! moment {
         concat!(
             "CASE WHEN trim(",
             $column,
-            ", char(9, 10, 13, 32)) \
-             GLOB '[0-9][0-9][0-9][0-9]-[0-9][0-9]-[0-9][0-9]*' \
-             THEN datetime(trim(",
+            ", char(9, 10, 13, 32)) GLOB '[0-9][0-9][0-9][0-9]-[0-9][0-9]-[0-9][0-9]*' AND trim(",
+            $column,
+            ", char(9, 10, 13, 32)) < '9999-12-30 22:00:01' THEN datetime(trim(",
             $column,
             ", char(9, 10, 13, 32)), 'subsec') END"
         )
