@@ -138,7 +138,8 @@ impl From<EngineError> for Failure {
 impl From<VaultError> for Failure {
     fn from(error: VaultError) -> Self {
         match error {
-            VaultError::EmptyPassword
+            VaultError::PasswordRefused(_)
+            | VaultError::RefusedSetting { .. }
             | VaultError::CostBelowFloor(_)
             | VaultError::CostOverLimit(_) => Self::Usage(error.to_string()),
             VaultError::Store(error) => error.into(),

@@ -3,11 +3,11 @@
 use std::time::Duration;
 
 use vaultstore::{
-    Clock, CreateOptions, NewVault, OpenPolicy, PageLimit, RunOptions, SystemClock, V2Cost,
-    VaultOptions,
+    Clock, CreateOptions, Direction, Include, NewVault, OpenPolicy, OrderBy, PageLimit, Query,
+    RecordId, RunOptions, SystemClock, Timestamp, V2Cost, VaultOptions,
 };
 
-use crate::args::{CreateArgs, InitArgs, OpenArgs, RunArgs};
+use crate::args::{CreateArgs, InitArgs, ListArgs, OpenArgs, RunArgs, Shown, Sort};
 
 pub(crate) fn new_vault(args: &InitArgs) -> NewVault {
     NewVault { cost: args.kdf, format: args.format }
@@ -59,8 +59,43 @@ pub(crate) fn page_limit(args: &RunArgs) -> PageLimit {
 }
 
 pub(crate) fn create_options(args: &CreateArgs) -> CreateOptions {
-    let expires_at = args.expires_in.map(|time: Duration| SystemClock.now().plus(time));
-    CreateOptions { token_length: args.length.unwrap_or_default(), expires_at }
+    CreateOptions {
+        token_length: args.length.unwrap_or_default(),
+        expires_at: end(args.expires_in),
+    }
+}
+
+/// The time after so long; `None` is never.
+pub(crate) fn end(expires_in: Option<Duration>) -> Option<Timestamp> {
+    expires_in.map(|time| SystemClock.now().plus(time))
+}
+
+/// The filters and the order of a list; its limit and where it begins are another matter.
+pub(crate) fn query(args: &ListArgs) -> Query {
+    let include = |shown| match shown {
+        Shown::Yes => Include::Yes,
+        Shown::No => Include::No,
+        Shown::Only => Include::Only,
+    };
+    let order = match args.sort {
+        Sort::Id => OrderBy::Id,
+        Sort::Token => OrderBy::Token,
+        Sort::Created => OrderBy::CreatedAt,
+        Sort::Updated => OrderBy::UpdatedAt,
+        Sort::Expires => OrderBy::ExpiresAt,
+    };
+    let direction = if args.reverse { Direction::Descending } else { Direction::Ascending };
+    let mut query = Query::new()
+        .with_soft_deleted(include(args.deleted))
+        .with_expired(include(args.expired))
+        .order_by(order, direction);
+    if !args.ids.is_empty() {
+        query = query.id_in(args.ids.iter().map(|id| RecordId::from_stored(id.as_str())));
+    }
+    if !args.tokens.is_empty() {
+        query = query.token_in(args.tokens.iter().cloned());
+    }
+    query
 }
 
 #[cfg(test)]

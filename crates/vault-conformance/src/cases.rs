@@ -4,19 +4,30 @@
 
 mod batches;
 mod pages;
+mod purges;
+mod queries;
 mod records;
 mod settings;
 mod texts;
 
 pub use batches::*;
 pub use pages::*;
+pub use purges::*;
+pub use queries::*;
 pub use records::*;
 pub use settings::*;
 pub use texts::*;
+
+/// After so many polls an operation that is still not ready hangs.
+const MOST_POLLS: usize = 10_000;
 
 pub use crate::rekey::{
     a_dropped_rekey_loses_nothing, a_failing_store_never_loses_a_record, a_rekey_is_idempotent,
     a_rekey_moves_exactly_the_records_under_the_old_password, a_second_rekey_finds_nothing,
     a_stopped_rekey_counts_exactly_what_was_committed, no_write_beside_a_rekey_is_lost_or_reverted,
     no_write_between_two_polls_of_a_rekey_is_lost_or_reverted,
+};
+pub use crate::vault::{
+    a_renewal_against_a_purge_is_told, an_update_against_a_delete_is_told,
+    of_two_creates_of_one_token_exactly_one_wins, of_two_upserts_exactly_one_creates,
 };

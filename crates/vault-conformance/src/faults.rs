@@ -2,6 +2,7 @@
 
 use std::{
     future::{Future, poll_fn},
+    num::NonZeroUsize,
     sync::{
         Arc,
         atomic::{AtomicU64, Ordering::SeqCst},
@@ -11,9 +12,9 @@ use std::{
 
 use async_trait::async_trait;
 use vault_core::{
-    DeleteOutcome, InsertOutcome, PageLimit, PutSetting, Record, RecordChange, RecordId,
-    RecordSink, RecordSource, Replacement, SealedRecord, StoreError, StoreErrorKind, Token,
-    VaultStore, WriteOutcome,
+    DeleteOutcome, InsertOutcome, PageLimit, Purge, PutSetting, Query, Record, RecordChange,
+    RecordId, RecordSink, RecordSource, Replacement, SealedRecord, StoreError, StoreErrorKind,
+    Timestamp, Token, VaultStore, WriteOutcome,
 };
 
 use crate::poll_at_most;
@@ -201,12 +202,12 @@ impl<S: VaultStore> VaultStore for FaultyStore<S> {
         self.pass(self.inner.find(tokens)).await
     }
 
-    async fn list(
-        &self,
-        after: Option<&RecordId>,
-        limit: PageLimit,
-    ) -> Result<Vec<Record>, StoreError> {
-        self.pass(self.inner.list(after, limit)).await
+    async fn query(&self, query: &Query, now: Timestamp) -> Result<Vec<Record>, StoreError> {
+        self.pass(self.inner.query(query, now)).await
+    }
+
+    async fn count_matching(&self, query: &Query, now: Timestamp) -> Result<u64, StoreError> {
+        self.pass(self.inner.count_matching(query, now)).await
     }
 
     async fn update(&self, change: RecordChange) -> Result<WriteOutcome, StoreError> {
@@ -217,8 +218,14 @@ impl<S: VaultStore> VaultStore for FaultyStore<S> {
         self.pass(self.inner.delete(id)).await
     }
 
-    async fn count(&self) -> Result<u64, StoreError> {
-        self.pass(self.inner.count()).await
+    async fn purge_expired(
+        &self,
+        purge: Purge,
+        now: Timestamp,
+        after: Option<&RecordId>,
+        limit: NonZeroUsize,
+    ) -> Result<Vec<RecordId>, StoreError> {
+        self.pass(self.inner.purge_expired(purge, now, after, limit)).await
     }
 
     async fn setting(&self, name: &str) -> Result<Option<String>, StoreError> {

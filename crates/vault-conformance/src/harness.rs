@@ -203,12 +203,26 @@ macro_rules! for_each_case {
             insert_is_all_or_nothing_on_error
             update_changes_only_what_it_names
             update_changes_nothing_unless_the_envelope_is_the_expected_one
+            update_changes_nothing_unless_the_times_are_the_expected_ones
             delete_removes_for_good_and_frees_the_token
             count_includes_soft_deleted_and_expired_records
             every_operation_is_durable
             dropping_an_insert_leaves_it_done_or_not_done
             dropping_an_update_leaves_it_done_or_not_done
             dropping_a_delete_leaves_it_done_or_not_done
+
+            a_query_lets_through_exactly_what_its_filters_match
+            a_query_comes_in_its_order_and_the_id_decides_among_equals
+            a_query_goes_on_after_a_position_and_an_offset
+            the_limit_of_a_query_is_a_maximum_in_records_and_in_bytes
+            a_query_without_envelopes_tells_their_lengths
+            count_matching_counts_what_the_filters_let_through
+
+            purging_takes_exactly_what_is_expired
+            purging_for_good_frees_the_tokens
+            purging_goes_in_bounded_steps
+            purging_is_durable
+            dropping_a_purge_leaves_it_done_or_not_done
 
             a_setting_holds_what_was_put_last
             if_absent_keeps_what_is_stored
@@ -227,8 +241,14 @@ macro_rules! for_each_case {
             a_stopped_rekey_counts_exactly_what_was_committed
             no_write_beside_a_rekey_is_lost_or_reverted
             no_write_between_two_polls_of_a_rekey_is_lost_or_reverted
+
+            of_two_creates_of_one_token_exactly_one_wins
+            of_two_upserts_exactly_one_creates
+            an_update_against_a_delete_is_told
+            a_renewal_against_a_purge_is_told
         } {
             random_histories_answer_like_the_store_in_memory
+            random_histories_of_a_vault_agree_with_a_model
             mixed_passwords_rekey_exactly_the_right_records
         } }
     };

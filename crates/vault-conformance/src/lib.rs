@@ -3,7 +3,8 @@
 //! Each sentence of the contract ([`RecordSource`](vault_core::RecordSource), [`RecordSink`](vault_core::RecordSink),
 //! [`VaultStore`](vault_core::VaultStore)) is an async function in [`cases`] that bears its name, and [`properties`]
 //! replays random histories beside [`MemoryStore`](vault_core::MemoryStore). The bulk rekey, which stands on the
-//! contract, is run on the store as well: with faults, interruptions and writers beside it. A storage author says how to make a
+//! contract, is run on the store as well: with faults, interruptions and writers beside it. So is the token API: writers
+//! race for one record, and random histories of its operations agree with a model. A storage author says how to make a
 //! store and how to close and open it again, and gets one test per case:
 //!
 //! ```
@@ -42,6 +43,7 @@ pub mod properties;
 mod faults;
 mod rekey;
 mod samples;
+mod vault;
 
 pub use faults::{Fault, FaultPlan, FaultyStore};
 pub use harness::{Subject, case_fails, failing_cases, poll_at_most, run_all};

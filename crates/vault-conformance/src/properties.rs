@@ -1,6 +1,6 @@
 //! Random histories, replayed beside the store in memory.
 
-use std::collections::BTreeSet;
+use std::{collections::BTreeSet, num::NonZeroUsize};
 
 use proptest::{
     collection::vec,
@@ -11,9 +11,9 @@ use proptest::{
     test_runner::{Config, TestRunner},
 };
 use vault_core::{
-    DeleteOutcome, EnvelopeText, InsertOutcome, MemoryStore, PageLimit, PutSetting, Record,
-    RecordChange, RecordId, RecordSource, Replacement, SealedRecord, Timestamp, Token, VaultStore,
-    WriteOutcome,
+    DeleteOutcome, Direction, EnvelopeText, Include, InsertOutcome, MemoryStore, OrderBy,
+    PageLimit, Purge, PutSetting, Query, Record, RecordChange, RecordId, RecordSource, Replacement,
+    SealedRecord, Timestamp, Token, VaultStore, WriteOutcome,
 };
 
 use crate::{
@@ -21,7 +21,10 @@ use crate::{
     samples::{WIDE, envelope, list_all, scan, seconds, token},
 };
 
-pub use crate::rekey::mixed_passwords_rekey_exactly_the_right_records;
+pub use crate::{
+    rekey::mixed_passwords_rekey_exactly_the_right_records,
+    vault::random_histories_of_a_vault_agree_with_a_model,
+};
 
 /// Few texts, so that operations meet; in byte order they are not in dictionary order.
 const IDS: [&str; 8] = ["A", "B", "a", "aa", "b", "é", "\u{ff5e}", "\u{1f511}"];
@@ -86,6 +89,9 @@ enum Operation {
     List(Option<RecordId>, PageLimit),
     Find(Vec<Token>),
     Count,
+    Query(Query, Timestamp),
+    CountMatching(Query, Timestamp),
+    Purge(Purge, Timestamp, Option<RecordId>, NonZeroUsize),
     PutSetting(&'static str, &'static str, PutSetting),
     Setting(&'static str),
     Settings,
@@ -108,6 +114,7 @@ enum Answer {
     Listed(Vec<Record>),
     Found(Vec<Option<Record>>),
     Count(u64),
+    Purged(Vec<RecordId>),
     Put(String),
     Setting(Option<String>),
     Settings(Vec<(String, String)>),
@@ -172,6 +179,13 @@ async fn run(store: &impl VaultStore, operation: Operation) -> Answer {
         }
         Operation::Find(tokens) => Answer::Found(store.find(&tokens).await.unwrap()),
         Operation::Count => Answer::Count(store.count().await.unwrap()),
+        Operation::Query(query, now) => Answer::Listed(store.query(&query, now).await.unwrap()),
+        Operation::CountMatching(query, now) => {
+            Answer::Count(store.count_matching(&query, now).await.unwrap())
+        }
+        Operation::Purge(purge, now, after, limit) => {
+            Answer::Purged(store.purge_expired(purge, now, after.as_ref(), limit).await.unwrap())
+        }
         Operation::PutSetting(name, value, put) => {
             Answer::Put(store.put_setting(name, value, put).await.unwrap())
         }
@@ -202,6 +216,16 @@ fn operation() -> impl Strategy<Value = Operation> {
             .prop_map(|(after, limit)| Operation::List(after, limit)),
         1 => vec(select(&TOKENS[..]).prop_map(token), 0..4).prop_map(Operation::Find),
         1 => Just(Operation::Count),
+        3 => (any_query(), any_time()).prop_map(|(query, now)| Operation::Query(query, now)),
+        1 => (any_query(), any_time())
+            .prop_map(|(query, now)| Operation::CountMatching(query, now)),
+        2 => (
+            select(vec![Purge::SoftDelete, Purge::Delete]),
+            any_time(),
+            option::of(any_id()),
+            (1usize..4).prop_map(|most| NonZeroUsize::new(most).unwrap()),
+        )
+            .prop_map(|(purge, now, after, most)| Operation::Purge(purge, now, after, most)),
         3 => (
             select(&SETTINGS[..]),
             select(&ENVELOPES[..]),
@@ -230,6 +254,40 @@ fn any_limit() -> impl Strategy<Value = PageLimit> {
     (1usize..5, 1usize..12).prop_map(|(records, bytes)| PageLimit::new(records, bytes))
 }
 
+/// A place to go on from is that of a record that may never have been stored.
+fn any_query() -> impl Strategy<Value = Query> {
+    let include = || select(vec![Include::No, Include::Yes, Include::Only]);
+    let orders = vec![
+        OrderBy::Id,
+        OrderBy::Token,
+        OrderBy::CreatedAt,
+        OrderBy::UpdatedAt,
+        OrderBy::ExpiresAt,
+    ];
+    let order = (select(orders), select(vec![Direction::Ascending, Direction::Descending]));
+    let names = (
+        option::weighted(0.2, vec(any_id(), 0..5)),
+        option::weighted(0.2, vec(select(&TOKENS[..]).prop_map(token), 0..5)),
+    );
+    let part = (option::of(any_record()), 0u64..3, any_limit());
+    ((include(), include()), names, order, part).prop_map(|(states, (ids, tokens), order, part)| {
+        let (after, offset, limit) = part;
+        let mut query = Query::new()
+            .with_soft_deleted(states.0)
+            .with_expired(states.1)
+            .order_by(order.0, order.1)
+            .offset(offset)
+            .page(limit);
+        if let Some(ids) = ids {
+            query = query.id_in(ids);
+        }
+        if let Some(tokens) = tokens {
+            query = query.token_in(tokens);
+        }
+        after.iter().fold(query, Query::after)
+    })
+}
+
 fn any_expectation() -> impl Strategy<Value = Expectation> {
     select(vec![Expectation::Stored, Expectation::Drawn])
 }
@@ -253,15 +311,28 @@ fn any_replacement() -> impl Strategy<Value = Replacement> {
 
 fn any_change() -> impl Strategy<Value = RecordChange> {
     let envelopes = (option::of(any_envelope()), option::of(any_envelope()));
+    let expected = || option::weighted(0.1, option::weighted(0.1, any_time()));
     let times = (
         option::of(any_time()),
         option::of(option::of(any_time())),
         option::of(option::of(any_time())),
     );
-    (any_id(), envelopes, times).prop_map(|(id, (expected, envelope), times)| {
-        let (updated_at, expires_at, soft_deleted_at) = times;
-        RecordChange { id, expected, envelope, updated_at, expires_at, soft_deleted_at }
-    })
+    (any_id(), envelopes, times, (expected(), expected())).prop_map(
+        |(id, (expected, envelope), times, at)| {
+            let (updated_at, expires_at, soft_deleted_at) = times;
+            let (expected_expires_at, expected_soft_deleted_at) = at;
+            RecordChange {
+                id,
+                expected,
+                expected_expires_at,
+                expected_soft_deleted_at,
+                envelope,
+                updated_at,
+                expires_at,
+                soft_deleted_at,
+            }
+        },
+    )
 }
 
 /// "No id comes twice in a batch" is the caller's part of the contract.

@@ -3,8 +3,12 @@
 mod broken;
 
 use broken::{BrokenStore, Defect};
+use futures::{TryStreamExt as _, executor::block_on};
 use vault_conformance::{Subject, case_fails, failing_cases};
-use vault_core::{EnvelopeText, Record};
+use vault_core::{
+    CreateOptions, EnvelopeText, NewVault, Password, Query, Record, RecordInfo, StoreErrorKind,
+    Vault, VaultError, VaultOptions,
+};
 
 struct Broken(Defect);
 
@@ -88,6 +92,32 @@ const REJECTIONS: &[(Defect, &str)] = &[
     (Defect::IfAbsentTellsOwnValue, "two_callers_of_if_absent_agree"),
     (Defect::EmptySettingIsAbsent, "if_absent_keeps_what_is_stored"),
     (Defect::SettingsWithoutCase, "settings_come_in_the_order_of_their_names"),
+    (Defect::QueryShowsSoftDeleted, "a_query_lets_through_exactly_what_its_filters_match"),
+    (Defect::QueryTakesNoIdsForAny, "a_query_lets_through_exactly_what_its_filters_match"),
+    (Defect::ExpiresAMomentLate, "a_query_lets_through_exactly_what_its_filters_match"),
+    (Defect::NeverComesFirst, "a_query_comes_in_its_order_and_the_id_decides_among_equals"),
+    (
+        Defect::DescendsByKeyAndAscendsById,
+        "a_query_comes_in_its_order_and_the_id_decides_among_equals",
+    ),
+    (Defect::RepeatsThePosition, "a_query_goes_on_after_a_position_and_an_offset"),
+    (Defect::OffsetBeforePosition, "a_query_goes_on_after_a_position_and_an_offset"),
+    (Defect::IgnoresLimitOfQueries, "the_limit_of_a_query_is_a_maximum_in_records_and_in_bytes"),
+    (Defect::LengthOnlyWithoutLength, "a_query_without_envelopes_tells_their_lengths"),
+    (Defect::CountsOnePage, "count_matching_counts_what_the_filters_let_through"),
+    (Defect::ExpiresAMomentLate, "purging_takes_exactly_what_is_expired"),
+    (Defect::PurgesWhatIsNotExpired, "purging_takes_exactly_what_is_expired"),
+    (Defect::PurgeHidesAgain, "purging_takes_exactly_what_is_expired"),
+    (Defect::PurgeKeepsTokens, "purging_for_good_frees_the_tokens"),
+    (Defect::PurgeIsUnbounded, "purging_goes_in_bounded_steps"),
+    (Defect::PurgeBeginsAnew, "purging_goes_in_bounded_steps"),
+    (Defect::ForgetsPurges, "purging_is_durable"),
+    (Defect::HalfPurgeOnDrop, "dropping_a_purge_leaves_it_done_or_not_done"),
+    (Defect::UpdateIgnoresTimes, "update_changes_nothing_unless_the_times_are_the_expected_ones"),
+    (Defect::InsertsInTwoSteps, "of_two_creates_of_one_token_exactly_one_wins"),
+    (Defect::InsertsInTwoSteps, "of_two_upserts_exactly_one_creates"),
+    (Defect::UpdateInTwoSteps, "an_update_against_a_delete_is_told"),
+    (Defect::PurgeInTwoSteps, "a_renewal_against_a_purge_is_told"),
     (Defect::ForgetsBatches, "applied_is_durable"),
     (Defect::ForgetsInserts, "every_operation_is_durable"),
     (Defect::ForgetsUpdates, "every_operation_is_durable"),
@@ -154,9 +184,46 @@ fn random_histories_reject_broken_stores_as_well() {
         Defect::DeleteKeepsToken,
         Defect::IfAbsentOverwrites,
         Defect::ForgetsBatches,
+        Defect::NeverComesFirst,
+        Defect::CountsOnePage,
+        Defect::PurgeIsUnbounded,
+        Defect::UpdateIgnoresTimes,
     ];
     for defect in defects {
         let case = "random_histories_answer_like_the_store_in_memory";
         assert!(case_fails(&Broken(defect), case), "random histories do not see {defect:?}");
+    }
+}
+
+/// It would go round in circles for ever.
+#[test]
+fn a_stream_over_a_store_that_repeats_the_position_ends_with_an_error() {
+    let answer = block_on(async {
+        let store = BrokenStore::new(Defect::RepeatsThePosition);
+        let vault = Vault::init(store, NewVault::default(), VaultOptions::default()).await?;
+        let key = vault.unlock(Password::new("password")).await?;
+        vault.create(b"1", &key, CreateOptions::default()).await?;
+        vault.create(b"2", &key, CreateOptions::default()).await?;
+        vault.records().stream(Query::new().limit(1)).try_collect::<Vec<RecordInfo>>().await
+    });
+    assert!(
+        matches!(answer, Err(VaultError::Store(error)) if error.kind() == StoreErrorKind::Other)
+    );
+}
+
+/// Those of a vault as well.
+#[test]
+fn random_histories_of_a_vault_reject_broken_stores_as_well() {
+    let defects = [
+        Defect::QueryShowsSoftDeleted,
+        Defect::ExpiresAMomentLate,
+        Defect::DeleteKeepsToken,
+        Defect::UpdateClearsExpiry,
+        Defect::HidesSoftDeletedFromFind,
+        Defect::ForgetsUpdates,
+    ];
+    for defect in defects {
+        let case = "random_histories_of_a_vault_agree_with_a_model";
+        assert!(case_fails(&Broken(defect), case), "histories of a vault do not see {defect:?}");
     }
 }

@@ -20,6 +20,8 @@ mod key;
 mod master;
 mod memory;
 mod pace;
+mod password_policy;
+mod query;
 mod record;
 mod rekey;
 mod retry;
@@ -50,6 +52,8 @@ pub use kdf::{
 };
 pub use key::{VaultKey, VerifyError};
 pub use memory::MemoryStore;
+pub use password_policy::{PasswordPolicy, PasswordRefused};
+pub use query::{Direction, Envelopes, Include, OrderBy, Ordered, Position, Query, SortKey};
 pub use record::{EnvelopeText, MAX_ENVELOPE_LEN, Record, RecordId, SealedRecord};
 pub use rekey::{
     DryRun, InvalidPlan, MAX_PROBLEMS, Problem, ProblemKind, RekeyCounts, RekeyPlan, RekeyReport,
@@ -63,13 +67,14 @@ pub use seal::{
 };
 pub use secret::{Password, Plaintext};
 pub use store::{
-    DeleteOutcome, InsertOutcome, PageLimit, PutSetting, RecordChange, RecordSink, RecordSource,
-    Replacement, VaultStore, WriteOutcome,
+    DeleteOutcome, InsertOutcome, PageLimit, Purge, PutSetting, RecordChange, RecordSink,
+    RecordSource, Replacement, VaultStore, WriteOutcome,
 };
 pub use table::{InvalidTableName, TableName, TableNames};
 pub use time::{Clock, SystemClock, Timestamp};
 pub use token::{InvalidToken, InvalidTokenLength, Token, TokenLength};
 pub use vault::{
-    CreateOptions, NewVault, RecordInfo, Vault, VaultError, VaultOptions, WriteFormat,
+    CreateOptions, NewVault, RecordInfo, Records, Resolved, Upserted, Vault, VaultError,
+    VaultOptions, WriteFormat,
 };
 pub use workers::WorkerError;

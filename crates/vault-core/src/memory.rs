@@ -2,15 +2,17 @@
 
 use std::{
     collections::{BTreeMap, HashMap},
+    num::NonZeroUsize,
+    ops::Bound::{Excluded, Unbounded},
     sync::{Arc, Mutex, MutexGuard, PoisonError},
 };
 
 use async_trait::async_trait;
 
 use crate::{
-    DeleteOutcome, InsertOutcome, PageLimit, PutSetting, Record, RecordChange, RecordId,
-    RecordSink, RecordSource, Replacement, SealedRecord, StoreError, Token, VaultStore,
-    WriteOutcome,
+    DeleteOutcome, Direction, EnvelopeText, Envelopes, InsertOutcome, Ordered as _, PageLimit,
+    Purge, PutSetting, Query, Record, RecordChange, RecordId, RecordSink, RecordSource,
+    Replacement, SealedRecord, StoreError, Timestamp, Token, VaultStore, WriteOutcome,
 };
 
 /// A vault's store that lives as long as the process; for tests, examples and short-lived secrets.
@@ -42,22 +44,64 @@ impl MemoryStore {
 }
 
 impl Inner {
-    fn page(&self, after: Option<&RecordId>, limit: PageLimit) -> Vec<&Record> {
-        use std::ops::Bound::{Excluded, Unbounded};
-        let lower = after.map_or(Unbounded, Excluded);
-        let mut bytes = 0usize;
-        let mut page = Vec::new();
-        for record in
-            self.records.range::<RecordId, _>((lower, Unbounded)).map(|(_, record)| record)
-        {
-            bytes = bytes.saturating_add(record.envelope.loaded_len());
-            if page.len() == limit.records.get() || (!page.is_empty() && bytes > limit.bytes.get())
-            {
-                break;
+    fn after(&self, id: Option<&RecordId>) -> impl Iterator<Item = &Record> {
+        let lower = id.map_or(Unbounded, Excluded);
+        self.records.range::<RecordId, _>((lower, Unbounded)).map(|(_, record)| record)
+    }
+
+    fn query(&self, query: &Query, now: Timestamp) -> Vec<Record> {
+        let mut found: Vec<_> = self
+            .records
+            .values()
+            .filter(|record| query.matches(record, now))
+            .map(|record| (record.position(query.order()), record))
+            .filter(|(position, _)| query.is_ahead(position))
+            .collect();
+        found.sort_by(|(one, _), (other, _)| match query.direction() {
+            Direction::Ascending => one.cmp(other),
+            Direction::Descending => other.cmp(one),
+        });
+        let offset = usize::try_from(query.skipped()).unwrap_or(usize::MAX);
+        let records = found.into_iter().skip(offset).map(|(_, record)| record);
+        match query.envelopes() {
+            Envelopes::Loaded => page(records, query.page_limit()).into_iter().cloned().collect(),
+            Envelopes::LengthOnly => {
+                records.take(query.page_limit().records.get()).map(without_envelope).collect()
             }
-            page.push(record);
         }
-        page
+    }
+
+    fn purge(
+        &mut self,
+        purge: Purge,
+        now: Timestamp,
+        after: Option<&RecordId>,
+        limit: NonZeroUsize,
+    ) -> Vec<RecordId> {
+        let expired: Vec<RecordId> = self
+            .after(after)
+            .filter(|record| record.is_expired(now))
+            .filter(|record| purge == Purge::Delete || !record.is_soft_deleted(now))
+            .take(limit.get())
+            .map(|record| record.id.clone())
+            .collect();
+        for id in &expired {
+            match purge {
+                Purge::Delete => drop(self.delete(id)),
+                Purge::SoftDelete => {
+                    if let Some(record) = self.records.get_mut(id) {
+                        (record.soft_deleted_at, record.updated_at) = (Some(now), now);
+                    }
+                }
+            }
+        }
+        expired
+    }
+
+    fn delete(&mut self, id: &RecordId) -> DeleteOutcome {
+        let Some(record) = self.records.remove(id) else { return DeleteOutcome::Missing };
+        self.tokens.remove(&record.token);
+        DeleteOutcome::Deleted
     }
 
     fn insert(&mut self, record: Record) -> InsertOutcome {
@@ -85,7 +129,9 @@ impl Inner {
 
     fn update(&mut self, change: RecordChange) -> WriteOutcome {
         let Some(record) = self.records.get_mut(&change.id) else { return WriteOutcome::Missing };
-        if change.expected.is_some_and(|expected| record.envelope != expected) {
+        if !change.expects_times_of(record)
+            || change.expected.is_some_and(|expected| record.envelope != expected)
+        {
             return WriteOutcome::Conflict;
         }
         record.envelope = change.envelope.unwrap_or_else(|| record.envelope.clone());
@@ -93,6 +139,29 @@ impl Inner {
         record.expires_at = change.expires_at.unwrap_or(record.expires_at);
         record.soft_deleted_at = change.soft_deleted_at.unwrap_or(record.soft_deleted_at);
         WriteOutcome::Applied
+    }
+}
+
+/// As many records as a limit lets through, the first one in any case.
+fn page<'a>(records: impl Iterator<Item = &'a Record>, limit: PageLimit) -> Vec<&'a Record> {
+    let mut bytes = 0usize;
+    let mut page = Vec::new();
+    for record in records.take(limit.records.get()) {
+        bytes = bytes.saturating_add(record.envelope.loaded_len());
+        if !page.is_empty() && bytes > limit.bytes.get() {
+            break;
+        }
+        page.push(record);
+    }
+    page
+}
+
+fn without_envelope(record: &Record) -> Record {
+    Record {
+        id: record.id.clone(),
+        token: record.token.clone(),
+        envelope: EnvelopeText::not_loaded(record.envelope.len()),
+        ..*record
     }
 }
 
@@ -107,7 +176,7 @@ impl RecordSource for MemoryStore {
         after: Option<&RecordId>,
         limit: PageLimit,
     ) -> Result<Vec<SealedRecord>, StoreError> {
-        Ok(self.lock().page(after, limit).into_iter().map(sealed).collect())
+        Ok(page(self.lock().after(after), limit).into_iter().map(sealed).collect())
     }
 
     async fn read_records(
@@ -143,12 +212,13 @@ impl VaultStore for MemoryStore {
         Ok(tokens.iter().map(find).collect())
     }
 
-    async fn list(
-        &self,
-        after: Option<&RecordId>,
-        limit: PageLimit,
-    ) -> Result<Vec<Record>, StoreError> {
-        Ok(self.lock().page(after, limit).into_iter().cloned().collect())
+    async fn query(&self, query: &Query, now: Timestamp) -> Result<Vec<Record>, StoreError> {
+        Ok(self.lock().query(query, now))
+    }
+
+    async fn count_matching(&self, query: &Query, now: Timestamp) -> Result<u64, StoreError> {
+        let inner = self.lock();
+        Ok(inner.records.values().filter(|record| query.matches(record, now)).count() as u64)
     }
 
     async fn update(&self, change: RecordChange) -> Result<WriteOutcome, StoreError> {
@@ -156,14 +226,17 @@ impl VaultStore for MemoryStore {
     }
 
     async fn delete(&self, id: &RecordId) -> Result<DeleteOutcome, StoreError> {
-        let mut inner = self.lock();
-        let Some(record) = inner.records.remove(id) else { return Ok(DeleteOutcome::Missing) };
-        inner.tokens.remove(&record.token);
-        Ok(DeleteOutcome::Deleted)
+        Ok(self.lock().delete(id))
     }
 
-    async fn count(&self) -> Result<u64, StoreError> {
-        Ok(self.lock().records.len() as u64)
+    async fn purge_expired(
+        &self,
+        purge: Purge,
+        now: Timestamp,
+        after: Option<&RecordId>,
+        limit: NonZeroUsize,
+    ) -> Result<Vec<RecordId>, StoreError> {
+        Ok(self.lock().purge(purge, now, after, limit))
     }
 
     async fn setting(&self, name: &str) -> Result<Option<String>, StoreError> {

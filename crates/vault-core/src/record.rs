@@ -62,7 +62,7 @@ pub struct EnvelopeText(Text);
 #[derive(Clone, PartialEq, Eq, Hash)]
 enum Text {
     Bytes(Box<[u8]>),
-    TooLong(u64),
+    NotLoaded(u64),
 }
 
 impl EnvelopeText {
@@ -76,18 +76,24 @@ impl EnvelopeText {
         Self(Text::Bytes(bytes))
     }
 
-    /// Stands for a stored text of more than [`MAX_ENVELOPE_LEN`] bytes, which the store did not load.
+    /// Stands for a stored text of more than [`MAX_ENVELOPE_LEN`] bytes, which a store never loads.
     #[must_use]
     pub fn too_long(len: u64) -> Self {
-        Self(Text::TooLong(len))
+        Self::not_loaded(len)
     }
 
-    /// The bytes of the text; none when it was too long to load.
+    /// Stands for a stored text of so many bytes that nobody asked for.
+    #[must_use]
+    pub fn not_loaded(len: u64) -> Self {
+        Self(Text::NotLoaded(len))
+    }
+
+    /// The bytes of the text; none when it was too long to load, or not asked for.
     #[must_use]
     pub fn as_bytes(&self) -> Option<&[u8]> {
         match &self.0 {
             Text::Bytes(bytes) => Some(bytes),
-            Text::TooLong(_) => None,
+            Text::NotLoaded(_) => None,
         }
     }
 
@@ -100,7 +106,7 @@ impl EnvelopeText {
     pub fn len(&self) -> u64 {
         match &self.0 {
             Text::Bytes(bytes) => bytes.len() as u64,
-            Text::TooLong(len) => *len,
+            Text::NotLoaded(len) => *len,
         }
     }
 

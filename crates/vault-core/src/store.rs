@@ -8,7 +8,7 @@ use std::{num::NonZeroUsize, sync::Arc};
 
 use async_trait::async_trait;
 
-use crate::{EnvelopeText, Record, RecordId, SealedRecord, StoreError, Timestamp, Token};
+use crate::{EnvelopeText, Query, Record, RecordId, SealedRecord, StoreError, Timestamp, Token};
 
 /// Reads the vault page by page.
 ///
@@ -86,17 +86,23 @@ pub trait VaultStore: RecordSource + RecordSink {
     /// [`StoreError`].
     async fn find(&self, tokens: &[Token]) -> Result<Vec<Option<Record>>, StoreError>;
 
-    /// Whole records in id order after an id, bounded as in [`RecordSource::read_page`].
+    /// The records that match a query, each once, in its order. Whether a record is soft-deleted or expired is judged at
+    /// `now`: from the very moment on. Positions compare strictly: the one to go on from is exclusive, whether or not its
+    /// record is still there. The offset is counted from there. The limit is a maximum in records and in bytes of loaded
+    /// envelopes, except that the first record always comes. An empty answer means that nothing follows.
     ///
     /// # Errors
     /// [`StoreError`].
-    async fn list(
-        &self,
-        after: Option<&RecordId>,
-        limit: PageLimit,
-    ) -> Result<Vec<Record>, StoreError>;
+    async fn query(&self, query: &Query, now: Timestamp) -> Result<Vec<Record>, StoreError>;
 
-    /// Changes one record if it still holds the expected envelope.
+    /// How many records the filters of a query let through; its position, offset and limit count for nothing.
+    ///
+    /// # Errors
+    /// [`StoreError`].
+    async fn count_matching(&self, query: &Query, now: Timestamp) -> Result<u64, StoreError>;
+
+    /// Changes one record if it still is as expected: envelope, time of expiry and time of soft deletion, each where the
+    /// change names one.
     ///
     /// # Errors
     /// [`StoreError`].
@@ -108,11 +114,22 @@ pub trait VaultStore: RecordSource + RecordSink {
     /// [`StoreError`].
     async fn delete(&self, id: &RecordId) -> Result<DeleteOutcome, StoreError>;
 
-    /// How many records there are, soft-deleted and expired ones included.
+    /// Removes or hides records that are expired at `now`, in one atomic step: the first ones in id order after an id, at
+    /// most `limit`. The answer is their ids, ascending; an empty one means that none follows. A record that is not
+    /// expired any more when it is its turn is left alone.
+    ///
+    /// [`Purge::Delete`] takes soft-deleted records as well and frees the tokens. [`Purge::SoftDelete`] leaves them as
+    /// they are, and sets the times of soft deletion and of change of the others to `now`.
     ///
     /// # Errors
     /// [`StoreError`].
-    async fn count(&self) -> Result<u64, StoreError>;
+    async fn purge_expired(
+        &self,
+        purge: Purge,
+        now: Timestamp,
+        after: Option<&RecordId>,
+        limit: NonZeroUsize,
+    ) -> Result<Vec<RecordId>, StoreError>;
 
     /// The value of a setting.
     ///
@@ -136,6 +153,32 @@ pub trait VaultStore: RecordSource + RecordSink {
         value: &str,
         put: PutSetting,
     ) -> Result<String, StoreError>;
+
+    /// Whole records in id order after an id, soft-deleted and expired ones included, bounded as in
+    /// [`RecordSource::read_page`]: a query, unless a store has a shorter way.
+    ///
+    /// # Errors
+    /// [`StoreError`].
+    async fn list(
+        &self,
+        after: Option<&RecordId>,
+        limit: PageLimit,
+    ) -> Result<Vec<Record>, StoreError> {
+        let page = Query::all().page(limit);
+        let page = match after {
+            Some(id) => page.after_id(id.clone()),
+            None => page,
+        };
+        self.query(&page, Timestamp::MAX).await
+    }
+
+    /// How many records there are, soft-deleted and expired ones included: a query, unless a store has a shorter way.
+    ///
+    /// # Errors
+    /// [`StoreError`].
+    async fn count(&self) -> Result<u64, StoreError> {
+        self.count_matching(&Query::all(), Timestamp::MAX).await
+    }
 
     /// Waits for the calls that still run and gives back what the store holds: connections, locks, logs beside the
     /// file. Whatever is called later may be refused as [`Stopped`](crate::StoreErrorKind::Stopped).
@@ -181,7 +224,7 @@ pub struct Replacement {
 pub enum WriteOutcome {
     /// The new state is stored and durable.
     Applied,
-    /// The record holds another envelope than expected and was left as it is.
+    /// The record is not as expected any more and was left as it is.
     Conflict,
     /// There is no such record.
     Missing,
@@ -196,6 +239,15 @@ pub enum InsertOutcome {
     TokenTaken,
     /// Another record has this id.
     IdTaken,
+}
+
+/// What is done to expired records.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Purge {
+    /// They are hidden, and keep their tokens.
+    SoftDelete,
+    /// They are removed for good.
+    Delete,
 }
 
 /// What became of a record to delete.
@@ -223,6 +275,10 @@ pub struct RecordChange {
     pub id: RecordId,
     /// Change it only if it still holds this envelope.
     pub expected: Option<EnvelopeText>,
+    /// Change it only if it still expires then; `Some(None)` is never.
+    pub expected_expires_at: Option<Option<Timestamp>>,
+    /// Change it only if it still is soft-deleted from then on; `Some(None)` is not at all.
+    pub expected_soft_deleted_at: Option<Option<Timestamp>>,
     /// The new envelope.
     pub envelope: Option<EnvelopeText>,
     /// The new time of change.
@@ -240,11 +296,30 @@ impl RecordChange {
         Self {
             id,
             expected: None,
+            expected_expires_at: None,
+            expected_soft_deleted_at: None,
             envelope: None,
             updated_at: None,
             expires_at: None,
             soft_deleted_at: None,
         }
+    }
+
+    /// Lets the change be made only if the record still expires, and is soft-deleted, when it was as it was read.
+    #[must_use]
+    pub fn expecting_times_of(mut self, record: &Record) -> Self {
+        self.expected_expires_at = Some(record.expires_at);
+        self.expected_soft_deleted_at = Some(record.soft_deleted_at);
+        self
+    }
+
+    /// Whether a record still is as the change expects it, its envelope aside.
+    #[must_use]
+    pub fn expects_times_of(&self, record: &Record) -> bool {
+        self.expected_expires_at.is_none_or(|expected| record.expires_at == expected)
+            && self
+                .expected_soft_deleted_at
+                .is_none_or(|expected| record.soft_deleted_at == expected)
     }
 }
 
@@ -288,12 +363,12 @@ impl<S: VaultStore + ?Sized> VaultStore for Arc<S> {
         (**self).find(tokens).await
     }
 
-    async fn list(
-        &self,
-        after: Option<&RecordId>,
-        limit: PageLimit,
-    ) -> Result<Vec<Record>, StoreError> {
-        (**self).list(after, limit).await
+    async fn query(&self, query: &Query, now: Timestamp) -> Result<Vec<Record>, StoreError> {
+        (**self).query(query, now).await
+    }
+
+    async fn count_matching(&self, query: &Query, now: Timestamp) -> Result<u64, StoreError> {
+        (**self).count_matching(query, now).await
     }
 
     async fn update(&self, change: RecordChange) -> Result<WriteOutcome, StoreError> {
@@ -302,6 +377,24 @@ impl<S: VaultStore + ?Sized> VaultStore for Arc<S> {
 
     async fn delete(&self, id: &RecordId) -> Result<DeleteOutcome, StoreError> {
         (**self).delete(id).await
+    }
+
+    async fn purge_expired(
+        &self,
+        purge: Purge,
+        now: Timestamp,
+        after: Option<&RecordId>,
+        limit: NonZeroUsize,
+    ) -> Result<Vec<RecordId>, StoreError> {
+        (**self).purge_expired(purge, now, after, limit).await
+    }
+
+    async fn list(
+        &self,
+        after: Option<&RecordId>,
+        limit: PageLimit,
+    ) -> Result<Vec<Record>, StoreError> {
+        (**self).list(after, limit).await
     }
 
     async fn count(&self) -> Result<u64, StoreError> {

@@ -14,8 +14,8 @@ impl Timestamp {
 
     /// Microseconds since the Unix epoch; later than [`Timestamp::MAX`] becomes that.
     #[must_use]
-    pub fn from_micros(micros: i64) -> Self {
-        Self(micros.min(Self::MAX.0))
+    pub const fn from_micros(micros: i64) -> Self {
+        if micros > Self::MAX.0 { Self::MAX } else { Self(micros) }
     }
 
     /// Microseconds since the Unix epoch.

@@ -66,6 +66,7 @@
 mod error;
 mod open;
 mod place;
+mod queries;
 mod reads;
 mod record;
 mod schema;
@@ -73,13 +74,18 @@ mod shared;
 mod statements;
 mod writes;
 
-use std::{fmt, num::NonZeroU32, sync::Arc, time::Duration};
+use std::{
+    fmt,
+    num::{NonZeroU32, NonZeroUsize},
+    sync::Arc,
+    time::Duration,
+};
 
 use async_trait::async_trait;
 use vault_core::{
-    DeleteOutcome, InsertOutcome, PageLimit, PutSetting, Record, RecordChange, RecordId,
-    RecordSink, RecordSource, Replacement, SealedRecord, StoreError, TableNames, Token, VaultStore,
-    WriteOutcome,
+    DeleteOutcome, InsertOutcome, PageLimit, Purge, PutSetting, Query, Record, RecordChange,
+    RecordId, RecordSink, RecordSource, Replacement, SealedRecord, StoreError, TableNames,
+    Timestamp, Token, VaultStore, WriteOutcome,
 };
 
 pub use crate::place::PostgresUrl;
@@ -237,6 +243,35 @@ impl VaultStore for PostgresStore {
         self.shared
             .run(Reads, move |shared| async move {
                 reads::record_page(&shared, after.as_ref(), limit).await
+            })
+            .await
+    }
+
+    async fn query(&self, query: &Query, now: Timestamp) -> Result<Vec<Record>, StoreError> {
+        let query = query.clone();
+        self.shared
+            .run(Reads, move |shared| async move { queries::query(&shared, &query, now).await })
+            .await
+    }
+
+    async fn count_matching(&self, query: &Query, now: Timestamp) -> Result<u64, StoreError> {
+        let query = query.clone();
+        self.shared
+            .run(Reads, move |shared| async move { queries::count(&shared, &query, now).await })
+            .await
+    }
+
+    async fn purge_expired(
+        &self,
+        purge: Purge,
+        now: Timestamp,
+        after: Option<&RecordId>,
+        limit: NonZeroUsize,
+    ) -> Result<Vec<RecordId>, StoreError> {
+        let after = after.cloned();
+        self.shared
+            .run(Writes, move |shared| async move {
+                writes::purge(&shared, purge, now, after.as_ref(), limit).await
             })
             .await
     }

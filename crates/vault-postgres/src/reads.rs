@@ -87,7 +87,7 @@ async fn page<T>(
 }
 
 /// Decodes each row as it comes, so that no envelope is held twice for longer than its row takes.
-async fn rows<T>(
+pub(crate) async fn rows<T>(
     shared: &Shared,
     query: Query<'_, Postgres, sqlx::postgres::PgArguments>,
     decode: impl Fn(&PgRow) -> Result<T, Fault>,

@@ -28,6 +28,8 @@ impl Statement {
 /// The statements over the two tables of a vault.
 #[derive(Debug)]
 pub(crate) struct Statements {
+    /// The table of the records, for what is put together in `queries.rs`.
+    pub(crate) records: TableName,
     pub(crate) sealed_page: Page,
     pub(crate) record_page: Page,
     pub(crate) sealed_by_id: Statement,
@@ -42,24 +44,27 @@ pub(crate) struct Statements {
     pub(crate) update: Statement,
     pub(crate) exists: Statement,
     pub(crate) delete: Statement,
+    pub(crate) purge_soft: Statement,
+    pub(crate) purge_for_good: Statement,
     pub(crate) put_setting: Statement,
     pub(crate) put_setting_if_absent: Statement,
 }
 
 /// An envelope over the limit stays on the server; its length comes beside it.
-fn envelope_columns() -> String {
+pub(crate) fn envelope_columns() -> String {
     format!(
         "CASE WHEN octet_length(envelope) <= {LONGEST} THEN envelope END AS envelope, octet_length(envelope)::bigint AS len"
     )
 }
 
-const OTHER_COLUMNS: &str = "token, created_at, updated_at, expires_at, soft_deleted_at";
+pub(crate) const OTHER_COLUMNS: &str = "token, created_at, updated_at, expires_at, soft_deleted_at";
 
 impl Statements {
     pub(crate) fn over(records: &TableName, meta: &TableName) -> Self {
         let envelope = envelope_columns();
         let setting = format!("FROM {meta} WHERE scope = 'setting'");
         Self {
+            records: records.clone(),
             sealed_page: Page::over(records, "id", "id, envelope, len"),
             record_page: Page::over(
                 records,
@@ -91,6 +96,15 @@ impl Statements {
             update: update(records),
             exists: Statement::new(format!("SELECT 1 FROM {records} WHERE id = $1")),
             delete: Statement::new(format!("DELETE FROM {records} WHERE id = $1")),
+            purge_soft: Statement::new(format!(
+                "{} UPDATE {records} AS stored SET soft_deleted_at = $1, updated_at = $1 FROM expired \
+                 WHERE stored.id = expired.id RETURNING stored.id",
+                expired(records, "AND (soft_deleted_at IS NULL OR soft_deleted_at > $1)")
+            )),
+            purge_for_good: Statement::new(format!(
+                "{} DELETE FROM {records} AS stored USING expired WHERE stored.id = expired.id RETURNING stored.id",
+                expired(records, "")
+            )),
             put_setting: Statement::new(format!(
                 "INSERT INTO {meta} (scope, name, value) VALUES ('setting', $1, $2) \
                  ON CONFLICT (scope, name) DO UPDATE SET value = excluded.value"
@@ -147,6 +161,15 @@ fn replace(records: &TableName) -> Statement {
     ))
 }
 
+/// The ids of at most `$3` records that are expired at `$1`, after `$2` if that is not NULL, in order. The lock makes a
+/// renewal wait, or is waited for and looks again.
+fn expired(records: &TableName, more: &str) -> String {
+    format!(
+        "WITH expired AS (SELECT id FROM {records} WHERE expires_at <= $1 {more} \
+         AND ($2::text IS NULL OR id > $2::text) ORDER BY id LIMIT $3 FOR UPDATE)"
+    )
+}
+
 /// Changes what is not NULL; a time that may be NULL itself comes with whether it changes.
 fn update(records: &TableName) -> Statement {
     Statement::new(format!(
@@ -155,6 +178,8 @@ fn update(records: &TableName) -> Statement {
          expires_at = CASE WHEN $4::boolean THEN $5::timestamptz ELSE expires_at END, \
          soft_deleted_at = CASE WHEN $6::boolean THEN $7::timestamptz ELSE soft_deleted_at END \
          WHERE id = $1 AND ($9::bigint IS NULL OR (octet_length(envelope) = $9::bigint \
-         AND (envelope = $8::text OR $9::bigint > {LONGEST})))"
+         AND (envelope = $8::text OR $9::bigint > {LONGEST}))) \
+         AND (NOT $10::boolean OR expires_at IS NOT DISTINCT FROM $11::timestamptz) \
+         AND (NOT $12::boolean OR soft_deleted_at IS NOT DISTINCT FROM $13::timestamptz)"
     ))
 }

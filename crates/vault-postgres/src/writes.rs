@@ -2,12 +2,12 @@
 //!
 //! Every function here runs in a task of its own (see `shared.rs`), so that none of them is ever dropped half-way.
 
-use std::collections::HashSet;
+use std::{collections::HashSet, num::NonZeroUsize};
 
 use sqlx::Row as _;
 use vault_core::{
-    DeleteOutcome, InsertOutcome, PutSetting, Record, RecordChange, RecordId, Replacement,
-    WriteOutcome,
+    DeleteOutcome, InsertOutcome, Purge, PutSetting, Record, RecordChange, RecordId, Replacement,
+    Timestamp, WriteOutcome,
 };
 
 use crate::{
@@ -90,7 +90,11 @@ pub(crate) async fn update(shared: &Shared, change: &RecordChange) -> Result<Wri
         .bind(change.soft_deleted_at.is_some())
         .bind(time(change.soft_deleted_at.flatten()))
         .bind(expected.and_then(|(text, _)| text))
-        .bind(expected.map(|(_, len)| len));
+        .bind(expected.map(|(_, len)| len))
+        .bind(change.expected_expires_at.is_some())
+        .bind(time(change.expected_expires_at.flatten()))
+        .bind(change.expected_soft_deleted_at.is_some())
+        .bind(time(change.expected_soft_deleted_at.flatten()));
     if update.execute(transaction.connection()).await?.rows_affected() > 0 {
         transaction.commit().await?;
         return Ok(WriteOutcome::Applied);
@@ -99,6 +103,35 @@ pub(crate) async fn update(shared: &Shared, change: &RecordChange) -> Result<Wri
     let there = exists.fetch_optional(transaction.connection()).await?;
     transaction.abort().await?;
     Ok(if there.is_some() { WriteOutcome::Conflict } else { WriteOutcome::Missing })
+}
+
+/// Removes or hides the next expired records with one statement.
+pub(crate) async fn purge(
+    shared: &Shared,
+    purge: Purge,
+    now: Timestamp,
+    after: Option<&RecordId>,
+    limit: NonZeroUsize,
+) -> Result<Vec<RecordId>, Fault> {
+    let statement = match purge {
+        Purge::SoftDelete => &shared.statements.purge_soft,
+        Purge::Delete => &shared.statements.purge_for_good,
+    };
+    let after = after.map(|id| record::text(id.as_str())).transpose()?;
+    let mut transaction = shared.begin().await?;
+    let query = sqlx::query(statement.sql())
+        .bind(Time(now))
+        .bind(after)
+        .bind(i64::try_from(limit.get()).unwrap_or(i64::MAX));
+    let purged = ids(&mut transaction, query).await?;
+    if purged.is_empty() {
+        transaction.abort().await?;
+    } else {
+        transaction.commit().await?;
+    }
+    let mut purged: Vec<RecordId> = purged.into_iter().map(RecordId::from_stored).collect();
+    purged.sort_unstable();
+    Ok(purged)
 }
 
 /// Removes one record.

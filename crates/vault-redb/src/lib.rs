@@ -55,6 +55,7 @@
 mod error;
 mod file;
 mod open;
+mod queries;
 mod reads;
 mod record;
 mod schema;
@@ -64,13 +65,13 @@ mod writes;
 #[cfg(test)]
 mod faults;
 
-use std::{path::Path, sync::Arc};
+use std::{num::NonZeroUsize, path::Path, sync::Arc};
 
 use async_trait::async_trait;
 use vault_core::{
-    DeleteOutcome, InsertOutcome, PageLimit, PutSetting, Record, RecordChange, RecordId,
-    RecordSink, RecordSource, Replacement, SealedRecord, StoreError, Token, VaultStore,
-    WriteOutcome,
+    DeleteOutcome, InsertOutcome, PageLimit, Purge, PutSetting, Query, Record, RecordChange,
+    RecordId, RecordSink, RecordSource, Replacement, SealedRecord, StoreError, Timestamp, Token,
+    VaultStore, WriteOutcome,
 };
 
 use crate::{error::Fault, shared::Shared};
@@ -184,14 +185,14 @@ impl VaultStore for RedbStore {
         self.run(move |shared| shared.read(|read| reads::find(read, &tokens))).await
     }
 
-    async fn list(
-        &self,
-        after: Option<&RecordId>,
-        limit: PageLimit,
-    ) -> Result<Vec<Record>, StoreError> {
-        let after = after.cloned();
-        self.run(move |shared| shared.read(|read| reads::record_page(read, after.as_ref(), limit)))
-            .await
+    async fn query(&self, query: &Query, now: Timestamp) -> Result<Vec<Record>, StoreError> {
+        let query = query.clone();
+        self.run(move |shared| shared.read(|read| queries::query(read, &query, now))).await
+    }
+
+    async fn count_matching(&self, query: &Query, now: Timestamp) -> Result<u64, StoreError> {
+        let query = query.clone();
+        self.run(move |shared| shared.read(|read| queries::count(read, &query, now))).await
     }
 
     async fn update(&self, change: RecordChange) -> Result<WriteOutcome, StoreError> {
@@ -203,8 +204,28 @@ impl VaultStore for RedbStore {
         self.run(move |shared| shared.write(|write| writes::delete(write, &id))).await
     }
 
-    async fn count(&self) -> Result<u64, StoreError> {
-        self.run(|shared| shared.read(reads::count)).await
+    async fn purge_expired(
+        &self,
+        purge: Purge,
+        now: Timestamp,
+        after: Option<&RecordId>,
+        limit: NonZeroUsize,
+    ) -> Result<Vec<RecordId>, StoreError> {
+        let after = after.cloned();
+        self.run(move |shared| {
+            shared.write(|write| writes::purge(write, purge, now, after.as_ref(), limit))
+        })
+        .await
+    }
+
+    async fn list(
+        &self,
+        after: Option<&RecordId>,
+        limit: PageLimit,
+    ) -> Result<Vec<Record>, StoreError> {
+        let after = after.cloned();
+        self.run(move |shared| shared.read(|read| reads::record_page(read, after.as_ref(), limit)))
+            .await
     }
 
     async fn setting(&self, name: &str) -> Result<Option<String>, StoreError> {

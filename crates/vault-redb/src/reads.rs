@@ -2,7 +2,7 @@
 
 use std::ops::Bound;
 
-use redb::{ReadTransaction, ReadableTable, ReadableTableMetadata};
+use redb::{ReadTransaction, ReadableTable};
 use vault_core::{PageLimit, Record, RecordId, SealedRecord, Token};
 
 use crate::{
@@ -59,11 +59,6 @@ pub(crate) fn find(
         record::decode(id, row.value()).map(Some).map_err(|malformed| damaged_record(id, malformed))
     };
     tokens.iter().map(find).collect()
-}
-
-/// How many records there are; redb keeps the number.
-pub(crate) fn count(transaction: &ReadTransaction) -> Result<u64, Fault> {
-    Ok(transaction.open_table(RECORDS)?.len()?)
 }
 
 /// One setting.

@@ -86,6 +86,19 @@ impl<'a> Row<'a> {
 
 /// The whole record of a row.
 pub(crate) fn decode(id: &[u8], row: &[u8]) -> Result<Record, Malformed> {
+    decode_with(id, row, envelope_text)
+}
+
+/// The record of a row with the length of its envelope only.
+pub(crate) fn decode_without_envelope(id: &[u8], row: &[u8]) -> Result<Record, Malformed> {
+    decode_with(id, row, |stored| EnvelopeText::not_loaded(stored.len() as u64))
+}
+
+fn decode_with(
+    id: &[u8],
+    row: &[u8],
+    envelope: impl FnOnce(&[u8]) -> EnvelopeText,
+) -> Result<Record, Malformed> {
     let envelope_at = envelope_start(row)?;
     let flags = row[FLAGS];
     if flags & !(EXPIRES | SOFT_DELETED) != 0 {
@@ -94,7 +107,7 @@ pub(crate) fn decode(id: &[u8], row: &[u8]) -> Result<Record, Malformed> {
     Ok(Record {
         id: decode_id(id)?,
         token: Token::from_stored(text(&row[HEADER_LEN..envelope_at])?.to_owned()),
-        envelope: envelope_text(&row[envelope_at..]),
+        envelope: envelope(&row[envelope_at..]),
         created_at: time(row, CREATED_AT),
         updated_at: time(row, UPDATED_AT),
         expires_at: optional_time(row, EXPIRES_AT, flags & EXPIRES != 0)?,

@@ -1,9 +1,11 @@
 //! What changes the vault, each within one write transaction.
 
+use std::{num::NonZeroUsize, ops::Bound};
+
 use redb::{ReadableTable, Table, WriteTransaction};
 use vault_core::{
-    DeleteOutcome, InsertOutcome, PutSetting, Record, RecordChange, RecordId, Replacement,
-    WriteOutcome,
+    DeleteOutcome, InsertOutcome, Purge, PutSetting, Record, RecordChange, RecordId, Replacement,
+    Timestamp, WriteOutcome,
 };
 
 use crate::{
@@ -53,7 +55,9 @@ pub(crate) fn update(
     let Some(mut record) = stored(&records, &change.id)? else {
         return Ok(Verdict::Abort(WriteOutcome::Missing));
     };
-    if change.expected.is_some_and(|expected| record.envelope != expected) {
+    if !change.expects_times_of(&record)
+        || change.expected.is_some_and(|expected| record.envelope != expected)
+    {
         return Ok(Verdict::Abort(WriteOutcome::Conflict));
     }
     record.envelope = change.envelope.unwrap_or(record.envelope);
@@ -70,13 +74,36 @@ pub(crate) fn delete(
     id: &RecordId,
 ) -> Result<Verdict<DeleteOutcome>, Fault> {
     let mut records = transaction.open_table(RECORDS)?;
-    let Some(row) = records.remove(id.as_bytes())? else {
-        return Ok(Verdict::Abort(DeleteOutcome::Missing));
-    };
-    let token =
-        record::token(row.value()).map_err(|malformed| damaged_record(id.as_bytes(), malformed))?;
-    transaction.open_table(TOKENS)?.remove(token)?;
-    Ok(Verdict::Commit(DeleteOutcome::Deleted))
+    let mut tokens = transaction.open_table(TOKENS)?;
+    Ok(match remove(&mut records, &mut tokens, id)? {
+        DeleteOutcome::Deleted => Verdict::Commit(DeleteOutcome::Deleted),
+        DeleteOutcome::Missing => Verdict::Abort(DeleteOutcome::Missing),
+    })
+}
+
+/// Removes or hides the next expired records.
+pub(crate) fn purge(
+    transaction: &WriteTransaction,
+    purge: Purge,
+    now: Timestamp,
+    after: Option<&RecordId>,
+    limit: NonZeroUsize,
+) -> Result<Verdict<Vec<RecordId>>, Fault> {
+    let mut records = transaction.open_table(RECORDS)?;
+    let mut tokens = transaction.open_table(TOKENS)?;
+    let expired = expired(&records, purge, now, after, limit)?;
+    for id in &expired {
+        match purge {
+            Purge::Delete => drop(remove(&mut records, &mut tokens, id)?),
+            Purge::SoftDelete => {
+                if let Some(record) = stored(&records, id)? {
+                    let hidden = Record { soft_deleted_at: Some(now), updated_at: now, ..record };
+                    put(&mut records, &hidden)?;
+                }
+            }
+        }
+    }
+    Ok(if expired.is_empty() { Verdict::Abort(expired) } else { Verdict::Commit(expired) })
 }
 
 /// Writes a setting.
@@ -141,6 +168,42 @@ fn insert_one(
     put(records, record)?;
     tokens.insert(token, id)?;
     Ok(InsertOutcome::Inserted)
+}
+
+fn remove(
+    records: &mut BytesTable<'_>,
+    tokens: &mut BytesTable<'_>,
+    id: &RecordId,
+) -> Result<DeleteOutcome, Fault> {
+    let Some(row) = records.remove(id.as_bytes())? else { return Ok(DeleteOutcome::Missing) };
+    let token =
+        record::token(row.value()).map_err(|malformed| damaged_record(id.as_bytes(), malformed))?;
+    tokens.remove(token)?;
+    Ok(DeleteOutcome::Deleted)
+}
+
+fn expired(
+    records: &BytesTable<'_>,
+    purge: Purge,
+    now: Timestamp,
+    after: Option<&RecordId>,
+    limit: NonZeroUsize,
+) -> Result<Vec<RecordId>, Fault> {
+    let lower = after.map_or(Bound::Unbounded, |id| Bound::Excluded(id.as_bytes()));
+    let mut expired = Vec::new();
+    for entry in records.range::<&[u8]>((lower, Bound::Unbounded))? {
+        let (id, row) = entry?;
+        let record = record::decode_without_envelope(id.value(), row.value())
+            .map_err(|malformed| damaged_record(id.value(), malformed))?;
+        if !record.is_expired(now) || (purge == Purge::SoftDelete && record.is_soft_deleted(now)) {
+            continue;
+        }
+        expired.push(record.id);
+        if expired.len() == limit.get() {
+            break;
+        }
+    }
+    Ok(expired)
 }
 
 fn stored(records: &BytesTable<'_>, id: &RecordId) -> Result<Option<Record>, Fault> {

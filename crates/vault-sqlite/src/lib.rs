@@ -78,6 +78,7 @@ mod error;
 mod migrate;
 mod open;
 mod packed;
+mod queries;
 mod reads;
 mod record;
 mod schema;
@@ -89,14 +90,14 @@ mod writes;
 #[cfg(test)]
 mod faults;
 
-use std::{path::Path, sync::Arc, time::Duration};
+use std::{num::NonZeroUsize, path::Path, sync::Arc, time::Duration};
 
 use async_trait::async_trait;
 use tokio::runtime::Handle;
 use vault_core::{
-    DeleteOutcome, InsertOutcome, PageLimit, PutSetting, Record, RecordChange, RecordId,
-    RecordSink, RecordSource, Replacement, SealedRecord, StoreError, TableNames, Token, VaultStore,
-    WriteOutcome,
+    DeleteOutcome, InsertOutcome, PageLimit, Purge, PutSetting, Query, Record, RecordChange,
+    RecordId, RecordSink, RecordSource, Replacement, SealedRecord, StoreError, TableNames,
+    Timestamp, Token, VaultStore, WriteOutcome,
 };
 
 pub use migrate::{MigrationReport, SchemaChange};
@@ -249,6 +250,41 @@ impl VaultStore for SqliteStore {
             .read(move |connection, statements| {
                 Box::pin(async move {
                     reads::record_page(connection, statements, after.as_ref(), limit).await
+                })
+            })
+            .await
+    }
+
+    async fn query(&self, query: &Query, now: Timestamp) -> Result<Vec<Record>, StoreError> {
+        let query = query.clone();
+        self.shared
+            .read(move |connection, statements| {
+                Box::pin(async move { queries::query(connection, statements, &query, now).await })
+            })
+            .await
+    }
+
+    async fn count_matching(&self, query: &Query, now: Timestamp) -> Result<u64, StoreError> {
+        let query = query.clone();
+        self.shared
+            .read(move |connection, statements| {
+                Box::pin(async move { queries::count(connection, statements, &query, now).await })
+            })
+            .await
+    }
+
+    async fn purge_expired(
+        &self,
+        purge: Purge,
+        now: Timestamp,
+        after: Option<&RecordId>,
+        limit: NonZeroUsize,
+    ) -> Result<Vec<RecordId>, StoreError> {
+        let after = after.cloned();
+        self.shared
+            .write(move |connection, statements| {
+                Box::pin(async move {
+                    writes::purge(connection, statements, purge, now, after.as_ref(), limit).await
                 })
             })
             .await

@@ -1,7 +1,7 @@
 //! What reads the vault, each within one read transaction.
 
 use futures::TryStreamExt as _;
-use sqlx::{Row as _, SqliteConnection};
+use sqlx::{Row as _, Sqlite, SqliteConnection, query::Query, sqlite::SqliteArguments};
 use vault_core::{EnvelopeText, PageLimit, Record, RecordId, SealedRecord, Token};
 
 use crate::{
@@ -18,10 +18,11 @@ pub(crate) async fn sealed_page(
     after: Option<&RecordId>,
     limit: PageLimit,
 ) -> Result<Vec<SealedRecord>, Fault> {
-    let page = match after {
-        None => rows(connection, &statements.first_sealed, None, limit).await?,
-        Some(id) => rows(connection, &statements.next_sealed, Some(id), limit).await?,
+    let statement = match after {
+        None => &statements.first_sealed,
+        Some(_) => &statements.next_sealed,
     };
+    let page = rows(connection, page_of(statement, after, limit), limit).await?;
     fetch_long(connection, statements, page).await
 }
 
@@ -32,10 +33,11 @@ pub(crate) async fn record_page(
     after: Option<&RecordId>,
     limit: PageLimit,
 ) -> Result<Vec<Record>, Fault> {
-    let page = match after {
-        None => rows(connection, &statements.first_whole, None, limit).await?,
-        Some(id) => rows(connection, &statements.next_whole, Some(id), limit).await?,
+    let statement = match after {
+        None => &statements.first_whole,
+        Some(_) => &statements.next_whole,
     };
+    let page = rows(connection, page_of(statement, after, limit), limit).await?;
     fetch_long(connection, statements, page).await
 }
 
@@ -94,15 +96,21 @@ pub(crate) async fn settings(
     Ok(all)
 }
 
-/// The rows of a page, without their long envelopes.
-async fn rows<T: Stored>(
-    connection: &mut SqliteConnection,
+fn page_of<'q>(
     statement: &Statement,
-    after: Option<&RecordId>,
+    after: Option<&'q RecordId>,
+    limit: PageLimit,
+) -> Query<'q, Sqlite, SqliteArguments> {
+    let most = i64::try_from(limit.records.get()).unwrap_or(i64::MAX);
+    statement.query().bind(after.map(RecordId::as_str)).bind(most).bind(INLINE)
+}
+
+/// The rows of a page, as far as they have room, without their long envelopes.
+pub(crate) async fn rows<T: Stored>(
+    connection: &mut SqliteConnection,
+    query: Query<'_, Sqlite, SqliteArguments>,
     limit: PageLimit,
 ) -> Result<Vec<T>, Fault> {
-    let most = i64::try_from(limit.records.get()).unwrap_or(i64::MAX);
-    let query = statement.query().bind(after.map(RecordId::as_str)).bind(most).bind(INLINE);
     let mut rows = query.fetch(connection);
     let mut bytes = 0usize;
     let mut page: Vec<T> = Vec::new();
@@ -150,7 +158,8 @@ async fn lookup<T: Stored>(
     Ok(found)
 }
 
-async fn fetch_long<T: Stored>(
+/// Fetches the long envelopes of a page.
+pub(crate) async fn fetch_long<T: Stored>(
     connection: &mut SqliteConnection,
     statements: &Statements,
     mut records: Vec<T>,
@@ -176,4 +185,4 @@ async fn fetch_if_long<T: Stored>(
 }
 
 #[expect(clippy::cast_possible_wrap, reason = "a constant of 64 KiB")]
-const INLINE: i64 = INLINE_LEN as i64;
+pub(crate) const INLINE: i64 = INLINE_LEN as i64;

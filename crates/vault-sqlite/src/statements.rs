@@ -26,6 +26,11 @@ impl Statement {
         sqlx::query(AssertSqlSafe(Arc::clone(&self.0)))
     }
 
+    /// This statement, and more behind it: constants only, all values are parameters.
+    pub(crate) fn followed_by(&self, more: &str) -> Self {
+        Self(format!("{}{more}", self.0).into())
+    }
+
     #[cfg(test)]
     pub(crate) fn sql(&self) -> &str {
         &self.0
@@ -68,6 +73,39 @@ macro_rules! whole {
     };
 }
 
+/// A moment in a column, as text that compares in the order of time, to the millisecond; NULL for what is no time.
+///
+/// SQLite would also take a number for a time, and the word "now".
+macro_rules! moment {
+    ($column:literal) => {
+        concat!(
+            "CASE WHEN trim(",
+            $column,
+            ", char(9, 10, 13, 32)) \
+             GLOB '[0-9][0-9][0-9][0-9]-[0-9][0-9]-[0-9][0-9]*' \
+             THEN datetime(trim(",
+            $column,
+            ", char(9, 10, 13, 32)), 'subsec') END"
+        )
+    };
+}
+
+pub(crate) use moment;
+
+/// The ids of at most `?2` records that are expired at `?3`, after `?1` if that is not NULL, in order.
+macro_rules! expired {
+    ($more:expr) => {
+        concat!(
+            "v.id COLLATE BINARY IN (SELECT v.id FROM {vault} AS v WHERE typeof(v.id) = 'text' \
+             AND (?1 IS NULL OR v.id COLLATE BINARY > ?1) AND ",
+            moment!("v.expires_at"),
+            " <= ?3",
+            $more,
+            " ORDER BY v.id COLLATE BINARY LIMIT ?2) RETURNING id"
+        )
+    };
+}
+
 /// A packed text of the current row: at these indices of the row its position and length.
 macro_rules! packed {
     ($position:literal, $length:literal) => {
@@ -105,6 +143,11 @@ statements! {
         "SELECT row.key FROM json_each(?1) AS row CROSS JOIN {vault} AS v ON v.id COLLATE BINARY = ", text!(0, 1)
     );
     count = "SELECT count(*) FROM {vault}";
+    // What a query begins with: its conditions, order and limit are put together in `queries.rs`.
+    query_loaded = concat!("SELECT ", whole!(), " FROM {vault} AS v");
+    query_length_only = "SELECT v.id, octet_length(v.vault_value), NULL, v.vault_token, v.created_at, v.updated_at, \
+                         v.expires_at, v.soft_deleted_at FROM {vault} AS v";
+    query_count = "SELECT count(*) FROM {vault} AS v";
 
     // Only the envelope is set, and an envelope that is NULL is equal to nothing.
     replace = concat!(
@@ -117,6 +160,11 @@ statements! {
               expires_at = ifnull(?4, expires_at), soft_deleted_at = ifnull(?5, soft_deleted_at) \
               WHERE v.id COLLATE BINARY = ?1 AND (?6 IS NULL OR CAST(v.vault_value AS BLOB) = ?6) \
               AND (?7 IS NULL OR octet_length(v.vault_value) = ?7)";
+    purge_soft = concat!(
+        "UPDATE {vault} AS v SET soft_deleted_at = ?4, updated_at = ?4 WHERE ",
+        expired!(concat!(" AND ifnull(", moment!("v.soft_deleted_at"), " > ?3, TRUE)"))
+    );
+    purge_for_good = concat!("DELETE FROM {vault} AS v WHERE ", expired!(""));
     delete = "DELETE FROM {vault} AS v WHERE v.id COLLATE BINARY = ?1";
     // Which of the rows (id, token) have an id or a token that a record has.
     taken = concat!(

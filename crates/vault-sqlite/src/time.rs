@@ -20,6 +20,17 @@ pub(crate) fn text(time: Timestamp) -> Result<String, Unstorable> {
         .ok_or(Unstorable::TimeTooEarly)
 }
 
+/// A time as text that compares with what SQLite's `datetime(…, 'subsec')` gives: rounded down to the millisecond.
+pub(crate) fn comparable_text(time: Timestamp) -> Result<String, Unstorable> {
+    let millis = time.as_micros().div_euclid(1000).rem_euclid(1000);
+    Ok(format!("{}.{millis:03}", text(time)?))
+}
+
+/// A time as text, to the microsecond.
+pub(crate) fn precise_text(time: Timestamp) -> Result<String, Unstorable> {
+    Ok(format!("{}.{:06}", text(time)?, time.as_micros().rem_euclid(1_000_000)))
+}
+
 /// A time that may be never.
 pub(crate) fn text_or_never(time: Option<Timestamp>) -> Result<String, Unstorable> {
     time.map_or_else(|| Ok(NEVER.to_owned()), text)
@@ -62,6 +73,16 @@ mod tests {
         assert!(text(Timestamp::MAX).unwrap().as_str() < NEVER);
         assert_eq!(text(Timestamp::from_micros(i64::MIN)), Err(Unstorable::TimeTooEarly));
         assert_eq!(text(seconds(-62_167_219_201)), Err(Unstorable::TimeTooEarly)); // in the year -1
+    }
+
+    #[test]
+    fn parts_of_a_second_are_kept_for_comparing_only() {
+        let time = Timestamp::from_micros(1_795_308_918_250_999);
+        assert_eq!(text(time).unwrap(), "2026-11-22 00:55:18");
+        assert_eq!(comparable_text(time).unwrap(), "2026-11-22 00:55:18.250");
+        assert_eq!(precise_text(time).unwrap(), "2026-11-22 00:55:18.250999");
+        let before_1970 = Timestamp::from_micros(-1);
+        assert_eq!(precise_text(before_1970).unwrap(), "1969-12-31 23:59:59.999999");
     }
 
     #[test]

@@ -1,20 +1,24 @@
 //! What changes the vault, each within one immediate transaction.
 
-use std::collections::{HashMap, HashSet};
+use std::{
+    collections::{HashMap, HashSet},
+    num::NonZeroUsize,
+};
 
 use futures::TryStreamExt as _;
 use sqlx::{Row as _, SqliteConnection};
 use vault_core::{
-    DeleteOutcome, InsertOutcome, PutSetting, Record, RecordChange, RecordId, Replacement,
-    WriteOutcome,
+    DeleteOutcome, InsertOutcome, Purge, PutSetting, Query, Record, RecordChange, RecordId,
+    Replacement, Timestamp, WriteOutcome,
 };
 
 use crate::{
     error::Fault,
     packed::{Packed, Part},
-    reads,
+    queries, reads,
     record::{self, ChangedTexts, NewRow},
     statements::Statements,
+    time,
 };
 
 /// Replaces the envelopes of a batch with one statement.
@@ -61,6 +65,17 @@ pub(crate) async fn update(
     change: &RecordChange,
 ) -> Result<WriteOutcome, Fault> {
     let texts = ChangedTexts::new(change)?;
+    // Other programs write times in many ways, so they are compared as they are read; the transaction, which began as a
+    // writer, makes the two statements one.
+    if (change.expected_expires_at, change.expected_soft_deleted_at) != (None, None) {
+        let query = Query::all().id_in([change.id.clone()]).without_envelopes();
+        let stored = queries::query(connection, statements, &query, Timestamp::MAX).await?;
+        match stored.first() {
+            None => return Ok(WriteOutcome::Missing),
+            Some(record) if !change.expects_times_of(record) => return Ok(WriteOutcome::Conflict),
+            Some(_) => {}
+        }
+    }
     let expected = change.expected.as_ref().map(Part::from);
     let (expected, expected_len) = match expected {
         None => (None, None),
@@ -85,6 +100,35 @@ pub(crate) async fn update(
         [Some(_)] => WriteOutcome::Conflict,
         _ => WriteOutcome::Missing,
     })
+}
+
+/// Removes or hides the next expired records with one statement.
+pub(crate) async fn purge(
+    connection: &mut SqliteConnection,
+    statements: &Statements,
+    purge: Purge,
+    now: Timestamp,
+    after: Option<&RecordId>,
+    limit: NonZeroUsize,
+) -> Result<Vec<RecordId>, Fault> {
+    let statement = match purge {
+        Purge::SoftDelete => &statements.purge_soft,
+        Purge::Delete => &statements.purge_for_good,
+    };
+    let query = statement
+        .query()
+        .bind(after.map(RecordId::as_str))
+        .bind(i64::try_from(limit.get()).unwrap_or(i64::MAX))
+        .bind(time::comparable_text(now)?)
+        .bind(time::text(now)?);
+    let mut rows = query.fetch(connection);
+    let mut purged = Vec::new();
+    while let Some(row) = rows.try_next().await? {
+        purged.push(RecordId::from_stored(row.try_get::<String, _>(0)?));
+    }
+    // RETURNING has no order.
+    purged.sort_unstable();
+    Ok(purged)
 }
 
 /// Removes one record.

@@ -55,14 +55,20 @@ pub(crate) enum Command {
     Init(InitArgs),
     /// Store a value from standard input or a file, and print its token
     Create(CreateArgs),
-    /// Write a record's value to standard output, byte for byte
+    /// Write the values of records to standard output, byte for byte
     Read(ReadArgs),
     /// Replace a record's value
     Update(UpdateArgs),
     /// Hide a record, or remove it for good
     Delete(DeleteArgs),
+    /// Bring a hidden record back
+    Restore(TokenArgs),
+    /// Set the time at which a record expires
+    Renew(RenewArgs),
     /// Tell whether a live record has a token: prints yes or no, exits with 0 or 1
-    Exists(TokenArgs),
+    Exists(ExistsArgs),
+    /// Hide every expired record, or remove them for good
+    PurgeExpired(PurgeArgs),
     /// List records without their values
     List(ListArgs),
     /// Seal every record of one password anew under another
@@ -127,12 +133,16 @@ pub(crate) struct CreateArgs {
 
 #[derive(Debug, Args)]
 pub(crate) struct ReadArgs {
-    #[command(flatten)]
-    pub(crate) token: TokenArgs,
+    /// The records' tokens; without --json the values follow one another with nothing between
+    #[arg(required = true, value_name = "TOKEN", value_parser = parse::token)]
+    pub(crate) tokens: Vec<Token>,
     #[command(flatten)]
     pub(crate) password: PasswordArgs,
     #[command(flatten)]
     pub(crate) open: OpenArgs,
+    /// Print a JSON object: for each token its value in base64, or why there is none
+    #[arg(long)]
+    pub(crate) json: bool,
 }
 
 #[derive(Debug, Args)]
@@ -157,6 +167,44 @@ pub(crate) struct DeleteArgs {
 }
 
 #[derive(Debug, Args)]
+pub(crate) struct RenewArgs {
+    #[command(flatten)]
+    pub(crate) token: TokenArgs,
+    #[command(flatten)]
+    pub(crate) end: EndArgs,
+}
+
+#[derive(Debug, Args)]
+#[group(required = true, multiple = false)]
+pub(crate) struct EndArgs {
+    /// From now on so long: 45s, 90m, 12h, 30d, 2w
+    #[arg(long, value_name = "TIME", value_parser = parse::duration)]
+    pub(crate) expires_in: Option<Duration>,
+    /// For ever
+    #[arg(long)]
+    pub(crate) never: bool,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct ExistsArgs {
+    #[command(flatten)]
+    pub(crate) token: TokenArgs,
+    /// Print a JSON object
+    #[arg(long)]
+    pub(crate) json: bool,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct PurgeArgs {
+    /// Remove the records for good, hidden ones included, and free their tokens
+    #[arg(long)]
+    pub(crate) hard: bool,
+    /// Print a JSON object
+    #[arg(long)]
+    pub(crate) json: bool,
+}
+
+#[derive(Debug, Args)]
 pub(crate) struct TokenArgs {
     /// The record's token
     #[arg(value_parser = parse::token)]
@@ -178,9 +226,57 @@ pub(crate) struct ListArgs {
     /// Begin after the record with this id
     #[arg(long, value_name = "ID")]
     pub(crate) after: Option<String>,
+    /// Leave out so many records first
+    #[arg(long, value_name = "N", default_value_t = 0)]
+    pub(crate) offset: u64,
+    /// Only the record with this id, repeatable
+    #[arg(long = "id", value_name = "ID")]
+    pub(crate) ids: Vec<String>,
+    /// Only the record with this token, repeatable
+    #[arg(long = "token", value_name = "TOKEN", value_parser = parse::token)]
+    pub(crate) tokens: Vec<Token>,
+    /// Hidden records
+    #[arg(long, value_enum, default_value_t = Shown::Yes)]
+    pub(crate) deleted: Shown,
+    /// Expired records
+    #[arg(long, value_enum, default_value_t = Shown::Yes)]
+    pub(crate) expired: Shown,
+    /// What to order by; among equal ones the id decides
+    #[arg(long, value_enum, default_value_t = Sort::Id)]
+    pub(crate) sort: Sort,
+    /// The greatest first
+    #[arg(long)]
+    pub(crate) reverse: bool,
+    /// Print only how many records match
+    #[arg(long, conflicts_with_all = ["limit", "after", "offset"])]
+    pub(crate) count: bool,
     /// Print a JSON object
     #[arg(long)]
     pub(crate) json: bool,
+}
+
+/// Whether records in some state are listed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Shown {
+    /// Beside the others
+    Yes,
+    /// Not at all
+    No,
+    /// And no others
+    Only,
+}
+
+/// What a list is ordered by.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Sort {
+    Id,
+    Token,
+    /// The time of creation
+    Created,
+    /// The time of change
+    Updated,
+    /// The time of expiry; never comes last
+    Expires,
 }
 
 /// What opening old v2 records needs to know.

@@ -15,7 +15,9 @@ use std::{
     os::fd::AsFd,
 };
 
-use serde::Serialize;
+use base64::{Engine as _, engine::general_purpose::STANDARD};
+use serde::{Serialize, Serializer};
+use zeroize::Zeroizing;
 
 use crate::exit::Failure;
 
@@ -40,11 +42,28 @@ pub(crate) fn print_line(line: &str) -> Result<(), Failure> {
     print(format!("{line}\n").as_bytes())
 }
 
+/// Bytes that JSON shows in base64 (the standard alphabet, with padding).
+pub(crate) struct Base64<'a>(pub(crate) &'a [u8]);
+
+impl Serialize for Base64<'_> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let text = Zeroizing::new(STANDARD.encode(self.0));
+        serializer.serialize_str(&text)
+    }
+}
+
+/// As [`print_json`], of what holds secrets: its text is wiped.
+pub(crate) fn print_secret_json(value: &impl Serialize) -> Result<(), Failure> {
+    let text = serde_json::to_vec_pretty(value).map(Zeroizing::new);
+    let mut text = text.map_err(no_json)?;
+    text.push(b'\n');
+    print(&text)
+}
+
+fn no_json(error: serde_json::Error) -> Failure {
+    Failure::failed("the result could not be put into JSON").because(error)
+}
+
 pub(crate) fn print_json(value: &impl Serialize) -> Result<(), Failure> {
-    let text = serde_json::to_string_pretty(value);
-    print_line(
-        &text.map_err(|error| {
-            Failure::failed("the result could not be put into JSON").because(error)
-        })?,
-    )
+    print_line(&serde_json::to_string_pretty(value).map_err(no_json)?)
 }

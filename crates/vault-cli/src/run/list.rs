@@ -1,34 +1,63 @@
 //! `list`.
 
-use vaultstore::{PageLimit, RecordId, RecordInfo, RunOptions};
+use futures::{StreamExt as _, TryStreamExt as _};
+use serde::Serialize;
+use vaultstore::{PageLimit, Query, RecordId, RecordInfo, RunOptions, Vault};
 
 use super::Context;
 use crate::{
-    args::ListArgs,
+    args::{ListArgs, Sort},
     exit::{Exit, Failure},
-    render,
+    plan, render,
 };
 
 /// Records read at a time; a list is small and a page holds whole envelopes.
 const PAGE_RECORDS: usize = 1000;
 
+#[derive(Serialize)]
+struct Count {
+    count: u64,
+}
+
 pub(super) async fn run(context: &Context, args: ListArgs) -> Result<Exit, Failure> {
     let vault = context.open().await?;
-    let mut after = args.after.map(RecordId::from_stored);
-    let mut records: Vec<RecordInfo> = Vec::new();
-    while records.len() < args.limit.get() {
-        let wanted = (args.limit.get() - records.len()).min(PAGE_RECORDS);
-        let page = vault
-            .list(after.as_ref(), PageLimit::new(wanted, RunOptions::DEFAULT_PAGE_BYTES))
-            .await?;
-        let Some(last) = page.last() else { break };
-        after = Some(last.id.clone());
-        records.extend(page);
+    let query = plan::query(&args);
+    if args.count {
+        let count = vault.records().count(&query).await?;
+        if args.json {
+            render::print_json(&Count { count })?;
+        } else {
+            render::print_line(&count.to_string())?;
+        }
+        return Ok(Exit::Done);
     }
+    let page = args.limit.get().min(PAGE_RECORDS);
+    let query = begin(&vault, query, &args)
+        .await?
+        .offset(args.offset)
+        .page(PageLimit::new(page, RunOptions::DEFAULT_PAGE_BYTES));
+    let stream = vault.records().stream(query).take(args.limit.get());
+    let records: Vec<RecordInfo> = stream.try_collect().await?;
     if args.json {
         render::print_json(&render::list::json(&records))?;
     } else {
         render::print(render::list::table(&records).as_bytes())?;
     }
     Ok(Exit::Done)
+}
+
+/// Lets the list begin after the record that was named. By any order but that of the ids, the record itself tells where
+/// that is.
+async fn begin(vault: &Vault, query: Query, args: &ListArgs) -> Result<Query, Failure> {
+    let Some(id) = &args.after else { return Ok(query) };
+    let id = RecordId::from_stored(id.as_str());
+    if args.sort == Sort::Id {
+        return Ok(query.after_id(id));
+    }
+    match vault.records().find(&id).await? {
+        Some(record) => Ok(query.after(&record)),
+        None => Err(Failure::failed(
+            "no record has the id that --after names, so its place in this order is not known; use --sort id or --offset",
+        )),
+    }
 }

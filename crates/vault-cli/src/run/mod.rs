@@ -7,6 +7,8 @@ mod init;
 mod list;
 mod migrate;
 mod packaging;
+mod purge;
+mod read;
 mod records;
 mod rekey;
 mod settings;
@@ -40,10 +42,13 @@ async fn run_command(context: &Context, command: Command) -> Result<Exit, Failur
     match command {
         Command::Init(args) => init::run(context, &args).await,
         Command::Create(args) => records::create(context, args).await,
-        Command::Read(args) => records::read(context, args).await,
+        Command::Read(args) => read::run(context, args).await,
         Command::Update(args) => records::update(context, args).await,
         Command::Delete(args) => records::delete(context, &args).await,
+        Command::Restore(args) => records::restore(context, &args).await,
+        Command::Renew(args) => records::renew(context, &args).await,
         Command::Exists(args) => records::exists(context, &args).await,
+        Command::PurgeExpired(args) => purge::run(context, &args).await,
         Command::List(args) => list::run(context, args).await,
         Command::Rekey(args) => rekey::run(context, args).await,
         Command::TestRekey(args) => rekey::test(context, args).await,

@@ -1,11 +1,14 @@
-//! The commands on one record: `create`, `read`, `update`, `delete`, `exists`.
+//! The commands on one record: `create`, `update`, `delete`, `restore`, `renew`, `exists`.
 
 use serde::Serialize;
 use vaultstore::{Password, Plaintext, Token};
 
 use super::{Context, blocking};
 use crate::{
-    args::{CreateArgs, DeleteArgs, PasswordArgs, ReadArgs, TokenArgs, UpdateArgs, ValueArgs},
+    args::{
+        CreateArgs, DeleteArgs, ExistsArgs, PasswordArgs, RenewArgs, TokenArgs, UpdateArgs,
+        ValueArgs,
+    },
     exit::{Exit, Failure},
     plan, render,
     secrets::{self, Passwords, Prompt},
@@ -39,17 +42,6 @@ pub(super) async fn create(context: &Context, args: CreateArgs) -> Result<Exit, 
     Ok(Exit::Done)
 }
 
-pub(super) async fn read(context: &Context, args: ReadArgs) -> Result<Exit, Failure> {
-    let vault = context.open_for(&args.open).await?;
-    let password =
-        blocking(|| Passwords::default().read(args.password.source(), Prompt::Known("Password")))
-            .await?;
-    let key = vault.unlock(password).await?;
-    let value = vault.read(&args.token.token, &key).await?;
-    render::print(value.as_bytes())?;
-    Ok(Exit::Done)
-}
-
 pub(super) async fn update(context: &Context, args: UpdateArgs) -> Result<Exit, Failure> {
     let vault = context.open_for(&args.open).await?;
     let UpdateArgs { token, value, password, .. } = args;
@@ -70,12 +62,33 @@ pub(super) async fn delete(context: &Context, args: &DeleteArgs) -> Result<Exit,
     Ok(Exit::Done)
 }
 
-pub(super) async fn exists(context: &Context, args: &TokenArgs) -> Result<Exit, Failure> {
+pub(super) async fn restore(context: &Context, args: &TokenArgs) -> Result<Exit, Failure> {
+    context.open().await?.restore(&args.token).await?;
+    Ok(Exit::Done)
+}
+
+pub(super) async fn renew(context: &Context, args: &RenewArgs) -> Result<Exit, Failure> {
     let vault = context.open().await?;
-    let (answer, exit) =
-        if vault.exists(&args.token).await? { ("yes", Exit::Done) } else { ("no", Exit::No) };
-    render::print_line(answer)?;
-    Ok(exit)
+    vault.renew(&args.token.token, plan::end(args.end.expires_in)).await?;
+    Ok(Exit::Done)
+}
+
+#[derive(Serialize)]
+struct Exists<'a> {
+    token: &'a str,
+    exists: bool,
+}
+
+pub(super) async fn exists(context: &Context, args: &ExistsArgs) -> Result<Exit, Failure> {
+    let vault = context.open().await?;
+    let token = &args.token.token;
+    let exists = vault.exists(token).await?;
+    if args.json {
+        render::print_json(&Exists { token: token.as_str(), exists })?;
+    } else {
+        render::print_line(if exists { "yes" } else { "no" })?;
+    }
+    Ok(if exists { Exit::Done } else { Exit::No })
 }
 
 async fn value_and_password(

@@ -16,3 +16,5 @@ mod records;
 mod rekey;
 #[cfg(test)]
 mod sandbox;
+#[cfg(test)]
+mod tokens;

@@ -8,6 +8,7 @@ use vault_core::{
     StoreErrorKind, VaultStore, WriteOutcome,
 };
 
+use super::MOST_POLLS;
 use crate::{
     Subject, poll_at_most,
     samples::{
@@ -17,9 +18,6 @@ use crate::{
 
 /// How many callers fight for one record.
 const RIVALS: usize = 8;
-
-/// After so many polls a write that is still not ready hangs.
-const MOST_POLLS: usize = 10_000;
 
 /// "A batch is all or nothing on error."
 ///

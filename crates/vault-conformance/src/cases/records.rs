@@ -5,7 +5,7 @@ use vault_core::{
     RecordSource, StoreErrorKind, Timestamp, VaultStore, WriteOutcome,
 };
 
-use super::batches::values_that_may_be_refused;
+use super::{MOST_POLLS, batches::values_that_may_be_refused};
 use crate::{
     Subject, poll_at_most,
     samples::{
@@ -13,9 +13,6 @@ use crate::{
         token,
     },
 };
-
-/// After so many polls an operation that is still not ready hangs.
-const MOST_POLLS: usize = 10_000;
 
 /// Every field comes back as it was inserted, times to the store's finest step.
 pub async fn a_record_comes_back_as_it_was_inserted<S: Subject>(subject: &S) {

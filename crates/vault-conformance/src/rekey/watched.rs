@@ -2,15 +2,16 @@
 
 use std::{
     collections::VecDeque,
+    num::NonZeroUsize,
     sync::{Arc, Mutex},
 };
 
 use async_trait::async_trait;
 use futures::future::BoxFuture;
 use vault_core::{
-    DeleteOutcome, InsertOutcome, PageLimit, PutSetting, Record, RecordChange, RecordId,
-    RecordSink, RecordSource, Replacement, SealedRecord, StoreError, Token, VaultStore,
-    WriteOutcome,
+    DeleteOutcome, InsertOutcome, PageLimit, Purge, PutSetting, Query, Record, RecordChange,
+    RecordId, RecordSink, RecordSource, Replacement, SealedRecord, StoreError, Timestamp, Token,
+    VaultStore, WriteOutcome,
 };
 
 /// Watches the batches that go to a store.
@@ -75,12 +76,12 @@ impl<S: VaultStore> VaultStore for Watched<S> {
         self.inner.find(tokens).await
     }
 
-    async fn list(
-        &self,
-        after: Option<&RecordId>,
-        limit: PageLimit,
-    ) -> Result<Vec<Record>, StoreError> {
-        self.inner.list(after, limit).await
+    async fn query(&self, query: &Query, now: Timestamp) -> Result<Vec<Record>, StoreError> {
+        self.inner.query(query, now).await
+    }
+
+    async fn count_matching(&self, query: &Query, now: Timestamp) -> Result<u64, StoreError> {
+        self.inner.count_matching(query, now).await
     }
 
     async fn update(&self, change: RecordChange) -> Result<WriteOutcome, StoreError> {
@@ -91,8 +92,14 @@ impl<S: VaultStore> VaultStore for Watched<S> {
         self.inner.delete(id).await
     }
 
-    async fn count(&self) -> Result<u64, StoreError> {
-        self.inner.count().await
+    async fn purge_expired(
+        &self,
+        purge: Purge,
+        now: Timestamp,
+        after: Option<&RecordId>,
+        limit: NonZeroUsize,
+    ) -> Result<Vec<RecordId>, StoreError> {
+        self.inner.purge_expired(purge, now, after, limit).await
     }
 
     async fn setting(&self, name: &str) -> Result<Option<String>, StoreError> {

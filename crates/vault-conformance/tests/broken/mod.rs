@@ -3,20 +3,22 @@
 #![expect(clippy::unwrap_used, reason = "the store underneath never fails")]
 
 mod pages;
+mod queries;
 mod writes;
 
 use std::{
     collections::HashSet,
     future::poll_fn,
+    num::NonZeroUsize,
     sync::{Arc, Mutex},
     task::Poll,
 };
 
 use async_trait::async_trait;
 use vault_core::{
-    DeleteOutcome, EnvelopeText, InsertOutcome, MemoryStore, PageLimit, PutSetting, Record,
-    RecordChange, RecordId, RecordSink, RecordSource, Replacement, SealedRecord, StoreError,
-    StoreErrorKind, Timestamp, Token, VaultStore, WriteOutcome,
+    DeleteOutcome, EnvelopeText, InsertOutcome, MemoryStore, PageLimit, Purge, PutSetting, Query,
+    Record, RecordChange, RecordId, RecordSink, RecordSource, Replacement, SealedRecord,
+    StoreError, StoreErrorKind, Timestamp, Token, VaultStore, WriteOutcome,
 };
 
 /// What is wrong with a [`BrokenStore`].
@@ -80,6 +82,28 @@ pub(crate) enum Defect {
     IfAbsentTellsOwnValue,
     EmptySettingIsAbsent,
     SettingsWithoutCase,
+
+    QueryShowsSoftDeleted,
+    QueryTakesNoIdsForAny,
+    ExpiresAMomentLate,
+    NeverComesFirst,
+    DescendsByKeyAndAscendsById,
+    RepeatsThePosition,
+    OffsetBeforePosition,
+    IgnoresLimitOfQueries,
+    LengthOnlyWithoutLength,
+    CountsOnePage,
+    PurgesWhatIsNotExpired,
+    PurgeHidesAgain,
+    PurgeKeepsTokens,
+    PurgeIsUnbounded,
+    PurgeBeginsAnew,
+    PurgeInTwoSteps,
+    HalfPurgeOnDrop,
+    ForgetsPurges,
+    UpdateIgnoresTimes,
+    UpdateInTwoSteps,
+    InsertsInTwoSteps,
 
     ForgetsBatches,
     ForgetsInserts,
@@ -147,6 +171,16 @@ impl BrokenStore {
                     self.inner.delete(&holder.id).await.unwrap();
                 }
             }
+            Defect::InsertsInTwoSteps => {
+                let tokens = std::slice::from_ref(&record.token);
+                if self.inner.find(tokens).await.unwrap() != [None] {
+                    return Some(InsertOutcome::TokenTaken);
+                }
+                dawdle();
+                if let Some(holder) = self.inner.find(tokens).await.unwrap().remove(0) {
+                    self.inner.delete(&holder.id).await.unwrap();
+                }
+            }
             Defect::InsertReplacesSameId => drop(self.inner.delete(&record.id).await.unwrap()),
             _ if self.ghosts.lock().unwrap().contains(&record.token) => {
                 return Some(InsertOutcome::TokenTaken);
@@ -176,6 +210,11 @@ async fn copy_of(store: &MemoryStore) -> MemoryStore {
         copy.put_setting(&name, &value, PutSetting::Always).await.unwrap();
     }
     copy
+}
+
+/// Time enough for another thread to come between two steps.
+fn dawdle() {
+    std::thread::sleep(std::time::Duration::from_micros(300));
 }
 
 /// A place to be interrupted or dropped at.
@@ -299,10 +338,33 @@ impl VaultStore for BrokenStore {
         Ok(self.page(after, limit).await)
     }
 
+    async fn query(&self, query: &Query, now: Timestamp) -> Result<Vec<Record>, StoreError> {
+        Ok(self.answer(query, now).await)
+    }
+
+    async fn count_matching(&self, query: &Query, now: Timestamp) -> Result<u64, StoreError> {
+        self.counted(query, now).await
+    }
+
+    async fn purge_expired(
+        &self,
+        purge: Purge,
+        now: Timestamp,
+        after: Option<&RecordId>,
+        limit: NonZeroUsize,
+    ) -> Result<Vec<RecordId>, StoreError> {
+        self.about_to(Defect::ForgetsPurges).await;
+        self.purged(purge, now, after, limit).await
+    }
+
     async fn update(&self, mut change: RecordChange) -> Result<WriteOutcome, StoreError> {
         self.about_to(Defect::ForgetsUpdates).await;
         match self.defect {
             Defect::UpdateIgnoresExpected => change.expected = None,
+            Defect::UpdateIgnoresTimes => {
+                (change.expected_expires_at, change.expected_soft_deleted_at) = (None, None);
+            }
+            Defect::UpdateInTwoSteps => return self.update_in_two_steps(change).await,
             Defect::UpdateClearsExpiry => change.expires_at = change.expires_at.or(Some(None)),
             Defect::HalfUpdateOnDrop => {
                 let (expected, envelope) = (change.expected.take(), change.envelope.take());

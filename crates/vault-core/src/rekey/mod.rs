@@ -86,6 +86,11 @@ impl RekeyPlan {
         self
     }
 
+    /// The passwords that records are moved to.
+    pub(crate) fn new_passwords(&self) -> impl Iterator<Item = &Password> {
+        self.pairs.iter().map(|(_, new)| new)
+    }
+
     /// The format and cost that were asked for.
     pub(crate) fn asked_spec(&self) -> Option<SealSpec> {
         self.write

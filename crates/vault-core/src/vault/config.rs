@@ -4,23 +4,47 @@ use std::{fmt, str::FromStr, sync::Arc};
 
 use super::VaultError;
 use crate::{
-    Clock, KdfFloor, KdfParams, OpenPolicy, Padding, PutSetting, SealSpec, StoreError,
-    StoreErrorKind, SystemClock, VaultKdf, VaultStore,
+    Clock, KdfFloor, KdfParams, OpenPolicy, Padding, PasswordPolicy, PutSetting, SealSpec,
+    StoreError, StoreErrorKind, SystemClock, VaultKdf, VaultStore,
 };
 
 /// The setting that holds salt and cost, as a PHC text (format.md, "Vault settings").
-const KDF: &str = "kdf";
+pub(super) const KDF: &str = "kdf";
 
 /// The setting that holds the format of new records.
-const FORMAT: &str = "format";
+pub(super) const FORMAT: &str = "format";
 
 /// What a new vault is to be like.
+///
+/// ```
+/// use vault_core::{KdfParams, NewVault, WriteFormat};
+///
+/// // What the Go package makes with its lightweight preset.
+/// let new = NewVault::default().with_cost(KdfParams::LIGHTWEIGHT).with_format(WriteFormat::V2);
+/// # assert_eq!(new.format, WriteFormat::V2);
+/// ```
 #[derive(Clone, Copy, Debug, Default)]
 pub struct NewVault {
     /// The Argon2id cost of new records. A v3 vault pays it once per password, a v2 vault once per record.
     pub cost: KdfParams,
     /// The format of new records.
     pub format: WriteFormat,
+}
+
+impl NewVault {
+    /// With this cost: a preset such as [`KdfParams::LIGHTWEIGHT`], or one of the caller's own.
+    #[must_use]
+    pub fn with_cost(mut self, cost: KdfParams) -> Self {
+        self.cost = cost;
+        self
+    }
+
+    /// With this format: [`WriteFormat::V2`] for a database shared with programs of the Go ancestor.
+    #[must_use]
+    pub fn with_format(mut self, format: WriteFormat) -> Self {
+        self.format = format;
+        self
+    }
 }
 
 /// The format of new records.
@@ -70,6 +94,8 @@ pub struct VaultOptions {
     pub open: OpenPolicy,
     /// The least cost of new records.
     pub floor: KdfFloor,
+    /// What new passwords must be like. Records under older ones are read and updated as they are.
+    pub passwords: PasswordPolicy,
     /// Where the present time comes from.
     pub clock: Arc<dyn Clock>,
     /// How much Argon2id memory, in KiB, the vault keeps between two derivations; more is given back at once. The
@@ -82,6 +108,7 @@ impl Default for VaultOptions {
         Self {
             open: OpenPolicy::default(),
             floor: KdfFloor::default(),
+            passwords: PasswordPolicy::default(),
             clock: Arc::new(SystemClock),
             kept_memory_kib: KdfParams::DEFAULT.m_kib(),
         }
@@ -93,6 +120,7 @@ impl fmt::Debug for VaultOptions {
         f.debug_struct("VaultOptions")
             .field("open", &self.open)
             .field("floor", &self.floor)
+            .field("passwords", &self.passwords)
             .finish_non_exhaustive()
     }
 }
@@ -141,6 +169,25 @@ pub(super) async fn read(
     })
 }
 
+/// Whether a vault would understand this value of one of its own settings; other names are the application's business.
+pub(super) fn check_setting(
+    name: &str,
+    value: &str,
+    options: &VaultOptions,
+) -> Result<(), VaultError> {
+    match name {
+        KDF => {
+            let kdf: Result<VaultKdf, _> = value.parse();
+            check_cost(kdf.map_err(|_| VaultError::RefusedSetting { name: KDF })?.params, options)
+        }
+        FORMAT => match value.parse::<WriteFormat>() {
+            Ok(_) => Ok(()),
+            Err(_) => Err(VaultError::RefusedSetting { name: FORMAT }),
+        },
+        _ => Ok(()),
+    }
+}
+
 /// A cost for new records is neither weaker than the floor nor dearer than what would be opened again.
 pub(super) fn check_cost(cost: KdfParams, options: &VaultOptions) -> Result<(), VaultError> {
     options.floor.allow(&cost)?;
@@ -151,6 +198,6 @@ pub(super) fn check_cost(cost: KdfParams, options: &VaultOptions) -> Result<(), 
 pub(super) fn broken_contract() -> StoreError {
     StoreError::new(
         StoreErrorKind::Other,
-        "the store broke its contract: it did not answer for the record it was given; the backend needs mending",
+        "the store broke its contract: its answer does not fit what it was asked; the backend needs mending",
     )
 }

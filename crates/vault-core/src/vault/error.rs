@@ -1,8 +1,8 @@
 //! Why the vault did not do what it was asked.
 
 use crate::{
-    CostBelowFloor, CostOverLimit, EngineError, KdfError, Malformed, RandomError, SealError,
-    StoreError, WorkerError,
+    CostBelowFloor, CostOverLimit, EngineError, KdfError, Malformed, PasswordRefused, RandomError,
+    SealError, StoreError, WorkerError,
 };
 
 /// Why the vault did not do what it was asked. No variant carries a secret.
@@ -39,9 +39,12 @@ pub enum VaultError {
     /// Random tokens kept colliding.
     #[error("no free token was found; ask for longer tokens")]
     NoFreeToken,
-    /// New records need a password that is not empty.
-    #[error("the password is empty; new records need one that is not")]
-    EmptyPassword,
+    /// The record to restore is not soft-deleted.
+    #[error("the record is not deleted, so there is nothing to restore")]
+    NotSoftDeleted,
+    /// The new password breaks a rule of the [`PasswordPolicy`](crate::PasswordPolicy).
+    #[error(transparent)]
+    PasswordRefused(#[from] PasswordRefused),
     /// The value could not be sealed: it is too large, or the system has no randomness or memory to give.
     #[error(transparent)]
     Seal(#[from] SealError),
@@ -51,6 +54,12 @@ pub enum VaultError {
     /// A setting cannot be understood.
     #[error("the vault's setting \"{name}\" cannot be understood; restore it from a backup")]
     InvalidSetting {
+        /// The setting.
+        name: &'static str,
+    },
+    /// The value is none that a setting of the vault's own can have.
+    #[error("the vault's setting \"{name}\" cannot have this value; nothing was changed")]
+    RefusedSetting {
         /// The setting.
         name: &'static str,
     },

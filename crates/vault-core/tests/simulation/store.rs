@@ -1,16 +1,19 @@
 //! The store as one rekeyer sees it: slow, failing, and in a sabotaged history broken on purpose.
 
-use std::sync::{
-    Arc, Mutex,
-    atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering::Relaxed},
+use std::{
+    num::NonZeroUsize,
+    sync::{
+        Arc, Mutex,
+        atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering::Relaxed},
+    },
 };
 
 use async_trait::async_trait;
 use futures::{FutureExt, future::BoxFuture};
 use vault_core::{
-    DeleteOutcome, InsertOutcome, MemoryStore, PageLimit, PutSetting, Record, RecordChange,
-    RecordId, RecordSink, RecordSource, Replacement, SealedRecord, StoreError, StoreErrorKind,
-    Timer, Timestamp, Token, VaultStore, WriteOutcome,
+    DeleteOutcome, InsertOutcome, MemoryStore, PageLimit, Purge, PutSetting, Query, Record,
+    RecordChange, RecordId, RecordSink, RecordSource, Replacement, SealedRecord, StoreError,
+    StoreErrorKind, Timer, Timestamp, Token, VaultStore, WriteOutcome,
 };
 
 use crate::{
@@ -346,12 +349,12 @@ impl VaultStore for SimStore {
         self.backend.inner.find(tokens).await
     }
 
-    async fn list(
-        &self,
-        after: Option<&RecordId>,
-        limit: PageLimit,
-    ) -> Result<Vec<Record>, StoreError> {
-        self.backend.inner.list(after, limit).await
+    async fn query(&self, query: &Query, at: Timestamp) -> Result<Vec<Record>, StoreError> {
+        self.backend.inner.query(query, at).await
+    }
+
+    async fn count_matching(&self, query: &Query, at: Timestamp) -> Result<u64, StoreError> {
+        self.call(None, || now(self.backend.inner.count_matching(query, at))).await
     }
 
     async fn update(&self, change: RecordChange) -> Result<WriteOutcome, StoreError> {
@@ -362,8 +365,14 @@ impl VaultStore for SimStore {
         self.backend.inner.delete(id).await
     }
 
-    async fn count(&self) -> Result<u64, StoreError> {
-        self.call(None, || now(self.backend.inner.count())).await
+    async fn purge_expired(
+        &self,
+        purge: Purge,
+        at: Timestamp,
+        after: Option<&RecordId>,
+        limit: NonZeroUsize,
+    ) -> Result<Vec<RecordId>, StoreError> {
+        self.backend.inner.purge_expired(purge, at, after, limit).await
     }
 
     async fn setting(&self, name: &str) -> Result<Option<String>, StoreError> {

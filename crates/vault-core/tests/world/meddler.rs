@@ -1,6 +1,7 @@
 //! A store that lets others in at the worst moment, or fails.
 
 use std::{
+    num::NonZeroUsize,
     ops::RangeInclusive,
     sync::{
         Arc, Mutex,
@@ -10,9 +11,9 @@ use std::{
 
 use async_trait::async_trait;
 use vault_core::{
-    DeleteOutcome, InsertOutcome, MemoryStore, PageLimit, PutSetting, Record, RecordChange,
-    RecordId, RecordSink, RecordSource, Replacement, SealedRecord, StoreError, StoreErrorKind,
-    Token, VaultStore, WriteOutcome,
+    DeleteOutcome, InsertOutcome, MemoryStore, PageLimit, Purge, PutSetting, Query, Record,
+    RecordChange, RecordId, RecordSink, RecordSource, Replacement, SealedRecord, StoreError,
+    StoreErrorKind, Timestamp, Token, VaultStore, WriteOutcome,
 };
 
 /// Meddles with the store in memory; clones share the counts.
@@ -160,12 +161,12 @@ impl VaultStore for Meddled {
         self.store.find(tokens).await
     }
 
-    async fn list(
-        &self,
-        after: Option<&RecordId>,
-        limit: PageLimit,
-    ) -> Result<Vec<Record>, StoreError> {
-        self.store.list(after, limit).await
+    async fn query(&self, query: &Query, now: Timestamp) -> Result<Vec<Record>, StoreError> {
+        self.store.query(query, now).await
+    }
+
+    async fn count_matching(&self, query: &Query, now: Timestamp) -> Result<u64, StoreError> {
+        self.store.count_matching(query, now).await
     }
 
     async fn update(&self, change: RecordChange) -> Result<WriteOutcome, StoreError> {
@@ -176,8 +177,14 @@ impl VaultStore for Meddled {
         self.store.delete(id).await
     }
 
-    async fn count(&self) -> Result<u64, StoreError> {
-        self.store.count().await
+    async fn purge_expired(
+        &self,
+        purge: Purge,
+        now: Timestamp,
+        after: Option<&RecordId>,
+        limit: NonZeroUsize,
+    ) -> Result<Vec<RecordId>, StoreError> {
+        self.store.purge_expired(purge, now, after, limit).await
     }
 
     async fn setting(&self, name: &str) -> Result<Option<String>, StoreError> {

@@ -1,0 +1,81 @@
+//! `read`.
+
+use serde::Serialize;
+use vaultstore::{Plaintext, Token, VaultError};
+
+use super::{Context, blocking};
+use crate::{
+    args::ReadArgs,
+    exit::{Exit, Failure},
+    render,
+    secrets::{Passwords, Prompt},
+};
+
+pub(super) async fn run(context: &Context, args: ReadArgs) -> Result<Exit, Failure> {
+    let vault = context.open_for(&args.open).await?;
+    let password =
+        blocking(|| Passwords::default().read(args.password.source(), Prompt::Known("Password")))
+            .await?;
+    let key = vault.unlock(password).await?;
+    let answers = vault.read_many(&args.tokens, &key).await?;
+    if args.json {
+        return print_json(&args.tokens, answers);
+    }
+    // All or nothing: who pipes values on must not take some for all.
+    let values = answers.into_iter().collect::<Result<Vec<Plaintext>, VaultError>>()?;
+    for value in values {
+        render::print(value.as_bytes())?;
+    }
+    Ok(Exit::Done)
+}
+
+#[derive(Serialize)]
+struct Read<'a> {
+    records: Vec<Answer<'a>>,
+}
+
+/// One of the two is there.
+#[derive(Serialize)]
+struct Answer<'a> {
+    token: &'a str,
+    value: Option<render::Base64<'a>>,
+    error: Option<&'static str>,
+}
+
+fn print_json(
+    tokens: &[Token],
+    answers: Vec<Result<Plaintext, VaultError>>,
+) -> Result<Exit, Failure> {
+    let mut records = Vec::with_capacity(tokens.len());
+    for (token, answer) in tokens.iter().zip(&answers) {
+        let (value, error) = match answer {
+            Ok(value) => (Some(render::Base64(value.as_bytes())), None),
+            Err(error) => (None, Some(reason(error))),
+        };
+        records.push(Answer { token: token.as_str(), value, error });
+    }
+    render::print_secret_json(&Read { records })?;
+    let refused = answers.iter().any(Result::is_err);
+    // That a record has no value is an answer; that one could not be looked at is a failure.
+    let failed =
+        answers.into_iter().find_map(|answer| answer.err().filter(|e| reason(e) == FAILED));
+    match failed {
+        Some(error) => Err(error.into()),
+        None => Ok(if refused { Exit::No } else { Exit::Done }),
+    }
+}
+
+/// What `error` says of a record that was not looked at.
+const FAILED: &str = "failed";
+
+fn reason(error: &VaultError) -> &'static str {
+    match error {
+        VaultError::UnknownToken => "unknown",
+        VaultError::SoftDeleted => "deleted",
+        VaultError::Expired => "expired",
+        VaultError::WrongPassword => "wrong_password",
+        VaultError::Damaged => "damaged",
+        VaultError::Malformed(_) => "malformed",
+        _ => FAILED,
+    }
+}

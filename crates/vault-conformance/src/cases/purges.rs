@@ -1,0 +1,183 @@
+//! The contract of purging what is expired, and of changes that expect certain times.
+
+use std::num::NonZeroUsize;
+
+use vault_core::{
+    InsertOutcome, Purge, Record, RecordChange, RecordId, Timestamp, VaultStore, WriteOutcome,
+};
+
+use super::MOST_POLLS;
+use crate::{
+    Subject, poll_at_most,
+    samples::{WIDE, fill, list_all, record, records, seconds},
+};
+
+const NOW: Timestamp = Timestamp::from_micros(1_800_000_000_000_000);
+const MANY: NonZeroUsize = NonZeroUsize::new(1000).unwrap();
+
+/// Expired long ago, just now, not yet, never; hidden or not.
+fn shelf() -> Vec<Record> {
+    let now = NOW.as_micros() / 1_000_000;
+    let rows = [
+        ("a", Some(1), None),
+        ("b", Some(now), None),
+        ("c", Some(now + 1), None),
+        ("d", None, None),
+        ("e", Some(5), Some(6)),
+        ("f", Some(5), Some(now + 1)),
+        ("g", None, Some(6)),
+    ];
+    rows.map(|(id, expires_at, soft_deleted_at)| Record {
+        expires_at: expires_at.map(seconds),
+        soft_deleted_at: soft_deleted_at.map(seconds),
+        ..record(id)
+    })
+    .into()
+}
+
+fn ids(ids: &[&str]) -> Vec<RecordId> {
+    ids.iter().map(|id| RecordId::from_stored(*id)).collect()
+}
+
+/// "Records that are expired at `now`", and no others: hidden with the time, or gone.
+pub async fn purging_takes_exactly_what_is_expired<S: Subject>(subject: &S) {
+    let store = subject.fresh().await;
+    let mut shelf = shelf();
+    fill(&store, &shelf).await;
+    let hidden = store.purge_expired(Purge::SoftDelete, NOW, None, MANY).await.unwrap();
+    assert_eq!(hidden, ids(&["a", "b", "f"]));
+    for record in shelf.iter_mut().filter(|record| hidden.contains(&record.id)) {
+        (record.soft_deleted_at, record.updated_at) = (Some(NOW), NOW);
+    }
+    assert_eq!(list_all(&store, WIDE).await, shelf);
+    assert_eq!(store.purge_expired(Purge::SoftDelete, NOW, None, MANY).await.unwrap(), []);
+
+    let gone = store.purge_expired(Purge::Delete, NOW, None, MANY).await.unwrap();
+    assert_eq!(gone, ids(&["a", "b", "e", "f"]));
+    shelf.retain(|record| !gone.contains(&record.id));
+    assert_eq!(list_all(&store, WIDE).await, shelf);
+    assert_eq!(store.purge_expired(Purge::Delete, NOW, None, MANY).await.unwrap(), []);
+}
+
+/// [`Purge::Delete`] "frees the tokens", and [`Purge::SoftDelete`] does not.
+pub async fn purging_for_good_frees_the_tokens<S: Subject>(subject: &S) {
+    let store = subject.fresh().await;
+    fill(&store, &shelf()).await;
+    let heir = |number| Record { token: record("a").token, ..record(&format!("heir {number}")) };
+    store.purge_expired(Purge::SoftDelete, NOW, None, MANY).await.unwrap();
+    assert_eq!(store.insert(vec![heir(1)]).await.unwrap(), [InsertOutcome::TokenTaken]);
+    store.purge_expired(Purge::Delete, NOW, None, MANY).await.unwrap();
+    assert_eq!(store.insert(vec![heir(2)]).await.unwrap(), [InsertOutcome::Inserted]);
+    assert_eq!(store.find(&[record("a").token]).await.unwrap(), [Some(heir(2))]);
+}
+
+/// "The first ones in id order after an id, at most `limit`."
+pub async fn purging_goes_in_bounded_steps<S: Subject>(subject: &S) {
+    for purge in [Purge::SoftDelete, Purge::Delete] {
+        let store = subject.fresh().await;
+        let mut records = records(25);
+        for record in records.iter_mut().step_by(2) {
+            record.expires_at = Some(seconds(1));
+        }
+        fill(&store, &records).await;
+        let expired: Vec<_> = records.iter().step_by(2).map(|record| record.id.clone()).collect();
+
+        let most = NonZeroUsize::new(4).unwrap();
+        // What lies before the place to go on from is left alone.
+        let mut after = Some(expired[1].clone());
+        let mut purged = Vec::new();
+        loop {
+            let step = store.purge_expired(purge, NOW, after.as_ref(), most).await.unwrap();
+            assert!(step.len() <= 4, "{} at a time", step.len());
+            let Some(last) = step.last() else { break };
+            after = Some(last.clone());
+            purged.extend(step);
+            assert!(purged.len() <= expired.len(), "purging does not end");
+        }
+        assert_eq!(purged, expired[2..]);
+        let rest = store.purge_expired(purge, NOW, None, MANY).await.unwrap();
+        assert_eq!(rest, expired[..2]);
+    }
+}
+
+/// A purge is durable once its future resolves.
+pub async fn purging_is_durable<S: Subject>(subject: &S) {
+    for purge in [Purge::SoftDelete, Purge::Delete] {
+        let store = subject.fresh().await;
+        fill(&store, &shelf()).await;
+        store.purge_expired(purge, NOW, None, MANY).await.unwrap();
+        let before = list_all(&store, WIDE).await;
+        let store = subject.reopen(store).await;
+        assert_eq!(list_all(&store, WIDE).await, before);
+        assert_eq!(store.purge_expired(purge, NOW, None, MANY).await.unwrap(), []);
+    }
+}
+
+/// "Dropping a future leaves the operation done or not done, never half": a step of a purge.
+pub async fn dropping_a_purge_leaves_it_done_or_not_done<S: Subject>(subject: &S) {
+    let mut store = subject.fresh().await;
+    for polls in 0.. {
+        assert!(polls < MOST_POLLS, "the purge is never ready");
+        let mut expired: Vec<_> =
+            (0..8).map(|n| record(&format!("dropped after {polls}, record {n}"))).collect();
+        for record in &mut expired {
+            record.expires_at = Some(seconds(1));
+        }
+        fill(&store, &expired).await;
+        let purge = store.purge_expired(Purge::Delete, NOW, None, MANY);
+        let ready = poll_at_most(purge, polls).await;
+        store = subject.reopen(store).await;
+
+        let left = list_all(&store, WIDE).await.len();
+        assert!(left == 0 || left == 8, "{left} of 8 are left after {polls} polls");
+        let tokens: Vec<_> = expired.iter().map(|record| record.token.clone()).collect();
+        let found = store.find(&tokens).await.unwrap();
+        assert_eq!(found.iter().flatten().count(), left);
+        if let Some(purged) = ready {
+            assert_eq!(purged.unwrap().len(), 8);
+            assert_eq!(left, 0);
+            break;
+        }
+        for record in &expired {
+            store.delete(&record.id).await.unwrap();
+        }
+    }
+}
+
+/// "Changes one record if it still is as expected: time of expiry and time of soft deletion", and else nothing of it.
+pub async fn update_changes_nothing_unless_the_times_are_the_expected_ones<S: Subject>(
+    subject: &S,
+) {
+    let store = subject.fresh().await;
+    let times = [None, Some(seconds(5)), Some(seconds(6)), Some(Timestamp::MAX)];
+    for (expires_at, soft_deleted_at) in times.iter().flat_map(|one| times.map(|two| (*one, two))) {
+        let stored = Record { expires_at, soft_deleted_at, ..record("a") };
+        fill(&store, std::slice::from_ref(&stored)).await;
+        let changed = seconds(1_800_000_000);
+        let change =
+            RecordChange { updated_at: Some(changed), ..RecordChange::of(stored.id.clone()) };
+        for time in times {
+            let expiry = RecordChange { expected_expires_at: Some(time), ..change.clone() };
+            let hidden = RecordChange { expected_soft_deleted_at: Some(time), ..change.clone() };
+            for (change, fits) in [(expiry, time == expires_at), (hidden, time == soft_deleted_at)]
+            {
+                let outcome = store.update(change).await.unwrap();
+                let applied = if fits { WriteOutcome::Applied } else { WriteOutcome::Conflict };
+                assert_eq!(outcome, applied);
+                let updated_at = if fits { changed } else { stored.updated_at };
+                let expected = Record { updated_at, ..stored.clone() };
+                assert_eq!(list_all(&store, WIDE).await, [expected]);
+                let undo = RecordChange {
+                    updated_at: Some(stored.updated_at),
+                    ..RecordChange::of(stored.id.clone())
+                };
+                store.update(undo.expecting_times_of(&stored)).await.unwrap();
+                assert_eq!(list_all(&store, WIDE).await, std::slice::from_ref(&stored));
+            }
+        }
+        store.delete(&stored.id).await.unwrap();
+    }
+    let nobody =
+        RecordChange { expected_expires_at: Some(None), ..RecordChange::of(record("b").id) };
+    assert_eq!(store.update(nobody).await.unwrap(), WriteOutcome::Missing);
+}

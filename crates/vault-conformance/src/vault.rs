@@ -1,0 +1,40 @@
+//! The token API on the store under test: writers that race for one record, and random histories beside a model.
+
+mod clock;
+mod histories;
+mod model;
+mod races;
+
+use std::sync::Arc;
+
+use vault_core::{
+    KdfFloor, KdfParams, NewVault, Password, Vault, VaultKey, VaultOptions, VaultStore,
+};
+
+use self::clock::SetClock;
+pub use self::{
+    histories::random_histories_of_a_vault_agree_with_a_model,
+    races::{
+        a_renewal_against_a_purge_is_told, an_update_against_a_delete_is_told,
+        of_two_creates_of_one_token_exactly_one_wins, of_two_upserts_exactly_one_creates,
+    },
+};
+
+/// Options that allow the cheapest Argon2id there is: its cost is not what is tested here.
+fn options(clock: &Arc<SetClock>) -> VaultOptions {
+    VaultOptions {
+        floor: KdfFloor::NONE,
+        clock: Arc::<SetClock>::clone(clock),
+        ..VaultOptions::default()
+    }
+}
+
+/// A new vault at that cost.
+async fn new_vault(store: Arc<impl VaultStore + 'static>, clock: &Arc<SetClock>) -> Vault {
+    let new = NewVault::default().with_cost(KdfParams::new(8, 1, 1).unwrap());
+    Vault::init(store, new, options(clock)).await.unwrap()
+}
+
+async fn key(vault: &Vault, password: &str) -> Arc<VaultKey> {
+    vault.unlock(Password::new(password)).await.unwrap()
+}

@@ -1,0 +1,279 @@
+//! What an operation of a vault costs its store, and what it tells: seen on the store in memory.
+
+#![expect(clippy::unwrap_used, reason = "a test that fails panics, in its helpers too")]
+
+use std::sync::{
+    Arc,
+    atomic::{AtomicI64, Ordering::SeqCst},
+};
+
+use futures::{TryStreamExt as _, executor::block_on};
+use vault_conformance::{Fault, FaultPlan, FaultyStore};
+use vault_core::{
+    Clock, CreateOptions, Direction, KdfFloor, KdfParams, MemoryStore, NewVault, OrderBy, Password,
+    PasswordPolicy, PasswordRefused, Query, RecordChange, RecordInfo, RekeyPlan, StoreErrorKind,
+    Timestamp, Token, Upserted, Vault, VaultError, VaultKey, VaultOptions, WriteFormat,
+};
+
+/// Counts the calls, and fails none.
+type Counting = FaultyStore<MemoryStore>;
+
+struct Hand(AtomicI64);
+
+impl Clock for Hand {
+    fn now(&self) -> Timestamp {
+        Timestamp::from_micros(self.0.load(SeqCst))
+    }
+}
+
+struct World {
+    store: Counting,
+    clock: Arc<Hand>,
+    vault: Vault,
+    key: Arc<VaultKey>,
+}
+
+fn world() -> World {
+    world_with(PasswordPolicy::default())
+}
+
+fn world_with(passwords: PasswordPolicy) -> World {
+    let never = FaultPlan::Nth(0);
+    let store =
+        FaultyStore::new(MemoryStore::new(), never, Fault::ErrorBefore(StoreErrorKind::Other));
+    let clock = Arc::new(Hand(AtomicI64::new(1_000_000)));
+    let options = VaultOptions {
+        floor: KdfFloor::NONE,
+        clock: clock.clone(),
+        passwords,
+        ..VaultOptions::default()
+    };
+    let new = NewVault::default().with_cost(KdfParams::new(8, 1, 1).unwrap());
+    let vault = block_on(Vault::init(store.clone(), new, options)).unwrap();
+    let key = block_on(vault.unlock(Password::new("password"))).unwrap();
+    World { store, clock, vault, key }
+}
+
+impl World {
+    fn create(&self, token: &str, value: &[u8], expires_at: Option<i64>) -> Token {
+        let token = Token::new(token).unwrap();
+        let expires_at = expires_at.map(Timestamp::from_micros);
+        let made = self.vault.create_with_token(value, &self.key, token.clone(), expires_at);
+        block_on(made).unwrap();
+        token
+    }
+
+    /// How many calls of the store this took.
+    fn calls<T>(&self, work: impl Future<Output = T>) -> (T, u64) {
+        let before = self.store.calls();
+        let done = block_on(work);
+        (done, self.store.calls() - before)
+    }
+}
+
+#[test]
+fn reading_many_is_one_call_of_the_store_and_an_answer_for_each() {
+    let world = world();
+    let mut tokens: Vec<Token> = (0..1000)
+        .map(|number| world.create(&format!("t{number}"), number.to_string().as_bytes(), None))
+        .collect();
+    let expired = world.create("expired", b"", Some(999_999));
+    let hidden = world.create("hidden", b"", None);
+    block_on(world.vault.soft_delete(&hidden)).unwrap();
+    tokens.extend([expired, hidden, Token::new("unknown").unwrap(), tokens[7].clone()]);
+
+    let (answers, calls) = world.calls(world.vault.read_many(&tokens, &world.key));
+    let answers = answers.unwrap();
+    assert_eq!((answers.len(), calls), (1004, 1));
+    for (number, answer) in answers[..1000].iter().enumerate() {
+        assert_eq!(answer.as_ref().unwrap().as_bytes(), number.to_string().as_bytes());
+    }
+    assert!(matches!(answers[1000], Err(VaultError::Expired)));
+    assert!(matches!(answers[1001], Err(VaultError::SoftDeleted)));
+    assert!(matches!(answers[1002], Err(VaultError::UnknownToken)));
+    assert_eq!(answers[1003].as_ref().unwrap().as_bytes(), b"7");
+
+    let (found, calls) = world.calls(world.vault.read(&tokens[0], &world.key));
+    assert_eq!((found.unwrap().as_bytes(), calls), (&b"0"[..], 1));
+}
+
+#[test]
+fn a_map_is_resolved_with_its_empty_values_and_its_losses() {
+    let world = world();
+    let tokens = [
+        ("full", world.create("a", b"value", None)),
+        ("empty", world.create("b", b"", None)),
+        ("expired", world.create("c", b"x", Some(5))),
+        ("unknown", Token::new("d").unwrap()),
+    ];
+    let (resolved, calls) = world.calls(world.vault.resolve(tokens, &world.key));
+    let resolved = resolved.unwrap();
+    assert_eq!(calls, 1);
+    let values: Vec<_> =
+        resolved.values.iter().map(|(name, value)| (*name, value.as_bytes())).collect();
+    assert_eq!(values, [("empty", &b""[..]), ("full", b"value")]);
+    assert_eq!(resolved.refused.len(), 2);
+    assert!(matches!(resolved.refused["expired"], VaultError::Expired));
+    assert!(matches!(resolved.refused["unknown"], VaultError::UnknownToken));
+}
+
+#[test]
+fn what_users_see_is_one_answer_and_what_the_caller_sees_is_each_its_own() {
+    let world = world();
+    let (vault, key) = (&world.vault, &world.key);
+    let stranger = block_on(vault.unlock(Password::new("another"))).unwrap();
+    let there = world.create("there", b"value", None);
+    let expired = world.create("expired", b"value", Some(5));
+    let hidden = world.create("hidden", b"value", None);
+    block_on(vault.soft_delete(&hidden)).unwrap();
+    let damaged = world.create("damaged", b"value", None);
+    let moved = block_on(vault.records().find_by_token(&there)).unwrap().unwrap();
+    let target = block_on(vault.records().find_by_token(&damaged)).unwrap().unwrap();
+    let change = RecordChange { envelope: Some(moved.envelope), ..RecordChange::of(target.id) };
+    block_on(vault.records().update(change)).unwrap();
+    let unknown = Token::new("unknown").unwrap();
+
+    let read = |token, key| block_on(vault.read(token, key)).unwrap_err();
+    assert!(matches!(read(&there, &stranger), VaultError::WrongPassword));
+    assert!(matches!(read(&expired, key), VaultError::Expired));
+    assert!(matches!(read(&hidden, key), VaultError::SoftDeleted));
+    assert!(matches!(read(&damaged, key), VaultError::Damaged));
+    assert!(matches!(read(&unknown, key), VaultError::UnknownToken));
+    for (token, key) in
+        [(&there, &stranger), (&expired, key), (&hidden, key), (&damaged, key), (&unknown, key)]
+    {
+        assert!(block_on(vault.read_opaque(token, key)).unwrap().is_none());
+        assert!(block_on(vault.verify(token, key)).is_err());
+    }
+    assert_eq!(block_on(vault.read_opaque(&there, key)).unwrap().unwrap().as_bytes(), b"value");
+    block_on(vault.verify(&there, key)).unwrap();
+
+    // A damaged record cannot be updated, and can be overwritten.
+    assert!(matches!(block_on(vault.update(&damaged, b"", key)), Err(VaultError::Damaged)));
+    block_on(vault.overwrite(&damaged, b"mended", key)).unwrap();
+    assert_eq!(block_on(vault.read(&damaged, key)).unwrap().as_bytes(), b"mended");
+}
+
+/// A failing store is no answer about a record.
+#[test]
+fn read_opaque_does_not_hide_a_failing_store() {
+    let world = world();
+    let broken = FaultyStore::new(
+        world.store.inner().clone(),
+        FaultPlan::Every(1),
+        Fault::ErrorBefore(StoreErrorKind::Stopped),
+    );
+    let vault = Vault::open(broken.clone(), VaultOptions::default());
+    let token = Token::new("t").unwrap();
+    let answer = block_on(vault.read_opaque(&token, &world.key));
+    assert!(
+        matches!(answer, Err(VaultError::Store(error)) if error.kind() == StoreErrorKind::Stopped)
+    );
+    assert!(broken.fired() >= 1);
+}
+
+#[test]
+fn times_are_those_of_the_clock_that_was_passed_in() {
+    let world = world();
+    let (vault, key) = (&world.vault, &world.key);
+    let token = world.create("t", b"value", Some(2_000_000));
+    assert!(block_on(vault.exists(&token)).unwrap());
+    world.clock.0.store(2_000_000, SeqCst);
+    assert!(!block_on(vault.exists(&token)).unwrap());
+    block_on(vault.renew(&token, Some(Timestamp::from_micros(2_000_001)))).unwrap();
+    assert!(block_on(vault.exists(&token)).unwrap());
+    let record = block_on(vault.records().find_by_token(&token)).unwrap().unwrap();
+    assert_eq!(record.created_at.as_micros(), 1_000_000);
+    assert_eq!(record.updated_at.as_micros(), 2_000_000);
+    world.clock.0.store(2_000_001, SeqCst);
+    assert_eq!(block_on(vault.soft_delete_expired()).unwrap(), 1);
+    assert!(matches!(block_on(vault.read(&token, key)), Err(VaultError::SoftDeleted)));
+    assert!(matches!(block_on(vault.renew(&token, None)), Err(VaultError::SoftDeleted)));
+    let upsert = block_on(vault.upsert(&token, b"", key));
+    assert!(matches!(upsert, Err(VaultError::SoftDeleted)));
+}
+
+#[test]
+fn purging_a_large_vault_goes_in_steps() {
+    let world = world();
+    for number in 0..5000 {
+        world.create(
+            &format!("t{number}"),
+            b"",
+            Some(if number % 10 == 0 { 2_000_000 } else { 5 }),
+        );
+    }
+    // 4,096, the other 404, and the answer that none is left.
+    let (purged, calls) = world.calls(world.vault.delete_expired());
+    assert_eq!((purged.unwrap(), calls), (4500, 3));
+    assert_eq!(block_on(world.vault.records().count(&Query::new())).unwrap(), 500);
+}
+
+#[test]
+fn a_policy_is_for_new_passwords_only() {
+    let world = world_with(PasswordPolicy::nist());
+    let (vault, short) = (&world.vault, &world.key);
+    let refused = PasswordRefused::TooShort { least: 15 };
+    let is_refused = |answer: Result<(), VaultError>| matches!(answer, Err(VaultError::PasswordRefused(why)) if why == refused);
+    let token = Token::new("t").unwrap();
+    assert!(is_refused(block_on(vault.create(b"", short, CreateOptions::default())).map(drop)));
+    assert!(is_refused(block_on(vault.create_with_token(b"", short, token.clone(), None))));
+    assert!(is_refused(block_on(vault.upsert(&token, b"", short)).map(drop)));
+
+    // A record from before the rule is read and updated, and not taken over or rekeyed to such a password.
+    let old = Vault::open(
+        world.store.clone(),
+        VaultOptions { floor: KdfFloor::NONE, ..VaultOptions::default() },
+    );
+    block_on(old.create_with_token(b"old", short, token.clone(), None)).unwrap();
+    assert_eq!(block_on(vault.read(&token, short)).unwrap().as_bytes(), b"old");
+    block_on(vault.update(&token, b"new", short)).unwrap();
+    assert_eq!(block_on(vault.upsert(&token, b"new", short)).unwrap(), Upserted::Updated);
+    assert!(is_refused(block_on(vault.overwrite(&token, b"", short))));
+    let plan = RekeyPlan::new().pair(Password::new("password"), Password::new("short"));
+    assert!(is_refused(block_on(vault.rekey(plan)).map(drop)));
+    let plan =
+        RekeyPlan::new().pair(Password::new("password"), Password::new("long enough for it"));
+    assert_eq!(
+        block_on(async { vault.rekey(plan).await?.run().await.map_err(VaultError::from) })
+            .unwrap()
+            .counts
+            .rekeyed,
+        1
+    );
+}
+
+#[test]
+fn a_setting_takes_effect_at_once() {
+    let world = world();
+    let (vault, key) = (&world.vault, &world.key);
+    block_on(vault.set_setting("format", "v2")).unwrap();
+    let token = world.create("t", b"value", None);
+    let info = |token: &Token| {
+        RecordInfo::from(block_on(vault.records().find_by_token(token)).unwrap().unwrap())
+    };
+    assert_eq!(info(&token).format.unwrap().to_string(), WriteFormat::V2.to_string());
+    for (name, value) in [("format", "v1"), ("kdf", "cheap")] {
+        let refused = block_on(vault.set_setting(name, value));
+        assert!(matches!(refused, Err(VaultError::RefusedSetting { .. })), "{name}");
+    }
+    block_on(vault.set_setting("format", "v3")).unwrap();
+    block_on(vault.update(&token, b"value", key)).unwrap_err(); // its v2 cost is not one that is tried
+    block_on(vault.overwrite(&token, b"value", key)).unwrap();
+    assert_eq!(info(&token).format.unwrap().to_string(), "v3");
+}
+
+#[test]
+fn a_stream_reads_page_by_page() {
+    let world = world();
+    for number in 0..10 {
+        world.create(&format!("t{number}"), b"", None);
+    }
+    let query = Query::new().order_by(OrderBy::Token, Direction::Descending).limit(4);
+    let (all, calls) =
+        world.calls(world.vault.records().stream(query).try_collect::<Vec<RecordInfo>>());
+    let tokens: Vec<String> =
+        all.unwrap().into_iter().map(|record| record.token.as_str().to_owned()).collect();
+    let expected: Vec<String> = (0..10).rev().map(|number| format!("t{number}")).collect();
+    assert_eq!((tokens, calls), (expected, 4));
+}

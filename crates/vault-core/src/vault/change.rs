@@ -1,0 +1,199 @@
+//! Changing records: their values and their ends.
+
+use std::sync::Arc;
+
+use super::{UPDATE_ROUNDS, Vault};
+use crate::{Record, RecordChange, Timestamp, Token, VaultError, VaultKey, WriteOutcome};
+
+/// What [`Vault::upsert`] did.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Upserted {
+    /// It made the record.
+    Created,
+    /// It replaced the value of a record that was there.
+    Updated,
+}
+
+/// Whose record a write may replace.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Owner {
+    /// One that the key opens.
+    SameKey,
+    /// Any.
+    Anybody,
+}
+
+impl Vault {
+    /// Replaces the value of a record. The key must open the present one, so that no writer takes over a record by
+    /// mistake.
+    ///
+    /// ```
+    /// # use vault_core::*;
+    /// # futures::executor::block_on(async {
+    /// # let vault = Vault::init(MemoryStore::new(), NewVault::default(), VaultOptions::default()).await?;
+    /// # let key = vault.unlock(Password::new("correct horse")).await?;
+    /// let token = vault.create(b"old", &key, CreateOptions::default()).await?;
+    /// vault.update(&token, b"new", &key).await?;
+    ///
+    /// let other = vault.unlock(Password::new("another")).await?;
+    /// let refused = vault.update(&token, b"mine", &other).await;
+    /// assert!(matches!(refused, Err(VaultError::UnderAnotherPassword)));
+    /// # Ok::<(), VaultError>(()) }).unwrap();
+    /// ```
+    ///
+    /// # Errors
+    /// [`VaultError::UnderAnotherPassword`] when the key does not open the present value, [`VaultError::Overtaken`]
+    /// when other writers kept changing the record meanwhile; else as [`read`](Self::read) and
+    /// [`create`](Self::create). The password is not new here, so no rule for new ones applies.
+    pub async fn update(
+        &self,
+        token: &Token,
+        value: &[u8],
+        key: &Arc<VaultKey>,
+    ) -> Result<(), VaultError> {
+        self.rewrite(token, value, key, Owner::SameKey).await
+    }
+
+    /// Replaces the value of a record under any password, also one that is damaged: from then on it is under this key.
+    ///
+    /// ```
+    /// # use vault_core::*;
+    /// # futures::executor::block_on(async {
+    /// # let vault = Vault::init(MemoryStore::new(), NewVault::default(), VaultOptions::default()).await?;
+    /// # let key = vault.unlock(Password::new("correct horse")).await?;
+    /// let token = vault.create(b"theirs", &key, CreateOptions::default()).await?;
+    /// let other = vault.unlock(Password::new("another")).await?;
+    /// vault.overwrite(&token, b"mine", &other).await?;
+    /// assert!(matches!(vault.read(&token, &key).await, Err(VaultError::WrongPassword)));
+    /// # Ok::<(), VaultError>(()) }).unwrap();
+    /// ```
+    ///
+    /// # Errors
+    /// As [`update`](Self::update), without `UnderAnotherPassword`, and [`VaultError::PasswordRefused`].
+    pub async fn overwrite(
+        &self,
+        token: &Token,
+        value: &[u8],
+        key: &Arc<VaultKey>,
+    ) -> Result<(), VaultError> {
+        self.options.passwords.allow(key.password())?;
+        self.rewrite(token, value, key, Owner::Anybody).await
+    }
+
+    /// Replaces the value of a record as [`update`](Self::update) does, or makes the record, which then never expires.
+    /// Of several that do so at once exactly one makes it.
+    ///
+    /// ```
+    /// # use vault_core::*;
+    /// # futures::executor::block_on(async {
+    /// # let vault = Vault::init(MemoryStore::new(), NewVault::default(), VaultOptions::default()).await?;
+    /// # let key = vault.unlock(Password::new("correct horse")).await?;
+    /// let token = Token::new("smtp").unwrap();
+    /// assert_eq!(vault.upsert(&token, b"first", &key).await?, Upserted::Created);
+    /// assert_eq!(vault.upsert(&token, b"second", &key).await?, Upserted::Updated);
+    /// # Ok::<(), VaultError>(()) }).unwrap();
+    /// ```
+    ///
+    /// # Errors
+    /// As [`update`](Self::update), but for `UnknownToken`, and as [`create`](Self::create). A holder of the token that is
+    /// soft-deleted or expired is left alone: [`VaultError::SoftDeleted`], [`VaultError::Expired`].
+    pub async fn upsert(
+        &self,
+        token: &Token,
+        value: &[u8],
+        key: &Arc<VaultKey>,
+    ) -> Result<Upserted, VaultError> {
+        for _ in 0..UPDATE_ROUNDS {
+            match self.update(token, value, key).await {
+                Err(VaultError::UnknownToken) => {}
+                done => return done.map(|()| Upserted::Updated),
+            }
+            match self.create_with_token(value, key, token.clone(), None).await {
+                Err(VaultError::TokenTaken) => {}
+                done => return done.map(|()| Upserted::Created),
+            }
+        }
+        Err(VaultError::Overtaken)
+    }
+
+    /// Sets the end of a record; `None` is never. A record that is expired already lives again, unless somebody has
+    /// purged it.
+    ///
+    /// ```
+    /// # use vault_core::*;
+    /// # futures::executor::block_on(async {
+    /// # let vault = Vault::init(MemoryStore::new(), NewVault::default(), VaultOptions::default()).await?;
+    /// # let key = vault.unlock(Password::new("correct horse")).await?;
+    /// let token = vault.create(b"value", &key, CreateOptions::default()).await?;
+    /// let tomorrow = SystemClock.now().plus(std::time::Duration::from_hours(24));
+    /// vault.renew(&token, Some(tomorrow)).await?;
+    /// # Ok::<(), VaultError>(()) }).unwrap();
+    /// ```
+    ///
+    /// # Errors
+    /// [`VaultError::UnknownToken`], [`VaultError::SoftDeleted`], [`VaultError::Overtaken`], and what the store says.
+    pub async fn renew(
+        &self,
+        token: &Token,
+        expires_at: Option<Timestamp>,
+    ) -> Result<(), VaultError> {
+        self.change_times(token, |record, now| {
+            if record.is_soft_deleted(now) {
+                return Err(VaultError::SoftDeleted);
+            }
+            let change = RecordChange::of(record.id.clone());
+            Ok(RecordChange { expires_at: Some(expires_at), ..change })
+        })
+        .await
+    }
+
+    /// Reads a record, and changes its times if they are still as they were read; else begins anew.
+    pub(super) async fn change_times(
+        &self,
+        token: &Token,
+        change: impl Fn(&Record, Timestamp) -> Result<RecordChange, VaultError>,
+    ) -> Result<(), VaultError> {
+        for _ in 0..UPDATE_ROUNDS {
+            let record = self.find(token).await?;
+            let now = self.options.clock.now();
+            let change = RecordChange { updated_at: Some(now), ..change(&record, now)? };
+            match self.store.update(change.expecting_times_of(&record)).await? {
+                WriteOutcome::Applied => return Ok(()),
+                WriteOutcome::Missing => return Err(VaultError::UnknownToken),
+                WriteOutcome::Conflict => {}
+            }
+        }
+        Err(VaultError::Overtaken)
+    }
+
+    async fn rewrite(
+        &self,
+        token: &Token,
+        value: &[u8],
+        key: &Arc<VaultKey>,
+        owner: Owner,
+    ) -> Result<(), VaultError> {
+        for _ in 0..UPDATE_ROUNDS {
+            let record = self.find_live(token).await?;
+            if owner == Owner::SameKey {
+                match self.open_record(&record.envelope, record.id.clone(), key).await {
+                    Err(VaultError::WrongPassword) => return Err(VaultError::UnderAnotherPassword),
+                    opened => drop(opened?),
+                }
+            }
+            let sealed = self.seal_value(value, record.id.clone(), key).await?;
+            let change = RecordChange {
+                expected: Some(record.envelope.clone()),
+                envelope: Some(sealed),
+                updated_at: Some(self.options.clock.now()),
+                ..RecordChange::of(record.id.clone())
+            };
+            match self.store.update(change.expecting_times_of(&record)).await? {
+                WriteOutcome::Applied => return Ok(()),
+                WriteOutcome::Missing => return Err(VaultError::UnknownToken),
+                WriteOutcome::Conflict => {}
+            }
+        }
+        Err(VaultError::Overtaken)
+    }
+}

@@ -1,0 +1,115 @@
+//! Making records.
+
+use std::sync::Arc;
+
+use super::{Vault, config};
+use crate::{InsertOutcome, Record, RecordId, Timestamp, Token, TokenLength, VaultError, VaultKey};
+
+/// How often a random token that is taken is drawn again. At the default length not even one collision is likely in
+/// the life of a vault; at the shortest, 60 bits, eight in a row mean that something is broken.
+const TOKEN_TRIES: u32 = 8;
+
+/// How a new record is made.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct CreateOptions {
+    /// How long a generated token is.
+    pub token_length: TokenLength,
+    /// From when on the record is expired; `None` is never.
+    pub expires_at: Option<Timestamp>,
+}
+
+impl Vault {
+    /// Seals a value under a key and stores it under a fresh random token.
+    ///
+    /// ```
+    /// # use vault_core::*;
+    /// # futures::executor::block_on(async {
+    /// # let vault = Vault::init(MemoryStore::new(), NewVault::default(), VaultOptions::default()).await?;
+    /// # let key = vault.unlock(Password::new("correct horse")).await?;
+    /// let token = vault.create(b"battery staple", &key, CreateOptions::default()).await?;
+    ///
+    /// let expires_at = Some(SystemClock.now().plus(std::time::Duration::from_hours(24)));
+    /// let token_length = TokenLength::new(40).unwrap();
+    /// let longer = CreateOptions { token_length, expires_at };
+    /// let token = vault.create(b"until tomorrow", &key, longer).await?;
+    /// assert_eq!(token.as_str().len(), 40);
+    /// # Ok::<(), VaultError>(()) }).unwrap();
+    /// ```
+    ///
+    /// # Errors
+    /// [`VaultError::PasswordRefused`], [`VaultError::Seal`], and what the store says.
+    pub async fn create(
+        &self,
+        value: &[u8],
+        key: &Arc<VaultKey>,
+        options: CreateOptions,
+    ) -> Result<Token, VaultError> {
+        for _ in 0..TOKEN_TRIES {
+            let token = Token::generate(options.token_length)?;
+            match self.insert(value, key, token.clone(), options.expires_at).await? {
+                InsertOutcome::Inserted => return Ok(token),
+                InsertOutcome::TokenTaken | InsertOutcome::IdTaken => {}
+            }
+        }
+        Err(VaultError::NoFreeToken)
+    }
+
+    /// Seals a value under a key and stores it under the caller's token.
+    ///
+    /// ```
+    /// # use vault_core::*;
+    /// # futures::executor::block_on(async {
+    /// # let vault = Vault::init(MemoryStore::new(), NewVault::default(), VaultOptions::default()).await?;
+    /// # let key = vault.unlock(Password::new("correct horse")).await?;
+    /// let token = Token::new("smtp").unwrap();
+    /// vault.create_with_token(b"secret", &key, token.clone(), None).await?;
+    /// vault.soft_delete(&token).await?;
+    /// // Its holder is hidden, and still there.
+    /// let taken = vault.create_with_token(b"other", &key, token, None).await;
+    /// assert!(matches!(taken, Err(VaultError::TokenTaken)));
+    /// # Ok::<(), VaultError>(()) }).unwrap();
+    /// ```
+    ///
+    /// # Errors
+    /// [`VaultError::TokenTaken`] when a record has it, also a soft-deleted or expired one; else as
+    /// [`create`](Self::create).
+    pub async fn create_with_token(
+        &self,
+        value: &[u8],
+        key: &Arc<VaultKey>,
+        token: Token,
+        expires_at: Option<Timestamp>,
+    ) -> Result<(), VaultError> {
+        match self.insert(value, key, token, expires_at).await? {
+            InsertOutcome::Inserted => Ok(()),
+            InsertOutcome::TokenTaken => Err(VaultError::TokenTaken),
+            InsertOutcome::IdTaken => Err(VaultError::NoFreeToken),
+        }
+    }
+
+    async fn insert(
+        &self,
+        value: &[u8],
+        key: &Arc<VaultKey>,
+        token: Token,
+        expires_at: Option<Timestamp>,
+    ) -> Result<InsertOutcome, VaultError> {
+        self.options.passwords.allow(key.password())?;
+        let now = self.options.clock.now();
+        let id = RecordId::generate(now)?;
+        let envelope = self.seal_value(value, id.clone(), key).await?;
+        let record = Record {
+            id,
+            token,
+            envelope,
+            created_at: now,
+            updated_at: now,
+            expires_at,
+            soft_deleted_at: None,
+        };
+        match self.store.insert(vec![record]).await?.as_slice() {
+            [outcome] => Ok(*outcome),
+            _ => Err(VaultError::Store(config::broken_contract())),
+        }
+    }
+}

@@ -1,0 +1,205 @@
+//! Reading records.
+
+use std::{collections::BTreeMap, sync::Arc};
+
+use super::{Vault, config};
+use crate::{Plaintext, SealedRecord, Token, VaultError, VaultKey};
+
+/// What [`Vault::resolve`] found: every name is in exactly one of the two.
+#[derive(Debug)]
+pub struct Resolved<N> {
+    /// The values, empty ones included.
+    pub values: BTreeMap<N, Plaintext>,
+    /// Why the other names have none, as [`Vault::read`] would tell.
+    pub refused: BTreeMap<N, VaultError>,
+}
+
+impl Vault {
+    /// The value of a record.
+    ///
+    /// ```
+    /// # use vault_core::*;
+    /// # futures::executor::block_on(async {
+    /// # let vault = Vault::init(MemoryStore::new(), NewVault::default(), VaultOptions::default()).await?;
+    /// # let key = vault.unlock(Password::new("correct horse")).await?;
+    /// let token = vault.create(b"battery staple", &key, CreateOptions::default()).await?;
+    /// assert_eq!(vault.read(&token, &key).await?.as_bytes(), b"battery staple");
+    ///
+    /// let other = vault.unlock(Password::new("another")).await?;
+    /// assert!(matches!(vault.read(&token, &other).await, Err(VaultError::WrongPassword)));
+    /// # Ok::<(), VaultError>(()) }).unwrap();
+    /// ```
+    ///
+    /// # Errors
+    /// [`VaultError::UnknownToken`], [`VaultError::SoftDeleted`], [`VaultError::Expired`],
+    /// [`VaultError::WrongPassword`], [`VaultError::Damaged`], [`VaultError::Malformed`]: each its own.
+    ///
+    /// # Security
+    /// Whoever faces users should show them one answer for all of these: [`read_opaque`](Self::read_opaque).
+    pub async fn read(&self, token: &Token, key: &Arc<VaultKey>) -> Result<Plaintext, VaultError> {
+        let record = self.find_live(token).await?;
+        self.open_record(&record.envelope, record.id, key).await
+    }
+
+    /// The value of a record, and one answer, `None`, for whatever else is the case with it: unknown, expired,
+    /// soft-deleted, of another password, damaged.
+    ///
+    /// ```
+    /// # use vault_core::*;
+    /// # futures::executor::block_on(async {
+    /// # let vault = Vault::init(MemoryStore::new(), NewVault::default(), VaultOptions::default()).await?;
+    /// # let key = vault.unlock(Password::new("correct horse")).await?;
+    /// let unknown = Token::new("unknown").unwrap();
+    /// assert!(vault.read_opaque(&unknown, &key).await?.is_none());
+    /// # Ok::<(), VaultError>(()) }).unwrap();
+    /// ```
+    ///
+    /// # Errors
+    /// Only what says nothing of the record: the store failed, or Argon2id could not run.
+    ///
+    /// # Security
+    /// The answers are one, the time to them is not: a v2 record costs an Argon2id that an unknown token does not.
+    pub async fn read_opaque(
+        &self,
+        token: &Token,
+        key: &Arc<VaultKey>,
+    ) -> Result<Option<Plaintext>, VaultError> {
+        match self.read(token, key).await {
+            Ok(value) => Ok(Some(value)),
+            Err(
+                VaultError::UnknownToken
+                | VaultError::SoftDeleted
+                | VaultError::Expired
+                | VaultError::WrongPassword
+                | VaultError::Damaged
+                | VaultError::Malformed(_),
+            ) => Ok(None),
+            Err(error) => Err(error),
+        }
+    }
+
+    /// The values of many records: one answer per token, in order, each as [`read`](Self::read) would give it. Tokens
+    /// may be repeated.
+    ///
+    /// It costs one query of the store and one Argon2id per salt that the key does not know yet: at most one for all
+    /// v3 records of one vault, and one for each v2 record.
+    ///
+    /// ```
+    /// # use vault_core::*;
+    /// # futures::executor::block_on(async {
+    /// # let vault = Vault::init(MemoryStore::new(), NewVault::default(), VaultOptions::default()).await?;
+    /// # let key = vault.unlock(Password::new("correct horse")).await?;
+    /// let token = vault.create(b"battery staple", &key, CreateOptions::default()).await?;
+    /// let unknown = Token::new("unknown").unwrap();
+    /// let answers = vault.read_many(&[token.clone(), unknown, token], &key).await?;
+    /// assert_eq!(answers[0].as_ref().unwrap().as_bytes(), b"battery staple");
+    /// assert!(matches!(answers[1], Err(VaultError::UnknownToken)));
+    /// assert_eq!(answers[2].as_ref().unwrap().as_bytes(), b"battery staple");
+    /// # Ok::<(), VaultError>(()) }).unwrap();
+    /// ```
+    ///
+    /// # Errors
+    /// What the store says; then there is no answer for any.
+    ///
+    /// # Cancel safety
+    /// After a drop the vault's thread ends with the record at hand if that costs an Argon2id, else within milliseconds.
+    pub async fn read_many(
+        &self,
+        tokens: &[Token],
+        key: &Arc<VaultKey>,
+    ) -> Result<Vec<Result<Plaintext, VaultError>>, VaultError> {
+        let found = self.store.find(tokens).await?;
+        if found.len() != tokens.len() {
+            return Err(VaultError::Store(config::broken_contract()));
+        }
+        let live = |record: Option<_>| record.ok_or(VaultError::UnknownToken);
+        let found: Vec<_> =
+            found.into_iter().map(|record| live(record).and_then(|r| self.live(r))).collect();
+        let (mut to_open, mut answers) = (Vec::new(), Vec::with_capacity(tokens.len()));
+        for record in found {
+            answers.push(record.map(|record| {
+                to_open.push(SealedRecord { id: record.id, envelope: record.envelope });
+            }));
+        }
+        let mut opened = self.open_records(to_open, key).await?.into_iter();
+        let fill = |answer: Result<(), VaultError>| {
+            answer.and_then(|()| opened.next().unwrap_or(Err(VaultError::UnknownToken)))
+        };
+        Ok(answers.into_iter().map(fill).collect())
+    }
+
+    /// Turns a map of names to tokens into a map of names to values, at the cost of [`read_many`](Self::read_many).
+    ///
+    /// ```
+    /// # use vault_core::*;
+    /// # futures::executor::block_on(async {
+    /// # let vault = Vault::init(MemoryStore::new(), NewVault::default(), VaultOptions::default()).await?;
+    /// # let key = vault.unlock(Password::new("correct horse")).await?;
+    /// let empty = vault.create(b"", &key, CreateOptions::default()).await?;
+    /// let unknown = Token::new("unknown").unwrap();
+    /// let resolved = vault.resolve([("smtp", empty), ("imap", unknown)], &key).await?;
+    /// assert!(resolved.values["smtp"].is_empty());
+    /// assert!(matches!(resolved.refused["imap"], VaultError::UnknownToken));
+    /// # Ok::<(), VaultError>(()) }).unwrap();
+    /// ```
+    ///
+    /// # Errors
+    /// As [`read_many`](Self::read_many). What is missing, expired or of another password is no error, but told in
+    /// [`Resolved::refused`].
+    pub async fn resolve<N: Ord>(
+        &self,
+        tokens: impl IntoIterator<Item = (N, Token)>,
+        key: &Arc<VaultKey>,
+    ) -> Result<Resolved<N>, VaultError> {
+        let (names, tokens): (Vec<N>, Vec<Token>) = tokens.into_iter().unzip();
+        let mut resolved = Resolved { values: BTreeMap::new(), refused: BTreeMap::new() };
+        for (name, answer) in names.into_iter().zip(self.read_many(&tokens, key).await?) {
+            match answer {
+                Ok(value) => drop(resolved.values.insert(name, value)),
+                Err(error) => drop(resolved.refused.insert(name, error)),
+            }
+        }
+        Ok(resolved)
+    }
+
+    /// Checks that a key opens a record, and gives no value.
+    ///
+    /// ```
+    /// # use vault_core::*;
+    /// # futures::executor::block_on(async {
+    /// # let vault = Vault::init(MemoryStore::new(), NewVault::default(), VaultOptions::default()).await?;
+    /// # let key = vault.unlock(Password::new("correct horse")).await?;
+    /// let token = vault.create(b"battery staple", &key, CreateOptions::default()).await?;
+    /// vault.verify(&token, &key).await?;
+    /// # Ok::<(), VaultError>(()) }).unwrap();
+    /// ```
+    ///
+    /// # Errors
+    /// As [`read`](Self::read).
+    pub async fn verify(&self, token: &Token, key: &Arc<VaultKey>) -> Result<(), VaultError> {
+        self.read(token, key).await.map(drop)
+    }
+
+    /// Whether a live record has this token: neither soft-deleted nor expired.
+    ///
+    /// ```
+    /// # use vault_core::*;
+    /// # futures::executor::block_on(async {
+    /// # let vault = Vault::init(MemoryStore::new(), NewVault::default(), VaultOptions::default()).await?;
+    /// # let key = vault.unlock(Password::new("correct horse")).await?;
+    /// assert!(!vault.exists(&Token::new("unknown").unwrap()).await?);
+    /// # Ok::<(), VaultError>(()) }).unwrap();
+    /// ```
+    ///
+    /// # Errors
+    /// What the store says.
+    pub async fn exists(&self, token: &Token) -> Result<bool, VaultError> {
+        match self.find_live(token).await {
+            Ok(_) => Ok(true),
+            Err(VaultError::UnknownToken | VaultError::SoftDeleted | VaultError::Expired) => {
+                Ok(false)
+            }
+            Err(error) => Err(error),
+        }
+    }
+}

@@ -1,0 +1,70 @@
+//! A vault's settings: its own, and those that an application keeps beside them.
+
+use std::sync::PoisonError;
+
+use super::{Vault, config};
+use crate::{PutSetting, VaultError};
+
+impl Vault {
+    /// The value of a setting.
+    ///
+    /// ```
+    /// # use vault_core::*;
+    /// # futures::executor::block_on(async {
+    /// # let vault = Vault::init(MemoryStore::new(), NewVault::default(), VaultOptions::default()).await?;
+    /// # let key = vault.unlock(Password::new("correct horse")).await?;
+    /// assert_eq!(vault.setting("format").await?.as_deref(), Some("v3"));
+    /// assert_eq!(vault.setting("color").await?, None);
+    /// # Ok::<(), VaultError>(()) }).unwrap();
+    /// ```
+    ///
+    /// # Errors
+    /// What the store says.
+    pub async fn setting(&self, name: &str) -> Result<Option<String>, VaultError> {
+        Ok(self.store.setting(name).await?)
+    }
+
+    /// Writes a setting. `kdf` (salt and cost) and `format` of new records are the vault's own; any other name is the
+    /// application's.
+    ///
+    /// ```
+    /// # use vault_core::*;
+    /// # futures::executor::block_on(async {
+    /// # let vault = Vault::init(MemoryStore::new(), NewVault::default(), VaultOptions::default()).await?;
+    /// # let key = vault.unlock(Password::new("correct horse")).await?;
+    /// vault.set_setting("color", "green").await?;
+    /// vault.set_setting("format", "v3+padme").await?; // from now on lengths are hidden
+    /// let refused = vault.set_setting("format", "v7").await;
+    /// assert!(matches!(refused, Err(VaultError::RefusedSetting { name: "format" })));
+    /// # Ok::<(), VaultError>(()) }).unwrap();
+    /// ```
+    ///
+    /// # Errors
+    /// [`VaultError::RefusedSetting`], [`VaultError::CostBelowFloor`] and [`VaultError::CostOverLimit`] for a value that
+    /// one of the vault's own cannot have, and what the store says. Another process that has the vault open goes on with
+    /// what it read.
+    pub async fn set_setting(&self, name: &str, value: &str) -> Result<(), VaultError> {
+        config::check_setting(name, value, &self.options)?;
+        self.store.put_setting(name, value, PutSetting::Always).await?;
+        *self.spec.lock().unwrap_or_else(PoisonError::into_inner) = None;
+        Ok(())
+    }
+
+    /// All settings in the order of their names.
+    ///
+    /// ```
+    /// # use vault_core::*;
+    /// # futures::executor::block_on(async {
+    /// # let vault = Vault::init(MemoryStore::new(), NewVault::default(), VaultOptions::default()).await?;
+    /// # let key = vault.unlock(Password::new("correct horse")).await?;
+    /// let names: Vec<String> = vault.settings().await?.into_iter().map(|(name, _)| name).collect();
+    /// assert_eq!(names, ["format", "kdf"]);
+    /// # Ok::<(), VaultError>(()) }).unwrap();
+    /// ```
+    ///
+    /// # Errors
+    /// What the store says.
+    pub async fn settings(&self) -> Result<Vec<(String, String)>, VaultError> {
+        Ok(self.store.settings().await?)
+    }
+}

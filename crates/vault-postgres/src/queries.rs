@@ -1,0 +1,126 @@
+//! Queries, each one statement put together from constants: conditions, an order, and a limit.
+//!
+//! The schema has no index but those of ids and tokens. A query that names ids or tokens, or comes in their order, uses
+//! them; any other reads every row once on the server, which keeps no more than the page.
+
+use sqlx::{Postgres, QueryBuilder, Row as _};
+use vault_core::{Direction, Envelopes, Include, OrderBy, Query, Record, SortKey, Timestamp};
+
+use crate::{
+    error::Fault,
+    reads,
+    record::{self, Time},
+    shared::Shared,
+    statements::{OTHER_COLUMNS, envelope_columns},
+};
+
+/// The records that a query asks for. As with pages, the server sums the bytes and sends no envelope that has no room.
+pub(crate) async fn query(
+    shared: &Shared,
+    query: &Query,
+    now: Timestamp,
+) -> Result<Vec<Record>, Fault> {
+    let envelope = match query.envelopes() {
+        Envelopes::Loaded => envelope_columns(),
+        Envelopes::LengthOnly => {
+            "NULL::text AS envelope, octet_length(envelope)::bigint AS len".to_owned()
+        }
+    };
+    let (key, way) = (key(query.order()), way(query.direction()));
+    let limit = query.page_limit();
+    let mut sql = QueryBuilder::<Postgres>::new(format!(
+        "SELECT id, envelope, len, {OTHER_COLUMNS} FROM (\
+            SELECT *, row_number() OVER rows AS position, \
+            sum(CASE WHEN envelope IS NULL THEN 0 ELSE len END) OVER rows AS bytes \
+            FROM (SELECT id, {OTHER_COLUMNS}, {key} AS key, {envelope} FROM "
+    ));
+    sql.push(&shared.statements.records);
+    filter(&mut sql, query, now)?;
+    go_on_after(&mut sql, query)?;
+    sql.push(format!(" ORDER BY {key} {way}, id {way} LIMIT "));
+    sql.push_bind(number(limit.records.get()));
+    sql.push(" OFFSET ").push_bind(i64::try_from(query.skipped()).unwrap_or(i64::MAX));
+    sql.push(format!(
+        ") AS found WINDOW rows AS (ORDER BY key {way}, id {way} ROWS UNBOUNDED PRECEDING)\
+         ) AS summed WHERE bytes <= "
+    ));
+    sql.push_bind(number(limit.bytes.get()));
+    sql.push(format!(" OR position = 1 ORDER BY key {way}, id {way}"));
+    reads::rows(shared, sql.build(), record::whole).await
+}
+
+/// How many records the filters let through.
+pub(crate) async fn count(shared: &Shared, query: &Query, now: Timestamp) -> Result<u64, Fault> {
+    let mut sql = QueryBuilder::<Postgres>::new("SELECT count(*) FROM ");
+    sql.push(&shared.statements.records);
+    filter(&mut sql, query, now)?;
+    let row = sql.build().fetch_one(&shared.pool).await?;
+    Ok(u64::try_from(row.try_get::<i64, _>(0)?).unwrap_or(0))
+}
+
+fn filter(sql: &mut QueryBuilder<Postgres>, query: &Query, now: Timestamp) -> Result<(), Fault> {
+    sql.push(" WHERE TRUE");
+    if let Some(ids) = query.ids() {
+        let ids = ids.iter().map(|id| record::text(id.as_str())).collect::<Result<Vec<_>, _>>()?;
+        sql.push(" AND id = ANY(").push_bind(ids).push(")");
+    }
+    if let Some(tokens) = query.tokens() {
+        let tokens = tokens.iter().map(|token| record::text(token.as_str()));
+        let tokens = tokens.collect::<Result<Vec<_>, _>>()?;
+        sql.push(" AND token = ANY(").push_bind(tokens).push(")");
+    }
+    for (column, include) in
+        [("soft_deleted_at", query.soft_deleted()), ("expires_at", query.expired())]
+    {
+        let state = match include {
+            Include::Yes => continue,
+            Include::Only => "TRUE",
+            Include::No => "FALSE",
+        };
+        sql.push(format!(" AND coalesce({column} <= ")).push_bind(Time(now));
+        sql.push(format!(", FALSE) = {state}"));
+    }
+    Ok(())
+}
+
+fn go_on_after(sql: &mut QueryBuilder<Postgres>, query: &Query) -> Result<(), Fault> {
+    let Some(place) = query.position() else { return Ok(()) };
+    let ahead = match query.direction() {
+        Direction::Ascending => ">",
+        Direction::Descending => "<",
+    };
+    let id = record::text(place.id.as_str())?;
+    sql.push(format!(" AND ({}, id) {ahead} (", key(query.order())));
+    match &place.key {
+        SortKey::Id => sql.push_bind(id),
+        SortKey::Token(token) => sql.push_bind(record::text(token.as_str())?),
+        SortKey::Time(time) => sql.push_bind(Time(*time)),
+        SortKey::Never => sql.push(NEVER),
+    };
+    sql.push(", ").push_bind(id).push(")");
+    Ok(())
+}
+
+/// Later than every time that a [`Timestamp`] holds.
+const NEVER: &str = "timestamptz '9999-12-31 23:59:59+00'";
+
+fn key(order: OrderBy) -> &'static str {
+    match order {
+        OrderBy::Id => "id",
+        OrderBy::Token => "token",
+        OrderBy::CreatedAt => "created_at",
+        OrderBy::UpdatedAt => "updated_at",
+        OrderBy::ExpiresAt => "coalesce(expires_at, timestamptz '9999-12-31 23:59:59+00')",
+    }
+}
+
+fn way(direction: Direction) -> &'static str {
+    match direction {
+        Direction::Ascending => "ASC",
+        Direction::Descending => "DESC",
+    }
+}
+
+fn number(number: usize) -> i64 {
+    i64::try_from(number).unwrap_or(i64::MAX)
+}

@@ -1,0 +1,199 @@
+//! Queries, each within one read transaction.
+//!
+//! redb keeps no index but those of ids and tokens. A query that names ids or tokens looks those up; one in the order of
+//! the ids reads no further than its page; any other reads every row once, and keeps no more than the places of its
+//! page in memory.
+
+use std::{collections::BTreeSet, ops::Bound};
+
+use redb::{ReadOnlyTable, ReadTransaction, ReadableTableMetadata};
+use vault_core::{
+    Direction, Envelopes, OrderBy, Ordered as _, PageLimit, Position, Query, Record, RecordId,
+    Timestamp,
+};
+
+use crate::{
+    error::Fault,
+    reads::damaged_record,
+    record,
+    schema::{RECORDS, TOKENS},
+};
+
+type BytesTable = ReadOnlyTable<&'static [u8], &'static [u8]>;
+
+/// Goes on to the next record, or is content.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Flow {
+    More,
+    Enough,
+}
+
+/// The records that a query asks for.
+pub(crate) fn query(
+    transaction: &ReadTransaction,
+    query: &Query,
+    now: Timestamp,
+) -> Result<Vec<Record>, Fault> {
+    let records = transaction.open_table(RECORDS)?;
+    let mut place = Places::of(query);
+    each_candidate(transaction, &records, query, range(query), |record| {
+        if !query.matches(record, now) {
+            return Flow::More;
+        }
+        place.take(record.position(query.order()))
+    })?;
+    page(&records, place.wanted(), query)
+}
+
+/// How many records the filters let through; of all of them redb keeps the number.
+pub(crate) fn count(
+    transaction: &ReadTransaction,
+    query: &Query,
+    now: Timestamp,
+) -> Result<u64, Fault> {
+    let records = transaction.open_table(RECORDS)?;
+    if query.matches_all() {
+        return Ok(records.len()?);
+    }
+    let mut count = 0;
+    let everywhere = (Bound::Unbounded, Bound::Unbounded);
+    each_candidate(transaction, &records, query, everywhere, |record| {
+        count += u64::from(query.matches(record, now));
+        Flow::More
+    })?;
+    Ok(count)
+}
+
+/// Shows records, without their envelopes, until enough are seen: at least those of the range that the query may be
+/// about, and in its order if that is the order of the ids.
+fn each_candidate(
+    transaction: &ReadTransaction,
+    records: &BytesTable,
+    query: &Query,
+    range: (Bound<&[u8]>, Bound<&[u8]>),
+    mut show: impl FnMut(&Record) -> Flow,
+) -> Result<(), Fault> {
+    let mut show_row = |id: &[u8], row: &[u8]| {
+        record::decode_without_envelope(id, row)
+            .map(|record| show(&record))
+            .map_err(|malformed| damaged_record(id, malformed))
+    };
+    if let Some(mut ids) = named(transaction, query)? {
+        while let Some(id) = match query.direction() {
+            Direction::Ascending => ids.pop_first(),
+            Direction::Descending => ids.pop_last(),
+        } {
+            if let Some(row) = records.get(&*id)?
+                && show_row(&id, row.value())? == Flow::Enough
+            {
+                break;
+            }
+        }
+        return Ok(());
+    }
+    let mut rows = records.range::<&[u8]>(range)?;
+    loop {
+        let entry = match query.direction() {
+            Direction::Ascending => rows.next(),
+            Direction::Descending => rows.next_back(),
+        };
+        let Some(entry) = entry else { return Ok(()) };
+        let (id, row) = entry?;
+        if show_row(id.value(), row.value())? == Flow::Enough {
+            return Ok(());
+        }
+    }
+}
+
+/// The ids that a query names, by themselves or by their tokens; `None` if it names none.
+fn named(
+    transaction: &ReadTransaction,
+    query: &Query,
+) -> Result<Option<BTreeSet<Box<[u8]>>>, Fault> {
+    if let Some(ids) = query.ids() {
+        return Ok(Some(ids.iter().map(|id| id.as_bytes().into()).collect()));
+    }
+    let Some(tokens) = query.tokens() else { return Ok(None) };
+    let index = transaction.open_table(TOKENS)?;
+    let mut ids = BTreeSet::new();
+    for token in tokens {
+        ids.extend(index.get(token.as_str().as_bytes())?.map(|id| Box::from(id.value())));
+    }
+    Ok(Some(ids))
+}
+
+/// The rows that come into question: in the order of the ids those after the place to go on from, else all.
+fn range(query: &Query) -> (Bound<&[u8]>, Bound<&[u8]>) {
+    let after = query.position().filter(|_| query.order() == OrderBy::Id);
+    let after = after.map_or(Bound::Unbounded, |place| Bound::Excluded(place.id.as_bytes()));
+    match query.direction() {
+        Direction::Ascending => (after, Bound::Unbounded),
+        Direction::Descending => (Bound::Unbounded, after),
+    }
+}
+
+/// The first places of an order, out of places that come in any order.
+struct Places<'q> {
+    query: &'q Query,
+    /// How many are kept: those left out by the offset, and the page.
+    most: usize,
+    kept: BTreeSet<Position>,
+}
+
+impl<'q> Places<'q> {
+    fn of(query: &'q Query) -> Self {
+        let offset = usize::try_from(query.skipped()).unwrap_or(usize::MAX);
+        let most = offset.saturating_add(query.page_limit().records.get());
+        Self { query, most, kept: BTreeSet::new() }
+    }
+
+    fn take(&mut self, place: Position) -> Flow {
+        if self.query.is_ahead(&place) {
+            self.kept.insert(place);
+        }
+        if self.kept.len() > self.most {
+            drop(match self.query.direction() {
+                Direction::Ascending => self.kept.pop_last(),
+                Direction::Descending => self.kept.pop_first(),
+            });
+        }
+        // In the order of the ids none that follows can be among the first.
+        if self.query.order() == OrderBy::Id && self.kept.len() == self.most {
+            Flow::Enough
+        } else {
+            Flow::More
+        }
+    }
+
+    /// The ids of the page, in order.
+    fn wanted(self) -> Vec<RecordId> {
+        let offset = usize::try_from(self.query.skipped()).unwrap_or(usize::MAX);
+        let ids = self.kept.into_iter().map(|place| place.id);
+        match self.query.direction() {
+            Direction::Ascending => ids.skip(offset).collect(),
+            Direction::Descending => ids.rev().skip(offset).collect(),
+        }
+    }
+}
+
+/// Loads the records of a page, as far as they have room.
+fn page(records: &BytesTable, ids: Vec<RecordId>, query: &Query) -> Result<Vec<Record>, Fault> {
+    let PageLimit { bytes: most, .. } = query.page_limit();
+    let decode = match query.envelopes() {
+        Envelopes::Loaded => record::decode,
+        Envelopes::LengthOnly => record::decode_without_envelope,
+    };
+    let mut bytes = 0usize;
+    let mut page = Vec::new();
+    for id in ids {
+        let id = id.as_bytes();
+        let Some(row) = records.get(id)? else { continue };
+        let record = decode(id, row.value()).map_err(|malformed| damaged_record(id, malformed))?;
+        bytes = bytes.saturating_add(record.envelope.loaded_len());
+        if !page.is_empty() && bytes > most.get() {
+            break;
+        }
+        page.push(record);
+    }
+    Ok(page)
+}

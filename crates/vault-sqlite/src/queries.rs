@@ -1,0 +1,178 @@
+//! Queries, each one statement put together from constants: conditions, an order, and a limit.
+//!
+//! The ancestor's schema has no index but those of ids and tokens. A query that names ids or tokens, or comes in the
+//! order of the ids, uses them; any other reads every row once, and SQLite keeps no more than its page.
+
+use futures::TryStreamExt as _;
+use sqlx::{Row as _, SqliteConnection, query::Query as Bound, sqlite::SqliteArguments};
+use vault_core::{
+    Direction, EnvelopeText, Envelopes, Include, OrderBy, Query, Record, SortKey, Timestamp,
+};
+
+use crate::{
+    error::Fault,
+    packed::Packed,
+    reads,
+    record::Stored as _,
+    statements::{Statement, Statements, moment},
+    time,
+};
+
+/// The records that a query asks for.
+pub(crate) async fn query(
+    connection: &mut SqliteConnection,
+    statements: &Statements,
+    query: &Query,
+    now: Timestamp,
+) -> Result<Vec<Record>, Fault> {
+    let rest = format!("{}{}", conditions(query, Place::Counts), order(query));
+    match query.envelopes() {
+        Envelopes::Loaded => {
+            let statement = statements.query_loaded.followed_by(&rest);
+            let bound = bind(&statement, query, now)?;
+            let page = reads::rows(connection, bound, query.page_limit()).await?;
+            reads::fetch_long(connection, statements, page).await
+        }
+        Envelopes::LengthOnly => {
+            let statement = statements.query_length_only.followed_by(&rest);
+            let mut rows = bind(&statement, query, now)?.fetch(connection);
+            let mut page = Vec::new();
+            while let Some(row) = rows.try_next().await? {
+                let mut record = Record::decode(&row)?;
+                record.envelope = EnvelopeText::not_loaded(record.envelope.len());
+                page.push(record);
+            }
+            Ok(page)
+        }
+    }
+}
+
+/// How many records the filters let through.
+pub(crate) async fn count(
+    connection: &mut SqliteConnection,
+    statements: &Statements,
+    query: &Query,
+    now: Timestamp,
+) -> Result<u64, Fault> {
+    let statement = statements.query_count.followed_by(&conditions(query, Place::IsIgnored));
+    let row = bind(&statement, query, now)?.fetch_one(connection).await?;
+    Ok(row.try_get::<i64, _>(0)?.unsigned_abs())
+}
+
+/// Whether the place to go on from is one of the conditions.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Place {
+    Counts,
+    IsIgnored,
+}
+
+/// The parameters of every query, used or not: `?1` the id and `?5` the key to go on from, `?2` and `?6` limit and
+/// offset, `?3` the longest envelope that comes with its row, `?4` the present time, `?7` to `?10` ids and tokens.
+fn bind<'q>(
+    statement: &Statement,
+    query: &Query,
+    now: Timestamp,
+) -> Result<Bound<'q, sqlx::Sqlite, SqliteArguments>, Fault> {
+    let number = |number: usize| i64::try_from(number).unwrap_or(i64::MAX);
+    let place = query.position();
+    let key = match place.map(|place| &place.key) {
+        None | Some(SortKey::Id) => None,
+        Some(SortKey::Token(token)) => Some(token.as_str().to_owned()),
+        Some(SortKey::Time(time)) => Some(time::precise_text(*time)?),
+        Some(SortKey::Never) => Some(time::NEVER.to_owned()),
+    };
+    let ids = query.ids().into_iter().flatten().map(|id| [id.as_bytes()]);
+    let tokens = query.tokens().into_iter().flatten().map(|token| [token.as_str().as_bytes()]);
+    let (id_places, id_bytes) = Packed::rows(ids).into_parameters();
+    let (token_places, token_bytes) = Packed::rows(tokens).into_parameters();
+    Ok(statement
+        .query()
+        .bind(place.map(|place| place.id.as_str().to_owned()))
+        .bind(number(query.page_limit().records.get()))
+        .bind(reads::INLINE)
+        .bind(time::comparable_text(now)?)
+        .bind(key)
+        .bind(i64::try_from(query.skipped()).unwrap_or(i64::MAX))
+        .bind(id_places)
+        .bind(id_bytes)
+        .bind(token_places)
+        .bind(token_bytes))
+}
+
+fn conditions(query: &Query, place: Place) -> String {
+    const SOFT_DELETED: &str = concat!("ifnull(", moment!("v.soft_deleted_at"), " <= ?4, FALSE)");
+    const EXPIRED: &str = concat!("ifnull(", moment!("v.expires_at"), " <= ?4, FALSE)");
+    const IDS: &str = "v.id COLLATE BINARY IN (SELECT CAST(substr(?8, row.value->>0, row.value->>1) AS TEXT) \
+                       FROM json_each(?7) AS row)";
+    const TOKENS: &str = "v.vault_token COLLATE BINARY IN \
+                          (SELECT CAST(substr(?10, row.value->>0, row.value->>1) AS TEXT) \
+                          FROM json_each(?9) AS row)";
+    let mut conditions = String::from(" WHERE TRUE");
+    let mut and = |condition: &str| {
+        conditions.push_str(" AND ");
+        conditions.push_str(condition);
+    };
+    if query.ids().is_some() {
+        and(IDS);
+    }
+    if query.tokens().is_some() {
+        and(TOKENS);
+    }
+    for (state, include) in [(SOFT_DELETED, query.soft_deleted()), (EXPIRED, query.expired())] {
+        match include {
+            Include::Yes => {}
+            Include::Only => and(state),
+            Include::No => and(&format!("NOT {state}")),
+        }
+    }
+    if query.position().is_some() && place == Place::Counts {
+        let ahead = match query.direction() {
+            Direction::Ascending => ">",
+            Direction::Descending => "<",
+        };
+        match key(query.order()) {
+            None => and(&format!("v.id COLLATE BINARY {ahead} ?1")),
+            Some(Key { column, bound }) => and(&format!(
+                "({column} {ahead} {bound} OR ({column} = {bound} AND v.id COLLATE BINARY {ahead} ?1))"
+            )),
+        }
+    }
+    conditions
+}
+
+fn order(query: &Query) -> String {
+    let way = match query.direction() {
+        Direction::Ascending => "ASC",
+        Direction::Descending => "DESC",
+    };
+    let key = key(query.order()).map(|Key { column, .. }| format!("{column} {way}, "));
+    let key = key.unwrap_or_default();
+    format!(" ORDER BY {key}v.id COLLATE BINARY {way} LIMIT ?2 OFFSET ?6")
+}
+
+/// What rows are ordered by before their ids, and the same of the place to go on from.
+struct Key {
+    column: &'static str,
+    bound: &'static str,
+}
+
+/// Every row has a key, the same as its record has when it is read: a time that is none is the epoch, or never.
+fn key(order: OrderBy) -> Option<Key> {
+    const TIME: &str = "datetime(?5, 'subsec')";
+    let (column, bound) = match order {
+        OrderBy::Id => return None,
+        OrderBy::Token => ("ifnull(CAST(v.vault_token AS TEXT), '') COLLATE BINARY", "?5"),
+        OrderBy::CreatedAt => (
+            concat!("ifnull(", moment!("v.created_at"), ", datetime(0, 'unixepoch', 'subsec'))"),
+            TIME,
+        ),
+        OrderBy::UpdatedAt => (
+            concat!("ifnull(", moment!("v.updated_at"), ", datetime(0, 'unixepoch', 'subsec'))"),
+            TIME,
+        ),
+        OrderBy::ExpiresAt => {
+            (concat!("ifnull(", moment!("v.expires_at"), ", '9999-12-31 23:59:59.000')"), TIME)
+        }
+    };
+    Some(Key { column, bound })
+}
