@@ -93,7 +93,7 @@ mod tests {
 
         /// The store refuses to write it, so it is written past the store's own check.
         async fn plant_too_long(&self, store: LogStore, record: Record, len: u64) -> LogStore {
-            store.plant(record, vec![b'A'; usize::try_from(len).unwrap()]);
+            store.plant(&record, &vec![b'A'; usize::try_from(len).unwrap()]);
             store
         }
     }

@@ -54,9 +54,9 @@ impl LogStore {
 
     /// Stores a record with an envelope that the store would refuse.
     #[cfg(test)]
-    pub(crate) fn plant(&self, record: Record, envelope: Vec<u8>) {
-        let put = Operation::Put(row_of(&record, envelope.len() as u64));
-        self.state.lock().unwrap().commit(vec![put], &[&envelope]).unwrap();
+    pub(crate) fn plant(&self, record: &Record, envelope: &[u8]) {
+        let put = Operation::Put(row_of(record, envelope.len() as u64));
+        self.state.lock().unwrap().commit(vec![put], &[envelope]).unwrap();
     }
 
     /// Runs a call as a whole on a thread that may block.
