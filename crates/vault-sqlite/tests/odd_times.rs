@@ -2,18 +2,15 @@
 
 #![expect(clippy::unwrap_used, reason = "a test that fails panics, in its helpers too")]
 
-mod files;
-
 use std::{num::NonZeroUsize, path::Path};
 
-use files::{connect, folder, open, options};
-use sqlx::Connection as _;
+use sqlx::{AssertSqlSafe, ConnectOptions as _, Connection as _, sqlite::SqliteConnectOptions};
 use tempfile::TempDir;
 use vault_core::{
     Direction, Include, OrderBy, Ordered as _, Purge, Query, Record, RecordChange, RecordId,
     Timestamp, VaultStore, WriteOutcome,
 };
-use vault_sqlite::SqliteStore;
+use vault_sqlite::{SqliteOptions, SqliteStore};
 
 /// At 2026-11-22 00:55:18 UTC.
 const NOW: Timestamp = Timestamp::from_micros(1_795_308_918_000_000);
@@ -39,22 +36,22 @@ const TIMES: [&str; 16] = [
 ];
 
 async fn vault() -> (TempDir, SqliteStore) {
-    let folder = folder();
+    let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("vault.sqlite");
-    SqliteStore::create(&path, options()).await.unwrap().close().await;
+    let store = SqliteStore::create(&path, SqliteOptions::default()).await.unwrap();
     plant(&path).await;
-    (folder, open(&path).await.unwrap())
+    (folder, store)
 }
 
 /// One record per time, as its end and its beginning; of each the half is soft-deleted at another one.
 async fn plant(path: &Path) {
-    let mut connection = connect(path).await;
+    let mut connection = SqliteConnectOptions::new().filename(path).connect().await.unwrap();
     for (number, time) in TIMES.iter().enumerate() {
         let hidden = TIMES[TIMES.len() - 1 - number];
         let insert = format!(
             "INSERT INTO vault VALUES ('id {number:02}', 'token {number}', 'v3:x', {time}, {time}, {time}, {hidden})"
         );
-        sqlx::query(sqlx::AssertSqlSafe(insert)).execute(&mut connection).await.unwrap();
+        sqlx::query(AssertSqlSafe(insert)).execute(&mut connection).await.unwrap();
     }
     connection.close().await.unwrap();
 }
