@@ -193,6 +193,9 @@ const LABEL: &[u8] = b"vaultstore/v3";
 /// Sets the fingerprint apart from every subkey.
 const FINGERPRINT_LABEL: &[u8] = b"vaultstore/fingerprint";
 
+/// Sets the part in a rekey's state apart from both.
+const STATE_LABEL: &[u8] = b"vaultstore/rekey-state";
+
 /// A derived master key, as the HKDF that it is the pseudorandom key of.
 ///
 /// The HMAC states of that key are kept, so that a commitment costs two SHA-256 compressions.
@@ -229,6 +232,14 @@ impl Master {
         subkeys.key.copy_from_slice(&okm[KEY_LEN..2 * KEY_LEN]);
         subkeys.iv.copy_from_slice(&okm[2 * KEY_LEN..]);
         subkeys
+    }
+
+    /// This master's part in the key of a rekey's state.
+    // rekey.md, "The state"
+    pub(crate) fn state_secret(&self) -> Zeroizing<[u8; KEY_LEN]> {
+        let mut secret = Zeroizing::new([0; KEY_LEN]);
+        self.expand(&[STATE_LABEL], &mut *secret);
+        secret
     }
 
     /// Equal for equal masters, and telling nothing about them.

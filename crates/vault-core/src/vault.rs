@@ -1,6 +1,6 @@
 //! The vault: the token API over a store.
 
-mod config;
+pub(crate) mod config;
 mod error;
 
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
