@@ -10,6 +10,8 @@
 //! | feature | backend | a [`StoreUrl`] of it |
 //! | --- | --- | --- |
 //! | `redb` (default) | one file, no server | `redb:vault.redb` |
+//! | `sqlite` | one file that other programs look into as well | `sqlite:vault.db` |
+//! | `postgres`, and `tls` | a server's database | `postgres://app:secret@localhost/app` |
 //!
 //! # Example
 //!
@@ -40,13 +42,21 @@
 //! # fn main() {}
 //! ```
 
+mod backends;
 mod url;
 
 pub use vault_core::*;
+#[cfg(feature = "postgres")]
+pub use vault_postgres::{self as postgres, PostgresOptions, PostgresStore, PostgresUrl};
 #[cfg(feature = "redb")]
-pub use vault_redb::{RedbOptions, RedbStore};
+pub use vault_redb::{self as redb, RedbOptions, RedbStore};
+#[cfg(feature = "sqlite")]
+pub use vault_sqlite::{self as sqlite, SqliteOptions, SqliteStore};
 
-pub use crate::url::{InvalidUrl, StoreUrl, create, open};
+pub use crate::{
+    backends::{Migrated, create, migrate, open},
+    url::{InvalidUrl, StoreUrl},
+};
 
 /// The README's example, compiled and run with the documentation tests.
 #[cfg(all(doctest, feature = "redb"))]

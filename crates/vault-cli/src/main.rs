@@ -17,8 +17,6 @@ mod render;
 mod run;
 mod secrets;
 
-use clap::Parser;
-
 use crate::{
     args::{Cli, Command},
     exit::{Exit, Failure},
@@ -35,8 +33,8 @@ fn main() {
 }
 
 fn parse_and_run() -> Result<Exit, Failure> {
-    let cli = match Cli::try_parse() {
-        Ok(cli) => cli,
+    let (cli, vault_named) = match Cli::read() {
+        Ok(read) => read,
         Err(error) if error.use_stderr() => return Err(Failure::Usage(args::one_line(&error))),
         // The help or the version: neither is a failure.
         Err(help) => {
@@ -55,7 +53,7 @@ fn parse_and_run() -> Result<Exit, Failure> {
             Failure::failed("the program could not take over Ctrl-C").because(error)
         })?;
         tokio::select! {
-            outcome = run::run(cli, interrupts.clone()) => outcome,
+            outcome = run::run(cli, vault_named, interrupts.clone()) => outcome,
             () = interrupts.last() => Ok(Exit::Interrupted),
         }
     });

@@ -12,6 +12,7 @@
 //! uses, [`RekeyPlan`] and [`RekeySession`] are the main job.
 
 mod census;
+mod copy;
 mod envelope;
 mod error;
 mod kdf;
@@ -26,12 +27,16 @@ mod scan;
 mod seal;
 mod secret;
 mod store;
+mod table;
 mod time;
 mod token;
 mod vault;
 mod workers;
 
 pub use census::{CensusPlan, CensusReport, CensusSession, ListUnopened, ValueCheck, ValueVerdict};
+pub use copy::{
+    CopyError, CopyInto, CopyPlan, CopyReport, CopySession, MAX_NAMED, Named, Side, Verified,
+};
 pub use envelope::{
     AesKeyLen, Envelope, Format, Malformed, Padding, ParseV2CostError, V1, V2, V2Cost, V3,
 };
@@ -59,6 +64,7 @@ pub use store::{
     DeleteOutcome, InsertOutcome, PageLimit, PutSetting, RecordChange, RecordSink, RecordSource,
     Replacement, VaultStore, WriteOutcome,
 };
+pub use table::{InvalidTableName, TableName, TableNames};
 pub use time::{Clock, SystemClock, Timestamp};
 pub use token::{InvalidToken, InvalidTokenLength, Token, TokenLength};
 pub use vault::{

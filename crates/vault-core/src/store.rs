@@ -136,6 +136,13 @@ pub trait VaultStore: RecordSource + RecordSink {
         value: &str,
         put: PutSetting,
     ) -> Result<String, StoreError>;
+
+    /// Waits for the calls that still run and gives back what the store holds: connections, locks, logs beside the
+    /// file. Whatever is called later may be refused as [`Stopped`](crate::StoreErrorKind::Stopped).
+    ///
+    /// A store that is dropped instead does the same in its own time, which a process that ends may not have. The default
+    /// does nothing.
+    async fn close(&self) {}
 }
 
 /// How much a page may hold.
@@ -316,6 +323,10 @@ impl<S: VaultStore + ?Sized> VaultStore for Arc<S> {
         put: PutSetting,
     ) -> Result<String, StoreError> {
         (**self).put_setting(name, value, put).await
+    }
+
+    async fn close(&self) {
+        (**self).close().await;
     }
 }
 

@@ -13,6 +13,7 @@ mod command;
 mod fuzz;
 mod golden;
 mod paths;
+mod pg;
 mod workspace;
 
 use std::{process::ExitCode, time::Duration};
@@ -25,6 +26,7 @@ usage: cargo xtask <task>
   ci [check]                       every check of the project, as CI runs it, or those whose name contains a word
   bench [filter]                   criterion benches, and each figure beside its floor
   fuzz [--seconds N] [target]      each fuzz target, or one, for N seconds (default 60); needs a nightly toolchain
+  pg -- COMMAND                    runs a command with a throw-away Postgres server for its tests
 ";
 
 fn main() -> ExitCode {
@@ -64,6 +66,7 @@ fn run(arguments: &[&str]) -> Result<(), String> {
                 _ => Err(USAGE.to_owned()),
             }
         }
+        ["pg", "--", command @ ..] => pg::run(command),
         ["help" | "--help" | "-h"] => {
             print!("{USAGE}");
             Ok(())

@@ -10,7 +10,10 @@ use std::{
     time::Duration,
 };
 
-use clap::{Args, Parser, Subcommand, ValueEnum};
+use clap::{
+    Args, CommandFactory as _, FromArgMatches as _, Parser, Subcommand, ValueEnum,
+    parser::ValueSource,
+};
 use vaultstore::{KdfParams, StoreUrl, Token, TokenLength, V2Cost, WriteFormat};
 
 pub(crate) use self::{
@@ -22,7 +25,7 @@ pub(crate) use self::{
 #[derive(Debug, Parser)]
 #[command(name = "vaultstore", version, propagate_version = true)]
 pub(crate) struct Cli {
-    /// The vault: redb:PATH
+    /// The vault: redb:PATH, sqlite:PATH or postgres://USER@HOST/DATABASE, the last two with ?table=NAME&meta=NAME
     #[arg(
         long,
         global = true,
@@ -34,6 +37,16 @@ pub(crate) struct Cli {
     pub(crate) vault: StoreUrl,
     #[command(subcommand)]
     pub(crate) command: Command,
+}
+
+impl Cli {
+    /// Reads the command line, and tells whether it named the vault itself: neither the variable nor the default did.
+    pub(crate) fn read() -> Result<(Self, bool), clap::Error> {
+        let matches = Self::command().try_get_matches()?;
+        let innermost = matches.subcommand().map_or(&matches, |(_, matches)| matches);
+        let named = innermost.value_source("vault") == Some(ValueSource::CommandLine);
+        Ok((Self::from_arg_matches(&matches)?, named))
+    }
 }
 
 #[derive(Debug, Subcommand)]
@@ -60,7 +73,15 @@ pub(crate) enum Command {
     Census(CensusArgs),
     /// Open every record under the given passwords, and list what none opens
     Verify(CensusArgs),
-    /// Fill a temporary vault, rekey it, verify every record and print the figures
+    /// Copy every record into another vault, of any backend, and compare the two
+    Copy(CopyArgs),
+    /// Make or upgrade the tables of a vault, and say what was done; no record is changed
+    Migrate {
+        /// Print a JSON object
+        #[arg(long)]
+        json: bool,
+    },
+    /// Fill a temporary vault, or one made at --vault, rekey it, verify every record and print the figures
     BenchmarkRekey(BenchmarkArgs),
     /// Read and write the vault's settings
     #[command(subcommand)]
@@ -257,6 +278,21 @@ pub(crate) struct CensusArgs {
 }
 
 #[derive(Debug, Args)]
+pub(crate) struct CopyArgs {
+    /// The vault to copy into; it is made when there is none
+    #[arg(long, value_name = "URL")]
+    pub(crate) to: StoreUrl,
+    /// Copy into a vault that holds records of its own; none of them is overwritten
+    #[arg(long)]
+    pub(crate) merge: bool,
+    /// At most so many records in one commit [default: 4096]
+    #[arg(long, value_name = "N", value_parser = parse::at_least_one)]
+    pub(crate) page_size: Option<NonZeroUsize>,
+    #[command(flatten)]
+    pub(crate) output: OutputArgs,
+}
+
+#[derive(Debug, Args)]
 pub(crate) struct BenchmarkArgs {
     /// How many records to fill the vault with
     #[arg(long, value_name = "N")]
@@ -276,9 +312,6 @@ pub(crate) struct BenchmarkArgs {
     /// The length of each value in bytes
     #[arg(long, value_name = "BYTES", value_parser = clap::value_parser!(u32).range(0..=16_777_216), default_value_t = 300)]
     pub(crate) value_size: u32,
-    /// Keep the vault in this new file
-    #[arg(long, value_name = "FILE")]
-    pub(crate) keep: Option<PathBuf>,
     #[command(flatten)]
     pub(crate) run: RunArgs,
     #[command(flatten)]
@@ -309,8 +342,6 @@ pub(crate) enum SettingsCommand {
 
 #[cfg(test)]
 mod tests {
-    use clap::CommandFactory;
-
     use super::*;
 
     #[test]

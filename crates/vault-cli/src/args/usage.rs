@@ -70,7 +70,7 @@ mod tests {
             &["vaultstore", "read", "tk_1", "--pasword=hunter2"],
             &["vaultstore", "read", "tk_1", "-phunter2"],
             &["vaultstore", "hunter2"],
-            &["vaultstore", "list", "--vault", "postgres://me:hunter2@host/db"],
+            &["vaultstore", "list", "--vault", "postgres://me:hunter2/x@host/db"],
             &["vaultstore", "rekey", "--progress", "hunter2"],
         ] {
             assert!(!wrong(line).contains("hunter2"), "{}", wrong(line));

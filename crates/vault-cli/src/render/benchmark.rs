@@ -4,6 +4,8 @@ use std::{fmt::Write as _, time::Duration};
 
 use serde::{Serialize, Serializer};
 
+use vaultstore::StoreUrl;
+
 use super::figures;
 use crate::args::BenchmarkArgs;
 
@@ -34,7 +36,8 @@ pub(crate) struct Figures {
     pub(crate) alone_per_second: Option<f64>,
     #[serde(flatten)]
     pub(crate) memory: PeakMemory,
-    pub(crate) file_bytes: u64,
+    /// Where the vault is a file.
+    pub(crate) file_bytes: Option<u64>,
     /// Whether every record is as it must be.
     pub(crate) correct: bool,
 }
@@ -82,11 +85,11 @@ impl Figures {
 }
 
 /// What is about to happen.
-pub(crate) fn heading(args: &BenchmarkArgs) -> String {
+pub(crate) fn heading(args: &BenchmarkArgs, vault: &StoreUrl) -> String {
     let records = figures::count(args.records.get());
     let share = args.matching * 100.0;
     format!(
-        "Bulk rekey of a redb vault\n{records} records of {} bytes, {}, Argon2id {}\n{} passwords, one of them to be \
+        "Bulk rekey of {vault}\n{records} records of {} bytes, {}, Argon2id {}\n{} passwords, one of them to be \
          changed, which {share:.4} % of the records are under\n\n",
         args.value_size, args.format, args.kdf, args.passwords,
     )
@@ -123,7 +126,9 @@ pub(crate) fn text(figures: &Figures) -> String {
     efficiency(&mut text, figures);
     let of_run = format!("during the rekey; {} in the whole run", known(figures.memory.of_run));
     line(&mut text, "peak memory", &known(figures.memory.of_rekey), &of_run);
-    line(&mut text, "file size", &figures::bytes(figures.file_bytes), "");
+    if let Some(bytes) = figures.file_bytes {
+        line(&mut text, "file size", &figures::bytes(bytes), "");
+    }
     let [mean, before, after] = [figures.mean_floor(), figures.floor_before, figures.floor_after]
         .map(|floor| figures::times(ratio(figures.rekey, floor)));
     let parts = format!("times the storage floor ({before} before, {after} after)");

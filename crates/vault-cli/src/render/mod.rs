@@ -2,8 +2,10 @@
 
 pub(crate) mod benchmark;
 pub(crate) mod census;
+pub(crate) mod copy;
 pub(crate) mod figures;
 pub(crate) mod list;
+pub(crate) mod migrate;
 pub(crate) mod progress;
 pub(crate) mod rekey;
 

@@ -3,9 +3,10 @@
 use std::{
     fs,
     path::{Path, PathBuf},
+    sync::Arc,
 };
 
-use vaultstore::{StoreErrorKind, Vault, VaultOptions};
+use vaultstore::{StoreErrorKind, Vault, VaultOptions, VaultStore};
 
 use super::Context;
 use crate::{
@@ -25,17 +26,35 @@ pub(super) async fn run(context: &Context, args: &InitArgs) -> Result<Exit, Fail
 }
 
 async fn make(context: &Context, args: &InitArgs) -> Result<(), Failure> {
-    let store = vaultstore::create(&context.url).await.map_err(|error| match error.kind() {
-        StoreErrorKind::AlreadyExists => Failure::failed(format!(
-            "there is something at {} already, and it was left alone; use it, or name another place with --vault",
-            context.url
-        )),
-        _ => error.into(),
-    })?;
-    let half_made = HalfMade(context.url.file().map(Path::to_owned));
+    let (store, half_made) = match vaultstore::create(&context.url).await {
+        Ok(store) => (store, HalfMade(context.url.file().map(Path::to_owned))),
+        Err(error) if error.kind() == StoreErrorKind::AlreadyExists => {
+            (untouched_store(context).await?, HalfMade(None))
+        }
+        Err(error) => return Err(error.into()),
+    };
+    let store = context.to_be_closed(store);
     Vault::init(store, plan::new_vault(args), VaultOptions::default()).await?;
     half_made.keep();
     Ok(())
+}
+
+/// A store whose tables are made and hold nothing yet, as `migrate` leaves it, or an `init` that was killed.
+async fn untouched_store(context: &Context) -> Result<Arc<dyn VaultStore>, Failure> {
+    let taken = || {
+        Failure::failed(format!(
+            "there is something at {} already, and it was left alone; use it, or name another place with --vault",
+            context.url
+        ))
+    };
+    let store = vaultstore::open(&context.url).await.map_err(|error| match error.kind() {
+        StoreErrorKind::NotAVault => taken(),
+        _ => error.into(),
+    })?;
+    if store.count().await? == 0 && store.settings().await?.is_empty() {
+        return Ok(store);
+    }
+    Err(taken())
 }
 
 /// A file made by this command that is not a vault yet, and must not stay in the way of the next `init`.
@@ -51,7 +70,11 @@ impl Drop for HalfMade {
     fn drop(&mut self) {
         if let Some(path) = &self.0 {
             // The failure that led here is the one to tell.
-            let _ = fs::remove_file(path);
+            for suffix in ["", "-wal", "-shm"] {
+                let mut path = path.clone().into_os_string();
+                path.push(suffix);
+                let _ = fs::remove_file(path);
+            }
         }
     }
 }

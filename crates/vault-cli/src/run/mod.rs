@@ -2,14 +2,16 @@
 
 mod benchmark;
 mod census;
+mod copy;
 mod init;
 mod list;
+mod migrate;
 mod packaging;
 mod records;
 mod rekey;
 mod settings;
 
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 
 use vaultstore::{StoreErrorKind, StoreUrl, Vault, VaultOptions, VaultStore};
 
@@ -21,22 +23,36 @@ use crate::{
 };
 
 /// Runs the command that was typed.
-pub(crate) async fn run(cli: Cli, interrupts: Interrupts) -> Result<Exit, Failure> {
-    let context = Context { url: cli.vault, interrupts };
-    match cli.command {
-        Command::Init(args) => init::run(&context, &args).await,
-        Command::Create(args) => records::create(&context, args).await,
-        Command::Read(args) => records::read(&context, args).await,
-        Command::Update(args) => records::update(&context, args).await,
-        Command::Delete(args) => records::delete(&context, &args).await,
-        Command::Exists(args) => records::exists(&context, &args).await,
-        Command::List(args) => list::run(&context, args).await,
-        Command::Rekey(args) => rekey::run(&context, args).await,
-        Command::TestRekey(args) => rekey::test(&context, args).await,
-        Command::Census(args) => census::census(&context, args).await,
-        Command::Verify(args) => census::verify(&context, args).await,
-        Command::BenchmarkRekey(args) => benchmark::run(&context, args).await,
-        Command::Settings(command) => settings::run(&context, command).await,
+///
+/// `vault_named` tells that the command line itself names the vault.
+pub(crate) async fn run(
+    cli: Cli,
+    vault_named: bool,
+    interrupts: Interrupts,
+) -> Result<Exit, Failure> {
+    let context = Context { url: cli.vault, vault_named, interrupts, opened: Mutex::default() };
+    let outcome = run_command(&context, cli.command).await;
+    context.close().await;
+    outcome
+}
+
+async fn run_command(context: &Context, command: Command) -> Result<Exit, Failure> {
+    match command {
+        Command::Init(args) => init::run(context, &args).await,
+        Command::Create(args) => records::create(context, args).await,
+        Command::Read(args) => records::read(context, args).await,
+        Command::Update(args) => records::update(context, args).await,
+        Command::Delete(args) => records::delete(context, &args).await,
+        Command::Exists(args) => records::exists(context, &args).await,
+        Command::List(args) => list::run(context, args).await,
+        Command::Rekey(args) => rekey::run(context, args).await,
+        Command::TestRekey(args) => rekey::test(context, args).await,
+        Command::Census(args) => census::census(context, args).await,
+        Command::Verify(args) => census::verify(context, args).await,
+        Command::Copy(args) => copy::run(context, args).await,
+        Command::Migrate { json } => migrate::run(context, json).await,
+        Command::BenchmarkRekey(args) => benchmark::run(context, args).await,
+        Command::Settings(command) => settings::run(context, command).await,
         Command::Completions { shell } => packaging::completions(shell),
         Command::Man => packaging::man(),
     }
@@ -45,19 +61,39 @@ pub(crate) async fn run(cli: Cli, interrupts: Interrupts) -> Result<Exit, Failur
 /// What every command is given.
 struct Context {
     url: StoreUrl,
+    /// Whether the command line itself names the vault.
+    vault_named: bool,
     interrupts: Interrupts,
+    /// Every store that was opened, to be closed at the end.
+    opened: Mutex<Vec<Arc<dyn VaultStore>>>,
 }
 
 impl Context {
     /// The store of a vault that exists.
     async fn open_store(&self) -> Result<Arc<dyn VaultStore>, Failure> {
-        vaultstore::open(&self.url).await.map_err(|error| match error.kind() {
+        let store = vaultstore::open(&self.url).await.map_err(|error| match error.kind() {
             StoreErrorKind::NotFound => Failure::failed(format!(
                 "there is no vault at {}; make one with \"vaultstore init\" or name another with --vault",
                 self.url
             )),
-            _ => error.into(),
-        })
+            _ => Failure::from(error),
+        })?;
+        Ok(self.to_be_closed(store))
+    }
+
+    /// Sees to it that a store is closed before the process ends, which takes an SQLite log with what it still holds of
+    /// replaced envelopes into the file.
+    fn to_be_closed(&self, store: Arc<dyn VaultStore>) -> Arc<dyn VaultStore> {
+        self.opened.lock().unwrap_or_else(PoisonError::into_inner).push(Arc::clone(&store));
+        store
+    }
+
+    async fn close(&self) {
+        let opened =
+            std::mem::take(&mut *self.opened.lock().unwrap_or_else(PoisonError::into_inner));
+        for store in opened {
+            store.close().await;
+        }
     }
 
     /// The vault, for commands that open no record.

@@ -73,6 +73,7 @@ fn a_path_that_is_no_vault_is_left_alone() {
     let sandbox = with_record();
     sandbox.write("text", "not a vault");
     fs::create_dir(sandbox.path("folder")).unwrap();
+    sandbox.run(&["init", "--kdf", CHEAP, "--vault", "sqlite:other.sqlite"]).succeeds();
     for (vault, code) in [
         ("redb:folder", 1),
         ("redb:text", 1),
@@ -80,8 +81,14 @@ fn a_path_that_is_no_vault_is_left_alone() {
         ("redb:text/below-a-file", 1),
         ("redb:", 2),
         ("vault.redb", 2),
-        ("sqlite:vault.db", 2),
-        ("postgres://me:hunter2@host/db", 2),
+        ("sqlite:folder", 1),
+        ("sqlite:text", 1),
+        ("sqlite:nothing", 1),
+        ("sqlite:vault.redb", 1),
+        ("redb:other.sqlite", 1),
+        ("sqlite:other.sqlite?table=another", 1),
+        ("sqlite:", 2),
+        ("postgres://me:hunter2/x@host/db", 2),
     ] {
         sandbox.run(&["--vault", vault, "list"]).fails(code);
         sandbox.run(&["--vault", vault, "read", "kept", "--password-file", "old"]).fails(code);

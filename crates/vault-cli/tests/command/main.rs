@@ -3,6 +3,10 @@
 //! `cfg(test)` holds for all of it, and tells clippy that these are tests down to the last function.
 
 #[cfg(test)]
+mod ancestor;
+#[cfg(test)]
+mod backends;
+#[cfg(test)]
 mod bad_input;
 #[cfg(test)]
 mod passwords;

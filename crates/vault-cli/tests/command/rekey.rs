@@ -199,7 +199,7 @@ fn the_benchmark_measures_and_verifies() {
     assert!((400..600).contains(&moved), "{moved}");
     assert!(figures["floor_ratio"].as_f64().unwrap() > 0.0);
 
-    let v2 = ["--format", "v2", "--records", "20", "--keep", "kept.redb", "--workers", "2"];
+    let v2 = ["--format", "v2", "--records", "20", "--vault", "redb:kept.redb", "--workers", "2"];
     let v2 = sandbox
         .run(&[&["benchmark-rekey", "--kdf", "t=1,m=64,p=1", "--json"][..], &v2].concat())
         .json(0);

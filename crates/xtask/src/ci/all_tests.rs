@@ -1,13 +1,16 @@
 //! All tests and doctests, counted.
 
 use super::Done;
-use crate::{command::Run as _, workspace::Workspace};
+use crate::{command::Run as _, pg::Server, workspace::Workspace};
 
-/// Runs them and shows what cargo says unchanged. A test that is ignored is a failure: nothing is skipped in silence.
+/// Runs them, with a Postgres server for those that want one, and shows what cargo says unchanged. A test that is ignored is a failure: nothing is skipped in silence.
 pub(super) fn run(workspace: &Workspace) -> Result<Done, String> {
     let mut sum = Counts::default();
     let mut binaries = 0;
-    workspace.cargo("test").args(["--workspace", "--all-features"]).run_and_look(|line| {
+    let server = Server::of_environment_or_own()?;
+    let mut command = workspace.cargo("test");
+    server.tell(&mut command);
+    command.args(["--workspace", "--all-features"]).run_and_look(|line| {
         if let Some(counts) = Counts::parse(line) {
             sum.passed += counts.passed;
             sum.ignored += counts.ignored;

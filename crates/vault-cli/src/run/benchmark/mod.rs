@@ -8,18 +8,12 @@ mod memory;
 mod population;
 mod verify;
 
-use std::{
-    fs,
-    num::NonZeroUsize,
-    path::{Path, PathBuf},
-    sync::Arc,
-    thread,
-};
+use std::{fs, num::NonZeroUsize, path::Path, sync::Arc, thread};
 
 use tempfile::TempDir;
 use vaultstore::{
-    KdfFloor, NewVault, OpenPolicy, Password, RekeyPlan, RekeyReport, StoreUrl, Token, TokenLength,
-    V2Cost, Vault, VaultKey, VaultOptions, WriteFormat,
+    InvalidUrl, KdfFloor, NewVault, OpenPolicy, Password, RekeyPlan, RekeyReport, StoreUrl, Token,
+    TokenLength, V2Cost, Vault, VaultKey, VaultOptions, WriteFormat,
 };
 
 use self::population::Population;
@@ -35,13 +29,13 @@ use crate::{
     },
 };
 
-pub(super) async fn run(_: &Context, args: BenchmarkArgs) -> Result<Exit, Failure> {
-    let place = Place::choose(args.keep.clone())?;
+pub(super) async fn run(context: &Context, args: BenchmarkArgs) -> Result<Exit, Failure> {
+    let place = Place::choose(context)?;
     if !args.output.json {
-        render::print(render::benchmark::heading(&args).as_bytes())?;
+        render::print(render::benchmark::heading(&args, &place.url).as_bytes())?;
     }
-    let vault = make_vault(&args, &place).await?;
-    let (figures, findings) = measure(&args, &vault, &place.path).await?;
+    let vault = make_vault(context, &args, &place).await?;
+    let (figures, findings) = measure(&args, &vault, place.url.file()).await?;
     if args.output.json {
         render::print_json(&figures.json())?;
     } else {
@@ -59,27 +53,35 @@ pub(super) async fn run(_: &Context, args: BenchmarkArgs) -> Result<Exit, Failur
 
 /// Where the vault is; a temporary folder goes when this is dropped, also on Ctrl-C.
 struct Place {
-    path: PathBuf,
+    url: StoreUrl,
     _folder: Option<TempDir>,
 }
 
 impl Place {
-    fn choose(keep: Option<PathBuf>) -> Result<Self, Failure> {
-        if let Some(path) = keep {
-            return Ok(Self { path, _folder: None });
+    /// The vault that the command line names, which is made and stays, else a redb file in a temporary folder. A variable
+    /// that names somebody's vault is passed over.
+    fn choose(context: &Context) -> Result<Self, Failure> {
+        if context.vault_named {
+            return Ok(Self { url: context.url.clone(), _folder: None });
         }
         let folder = tempfile::Builder::new().prefix("vaultstore-benchmark-").tempdir();
         let folder = folder.map_err(|error| {
-            Failure::failed("no temporary folder could be made; name a file with --keep")
+            Failure::failed("no temporary folder could be made; name a new vault with --vault")
                 .because(error)
         })?;
-        Ok(Self { path: folder.path().join("vault.redb"), _folder: Some(folder) })
+        let url = format!("redb:{}", folder.path().join("vault.redb").display());
+        let url = url.parse().map_err(|error: InvalidUrl| Failure::failed(error.to_string()))?;
+        Ok(Self { url, _folder: Some(folder) })
     }
 }
 
 /// A vault that may be cheaper than real ones.
-async fn make_vault(args: &BenchmarkArgs, place: &Place) -> Result<Vault, Failure> {
-    let store = vaultstore::create(&StoreUrl::Redb { path: place.path.clone() }).await?;
+async fn make_vault(
+    context: &Context,
+    args: &BenchmarkArgs,
+    place: &Place,
+) -> Result<Vault, Failure> {
+    let store = context.to_be_closed(vaultstore::create(&place.url).await?);
     let policy = OpenPolicy { v2_costs: vec![V2Cost::new(args.kdf)], ..OpenPolicy::default() };
     let options = VaultOptions { open: policy, floor: KdfFloor::NONE, ..VaultOptions::default() };
     Ok(Vault::init(store, NewVault { cost: args.kdf, format: args.format }, options).await?)
@@ -89,7 +91,7 @@ async fn make_vault(args: &BenchmarkArgs, place: &Place) -> Result<Vault, Failur
 async fn measure(
     args: &BenchmarkArgs,
     vault: &Vault,
-    path: &Path,
+    file: Option<&Path>,
 ) -> Result<(Figures, Vec<String>), Failure> {
     let records = args.records.get();
     let population = Arc::new(Population::new(args.matching, args.passwords, args.value_size));
@@ -148,7 +150,7 @@ async fn measure(
         pages: report.pages,
         alone_per_second,
         memory: PeakMemory { of_rekey, of_run: until_rekey.max(of_rekey).max(memory::peak()) },
-        file_bytes: fs::metadata(path).map_or(0, |file| file.len()),
+        file_bytes: file.and_then(|file| Some(fs::metadata(file).ok()?.len())),
         correct: findings.is_empty(),
     };
     Ok((figures, findings))

@@ -1,0 +1,77 @@
+//! Where Postgres's server programs are.
+
+use std::{
+    env, fs,
+    path::{Path, PathBuf},
+    process::Command,
+};
+
+/// The programs that a cluster needs.
+const NEEDED: [&str; 3] = ["initdb", "pg_ctl", "postgres"];
+
+/// Where Debian and its kin put one folder per version; the server's programs are not on the PATH there.
+const DEBIAN: &str = "/usr/lib/postgresql";
+
+/// A folder with all of them.
+#[derive(Clone, Debug)]
+pub(crate) struct Binaries(PathBuf);
+
+impl Binaries {
+    /// Looks on the PATH and in the usual places, and installs Debian's package where that is possible.
+    pub(crate) fn find() -> Result<Self, String> {
+        if let Some(found) = Self::installed() {
+            return Ok(found);
+        }
+        let advice = "no Postgres server was found on the PATH or in /usr/lib/postgresql: install it \
+                      (Debian: apt-get install postgresql; Fedora: dnf install postgresql-server; \
+                      macOS: brew install postgresql)";
+        if !Path::new("/usr/bin/apt-get").exists() {
+            return Err(advice.to_owned());
+        }
+        install().map_err(|error| format!("{advice}; installing it here failed: {error}"))?;
+        Self::installed().ok_or_else(|| advice.to_owned())
+    }
+
+    pub(crate) fn path(&self, program: &str) -> PathBuf {
+        self.0.join(program)
+    }
+
+    fn installed() -> Option<Self> {
+        let path = env::var_os("PATH").unwrap_or_default();
+        let usual = ["/usr/local/bin", "/usr/local/pgsql/bin", "/opt/homebrew/bin"];
+        env::split_paths(&path)
+            .chain(debian_folders())
+            .chain(usual.map(PathBuf::from))
+            .find(|folder| is_complete(folder))
+            .map(Self)
+    }
+}
+
+fn is_complete(folder: &Path) -> bool {
+    NEEDED.iter().all(|program| folder.join(program).is_file())
+}
+
+/// Debian's folders, the newest version first.
+fn debian_folders() -> Vec<PathBuf> {
+    let versions = fs::read_dir(DEBIAN).into_iter().flatten().flatten();
+    let number = |path: &PathBuf| path.file_name()?.to_str()?.parse::<u32>().ok();
+    let mut folders: Vec<_> = versions.map(|version| version.path()).collect();
+    folders.sort_by_key(|path| std::cmp::Reverse(number(path)));
+    folders.into_iter().map(|folder| folder.join("bin")).collect()
+}
+
+/// Installs Debian's package, which only root may.
+fn install() -> Result<(), String> {
+    let run = |arguments: &[&str]| {
+        let mut apt = Command::new("/usr/bin/apt-get");
+        let output = apt.env("DEBIAN_FRONTEND", "noninteractive").args(arguments).output();
+        let output = output.map_err(|error| error.to_string())?;
+        if output.status.success() {
+            return Ok(());
+        }
+        Err(String::from_utf8_lossy(&output.stderr).trim().to_owned())
+    };
+    let install = ["install", "--yes", "--no-install-recommends", "postgresql"];
+    // The lists may be missing or out of date, then they are fetched and it is tried once more.
+    run(&install).or_else(|_| run(&["update"]).and_then(|()| run(&install)))
+}

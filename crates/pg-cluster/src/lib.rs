@@ -1,0 +1,219 @@
+//! Throw-away Postgres clusters for tests: real servers with `fsync` on, each in a temporary folder of its own.
+//!
+//! A cluster listens on a free port of the loopback interface and asks for a random password. It disappears with
+//! the process that started it, however that ends: a guard process waits for the end of a pipe and then stops the server and
+//! removes the folder.
+
+mod binaries;
+mod guard;
+mod user;
+
+use std::{
+    fs,
+    net::TcpListener,
+    path::{Path, PathBuf},
+    process::Command,
+};
+
+use crate::{binaries::Binaries, guard::Guard, user::User};
+
+/// The environment variable that names the server for tests; `cargo xtask pg -- COMMAND` sets it.
+pub const VARIABLE: &str = "VAULTSTORE_TEST_POSTGRES_URL";
+
+/// How often another free port is tried when somebody else was faster.
+const PORTS_TRIED: usize = 5;
+
+/// The server that the environment names.
+///
+/// # Errors
+/// One sentence that says how to have one.
+pub fn url_from_environment() -> Result<String, String> {
+    std::env::var(VARIABLE).map_err(|_| {
+        format!(
+            "{VARIABLE} is not set: run the tests under `cargo xtask pg -- cargo test`, which starts a throw-away \
+             server, or set it to the URL of a server whose user may create schemas, roles and databases"
+        )
+    })
+}
+
+/// A running Postgres server with one database. Dropping it stops the server and removes all its files.
+#[derive(Debug)]
+pub struct Cluster {
+    url: String,
+    server: Server,
+    // Last, so that what it removes is not used any more.
+    _guard: Guard,
+}
+
+#[derive(Debug)]
+struct Server {
+    binaries: Binaries,
+    folder: PathBuf,
+    user: Option<User>,
+    port: u16,
+}
+
+impl Cluster {
+    /// Makes a cluster and starts it, which takes a few seconds.
+    ///
+    /// # Errors
+    /// One sentence that says what is missing or failed.
+    pub fn start() -> Result<Self, String> {
+        let binaries = Binaries::find()?;
+        let folder = tempfile::Builder::new()
+            .prefix("vaultstore-pg-")
+            .tempdir()
+            .map_err(|error| format!("no temporary folder could be made: {error}"))?
+            .keep();
+        let user = User::to_drop_to(&folder)?;
+        if let Some(user) = &user {
+            user.own(&folder)?;
+        }
+        let guard = Guard::over(&binaries, &folder, user.as_ref())?;
+        let mut server = Server { binaries, folder, user, port: 0 };
+        let password = random_password()?;
+        server.initialize(&password)?;
+        server.start_on_a_free_port()?;
+        let url = format!("postgres://vaultstore:{password}@127.0.0.1:{}/postgres", server.port);
+        Ok(Self { url, server, _guard: guard })
+    }
+
+    /// Where it listens, user and password included.
+    #[must_use]
+    pub fn url(&self) -> &str {
+        &self.url
+    }
+
+    /// The folder that holds everything the cluster writes.
+    #[must_use]
+    pub fn folder(&self) -> &Path {
+        &self.server.folder
+    }
+
+    /// Stops the server at once, as a crash does; what was committed is there after [`start_again`](Self::start_again).
+    ///
+    /// # Errors
+    /// What `pg_ctl` says.
+    pub fn crash(&self) -> Result<(), String> {
+        self.server.pg_ctl(&["stop", "-m", "immediate", "-w"])
+    }
+
+    /// Starts the stopped server on the port it had.
+    ///
+    /// # Errors
+    /// What `pg_ctl` says.
+    pub fn start_again(&self) -> Result<(), String> {
+        self.server.start()
+    }
+}
+
+impl Server {
+    /// Runs `initdb`: one superuser with a password, UTF-8, byte order, and nothing turned off.
+    fn initialize(&self, password: &str) -> Result<(), String> {
+        let password_file = self.folder.join("password");
+        write(&password_file, password)?;
+        if let Some(user) = &self.user {
+            user.own(&password_file)?;
+        }
+        let mut initdb = self.command("initdb");
+        initdb
+            .args([
+                "--username=vaultstore",
+                "--auth=scram-sha-256",
+                "--encoding=UTF8",
+                "--locale=C",
+            ])
+            .arg(format!("--pwfile={}", password_file.display()))
+            .arg("--pgdata")
+            .arg(self.data());
+        captured(&mut initdb)?;
+        fs::remove_file(&password_file).map_err(|error| error.to_string())
+    }
+
+    fn start_on_a_free_port(&mut self) -> Result<(), String> {
+        let mut last = String::new();
+        for _ in 0..PORTS_TRIED {
+            // The port is free until the listener is dropped; that somebody takes it just then is why this repeats.
+            let free = TcpListener::bind(("127.0.0.1", 0)).and_then(|it| it.local_addr());
+            self.port = free.map_err(|error| format!("no port is free: {error}"))?.port();
+            match self.start() {
+                Ok(()) => return Ok(()),
+                Err(error) => last = error,
+            }
+        }
+        let log = fs::read_to_string(self.log()).unwrap_or_default();
+        Err(format!("{last}\n{log}"))
+    }
+
+    fn start(&self) -> Result<(), String> {
+        let options = format!(
+            "-c listen_addresses=127.0.0.1 -c port={} -c unix_socket_directories= -c max_connections=200",
+            self.port
+        );
+        let log = self.log();
+        self.pg_ctl(&["start", "-w", "-t", "60", "-o", &options, "-l", &log.to_string_lossy()])
+    }
+
+    fn pg_ctl(&self, arguments: &[&str]) -> Result<(), String> {
+        captured(self.command("pg_ctl").args(arguments).arg("-D").arg(self.data()))
+    }
+
+    /// One of Postgres's programs, as the user and in the place that it accepts.
+    fn command(&self, program: &str) -> Command {
+        let mut command = Command::new(self.binaries.path(program));
+        command.current_dir(&self.folder).env("LC_ALL", "C");
+        for (name, _) in std::env::vars_os() {
+            // PGDATA, PGPORT and the like mean another server.
+            if name.to_string_lossy().starts_with("PG") {
+                command.env_remove(name);
+            }
+        }
+        if let Some(user) = &self.user {
+            user.run(&mut command);
+        }
+        command
+    }
+
+    fn data(&self) -> PathBuf {
+        self.folder.join("data")
+    }
+
+    fn log(&self) -> PathBuf {
+        self.folder.join("log")
+    }
+}
+
+/// Runs a program; its output is part of the error and else nobody's concern.
+///
+/// The output goes through files, since a server that is started inherits them and would keep a pipe open.
+fn captured(command: &mut Command) -> Result<(), String> {
+    let failed = |error: std::io::Error| format!("{} failed: {error}", shown(command));
+    let output = tempfile::NamedTempFile::new().map_err(failed)?;
+    let failed = |error: std::io::Error| format!("a program's output cannot be kept: {error}");
+    let (stdout, stderr) = (output.reopen().map_err(failed)?, output.reopen().map_err(failed)?);
+    command.stdin(std::process::Stdio::null()).stdout(stdout).stderr(stderr);
+    let status = command.status().map_err(|error| format!("{}: {error}", shown(command)))?;
+    if status.success() {
+        return Ok(());
+    }
+    let said = fs::read_to_string(output.path()).unwrap_or_default();
+    Err(format!("{} failed ({status}): {}", shown(command), said.trim()))
+}
+
+fn shown(command: &Command) -> String {
+    command.get_program().to_string_lossy().into_owned()
+}
+
+fn write(path: &Path, text: &str) -> Result<(), String> {
+    fs::write(path, text).map_err(|error| format!("{}: {error}", path.display()))
+}
+
+/// 128 random bits in hex: the port is open to every user of the machine.
+fn random_password() -> Result<String, String> {
+    let mut random = [0u8; 16];
+    getrandom::fill(&mut random).map_err(|error| format!("no randomness: {error}"))?;
+    Ok(format!("{:032x}", u128::from_be_bytes(random)))
+}
+
+#[cfg(test)]
+mod tests;

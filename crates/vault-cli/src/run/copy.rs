@@ -1,0 +1,94 @@
+//! `copy`.
+
+use std::sync::Arc;
+
+use futures::FutureExt as _;
+use vaultstore::{
+    CopyError, CopyInto, CopyPlan, CopySession, PageLimit, RunOptions, Side, StoreErrorKind,
+    StoreUrl, VaultStore,
+};
+
+use super::Context;
+use crate::{
+    args::{CopyArgs, OutputArgs},
+    exit::{self, Exit, Failure},
+    render::{self, copy::End, progress::Progress},
+};
+
+pub(super) async fn run(context: &Context, args: CopyArgs) -> Result<Exit, Failure> {
+    if args.to == context.url {
+        return Err(Failure::Usage(format!(
+            "{} cannot be copied into itself; name another vault with --to",
+            context.url
+        )));
+    }
+    let source = context.open_store().await?;
+    let target = context.to_be_closed(open_or_create(&args.to).await?);
+    let mut plan = CopyPlan::new();
+    if args.merge {
+        plan = plan.into(CopyInto::Existing);
+    }
+    if let Some(records) = args.page_size {
+        plan = plan.page(PageLimit::new(records.get(), RunOptions::DEFAULT_PAGE_BYTES));
+    }
+    context.interrupts.leave_first_to_command();
+    let mut session = CopySession::start(source, target, plan).await?;
+    let end = to_its_end(context, &mut session, &args.output).await?;
+    let report = session.report();
+    if args.output.json {
+        render::print_json(&render::copy::json(report, end))?;
+    } else {
+        render::print(render::copy::text(report, end).as_bytes())?;
+    }
+    Ok(match end {
+        End::Stopped => Exit::Interrupted,
+        End::Complete if report.is_complete() => Exit::Done,
+        End::Complete => Exit::Remains,
+    })
+}
+
+/// The target as it is, or a new one where there is nothing.
+async fn open_or_create(url: &StoreUrl) -> Result<Arc<dyn VaultStore>, Failure> {
+    let missing = match vaultstore::open(url).await {
+        Err(error)
+            if matches!(error.kind(), StoreErrorKind::NotFound | StoreErrorKind::NotAVault) =>
+        {
+            error
+        }
+        opened => return Ok(opened?),
+    };
+    match vaultstore::create(url).await {
+        // Something is there, and what it is the first error tells.
+        Err(error) if error.kind() == StoreErrorKind::AlreadyExists => Err(missing.into()),
+        created => Ok(created?),
+    }
+}
+
+async fn to_its_end(
+    context: &Context,
+    session: &mut CopySession,
+    output: &OutputArgs,
+) -> Result<End, Failure> {
+    let mut progress = Progress::start(output.progress, "copy", session.total());
+    loop {
+        // A step is finished before an interrupt counts: what is reported was then committed.
+        let Some(report) = session.step().await? else { return Ok(End::Complete) };
+        render::copy::step(&mut progress, report);
+        if context.interrupts.first().now_or_never().is_some() {
+            return Ok(End::Stopped);
+        }
+    }
+}
+
+impl From<CopyError> for Failure {
+    fn from(error: CopyError) -> Self {
+        match error {
+            CopyError::Store { side: Side::Source, error } => error.into(),
+            CopyError::Store { side: Side::Target, error } => {
+                exit::say("the copy broke off in the target; the same command does the rest");
+                error.into()
+            }
+            error => Self::failed(error.to_string()),
+        }
+    }
+}

@@ -1,0 +1,20 @@
+//! `migrate`.
+
+use super::Context;
+use crate::{
+    exit::{self, Exit, Failure},
+    render,
+};
+
+pub(super) async fn run(context: &Context, json: bool) -> Result<Exit, Failure> {
+    let migrated = vaultstore::migrate(&context.url).await?;
+    if json {
+        render::print_json(&render::migrate::json(&migrated))?;
+    } else {
+        render::print(render::migrate::text(&migrated).as_bytes())?;
+    }
+    for sentence in render::migrate::warnings(&migrated) {
+        exit::warn(&sentence);
+    }
+    Ok(Exit::Done)
+}

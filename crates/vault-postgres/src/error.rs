@@ -1,0 +1,324 @@
+//! Postgres's and sqlx's errors, turned into what a caller can do.
+//!
+//! # What is certain after a failure
+//!
+//! Every change is one transaction, and a server undoes a transaction whose end it was never told. So whatever fails
+//! before the commit is sent has changed nothing, a lost connection included, and may be tried again. Once the commit
+//! is sent, only an answer of the server decides: an error that it answers as such (severity `ERROR`) has undone the
+//! transaction; when the answer never comes, or says that the server is going down, the commit may have been made, and the
+//! kind is `UnknownOutcome`.
+
+use std::time::Duration;
+
+use sqlx::postgres::{PgDatabaseError, PgSeverity};
+use vault_core::{StoreError, StoreErrorKind as Kind};
+
+use crate::{PostgresOptions, place::Place, record::Unstorable};
+
+/// What went wrong inside, before it is put into words with the place.
+#[derive(Debug)]
+pub(crate) enum Fault {
+    /// The server or the way to it failed, and nothing was changed.
+    Sqlx(sqlx::Error),
+    /// The commit was sent, and whether it was made is not known.
+    CommitInDoubt(sqlx::Error),
+    /// A value cannot be stored.
+    Unstorable(Unstorable),
+    /// Others changed the same rows again and again, each time just before.
+    Outrun,
+    /// The database keeps another encoding than UTF-8.
+    Encoding(String),
+}
+
+impl Fault {
+    /// What a failed commit means.
+    pub(crate) fn in_commit(error: sqlx::Error) -> Self {
+        if commit_was_undone(&error) { Self::Sqlx(error) } else { Self::CommitInDoubt(error) }
+    }
+
+    /// One sentence that names the server and what to do.
+    pub(crate) fn into_store_error(self, place: &Place) -> StoreError {
+        match self {
+            Self::Sqlx(error) => from_sqlx(error, place),
+            Self::CommitInDoubt(error) => StoreError::new(
+                Kind::UnknownOutcome,
+                format!(
+                    "{place}: the connection was lost while a change was being committed, which may or may not be \
+                     stored; read it again"
+                ),
+            )
+            .with_source(error),
+            Self::Unstorable(unstorable) => {
+                StoreError::new(Kind::Unsupported, format!("{place}: {}", describe(unstorable)))
+            }
+            Self::Outrun => StoreError::new(
+                Kind::Retryable,
+                format!("{place}: others kept changing the same rows, and nothing was changed; try again"),
+            ),
+            Self::Encoding(encoding) => StoreError::new(
+                Kind::Unsupported,
+                format!(
+                    "{place}: the database keeps text as {encoding}, which cannot hold every text; use one with the \
+                     encoding UTF8"
+                ),
+            ),
+        }
+    }
+}
+
+impl From<sqlx::Error> for Fault {
+    fn from(error: sqlx::Error) -> Self {
+        Self::Sqlx(error)
+    }
+}
+
+impl From<Unstorable> for Fault {
+    fn from(unstorable: Unstorable) -> Self {
+        Self::Unstorable(unstorable)
+    }
+}
+
+/// The SQLSTATE of an error that the server sent.
+pub(crate) fn code_of(error: &sqlx::Error) -> Option<&str> {
+    sent_by_server(error).map(PgDatabaseError::code)
+}
+
+/// There are no tables of these names.
+pub(crate) fn absent(place: &Place, options: &PostgresOptions) -> StoreError {
+    let table = options.tables.meta();
+    StoreError::new(
+        Kind::NotAVault,
+        format!(
+            "{place}: there is no table {table} in this database, or not in the schemas that are searched; check the URL, \
+             or make the vault first (init, or migrate)"
+        ),
+    )
+}
+
+/// The tables of these names are another program's.
+pub(crate) fn foreign(place: &Place, options: &PostgresOptions) -> StoreError {
+    let (table, meta) = (options.tables.vault(), options.tables.meta());
+    StoreError::new(
+        Kind::NotAVault,
+        format!(
+            "{place}: the tables {table} and {meta} are not those of a vault; nothing was changed, choose other names or \
+             another schema"
+        ),
+    )
+}
+
+/// A vault is there already.
+pub(crate) fn already_there(place: &Place, options: &PostgresOptions) -> StoreError {
+    let table = options.tables.vault();
+    StoreError::new(
+        Kind::AlreadyExists,
+        format!(
+            "{place}: the vault {table} exists already and was left alone; open it, or choose another name"
+        ),
+    )
+}
+
+/// The tables were begun and not finished.
+pub(crate) fn unfinished(place: &Place, options: &PostgresOptions) -> StoreError {
+    let table = options.tables.vault();
+    StoreError::new(
+        Kind::OlderSchema,
+        format!("{place}: the tables of the vault {table} were never finished; run migrate"),
+    )
+}
+
+/// The vault was made by a later version.
+pub(crate) fn newer_schema(place: &Place, version: u32) -> StoreError {
+    StoreError::new(
+        Kind::NewerSchema,
+        format!(
+            "{place}: the vault is of schema {version}, which this version does not know; nothing was changed, use a newer \
+             vaultstore"
+        ),
+    )
+}
+
+/// The vault's tables do not add up.
+pub(crate) fn damaged_schema(place: &Place, options: &PostgresOptions) -> StoreError {
+    let (table, meta) = (options.tables.vault(), options.tables.meta());
+    StoreError::new(
+        Kind::Corrupt,
+        format!(
+            "{place}: {meta} tells of a vault, but its version or the columns of {table} are not usable; nothing was \
+             changed, restore the vault from a backup"
+        ),
+    )
+}
+
+/// The server took the connection, or not even that, and said nothing.
+pub(crate) fn no_answer(place: &Place, waited: Duration) -> StoreError {
+    StoreError::new(
+        Kind::Retryable,
+        format!(
+            "{place} did not answer within {} s; check the host, the port and the network",
+            waited.as_secs_f64()
+        ),
+    )
+}
+
+fn from_sqlx(error: sqlx::Error, place: &Place) -> StoreError {
+    let (kind, sentence) = match &error {
+        sqlx::Error::Database(_) => {
+            return match code_of(&error).map(of_code) {
+                Some((kind, what)) => StoreError::new(kind, format!("{place} {what}")),
+                None => other(place),
+            }
+            .with_source(error);
+        }
+        sqlx::Error::Io(_) => (
+            Kind::Retryable,
+            format!(
+                "{place} cannot be reached, and nothing was changed; check that the server is running and the network"
+            ),
+        ),
+        sqlx::Error::Tls(_) => (
+            Kind::Denied,
+            format!(
+                "{place} gave no TLS connection that can be trusted; check its certificate, or sslmode and sslrootcert in the URL"
+            ),
+        ),
+        sqlx::Error::PoolTimedOut => (
+            Kind::Retryable,
+            format!(
+                "{place} gave no connection in time, and nothing was changed; the server is down or busy, try again"
+            ),
+        ),
+        sqlx::Error::BeginFailed | sqlx::Error::WorkerCrashed => (
+            Kind::Retryable,
+            format!(
+                "{place}: a transaction could not be begun, and nothing was changed; try again"
+            ),
+        ),
+        sqlx::Error::PoolClosed => {
+            (Kind::Stopped, format!("{place}: this store was closed; open the vault again"))
+        }
+        sqlx::Error::Decode(_) | sqlx::Error::ColumnDecode { .. } => (
+            Kind::Corrupt,
+            format!(
+                "{place}: a row does not have the types of a vault's; restore the vault from a backup"
+            ),
+        ),
+        _ => return other(place).with_source(error),
+    };
+    StoreError::new(kind, sentence).with_source(error)
+}
+
+fn other(place: &Place) -> StoreError {
+    StoreError::new(
+        Kind::Other,
+        format!("{place}: the database failed and nothing was changed; see the cause"),
+    )
+}
+
+/// What a caller can do about an SQLSTATE (PostgreSQL's documentation, appendix A), and how the sentence about the
+/// server goes on.
+fn of_code(code: &str) -> (Kind, &'static str) {
+    match code {
+        "40001" | "40P01" | "40003" => (
+            Kind::Retryable,
+            "undid a change that met another one, and nothing was changed; try again",
+        ),
+        "57014" | "55P03" | "25P03" | "25P04" | "57P05" => (
+            Kind::Retryable,
+            "gave up after one of its time limits, and nothing was changed; try again, or raise the limit",
+        ),
+        "57P01" | "57P02" | "57P03" => {
+            (Kind::Retryable, "is shutting down or starting, and nothing was changed; try again")
+        }
+        "53300" | "53200" | "53000" => {
+            (Kind::Retryable, "is out of connections or memory, and nothing was changed; try again")
+        }
+        "53100" => (Kind::Full, "has no room on its disk, and nothing was changed; free some"),
+        "28P01" | "28000" => (
+            Kind::Denied,
+            "refuses this user or this password; check them, and that the user may log in from here",
+        ),
+        "42501" => (Kind::Denied, "does not allow this user to do that; ask for the privilege"),
+        "25006" => {
+            (Kind::Denied, "only reads: it is a replica, or set so; use the server that writes")
+        }
+        "3D000" => (Kind::NotFound, "has no such database; check the URL"),
+        "3F000" => (Kind::NotFound, "has no such schema; make it, or check the URL"),
+        "42P07" | "42710" => (
+            Kind::AlreadyExists,
+            "has a table of that name already, which was left alone; choose another name",
+        ),
+        "42P01" | "42703" => {
+            (Kind::NotAVault, "has no longer the tables of a vault; check the URL, or run migrate")
+        }
+        "54000" => (Kind::Unsupported, "cannot hold so long an id or token; choose a shorter one"),
+        "XX001" | "XX002" => (Kind::Corrupt, "has a damaged table or index; restore the database"),
+        _ if code.starts_with("08") => {
+            (Kind::Retryable, "lost the connection, and nothing was changed; try again")
+        }
+        _ if code.starts_with("22") => {
+            (Kind::Unsupported, "cannot hold one of the values, and nothing was changed")
+        }
+        _ => (Kind::Other, "failed and nothing was changed; see the cause"),
+    }
+}
+
+/// Whether the server has answered that a commit is not made.
+fn commit_was_undone(error: &sqlx::Error) -> bool {
+    sent_by_server(error).is_some_and(|error| {
+        // statement_completion_unknown and transaction_resolution_unknown say themselves that they do not know.
+        error.severity() == PgSeverity::Error && !matches!(error.code(), "40003" | "08007")
+    })
+}
+
+fn sent_by_server(error: &sqlx::Error) -> Option<&PgDatabaseError> {
+    error.as_database_error()?.try_downcast_ref()
+}
+
+fn describe(unstorable: Unstorable) -> &'static str {
+    match unstorable {
+        Unstorable::Nul => {
+            "Postgres holds no text with a NUL character in it; leave that value out"
+        }
+        Unstorable::NotText => {
+            "an envelope is not UTF-8, and Postgres holds no other text; leave that record out"
+        }
+        Unstorable::EnvelopeNotLoaded => {
+            "an envelope over the size limit was never loaded and cannot be stored; leave that record out"
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn codes_tell_what_a_caller_can_do() {
+        let kind = |code| of_code(code).0;
+        for code in ["40001", "40P01", "57P01", "57P03", "53300", "57014", "55P03", "08006"] {
+            assert_eq!(kind(code), Kind::Retryable, "{code}");
+        }
+        assert_eq!(kind("53100"), Kind::Full);
+        assert_eq!(kind("28P01"), Kind::Denied);
+        assert_eq!(kind("42501"), Kind::Denied);
+        assert_eq!(kind("42P01"), Kind::NotAVault);
+        assert_eq!(kind("22021"), Kind::Unsupported);
+        assert_eq!(kind("54000"), Kind::Unsupported);
+        assert_eq!(kind("XX001"), Kind::Corrupt);
+        assert_eq!(kind("0A000"), Kind::Other);
+    }
+
+    #[test]
+    fn a_commit_whose_answer_is_lost_is_in_doubt() {
+        let lost = || sqlx::Error::Io(std::io::ErrorKind::ConnectionReset.into());
+        assert!(matches!(Fault::in_commit(lost()), Fault::CommitInDoubt(_)));
+        assert!(matches!(Fault::in_commit(sqlx::Error::PoolClosed), Fault::CommitInDoubt(_)));
+        let kind = |fault: Fault| {
+            let (_, place) = crate::place::parse("postgres://localhost").unwrap();
+            fault.into_store_error(&place).kind()
+        };
+        assert_eq!(kind(Fault::in_commit(lost())), Kind::UnknownOutcome);
+        assert_eq!(kind(Fault::from(lost())), Kind::Retryable);
+    }
+}

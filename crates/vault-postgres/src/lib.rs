@@ -1,0 +1,290 @@
+//! The Postgres backend of vaultstore, over [sqlx](https://docs.rs/sqlx): a vault is two tables of a database.
+//!
+//! Choose it when several programs or machines share a vault, or when there is a server already that is backed up and
+//! watched. Choose the embedded backend when one program keeps the vault: it needs no server and is faster.
+//!
+//! # What it guarantees
+//!
+//! - **Atomic.** Each change is one transaction, a whole batch included, at the isolation level *read committed*
+//!   whatever the database's default is: the rows of a batch are locked in the order of their ids, so that two rekeys do
+//!   not run into a deadlock, and compared after that.
+//! - **Durable.** Each of our connections sets `synchronous_commit = on` (`remote_apply`, which promises more, is left),
+//!   so that an answered commit survives a crash of the server, also where the database or the role has relaxed that. The
+//!   server's own `fsync` and `full_page_writes` must be on, as they are by default; no client can set them.
+//! - **Nothing half known.** An error says that nothing was changed, except
+//!   [`UnknownOutcome`](vault_core::StoreErrorKind::UnknownOutcome), which is given only when the answer to a commit was
+//!   lost. Deadlocks, serialization failures, time limits, lost connections, and a server that starts, stops or is full of
+//!   connections are [`Retryable`](vault_core::StoreErrorKind::Retryable).
+//! - **Cancellable.** A call whose future is dropped runs to its end in a task of its own. (sqlx 0.9.0 loses writes that
+//!   were answered well if the future that begins a transaction is dropped; here none is, and each connection is rolled
+//!   back before anyone else has it.)
+//! - **No long snapshot.** Each page is one statement, so that a rekey of any length does not keep the server from
+//!   vacuuming. The server adds up the bytes of a page: it sends no more than was asked for, and no envelope over
+//!   [`MAX_ENVELOPE_LEN`](vault_core::MAX_ENVELOPE_LEN).
+//! - **Pages in byte order** whatever the database's collation is.
+//! - **Looking does not touch.** Opening changes nothing; only [`PostgresStore::create`] and [`PostgresStore::migrate`]
+//!   make tables.
+//! - **Errors name the server** by host and port, and hold no password and no other part of the URL.
+//!
+//! # What it does not do
+//!
+//! An envelope that was replaced or deleted stays in dead rows until the server vacuums, and then in free space, in the
+//! write-ahead log, in replicas and in backups. After a rekey because a password leaked, run `VACUUM FULL` on the table
+//! and let the log turn over; nothing reaches the rest.
+//!
+//! Ids and tokens of more than about 2,700 bytes do not fit into an index and are refused.
+//!
+//! Connections keep settings and prepared statements, so a pooler between must pool by session, not by transaction.
+//!
+//! # Address and TLS
+//!
+//! A URL is `postgres://USER:PASSWORD@HOST:PORT/DATABASE`, with libpq's parameters after a `?`, for example
+//! `options=-csearch_path%3Dmyschema`. TLS is the feature `tls` (rustls, with the certificates that the operating system trusts, or
+//! `sslrootcert=FILE`). A URL that does not say `sslmode` gets `verify-full`, except on the loopback interface and on
+//! a Unix socket.
+//!
+//! # Runtime
+//!
+//! sqlx needs tokio: opening must happen within a runtime with its timer and I/O enabled, which then carries the calls.
+//! The futures themselves may be polled by any executor.
+//!
+//! # Example
+//!
+//! ```no_run
+//! use vault_core::VaultStore;
+//! use vault_postgres::{PostgresOptions, PostgresStore};
+//!
+//! # async fn example() -> Result<(), vault_core::StoreError> {
+//! let url = "postgres://app:secret@localhost/app";
+//! PostgresStore::migrate(url, PostgresOptions::default()).await?;
+//! let store = PostgresStore::connect(url, PostgresOptions::default()).await?;
+//! println!("{} records", store.count().await?);
+//! # Ok(())
+//! # }
+//! ```
+
+mod error;
+mod open;
+mod place;
+mod reads;
+mod record;
+mod schema;
+mod shared;
+mod statements;
+mod writes;
+
+use std::{fmt, num::NonZeroU32, sync::Arc, time::Duration};
+
+use async_trait::async_trait;
+use vault_core::{
+    DeleteOutcome, InsertOutcome, PageLimit, PutSetting, Record, RecordChange, RecordId,
+    RecordSink, RecordSource, Replacement, SealedRecord, StoreError, TableNames, Token, VaultStore,
+    WriteOutcome,
+};
+
+pub use crate::place::PostgresUrl;
+use crate::shared::{
+    Effect::{Reads, Writes},
+    Shared,
+};
+
+/// A vault in two tables of a Postgres database. Clones share a pool of connections, which are closed when the last one
+/// is dropped.
+///
+/// # Cancel safety
+/// Every method may be dropped at any time: what it was to do is then done wholly or not at all.
+#[derive(Clone, Debug)]
+pub struct PostgresStore {
+    shared: Arc<Shared>,
+}
+
+/// Where in the database a vault is, and how it is used.
+#[derive(Clone, Debug)]
+#[non_exhaustive]
+pub struct PostgresOptions {
+    /// The names of the two tables: `vault` and `vault_meta` by default.
+    ///
+    /// They are looked for in the schemas that the connection searches (`search_path`), and made in the first of them.
+    pub tables: TableNames,
+    /// The most connections that are open at a time: 8 by default.
+    ///
+    /// A rekey uses two; a server allows 100 by default, for all its users.
+    pub max_connections: NonZeroU32,
+    /// How long a call waits for a connection: 10 seconds by default, in which most servers have started again.
+    pub connect_timeout: Duration,
+}
+
+impl Default for PostgresOptions {
+    fn default() -> Self {
+        Self {
+            tables: TableNames::default(),
+            max_connections: NonZeroU32::new(8).unwrap_or(NonZeroU32::MIN),
+            connect_timeout: Duration::from_secs(10),
+        }
+    }
+}
+
+/// What [`PostgresStore::migrate`] found and did.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Migration {
+    /// There was no vault; now there is an empty one.
+    Created,
+    /// The vault was of this version already, and nothing was changed.
+    Current,
+}
+
+/// One sentence for a user.
+impl fmt::Display for Migration {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Created => "the tables of the vault were made; it is empty",
+            Self::Current => "the tables of the vault are current; nothing was changed",
+        })
+    }
+}
+
+impl PostgresStore {
+    /// Opens the vault that is there.
+    ///
+    /// # Errors
+    /// `NotAVault` when there is none, `NewerSchema`, `OlderSchema`, `Corrupt`, `Denied`, `NotFound` (no such database),
+    /// `Retryable` (the server is down) or `Unsupported` (the URL) of [`vault_core::StoreErrorKind`]. Nothing was
+    /// changed.
+    pub async fn connect(url: &str, options: PostgresOptions) -> Result<Self, StoreError> {
+        Ok(Self { shared: Arc::new(open::open(url, &options).await?) })
+    }
+
+    /// Makes an empty vault and opens it.
+    ///
+    /// # Errors
+    /// [`AlreadyExists`](vault_core::StoreErrorKind::AlreadyExists) when there is a vault, and what
+    /// [`migrate`](Self::migrate) answers.
+    pub async fn create(url: &str, options: PostgresOptions) -> Result<Self, StoreError> {
+        Ok(Self { shared: Arc::new(open::create(url, &options).await?) })
+    }
+
+    /// Makes the tables of a vault, or upgrades them to what this version writes; no record is changed or removed.
+    ///
+    /// Several processes may do so at once: one makes the tables, the others find them made.
+    ///
+    /// # Errors
+    /// `NotAVault` when the tables are another program's, else as [`connect`](Self::connect). Nothing was changed.
+    pub async fn migrate(url: &str, options: PostgresOptions) -> Result<Migration, StoreError> {
+        open::migrate(url, &options).await
+    }
+}
+
+#[async_trait]
+impl RecordSource for PostgresStore {
+    async fn read_page(
+        &self,
+        after: Option<&RecordId>,
+        limit: PageLimit,
+    ) -> Result<Vec<SealedRecord>, StoreError> {
+        let after = after.cloned();
+        self.shared
+            .run(Reads, move |shared| async move {
+                reads::sealed_page(&shared, after.as_ref(), limit).await
+            })
+            .await
+    }
+
+    async fn read_records(
+        &self,
+        ids: &[RecordId],
+    ) -> Result<Vec<Option<SealedRecord>>, StoreError> {
+        let ids = ids.to_vec();
+        self.shared
+            .run(Reads, move |shared| async move { reads::sealed_records(&shared, &ids).await })
+            .await
+    }
+}
+
+#[async_trait]
+impl RecordSink for PostgresStore {
+    async fn write_batch(
+        &self,
+        batch: Arc<[Replacement]>,
+    ) -> Result<Vec<WriteOutcome>, StoreError> {
+        self.shared
+            .run(Writes, move |shared| async move { writes::batch(&shared, &batch).await })
+            .await
+    }
+}
+
+#[async_trait]
+impl VaultStore for PostgresStore {
+    async fn insert(&self, records: Vec<Record>) -> Result<Vec<InsertOutcome>, StoreError> {
+        self.shared
+            .run(Writes, move |shared| async move { writes::insert(&shared, &records).await })
+            .await
+    }
+
+    async fn find(&self, tokens: &[Token]) -> Result<Vec<Option<Record>>, StoreError> {
+        let tokens = tokens.to_vec();
+        self.shared
+            .run(Reads, move |shared| async move { reads::find(&shared, &tokens).await })
+            .await
+    }
+
+    async fn list(
+        &self,
+        after: Option<&RecordId>,
+        limit: PageLimit,
+    ) -> Result<Vec<Record>, StoreError> {
+        let after = after.cloned();
+        self.shared
+            .run(Reads, move |shared| async move {
+                reads::record_page(&shared, after.as_ref(), limit).await
+            })
+            .await
+    }
+
+    async fn update(&self, change: RecordChange) -> Result<WriteOutcome, StoreError> {
+        self.shared
+            .run(Writes, move |shared| async move { writes::update(&shared, &change).await })
+            .await
+    }
+
+    async fn delete(&self, id: &RecordId) -> Result<DeleteOutcome, StoreError> {
+        let id = id.clone();
+        self.shared
+            .run(Writes, move |shared| async move { writes::delete(&shared, &id).await })
+            .await
+    }
+
+    async fn count(&self) -> Result<u64, StoreError> {
+        self.shared.run(Reads, |shared| async move { reads::count(&shared).await }).await
+    }
+
+    async fn setting(&self, name: &str) -> Result<Option<String>, StoreError> {
+        let name = name.to_owned();
+        self.shared
+            .run(Reads, move |shared| async move { reads::setting(&shared, &name).await })
+            .await
+    }
+
+    async fn settings(&self) -> Result<Vec<(String, String)>, StoreError> {
+        self.shared.run(Reads, |shared| async move { reads::settings(&shared).await }).await
+    }
+
+    async fn put_setting(
+        &self,
+        name: &str,
+        value: &str,
+        put: PutSetting,
+    ) -> Result<String, StoreError> {
+        let (name, value) = (name.to_owned(), value.to_owned());
+        self.shared
+            .run(Writes, move |shared| async move {
+                writes::put_setting(&shared, &name, &value, put).await
+            })
+            .await
+    }
+
+    /// The calls of dropped futures are waited for as well.
+    async fn close(&self) {
+        self.shared.pool.close().await;
+    }
+}

@@ -1,0 +1,134 @@
+//! What goes to the server and comes back: rows, times, and texts that Postgres can hold.
+
+use sqlx::{
+    Decode, Encode, Postgres, Row as _, Type,
+    encode::IsNull,
+    error::BoxDynError,
+    postgres::{
+        PgArgumentBuffer, PgHasArrayType, PgRow, PgTypeInfo, PgValueFormat, PgValueRef, types::Oid,
+    },
+};
+use vault_core::{
+    EnvelopeText, MAX_ENVELOPE_LEN, Record, RecordId, SealedRecord, Timestamp, Token,
+};
+
+use crate::error::Fault;
+
+/// Why a value cannot be stored, or looked for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Unstorable {
+    /// Postgres's texts hold no NUL.
+    Nul,
+    /// An envelope is not UTF-8.
+    NotText,
+    /// The text of the envelope was never loaded, so there is nothing to store.
+    EnvelopeNotLoaded,
+}
+
+/// A text that the server can take; checked here because it would end the transaction there.
+pub(crate) fn text(text: &str) -> Result<&str, Unstorable> {
+    if text.contains('\0') { Err(Unstorable::Nul) } else { Ok(text) }
+}
+
+/// An envelope that the server can take.
+pub(crate) fn envelope(envelope: &EnvelopeText) -> Result<&str, Unstorable> {
+    let bytes = envelope.as_bytes().ok_or(Unstorable::EnvelopeNotLoaded)?;
+    text(std::str::from_utf8(bytes).map_err(|_| Unstorable::NotText)?)
+}
+
+/// What a compare-and-swap compares: the text and its length. A text that was never loaded is equal by its length; one
+/// that the server cannot hold (`None` with a length that was loaded) is equal to none.
+pub(crate) fn expected(expected: &EnvelopeText) -> (Option<&str>, i64) {
+    (envelope(expected).ok(), i64::try_from(expected.len()).unwrap_or(i64::MAX))
+}
+
+/// The row of `SELECT id, envelope, octet_length(envelope)`, where an envelope over the limit is NULL.
+pub(crate) fn sealed(row: &PgRow) -> Result<SealedRecord, Fault> {
+    Ok(SealedRecord { id: id(row)?, envelope: envelope_of(row)? })
+}
+
+/// The row of `SELECT id, envelope, octet_length(envelope), token, …` with the four times.
+pub(crate) fn whole(row: &PgRow) -> Result<Record, Fault> {
+    Ok(Record {
+        id: id(row)?,
+        token: Token::from_stored(row.try_get(3)?),
+        envelope: envelope_of(row)?,
+        created_at: row.try_get::<Time, _>(4)?.0,
+        updated_at: row.try_get::<Time, _>(5)?.0,
+        expires_at: row.try_get::<Option<Time>, _>(6)?.map(|time| time.0),
+        soft_deleted_at: row.try_get::<Option<Time>, _>(7)?.map(|time| time.0),
+    })
+}
+
+/// The first column as an id.
+pub(crate) fn id(row: &PgRow) -> Result<RecordId, Fault> {
+    Ok(RecordId::from_stored(row.try_get::<String, _>(0)?))
+}
+
+fn envelope_of(row: &PgRow) -> Result<EnvelopeText, Fault> {
+    Ok(match row.try_get::<Option<String>, _>(1)? {
+        Some(text) => EnvelopeText::from_stored(text.into_bytes()),
+        None => EnvelopeText::too_long(u64::try_from(row.try_get::<i64, _>(2)?).unwrap_or(0)),
+    })
+}
+
+/// The longest envelope that is loaded, in the server's type.
+#[expect(clippy::cast_possible_wrap, reason = "32 MiB fit into any integer")]
+pub(crate) const LONGEST: i64 = MAX_ENVELOPE_LEN as i64;
+
+/// A time as `timestamptz` carries it: microseconds since 2000-01-01 UTC, 8 bytes big-endian.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Time(pub(crate) Timestamp);
+
+/// From the Unix epoch to Postgres's, in microseconds.
+const EPOCH: i64 = 946_684_800_000_000;
+
+/// The type's number, fixed in Postgres's catalogue.
+const TIMESTAMPTZ: Oid = Oid(1184);
+const TIMESTAMPTZ_ARRAY: Oid = Oid(1185);
+
+impl Type<Postgres> for Time {
+    fn type_info() -> PgTypeInfo {
+        PgTypeInfo::with_oid(TIMESTAMPTZ)
+    }
+}
+
+impl PgHasArrayType for Time {
+    fn array_type_info() -> PgTypeInfo {
+        PgTypeInfo::with_oid(TIMESTAMPTZ_ARRAY)
+    }
+}
+
+impl Encode<'_, Postgres> for Time {
+    fn encode_by_ref(&self, buffer: &mut PgArgumentBuffer) -> Result<IsNull, BoxDynError> {
+        // The earliest time wraps to none: the server refuses what lies before 4714 BC.
+        buffer.extend(self.0.as_micros().saturating_sub(EPOCH).to_be_bytes());
+        Ok(IsNull::No)
+    }
+}
+
+impl Decode<'_, Postgres> for Time {
+    fn decode(value: PgValueRef<'_>) -> Result<Self, BoxDynError> {
+        if value.format() != PgValueFormat::Binary {
+            return Err("a timestamptz came as text".into());
+        }
+        let micros = i64::from_be_bytes(value.as_bytes()?.try_into()?);
+        // `infinity` and `-infinity` are the ends of the range, and stay them.
+        Ok(Self(Timestamp::from_micros(micros.saturating_add(EPOCH))))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_postgres_cannot_hold_is_refused_before_it_is_sent() {
+        assert_eq!(text("a\0b"), Err(Unstorable::Nul));
+        assert_eq!(envelope(&EnvelopeText::from_stored(*b"v3:\0")), Err(Unstorable::Nul));
+        assert_eq!(envelope(&EnvelopeText::from_stored([0xff])), Err(Unstorable::NotText));
+        let too_long = EnvelopeText::too_long(MAX_ENVELOPE_LEN as u64 + 1);
+        assert_eq!(envelope(&too_long), Err(Unstorable::EnvelopeNotLoaded));
+        assert_eq!(envelope(&EnvelopeText::from_stored(*b"v3:a")), Ok("v3:a"));
+    }
+}

@@ -1,0 +1,213 @@
+//! The tables of a vault in Postgres, how they are recognized, and how they are made and upgraded.
+//!
+//! ```sql
+//! CREATE TABLE "vault" (
+//!     id text COLLATE "C" PRIMARY KEY,       -- "C" orders by bytes, whatever the database's collation
+//!     token text COLLATE "C" NOT NULL UNIQUE,
+//!     envelope text COLLATE "C" NOT NULL,
+//!     created_at timestamptz NOT NULL,
+//!     updated_at timestamptz NOT NULL,
+//!     expires_at timestamptz,                -- NULL is never
+//!     soft_deleted_at timestamptz            -- NULL is not at all
+//! );
+//! CREATE TABLE "vault_meta" (
+//!     scope text COLLATE "C" NOT NULL,       -- 'schema' or 'setting'
+//!     name text COLLATE "C" NOT NULL,
+//!     value text NOT NULL,
+//!     PRIMARY KEY (scope, name)
+//! );
+//! ```
+//!
+//! The row `('schema', 'version')` holds the schema's version; this is version 1. A version of 0 is one whose tables are
+//! being made.
+//!
+//! # Other servers that speak Postgres
+//!
+//! Every statement of this crate is checked on PostgreSQL 15, in a database of byte order and in one of an ICU
+//! collation. On the following servers nothing was run: the statements keep to what they are known to take, and these
+//! are the differences that are known.
+//!
+//! - `CockroachDB` refuses `COLLATE "C"` on a column (cockroachdb/cockroach#96828) and orders text by bytes anyway, so
+//!   the clause is left out there. It may tell of conflicts (40001, retryable) where Postgres waits, and of a commit of
+//!   unknown outcome as 40003, which is told as one.
+//! - `YugabyteDB` spreads a primary key by its hash unless `yb_use_hash_splitting_by_default` is off when the tables are
+//!   made; with the hash every page sorts the table. A table is made there at once, not with its transaction:
+//!   an interrupted `migrate` is run again.
+//! - Citus: the tables stay local or become reference tables. All unique keys of a distributed table hold its
+//!   distribution column, and a vault's two keys have no column in common.
+//!
+//! Advisory locks, `LISTEN`, triggers and stored procedures are not used anywhere.
+
+use sqlx::{AssertSqlSafe, Connection as _, Executor as _, PgConnection, Row as _};
+
+use crate::{
+    Migration, PostgresOptions,
+    error::{Fault, code_of},
+};
+
+const VERSION: u32 = 1;
+/// The tables are being made.
+const UNFINISHED: u32 = 0;
+
+/// How often `migrate` begins anew when another process is doing the same.
+const TRIES: usize = 10;
+
+/// The columns of the records, in their order.
+const COLUMNS: [&str; 7] =
+    ["id", "token", "envelope", "created_at", "updated_at", "expires_at", "soft_deleted_at"];
+
+/// What the database holds under the names of a vault's tables.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Schema {
+    /// A vault that this version reads and writes.
+    Ours,
+    /// A vault whose tables were never finished.
+    Unfinished,
+    /// A vault of a later version of this program.
+    Newer(u32),
+    /// Nothing.
+    Absent,
+    /// Another program's table.
+    Foreign,
+    /// A vault without a usable version or without its records.
+    Damaged,
+}
+
+/// What became of making or upgrading the tables.
+pub(crate) enum Migrated {
+    Done(Migration),
+    Newer(u32),
+    Foreign,
+}
+
+/// Recognizes a vault, without changing anything.
+pub(crate) async fn inspect(
+    connection: &mut PgConnection,
+    options: &PostgresOptions,
+) -> Result<Schema, Fault> {
+    let meta = options.tables.meta();
+    let version = format!("SELECT value FROM {meta} WHERE scope = 'schema' AND name = 'version'");
+    let version = match sqlx::query(AssertSqlSafe(version)).fetch_optional(&mut *connection).await {
+        Ok(row) => row.map(|row| row.try_get::<String, _>(0)).transpose()?,
+        Err(error) => return not_a_table_of_ours(error, Schema::Absent, Schema::Foreign),
+    };
+    match version.as_deref().map(str::parse) {
+        Some(Ok(VERSION)) => {}
+        Some(Ok(UNFINISHED)) => return Ok(Schema::Unfinished),
+        Some(Ok(newer)) => return Ok(Schema::Newer(newer)),
+        Some(Err(_)) | None => return Ok(Schema::Damaged),
+    }
+    let columns = format!("SELECT {} FROM {} LIMIT 0", COLUMNS.join(", "), options.tables.vault());
+    match sqlx::query(AssertSqlSafe(columns)).execute(connection).await {
+        Ok(_) => Ok(Schema::Ours),
+        Err(error) => not_a_table_of_ours(error, Schema::Damaged, Schema::Damaged),
+    }
+}
+
+/// Makes the tables of a vault, or brings them to this version; nothing that is there is changed otherwise.
+///
+/// Safe from several processes at once: the row of the version is locked while the tables are made, and who loses the race
+/// for that row begins anew and finds everything done.
+pub(crate) async fn migrate(
+    connection: &mut PgConnection,
+    options: &PostgresOptions,
+) -> Result<Migrated, Fault> {
+    let mut tries = 1;
+    loop {
+        match try_migrate(connection, options).await {
+            Err(Fault::Sqlx(error)) if tries < TRIES && was_outrun(&error) => tries += 1,
+            Err(Fault::Sqlx(error)) => {
+                return not_a_table_of_ours(error, None, Some(Migrated::Foreign))?
+                    .ok_or(Fault::Outrun);
+            }
+            other => return other,
+        }
+    }
+}
+
+/// Texts come back as they went only if the server keeps Unicode.
+pub(crate) async fn check_encoding(connection: &mut PgConnection) -> Result<(), Fault> {
+    let encoding: String = connection.fetch_one("SHOW server_encoding").await?.try_get(0)?;
+    if encoding == "UTF8" { Ok(()) } else { Err(Fault::Encoding(encoding)) }
+}
+
+async fn try_migrate(
+    connection: &mut PgConnection,
+    options: &PostgresOptions,
+) -> Result<Migrated, Fault> {
+    let (records, meta) = (options.tables.vault(), options.tables.meta());
+    let collate = by_bytes(connection).await?;
+    let mut transaction = connection.begin().await?;
+    let run = |statement: String| sqlx::raw_sql(AssertSqlSafe(statement));
+    // Asked first: a role that may use the tables need not be one that may make them.
+    if columns_of(&mut transaction, meta.as_str()).await?.is_empty() {
+        let create = format!(
+            "CREATE TABLE IF NOT EXISTS {meta} (scope text {collate} NOT NULL, name text {collate} NOT NULL, \
+             value text NOT NULL, PRIMARY KEY (scope, name))"
+        );
+        run(create).execute(&mut *transaction).await?;
+    }
+    let first = format!(
+        "INSERT INTO {meta} (scope, name, value) VALUES ('schema', 'version', '{UNFINISHED}') ON CONFLICT (scope, name) \
+         DO NOTHING"
+    );
+    run(first).execute(&mut *transaction).await?;
+    let lock =
+        format!("SELECT value FROM {meta} WHERE scope = 'schema' AND name = 'version' FOR UPDATE");
+    let row = sqlx::query(AssertSqlSafe(lock)).fetch_one(&mut *transaction).await?;
+    match row.try_get::<String, _>(0)?.parse() {
+        Ok(UNFINISHED) => {}
+        Ok(VERSION) => return Ok(Migrated::Done(Migration::Current)),
+        Ok(newer) => return Ok(Migrated::Newer(newer)),
+        Err(_) => return Ok(Migrated::Foreign),
+    }
+    let found = columns_of(&mut transaction, records.as_str()).await?;
+    if found.is_empty() {
+        let create = format!(
+            "CREATE TABLE {records} (id text {collate} PRIMARY KEY, token text {collate} NOT NULL UNIQUE, \
+             envelope text {collate} NOT NULL, created_at timestamptz NOT NULL, updated_at timestamptz NOT NULL, \
+             expires_at timestamptz, soft_deleted_at timestamptz)"
+        );
+        run(create).execute(&mut *transaction).await?;
+    } else if found != COLUMNS {
+        return Ok(Migrated::Foreign);
+    }
+    let done = format!(
+        "UPDATE {meta} SET value = '{VERSION}' WHERE scope = 'schema' AND name = 'version'"
+    );
+    run(done).execute(&mut *transaction).await?;
+    transaction.commit().await.map_err(Fault::in_commit)?;
+    Ok(Migrated::Done(Migration::Created))
+}
+
+/// The columns of a table in the schema where new tables go; none when there is no such table.
+async fn columns_of(connection: &mut PgConnection, table: &str) -> Result<Vec<String>, Fault> {
+    const COLUMNS: &str = "SELECT column_name::text FROM information_schema.columns \
+                           WHERE table_schema = current_schema() AND table_name = $1 ORDER BY ordinal_position";
+    let rows = sqlx::query(COLUMNS).bind(table).fetch_all(connection).await?;
+    rows.iter().map(|row| Ok(row.try_get(0)?)).collect()
+}
+
+/// What makes a column compare by bytes.
+async fn by_bytes(connection: &mut PgConnection) -> Result<&'static str, Fault> {
+    let version: String = connection.fetch_one("SELECT version()").await?.try_get(0)?;
+    Ok(if version.contains("CockroachDB") { "" } else { "COLLATE \"C\"" })
+}
+
+/// Whether a migration failed because another one was made at the same time.
+fn was_outrun(error: &sqlx::Error) -> bool {
+    // unique_violation (in Postgres's own catalogue), duplicate_table, duplicate_object, serialization_failure,
+    // deadlock_detected
+    matches!(code_of(error), Some("23505" | "42P07" | "42710" | "40001" | "40P01"))
+}
+
+/// What an error says of a table that was asked for: it is absent, or its columns are another program's.
+fn not_a_table_of_ours<T>(error: sqlx::Error, absent: T, foreign: T) -> Result<T, Fault> {
+    match code_of(&error) {
+        Some("42P01") => Ok(absent),
+        // undefined_column, wrong_object_type, datatype_mismatch, undefined_function (no operator for these types),
+        // invalid_column_reference (no such unique key), undefined_object
+        Some("42703" | "42809" | "42804" | "42883" | "42P10" | "42704") => Ok(foreign),
+        _ => Err(error.into()),
+    }
+}

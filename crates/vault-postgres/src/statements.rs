@@ -1,0 +1,160 @@
+//! Every statement that is sent, made once with the names of the tables.
+//!
+//! Only SQL that Postgres-compatible distributed databases speak as well; `schema.rs` says what was checked.
+
+use std::sync::Arc;
+
+use sqlx::AssertSqlSafe;
+
+use vault_core::TableName;
+
+use crate::record::LONGEST;
+
+/// A statement; a clone is a pointer.
+#[derive(Clone, Debug)]
+pub(crate) struct Statement(Arc<str>);
+
+impl Statement {
+    /// Nothing but constants and names of [`TableName`]'s characters goes into a statement.
+    pub(crate) fn new(text: String) -> Self {
+        Self(text.into())
+    }
+
+    pub(crate) fn sql(&self) -> AssertSqlSafe<Arc<str>> {
+        AssertSqlSafe(Arc::clone(&self.0))
+    }
+}
+
+/// The statements over the two tables of a vault.
+#[derive(Debug)]
+pub(crate) struct Statements {
+    pub(crate) sealed_page: Page,
+    pub(crate) record_page: Page,
+    pub(crate) sealed_by_id: Statement,
+    pub(crate) records_by_token: Statement,
+    pub(crate) count: Statement,
+    pub(crate) setting: Statement,
+    pub(crate) settings: Statement,
+    pub(crate) lock: Statement,
+    pub(crate) replace: Statement,
+    pub(crate) taken: Statement,
+    pub(crate) insert: Statement,
+    pub(crate) update: Statement,
+    pub(crate) exists: Statement,
+    pub(crate) delete: Statement,
+    pub(crate) put_setting: Statement,
+    pub(crate) put_setting_if_absent: Statement,
+}
+
+/// An envelope over the limit stays on the server; its length comes beside it.
+fn envelope_columns() -> String {
+    format!(
+        "CASE WHEN octet_length(envelope) <= {LONGEST} THEN envelope END AS envelope, octet_length(envelope)::bigint AS len"
+    )
+}
+
+const OTHER_COLUMNS: &str = "token, created_at, updated_at, expires_at, soft_deleted_at";
+
+impl Statements {
+    pub(crate) fn over(records: &TableName, meta: &TableName) -> Self {
+        let envelope = envelope_columns();
+        let setting = format!("FROM {meta} WHERE scope = 'setting'");
+        Self {
+            sealed_page: Page::over(records, "id", "id, envelope, len"),
+            record_page: Page::over(
+                records,
+                &format!("id, {OTHER_COLUMNS}"),
+                &format!("id, envelope, len, {OTHER_COLUMNS}"),
+            ),
+            sealed_by_id: Statement::new(format!(
+                "SELECT id, {envelope} FROM {records} WHERE id = ANY($1)"
+            )),
+            records_by_token: Statement::new(format!(
+                "SELECT id, {envelope}, {OTHER_COLUMNS} FROM {records} WHERE token = ANY($1)"
+            )),
+            count: Statement::new(format!("SELECT count(*) FROM {records}")),
+            setting: Statement::new(format!("SELECT value {setting} AND name = $1")),
+            settings: Statement::new(format!("SELECT name, value {setting} ORDER BY name")),
+            lock: Statement::new(format!(
+                "SELECT id FROM {records} WHERE id = ANY($1) ORDER BY id FOR UPDATE"
+            )),
+            replace: replace(records),
+            taken: Statement::new(format!(
+                "SELECT id, token FROM {records} WHERE id = ANY($1) OR token = ANY($2)"
+            )),
+            insert: Statement::new(format!(
+                "INSERT INTO {records} (id, envelope, {OTHER_COLUMNS}) \
+                 SELECT * FROM unnest($1::text[], $2::text[], $3::text[], $4::timestamptz[], $5::timestamptz[], \
+                 $6::timestamptz[], $7::timestamptz[]) \
+                 ON CONFLICT DO NOTHING RETURNING id"
+            )),
+            update: update(records),
+            exists: Statement::new(format!("SELECT 1 FROM {records} WHERE id = $1")),
+            delete: Statement::new(format!("DELETE FROM {records} WHERE id = $1")),
+            put_setting: Statement::new(format!(
+                "INSERT INTO {meta} (scope, name, value) VALUES ('setting', $1, $2) \
+                 ON CONFLICT (scope, name) DO UPDATE SET value = excluded.value"
+            )),
+            put_setting_if_absent: Statement::new(format!(
+                "INSERT INTO {meta} (scope, name, value) VALUES ('setting', $1, $2) \
+                 ON CONFLICT (scope, name) DO NOTHING"
+            )),
+        }
+    }
+}
+
+/// The first page and a later one. One statement for both, with a condition that is always true at first, could not be
+/// planned once for all pages.
+#[derive(Debug)]
+pub(crate) struct Page {
+    pub(crate) first: Statement,
+    pub(crate) after: Statement,
+}
+
+impl Page {
+    fn over(records: &TableName, inner: &str, outer: &str) -> Self {
+        Self {
+            first: page(records, "", inner, outer),
+            after: page(records, "WHERE id > $3", inner, outer),
+        }
+    }
+}
+
+/// A page of at most `$1` records and `$2` bytes, of the rows that a condition leaves.
+///
+/// The server sums the bytes: it sends no envelope that the page has no room for, and does not even read those that it
+/// keeps apart from their row. The first row always comes.
+fn page(records: &TableName, condition: &str, inner: &str, outer: &str) -> Statement {
+    let envelope = envelope_columns();
+    Statement::new(format!(
+        "SELECT {outer} FROM (\
+            SELECT *, row_number() OVER rows AS position, \
+            sum(CASE WHEN len <= {LONGEST} THEN len ELSE 0 END) OVER rows AS bytes \
+            FROM (SELECT {inner}, {envelope} FROM {records} {condition} ORDER BY id LIMIT $1) AS found \
+            WINDOW rows AS (ORDER BY id ROWS UNBOUNDED PRECEDING)\
+         ) AS summed WHERE bytes <= $2 OR position = 1 ORDER BY id"
+    ))
+}
+
+/// Replaces the envelopes of the rows that still hold the expected ones, all of which [`Statements::lock`] has locked.
+fn replace(records: &TableName) -> Statement {
+    Statement::new(format!(
+        "UPDATE {records} AS stored SET envelope = new.sealed \
+         FROM unnest($1::text[], $2::text[], $3::bigint[], $4::text[]) AS new (id, expected, len, sealed) \
+         WHERE stored.id = new.id AND octet_length(stored.envelope) = new.len \
+         AND (stored.envelope = new.expected OR new.len > {LONGEST}) \
+         RETURNING stored.id"
+    ))
+}
+
+/// Changes what is not NULL; a time that may be NULL itself comes with whether it changes.
+fn update(records: &TableName) -> Statement {
+    Statement::new(format!(
+        "UPDATE {records} SET envelope = coalesce($2::text, envelope), \
+         updated_at = coalesce($3::timestamptz, updated_at), \
+         expires_at = CASE WHEN $4::boolean THEN $5::timestamptz ELSE expires_at END, \
+         soft_deleted_at = CASE WHEN $6::boolean THEN $7::timestamptz ELSE soft_deleted_at END \
+         WHERE id = $1 AND ($9::bigint IS NULL OR (octet_length(envelope) = $9::bigint \
+         AND (envelope = $8::text OR $9::bigint > {LONGEST})))"
+    ))
+}

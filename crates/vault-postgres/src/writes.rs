@@ -1,0 +1,266 @@
+//! What changes the vault, each within one transaction.
+//!
+//! Every function here runs in a task of its own (see `shared.rs`), so that none of them is ever dropped half-way.
+
+use std::collections::HashSet;
+
+use sqlx::Row as _;
+use vault_core::{
+    DeleteOutcome, InsertOutcome, PutSetting, Record, RecordChange, RecordId, Replacement,
+    WriteOutcome,
+};
+
+use crate::{
+    error::Fault,
+    record::{self, Time},
+    shared::{Shared, Transaction},
+};
+
+/// How often an insert begins anew when others take its ids or tokens between two of its statements.
+const INSERT_TRIES: usize = 8;
+
+/// Replaces the envelopes of a batch.
+///
+/// The rows are locked first, in the order of their ids: two batches that share rows wait for one another instead of
+/// each waiting for a row that the other one holds. The lock also tells which rows are there.
+pub(crate) async fn batch(
+    shared: &Shared,
+    batch: &[Replacement],
+) -> Result<Vec<WriteOutcome>, Fault> {
+    if batch.is_empty() {
+        return Ok(Vec::new());
+    }
+    let columns = Replacements::of(batch)?;
+    let mut transaction = shared.begin().await?;
+    let lock = sqlx::query(shared.statements.lock.sql()).bind(&columns.ids);
+    let there = ids(&mut transaction, lock).await?;
+    let replace = sqlx::query(shared.statements.replace.sql())
+        .bind(&columns.ids)
+        .bind(&columns.expected)
+        .bind(&columns.expected_len)
+        .bind(&columns.sealed);
+    let applied = ids(&mut transaction, replace).await?;
+    let outcome = |replacement: &Replacement| {
+        if applied.contains(replacement.id.as_str()) {
+            WriteOutcome::Applied
+        } else if there.contains(replacement.id.as_str()) {
+            WriteOutcome::Conflict
+        } else {
+            WriteOutcome::Missing
+        }
+    };
+    let outcomes = batch.iter().map(outcome).collect();
+    if applied.is_empty() {
+        transaction.abort().await?;
+    } else {
+        transaction.commit().await?;
+    }
+    Ok(outcomes)
+}
+
+/// Adds records.
+pub(crate) async fn insert(
+    shared: &Shared,
+    records: &[Record],
+) -> Result<Vec<InsertOutcome>, Fault> {
+    if records.is_empty() {
+        return Ok(Vec::new());
+    }
+    for _ in 0..INSERT_TRIES {
+        if let Some(outcomes) = try_insert(shared, records).await? {
+            return Ok(outcomes);
+        }
+    }
+    Err(Fault::Outrun)
+}
+
+/// Changes one record.
+pub(crate) async fn update(shared: &Shared, change: &RecordChange) -> Result<WriteOutcome, Fault> {
+    let id = record::text(change.id.as_str())?;
+    let envelope = change.envelope.as_ref().map(record::envelope).transpose()?;
+    let expected = change.expected.as_ref().map(record::expected);
+    let time = |time: Option<_>| time.map(Time);
+    let mut transaction = shared.begin().await?;
+    let update = sqlx::query(shared.statements.update.sql())
+        .bind(id)
+        .bind(envelope)
+        .bind(time(change.updated_at))
+        .bind(change.expires_at.is_some())
+        .bind(time(change.expires_at.flatten()))
+        .bind(change.soft_deleted_at.is_some())
+        .bind(time(change.soft_deleted_at.flatten()))
+        .bind(expected.and_then(|(text, _)| text))
+        .bind(expected.map(|(_, len)| len));
+    if update.execute(transaction.connection()).await?.rows_affected() > 0 {
+        transaction.commit().await?;
+        return Ok(WriteOutcome::Applied);
+    }
+    let exists = sqlx::query(shared.statements.exists.sql()).bind(id);
+    let there = exists.fetch_optional(transaction.connection()).await?;
+    transaction.abort().await?;
+    Ok(if there.is_some() { WriteOutcome::Conflict } else { WriteOutcome::Missing })
+}
+
+/// Removes one record.
+pub(crate) async fn delete(shared: &Shared, id: &RecordId) -> Result<DeleteOutcome, Fault> {
+    let id = record::text(id.as_str())?;
+    let mut transaction = shared.begin().await?;
+    let delete = sqlx::query(shared.statements.delete.sql()).bind(id);
+    if delete.execute(transaction.connection()).await?.rows_affected() == 0 {
+        transaction.abort().await?;
+        return Ok(DeleteOutcome::Missing);
+    }
+    transaction.commit().await?;
+    Ok(DeleteOutcome::Deleted)
+}
+
+/// Writes a setting.
+pub(crate) async fn put_setting(
+    shared: &Shared,
+    name: &str,
+    value: &str,
+    put: PutSetting,
+) -> Result<String, Fault> {
+    let (name, value) = (record::text(name)?, record::text(value)?);
+    let statement = match put {
+        PutSetting::Always => &shared.statements.put_setting,
+        PutSetting::IfAbsent => &shared.statements.put_setting_if_absent,
+    };
+    let mut transaction = shared.begin().await?;
+    sqlx::query(statement.sql()).bind(name).bind(value).execute(transaction.connection()).await?;
+    let read = sqlx::query(shared.statements.setting.sql()).bind(name);
+    let row = read.fetch_optional(transaction.connection()).await?;
+    transaction.commit().await?;
+    // Nothing removes settings; if somebody did so just now, the caller starts over.
+    Ok(row.ok_or(Fault::Outrun)?.try_get(0)?)
+}
+
+/// One try at inserting; `None` when somebody else took an id or a token meanwhile.
+///
+/// Who is left out depends on the records before it in the same call, so that is decided here, from what is stored; the
+/// statement then inserts what remains, or shows that the decision was out of date.
+async fn try_insert(
+    shared: &Shared,
+    records: &[Record],
+) -> Result<Option<Vec<InsertOutcome>>, Fault> {
+    let all = Columns::of(records.iter())?;
+    let mut transaction = shared.begin().await?;
+    let taken = sqlx::query(shared.statements.taken.sql()).bind(&all.ids).bind(&all.tokens);
+    let outcomes = decide(records, taken.fetch_all(transaction.connection()).await?)?;
+    let mut new: Vec<_> = records
+        .iter()
+        .zip(&outcomes)
+        .filter(|(_, outcome)| **outcome == InsertOutcome::Inserted)
+        .map(|(record, _)| record)
+        .collect();
+    if new.is_empty() {
+        transaction.abort().await?;
+        return Ok(Some(outcomes));
+    }
+    // In the order of their ids, like the locks of a batch.
+    new.sort_unstable_by(|one, other| one.id.cmp(&other.id));
+    let columns = Columns::of(new.iter().copied())?;
+    let insert = sqlx::query(shared.statements.insert.sql())
+        .bind(&columns.ids)
+        .bind(&columns.envelopes)
+        .bind(&columns.tokens)
+        .bind(&columns.created_at)
+        .bind(&columns.updated_at)
+        .bind(&columns.expires_at)
+        .bind(&columns.soft_deleted_at);
+    if ids(&mut transaction, insert).await?.len() < new.len() {
+        transaction.abort().await?;
+        return Ok(None);
+    }
+    transaction.commit().await?;
+    Ok(Some(outcomes))
+}
+
+/// What becomes of each record, given the ids and tokens that are stored.
+fn decide(
+    records: &[Record],
+    stored: Vec<sqlx::postgres::PgRow>,
+) -> Result<Vec<InsertOutcome>, Fault> {
+    let (mut ids, mut tokens) = (HashSet::new(), HashSet::new());
+    for row in stored {
+        ids.insert(row.try_get::<String, _>(0)?);
+        tokens.insert(row.try_get::<String, _>(1)?);
+    }
+    let mut decide_one = |record: &Record| {
+        if ids.contains(record.id.as_str()) {
+            InsertOutcome::IdTaken
+        } else if tokens.contains(record.token.as_str()) {
+            InsertOutcome::TokenTaken
+        } else {
+            ids.insert(record.id.as_str().to_owned());
+            tokens.insert(record.token.as_str().to_owned());
+            InsertOutcome::Inserted
+        }
+    };
+    Ok(records.iter().map(&mut decide_one).collect())
+}
+
+/// The ids that a statement returns.
+async fn ids(
+    transaction: &mut Transaction,
+    query: sqlx::query::Query<'_, sqlx::Postgres, sqlx::postgres::PgArguments>,
+) -> Result<HashSet<String>, Fault> {
+    let rows = query.fetch_all(transaction.connection()).await?;
+    rows.iter().map(|row| Ok(row.try_get(0)?)).collect()
+}
+
+/// A batch, one array per column.
+struct Replacements<'a> {
+    ids: Vec<&'a str>,
+    expected: Vec<Option<&'a str>>,
+    expected_len: Vec<i64>,
+    sealed: Vec<&'a str>,
+}
+
+impl<'a> Replacements<'a> {
+    fn of(batch: &'a [Replacement]) -> Result<Self, Fault> {
+        let (expected, expected_len) =
+            batch.iter().map(|replacement| record::expected(&replacement.expected)).unzip();
+        Ok(Self {
+            ids: texts(batch.iter().map(|replacement| replacement.id.as_str()))?,
+            expected,
+            expected_len,
+            sealed: batch
+                .iter()
+                .map(|replacement| record::envelope(&replacement.sealed))
+                .collect::<Result<_, _>>()?,
+        })
+    }
+}
+
+/// Records, one array per column.
+#[derive(Default)]
+struct Columns<'a> {
+    ids: Vec<&'a str>,
+    tokens: Vec<&'a str>,
+    envelopes: Vec<&'a str>,
+    created_at: Vec<Time>,
+    updated_at: Vec<Time>,
+    expires_at: Vec<Option<Time>>,
+    soft_deleted_at: Vec<Option<Time>>,
+}
+
+impl<'a> Columns<'a> {
+    fn of(records: impl Iterator<Item = &'a Record>) -> Result<Self, Fault> {
+        let mut columns = Self::default();
+        for record in records {
+            columns.ids.push(record::text(record.id.as_str())?);
+            columns.tokens.push(record::text(record.token.as_str())?);
+            columns.envelopes.push(record::envelope(&record.envelope)?);
+            columns.created_at.push(Time(record.created_at));
+            columns.updated_at.push(Time(record.updated_at));
+            columns.expires_at.push(record.expires_at.map(Time));
+            columns.soft_deleted_at.push(record.soft_deleted_at.map(Time));
+        }
+        Ok(columns)
+    }
+}
+
+fn texts<'a>(texts: impl Iterator<Item = &'a str>) -> Result<Vec<&'a str>, Fault> {
+    texts.map(|text| record::text(text).map_err(Fault::from)).collect()
+}

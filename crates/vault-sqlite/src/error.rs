@@ -1,0 +1,341 @@
+//! SQLite's errors, turned into what a caller can do.
+//!
+//! # What is certain after a failure
+//!
+//! A transaction that fails before its commit is rolled back. A commit that SQLite answers with "busy" or "full" is
+//! not done. A commit that fails in any other way (the flush of the log, say) may be found done by the recovery after a
+//! crash, so its kind is `UnknownOutcome`.
+
+use std::{fmt::Display, io, path::Path};
+
+use sqlx::error::DatabaseError;
+use tokio::task::JoinError;
+use vault_core::{StoreError, StoreErrorKind as Kind, TableName};
+
+/// What went wrong inside, before it is put into words with the path.
+#[derive(Debug)]
+pub(crate) enum Fault {
+    /// SQLite or its driver failed before anything was in force.
+    Sqlx(sqlx::Error),
+    /// The commit failed.
+    Commit(sqlx::Error),
+    /// A record's id is no text.
+    Id(Option<Box<[u8]>>),
+    /// A value cannot be stored.
+    Unstorable(Unstorable),
+    /// There is no table for settings.
+    NoMetaTable,
+    /// A task was ended from outside, or panicked, while it only read.
+    ReadEnded(JoinError),
+    /// A task was ended from outside, or panicked, while it was to write.
+    WriteEnded(JoinError),
+}
+
+/// Why a value cannot be stored.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Unstorable {
+    /// Text with a NUL character, where SQLite's own functions and other programs would end it.
+    Nul,
+    /// Bytes that are no UTF-8.
+    NotText,
+    /// An envelope that was too long to load.
+    EnvelopeNotLoaded,
+    /// A time before the year 0.
+    TimeTooEarly,
+}
+
+impl Fault {
+    /// One sentence that names the vault and what to do.
+    pub(crate) fn into_store_error(self, path: &Path) -> StoreError {
+        let path = path.display();
+        match self {
+            Self::Sqlx(error) => from_sqlx(error, &path),
+            Self::Commit(error) => from_commit(error, &path),
+            Self::Id(id) => StoreError::new(
+                Kind::Corrupt,
+                format!(
+                    "{path}: a record's id is no text ({}), so nobody can ask for it; give that row a text as its id, \
+                     or restore the vault from a backup",
+                    id.as_deref().map_or_else(|| "NULL".to_owned(), hex)
+                ),
+            ),
+            Self::Unstorable(unstorable) => {
+                StoreError::new(Kind::Unsupported, format!("{path}: {}", describe(unstorable)))
+            }
+            Self::NoMetaTable => StoreError::new(
+                Kind::OlderSchema,
+                format!(
+                    "{path} is a vault of an old version without a table for settings; migrate it first"
+                ),
+            ),
+            Self::ReadEnded(error) => StoreError::new(
+                Kind::Stopped,
+                format!("{path}: reading was stopped from outside; open the vault again"),
+            )
+            .with_source(error),
+            Self::WriteEnded(error) => StoreError::new(
+                Kind::UnknownOutcome,
+                format!(
+                    "{path}: a change was stopped from outside and may or may not be stored; \
+                     open the vault again and look"
+                ),
+            )
+            .with_source(error),
+        }
+    }
+
+    /// As [`into_store_error`](Self::into_store_error), of opening: a lock that outlasted the patience there is not
+    /// the passing one of somebody else's transaction.
+    pub(crate) fn into_open_error(self, path: &Path) -> StoreError {
+        match self {
+            Self::Sqlx(error) if primary_code(&error) == Some(SQLITE_BUSY) => StoreError::new(
+                Kind::Locked,
+                format!("{} is locked by another process; wait for it or stop it", path.display()),
+            )
+            .with_source(error),
+            other => other.into_store_error(path),
+        }
+    }
+}
+
+impl From<sqlx::Error> for Fault {
+    fn from(error: sqlx::Error) -> Self {
+        Self::Sqlx(error)
+    }
+}
+
+impl From<Unstorable> for Fault {
+    fn from(unstorable: Unstorable) -> Self {
+        Self::Unstorable(unstorable)
+    }
+}
+
+/// What is at the path is no vault.
+pub(crate) fn not_a_vault(path: &Path, what: &str) -> StoreError {
+    let path = path.display();
+    StoreError::new(
+        Kind::NotAVault,
+        format!("{path} is {what}, not a vault; nothing was changed, check the path"),
+    )
+}
+
+/// The database is sound and has no table of records by this name.
+pub(crate) fn no_vault_in(path: &Path, table: &TableName) -> StoreError {
+    let path = path.display();
+    StoreError::new(
+        Kind::NotAVault,
+        format!(
+            "{path} is an SQLite database without a vault in the table {table}; nothing was changed, \
+             check the path and the name of the table"
+        ),
+    )
+}
+
+/// The table of records lacks a column that later versions added.
+pub(crate) fn older_schema(path: &Path, column: &str) -> StoreError {
+    let path = path.display();
+    StoreError::new(
+        Kind::OlderSchema,
+        format!(
+            "{path} is a vault of an old version without the column {column}; migrate it first"
+        ),
+    )
+}
+
+/// The database holds its text as UTF-16, whose order is another one.
+pub(crate) fn not_utf_8(path: &Path) -> StoreError {
+    let path = path.display();
+    StoreError::new(
+        Kind::Unsupported,
+        format!(
+            "{path} is an SQLite database in UTF-16, where texts have another order; copy its tables to one in UTF-8"
+        ),
+    )
+}
+
+/// SQLite takes a path only as text.
+pub(crate) fn path_is_no_text(path: &Path) -> StoreError {
+    let path = path.display();
+    StoreError::new(
+        Kind::Unsupported,
+        format!("{path} is not a path that SQLite can open; choose one in UTF-8 and without NUL"),
+    )
+}
+
+/// Asynchronous input and output need a runtime.
+pub(crate) fn no_runtime(path: &Path) -> StoreError {
+    let path = path.display();
+    StoreError::new(
+        Kind::Other,
+        format!("{path} can be opened only within a tokio runtime; start one"),
+    )
+}
+
+/// Looking at or making the file itself failed.
+pub(crate) fn from_io(error: io::Error, path: &Path) -> StoreError {
+    let shown = path.display();
+    let (kind, sentence) = match error.kind() {
+        io::ErrorKind::NotFound => {
+            (Kind::NotFound, format!("{shown} does not exist; check the path"))
+        }
+        io::ErrorKind::NotADirectory => (
+            Kind::NotFound,
+            format!("{shown} leads through something that is not a folder; check the path"),
+        ),
+        io::ErrorKind::AlreadyExists => (
+            Kind::AlreadyExists,
+            format!("{shown} exists already and was left alone; choose another path"),
+        ),
+        io::ErrorKind::PermissionDenied | io::ErrorKind::ReadOnlyFilesystem => {
+            return denied(&shown).with_source(error);
+        }
+        io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => {
+            return full(&shown).with_source(error);
+        }
+        io::ErrorKind::InvalidInput => return path_is_no_text(path).with_source(error),
+        _ => return disk_failed(&shown).with_source(error),
+    };
+    StoreError::new(kind, sentence).with_source(error)
+}
+
+// https://www.sqlite.org/rescode.html
+pub(crate) const SQLITE_ERROR: u8 = 1;
+const SQLITE_PERM: u8 = 3;
+const SQLITE_BUSY: u8 = 5;
+const SQLITE_LOCKED: u8 = 6;
+pub(crate) const SQLITE_READONLY: u8 = 8;
+const SQLITE_IOERR: u8 = 10;
+const SQLITE_CORRUPT: u8 = 11;
+const SQLITE_FULL: u8 = 13;
+pub(crate) const SQLITE_CANTOPEN: u8 = 14;
+const SQLITE_TOOBIG: u8 = 18;
+const SQLITE_NOTADB: u8 = 26;
+
+/// The low byte of SQLite's result code, which tells the class of the error.
+pub(crate) fn primary_code(error: &sqlx::Error) -> Option<u8> {
+    let code = error.as_database_error().and_then(DatabaseError::code)?;
+    code.parse::<i32>().ok().map(|code| code.to_le_bytes()[0])
+}
+
+fn from_sqlx(error: sqlx::Error, path: &impl Display) -> StoreError {
+    if let sqlx::Error::Io(_) | sqlx::Error::WorkerCrashed | sqlx::Error::PoolClosed = error {
+        return disk_failed(path).with_source(error);
+    }
+    let sentence = match primary_code(&error) {
+        Some(SQLITE_BUSY | SQLITE_LOCKED) => return busy(path).with_source(error),
+        Some(SQLITE_PERM | SQLITE_READONLY | SQLITE_CANTOPEN) => {
+            return denied(path).with_source(error);
+        }
+        Some(SQLITE_FULL) => return full(path).with_source(error),
+        Some(SQLITE_IOERR) => return disk_failed(path).with_source(error),
+        Some(SQLITE_CORRUPT) => {
+            let sentence = format!("{path} is damaged; restore it from a backup");
+            return StoreError::new(Kind::Corrupt, sentence).with_source(error);
+        }
+        Some(SQLITE_NOTADB) => {
+            let sentence =
+                format!("{path} is not an SQLite database; nothing was changed, check the path");
+            return StoreError::new(Kind::NotAVault, sentence).with_source(error);
+        }
+        Some(SQLITE_TOOBIG) => {
+            let sentence = format!("{path}: SQLite holds at most 1 GB at a time; ask for less");
+            return StoreError::new(Kind::Unsupported, sentence).with_source(error);
+        }
+        None if matches!(error, sqlx::Error::PoolTimedOut) => return busy(path).with_source(error),
+        _ => format!("{path}: the database failed and nothing was changed; see the cause"),
+    };
+    StoreError::new(Kind::Other, sentence).with_source(error)
+}
+
+fn from_commit(error: sqlx::Error, path: &impl Display) -> StoreError {
+    match primary_code(&error) {
+        Some(SQLITE_BUSY | SQLITE_LOCKED) => busy(path),
+        Some(SQLITE_FULL) => full(path),
+        _ => StoreError::new(
+            Kind::UnknownOutcome,
+            format!(
+                "{path}: the disk failed while a change was being committed, which may or may not be stored; \
+                 open the vault again and look"
+            ),
+        ),
+    }
+    .with_source(error)
+}
+
+fn busy(path: &impl Display) -> StoreError {
+    StoreError::new(
+        Kind::Retryable,
+        format!("{path} is being written to by somebody else, and nothing was changed; try again"),
+    )
+}
+
+fn denied(path: &impl Display) -> StoreError {
+    StoreError::new(
+        Kind::Denied,
+        format!(
+            "{path}, or the folder it is in, does not let this user do that; ask for the permission"
+        ),
+    )
+}
+
+fn full(path: &impl Display) -> StoreError {
+    StoreError::new(
+        Kind::Full,
+        format!("{path}: there is no room on the disk, and nothing was changed; free some"),
+    )
+}
+
+fn disk_failed(path: &impl Display) -> StoreError {
+    StoreError::new(
+        Kind::Stopped,
+        format!(
+            "{path}: the disk failed and nothing was changed; check it and open the vault again"
+        ),
+    )
+}
+
+fn describe(unstorable: Unstorable) -> &'static str {
+    match unstorable {
+        Unstorable::Nul => "a text with a NUL character cannot be stored; leave it out",
+        Unstorable::NotText => "bytes that are no UTF-8 cannot be stored; leave them out",
+        Unstorable::EnvelopeNotLoaded => {
+            "an envelope over the size limit was never loaded and cannot be stored; leave that record out"
+        }
+        Unstorable::TimeTooEarly => "a time before the year 0 cannot be stored; choose a later one",
+    }
+}
+
+/// An id that is no text, in full up to 64 bytes: it names the row and is no secret.
+fn hex(id: &[u8]) -> String {
+    use std::fmt::Write as _;
+    let shown = &id[..id.len().min(64)];
+    let mut hex = String::from("0x");
+    for byte in shown {
+        // Writing into a String cannot fail.
+        let _ = write!(hex, "{byte:02x}");
+    }
+    if shown.len() < id.len() {
+        hex.push('…');
+    }
+    hex
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn io_errors_tell_what_a_caller_can_do() {
+        let kind = |kind: io::ErrorKind| from_io(kind.into(), Path::new("v")).kind();
+        assert_eq!(kind(io::ErrorKind::StorageFull), Kind::Full);
+        assert_eq!(kind(io::ErrorKind::PermissionDenied), Kind::Denied);
+        assert_eq!(kind(io::ErrorKind::NotFound), Kind::NotFound);
+        assert_eq!(kind(io::ErrorKind::TimedOut), Kind::Stopped);
+    }
+
+    #[test]
+    fn ids_are_shown_in_hex_and_bounded() {
+        assert_eq!(hex(b"\x00\xff"), "0x00ff");
+        assert_eq!(hex(&[0; 65]).chars().count(), 2 + 129);
+    }
+}

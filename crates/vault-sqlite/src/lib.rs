@@ -1,0 +1,325 @@
+//! The SQLite backend of vaultstore: a vault is two tables of an SQLite database, in the schema of its Go ancestor
+//! (dracory/vaultstore), so that a Go program and this one can share a file.
+//!
+//! Choose it for a vault that exists already, for one that other programs are to look into, or for one that several
+//! processes of a machine use at a time. Choose redb for a vault of one process; choose Postgres when several machines
+//! write.
+//!
+//! # What it guarantees
+//!
+//! - **Atomic and durable.** Each call of [`VaultStore`] is one transaction, a whole batch included. A change begins
+//!   as a writer (`BEGIN IMMEDIATE`), and `synchronous = EXTRA` has it flushed when the future resolves, in every mode
+//!   of the journal. A page is a read transaction of its own.
+//! - **Nothing half known.** A failed call says what is certain: an error changed nothing, except
+//!   [`UnknownOutcome`](vault_core::StoreErrorKind::UnknownOutcome), which is given only when the disk failed during a
+//!   commit, or when the runtime ended under it.
+//! - **Cancellable.** A call whose future is dropped runs to its end in the background: each transaction is a task of
+//!   its own that is never dropped half-way.
+//! - **Opening changes nothing.** The first write turns on the write-ahead log (WAL), which the file remembers;
+//!   [`SqliteStore::migrate`] makes what a schema lacks; nothing else changes anything that was not asked for.
+//! - **Shared.** Other processes may read and write at the same time. Who waits for another writer longer than
+//!   [`busy_timeout`](SqliteOptions::busy_timeout) is told [`Retryable`](vault_core::StoreErrorKind::Retryable).
+//! - **Read-only files can be read.** A file that this user may not write to opens; changes are answered with
+//!   [`Denied`](vault_core::StoreErrorKind::Denied). Where the folder forbids the files that a write-ahead log needs,
+//!   and there is no log, the file is read as one that does not change: then nobody else should write to it.
+//! - **Private.** A new file has the mode 0600 from its first moment, whatever the umask, and so have its log and its
+//!   index of the log.
+//!
+//! # The rows
+//!
+//! Times are whole seconds; what is finer is rounded down. All three generations of the ancestor's tables are read
+//! and written as they are. Their rows may be odd, and every one of them is part of a scan and can be changed:
+//!
+//! | in the row | is read as |
+//! | --- | --- |
+//! | an envelope that is NULL | an empty text; a compare-and-swap never matches it |
+//! | an envelope over [`MAX_ENVELOPE_LEN`](vault_core::MAX_ENVELOPE_LEN) | its length, without loading it |
+//! | a token that is NULL | an empty one |
+//! | a token that is no UTF-8 | with replacement characters |
+//! | `created_at` or `updated_at` that is no time | 1970-01-01 00:00:00 |
+//! | `expires_at` or `soft_deleted_at` that is no time | never, as the ancestor reads it |
+//!
+//! An id that is NULL or no UTF-8 text is an error ([`Corrupt`](vault_core::StoreErrorKind::Corrupt)) as soon as a page
+//! meets it: a scan that passed over it would be incomplete without saying so.
+//!
+//! Settings are rows of the table of settings with the object `vault` / `settings`, where the ancestor keeps its own.
+//! A vault of its oldest generation has no such table: its settings read as none until it is migrated.
+//!
+//! # What it does not do
+//!
+//! `secure_delete` overwrites what was replaced or deleted, but the write-ahead log keeps it until the last process
+//! closes the database ([`VaultStore::close`]). Neither reaches backups, nor blocks that the disk itself put aside.
+//! A file on a network's folder is as safe as the locks of that folder, which often are not.
+//!
+//! # Threads
+//!
+//! A store belongs to the tokio runtime in which it was opened, which must be running while a call is awaited; the
+//! calls themselves may be awaited on any executor. Each connection has a thread of its own; nothing blocks in an
+//! `async fn`.
+//!
+//! # Example
+//!
+//! ```
+//! use vault_core::{RecordSource, VaultStore};
+//! use vault_sqlite::{SqliteOptions, SqliteStore};
+//!
+//! # let folder = tempfile::tempdir()?;
+//! # let path = folder.path().join("vault.sqlite");
+//! # tokio::runtime::Runtime::new()?.block_on(async {
+//! let store = SqliteStore::create(&path, SqliteOptions::default()).await?;
+//! assert_eq!(store.count().await?, 0);
+//! store.close().await;
+//! # Ok::<(), vault_core::StoreError>(())
+//! # })?;
+//! # Ok::<(), Box<dyn std::error::Error>>(())
+//! ```
+
+mod error;
+mod migrate;
+mod open;
+mod packed;
+mod reads;
+mod record;
+mod schema;
+mod shared;
+mod statements;
+mod time;
+mod writes;
+
+#[cfg(test)]
+mod faults;
+
+use std::{path::Path, sync::Arc, time::Duration};
+
+use async_trait::async_trait;
+use tokio::runtime::Handle;
+use vault_core::{
+    DeleteOutcome, InsertOutcome, PageLimit, PutSetting, Record, RecordChange, RecordId,
+    RecordSink, RecordSource, Replacement, SealedRecord, StoreError, TableNames, Token, VaultStore,
+    WriteOutcome,
+};
+
+pub use migrate::{MigrationReport, SchemaChange};
+
+use crate::{error::Fault, schema::MetaTable, shared::Shared};
+
+/// A vault in an SQLite database. Clones share its connections.
+///
+/// # Cancel safety
+/// Every method may be dropped at any time: what it was to do is then done wholly or not at all.
+#[derive(Clone, Debug)]
+pub struct SqliteStore {
+    shared: Arc<Shared>,
+}
+
+/// How a vault is opened.
+#[derive(Clone, Debug)]
+#[non_exhaustive]
+pub struct SqliteOptions {
+    /// The names of the two tables: `vault` and `vault_meta` by default.
+    pub tables: TableNames,
+    /// How long a call waits for another process that holds a lock: 5 seconds by default, in which a program that
+    /// writes a batch is done and one that hangs is noticed.
+    pub busy_timeout: Duration,
+}
+
+impl Default for SqliteOptions {
+    fn default() -> Self {
+        Self { tables: TableNames::default(), busy_timeout: Duration::from_secs(5) }
+    }
+}
+
+impl SqliteStore {
+    /// Makes an empty vault in a new file, which only its owner may read and write (mode 0600).
+    ///
+    /// # Errors
+    /// [`AlreadyExists`](vault_core::StoreErrorKind::AlreadyExists) when there is anything at the path, a symbolic
+    /// link that leads nowhere included. On any error no file is left behind. Outside a tokio runtime it fails.
+    pub async fn create(
+        path: impl AsRef<Path>,
+        options: SqliteOptions,
+    ) -> Result<Self, StoreError> {
+        let path = path.as_ref();
+        let runtime = Handle::try_current().map_err(|_| error::no_runtime(path))?;
+        Ok(Self { shared: Arc::new(open::create(path, &options, runtime).await?) })
+    }
+
+    /// Opens a vault, for reading only where this user may do no more, and changes nothing.
+    ///
+    /// # Errors
+    /// `NotFound`, `NotAVault`, `OlderSchema`, `Denied`, `Locked`, `Unsupported` or `Corrupt` of
+    /// [`vault_core::StoreErrorKind`]: what the file is. Outside a tokio runtime it fails.
+    pub async fn open(path: impl AsRef<Path>, options: SqliteOptions) -> Result<Self, StoreError> {
+        let path = path.as_ref();
+        let runtime = Handle::try_current().map_err(|_| error::no_runtime(path))?;
+        Ok(Self { shared: Arc::new(open::open(path, &options, runtime).await?) })
+    }
+
+    /// Makes what the tables of a database lack: a table, a column that later versions added, the index that keeps
+    /// tokens unique. It deletes and changes no record. Also the way to a vault within another program's database.
+    ///
+    /// The columns of an old table keep their types and stay nullable: rewriting the table would gain nothing.
+    ///
+    /// # Errors
+    /// As [`open`](Self::open); then nothing was changed. A store that is open meanwhile must be opened anew.
+    pub async fn migrate(
+        path: impl AsRef<Path>,
+        options: SqliteOptions,
+    ) -> Result<MigrationReport, StoreError> {
+        let path = path.as_ref().to_owned();
+        let runtime = Handle::try_current().map_err(|_| error::no_runtime(&path))?;
+        let task = runtime.spawn({
+            let path = path.clone();
+            async move { migrate::migrate(&path, &options).await }
+        });
+        task.await.unwrap_or_else(|error| Err(Fault::WriteEnded(error).into_store_error(&path)))
+    }
+}
+
+#[async_trait]
+impl RecordSource for SqliteStore {
+    async fn read_page(
+        &self,
+        after: Option<&RecordId>,
+        limit: PageLimit,
+    ) -> Result<Vec<SealedRecord>, StoreError> {
+        let after = after.cloned();
+        self.shared
+            .read(move |connection, statements| {
+                Box::pin(async move {
+                    reads::sealed_page(connection, statements, after.as_ref(), limit).await
+                })
+            })
+            .await
+    }
+
+    async fn read_records(
+        &self,
+        ids: &[RecordId],
+    ) -> Result<Vec<Option<SealedRecord>>, StoreError> {
+        let ids = ids.to_vec();
+        self.shared
+            .read(move |connection, statements| {
+                Box::pin(async move { reads::sealed_records(connection, statements, &ids).await })
+            })
+            .await
+    }
+}
+
+#[async_trait]
+impl RecordSink for SqliteStore {
+    async fn write_batch(
+        &self,
+        batch: Arc<[Replacement]>,
+    ) -> Result<Vec<WriteOutcome>, StoreError> {
+        self.shared
+            .write(move |connection, statements| {
+                Box::pin(async move { writes::batch(connection, statements, &batch).await })
+            })
+            .await
+    }
+}
+
+#[async_trait]
+impl VaultStore for SqliteStore {
+    async fn insert(&self, records: Vec<Record>) -> Result<Vec<InsertOutcome>, StoreError> {
+        self.shared
+            .write(move |connection, statements| {
+                Box::pin(async move { writes::insert(connection, statements, &records).await })
+            })
+            .await
+    }
+
+    async fn find(&self, tokens: &[Token]) -> Result<Vec<Option<Record>>, StoreError> {
+        let tokens = tokens.to_vec();
+        self.shared
+            .read(move |connection, statements| {
+                Box::pin(async move { reads::find(connection, statements, &tokens).await })
+            })
+            .await
+    }
+
+    async fn list(
+        &self,
+        after: Option<&RecordId>,
+        limit: PageLimit,
+    ) -> Result<Vec<Record>, StoreError> {
+        let after = after.cloned();
+        self.shared
+            .read(move |connection, statements| {
+                Box::pin(async move {
+                    reads::record_page(connection, statements, after.as_ref(), limit).await
+                })
+            })
+            .await
+    }
+
+    async fn update(&self, change: RecordChange) -> Result<WriteOutcome, StoreError> {
+        self.shared
+            .write(move |connection, statements| {
+                Box::pin(async move { writes::update(connection, statements, &change).await })
+            })
+            .await
+    }
+
+    async fn delete(&self, id: &RecordId) -> Result<DeleteOutcome, StoreError> {
+        let id = id.clone();
+        self.shared
+            .write(move |connection, statements| {
+                Box::pin(async move { writes::delete(connection, statements, &id).await })
+            })
+            .await
+    }
+
+    async fn count(&self) -> Result<u64, StoreError> {
+        self.shared
+            .read(|connection, statements| Box::pin(reads::count(connection, statements)))
+            .await
+    }
+
+    async fn setting(&self, name: &str) -> Result<Option<String>, StoreError> {
+        if self.shared.meta != MetaTable::Present {
+            return Ok(None);
+        }
+        let name = name.to_owned();
+        self.shared
+            .read(move |connection, statements| {
+                Box::pin(async move { reads::setting(connection, statements, &name).await })
+            })
+            .await
+    }
+
+    async fn settings(&self) -> Result<Vec<(String, String)>, StoreError> {
+        if self.shared.meta != MetaTable::Present {
+            return Ok(Vec::new());
+        }
+        self.shared
+            .read(|connection, statements| Box::pin(reads::settings(connection, statements)))
+            .await
+    }
+
+    async fn put_setting(
+        &self,
+        name: &str,
+        value: &str,
+        put: PutSetting,
+    ) -> Result<String, StoreError> {
+        if self.shared.meta != MetaTable::Present {
+            return Err(Fault::NoMetaTable.into_store_error(&self.shared.path));
+        }
+        let (name, value) = (name.to_owned(), value.to_owned());
+        self.shared
+            .write(move |connection, statements| {
+                Box::pin(async move {
+                    writes::put_setting(connection, statements, &name, &value, put).await
+                })
+            })
+            .await
+    }
+
+    /// The last connection of all processes takes the write-ahead log into the database and removes it. Without this
+    /// call that happens in the background once the last clone is dropped.
+    async fn close(&self) {
+        Arc::clone(&self.shared).close().await;
+    }
+}

@@ -1,0 +1,152 @@
+//! Bringing a database up to the present schema.
+
+use std::{fmt, path::Path};
+
+use sqlx::{Connection as _, Row as _, SqliteConnection};
+use vault_core::{StoreError, TableNames};
+
+use crate::{
+    SqliteOptions,
+    error::{self, Fault},
+    open,
+    schema::{self, Encoding, MetaTable, TokenIndex, VaultTable},
+    statements::Statement,
+    time::NEVER,
+};
+
+/// What a migration did and found.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct MigrationReport {
+    /// What was changed, in this order; nothing when the schema was up to date.
+    pub changes: Vec<SchemaChange>,
+    /// How many tokens belong to more than one record, the empty one included. While there are any, the database itself
+    /// cannot keep tokens unique, and nothing was done about it: which record is the right one only its owner knows.
+    pub shared_tokens: u64,
+    /// How many password identities an old version of the ancestor has left in the table of settings: hashes of
+    /// passwords, to be guessed offline by whoever reads the file.
+    pub password_identities: u64,
+    /// How many rows say which record was sealed under which of these passwords.
+    pub password_links: u64,
+}
+
+/// A change that a migration made.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum SchemaChange {
+    /// The table of records was made.
+    VaultTableCreated,
+    /// A column was added to the table of records, which says "never" in every row.
+    ColumnAdded(&'static str),
+    /// The table of settings was made.
+    MetaTableCreated,
+    /// An index was made that keeps tokens unique.
+    TokenIndexCreated,
+}
+
+/// One sentence for a user.
+impl fmt::Display for SchemaChange {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::VaultTableCreated => f.write_str("the table of records was made"),
+            Self::ColumnAdded(column) => {
+                write!(f, "the column {column} was added, which says \"never\" in every record")
+            }
+            Self::MetaTableCreated => f.write_str("the table of settings was made"),
+            Self::TokenIndexCreated => {
+                f.write_str("an index was made that lets no two records have one token")
+            }
+        }
+    }
+}
+
+/// Makes what is missing, in one transaction.
+pub(crate) async fn migrate(
+    path: &Path,
+    options: &SqliteOptions,
+) -> Result<MigrationReport, StoreError> {
+    let mut connection = open::connect(path, options).await?;
+    let report = match work(&mut connection, &options.tables).await {
+        Ok(Outcome::Done(report)) => Ok(report),
+        Ok(Outcome::Utf16) => Err(error::not_utf_8(path)),
+        Ok(Outcome::ForeignVault) => Err(error::no_vault_in(path, options.tables.vault())),
+        Ok(Outcome::ForeignMeta) => Err(error::no_vault_in(path, options.tables.meta())),
+        Err(fault) => Err(fault.into_open_error(path)),
+    };
+    // What was committed stays so whether or not the log can be taken in now.
+    let _ = connection.close().await;
+    report
+}
+
+enum Outcome {
+    Done(MigrationReport),
+    Utf16,
+    ForeignVault,
+    ForeignMeta,
+}
+
+async fn work(connection: &mut SqliteConnection, tables: &TableNames) -> Result<Outcome, Fault> {
+    let mut transaction = connection.begin_with("BEGIN IMMEDIATE").await?;
+    let schema = schema::inspect(&mut transaction, tables).await?;
+    if schema.encoding == Encoding::Utf16 {
+        return Ok(Outcome::Utf16);
+    }
+    if schema.meta == MetaTable::Foreign {
+        return Ok(Outcome::ForeignMeta);
+    }
+    let mut changes = Vec::new();
+    let tokens = match schema.vault {
+        VaultTable::Foreign => return Ok(Outcome::ForeignVault),
+        VaultTable::Complete { tokens } => tokens,
+        VaultTable::Lacks(columns, tokens) => {
+            for column in columns {
+                schema::run(&mut transaction, &add_column(column), tables).await?;
+                changes.push(SchemaChange::ColumnAdded(column));
+            }
+            tokens
+        }
+        VaultTable::Absent => {
+            schema::run(&mut transaction, schema::VAULT_TABLE, tables).await?;
+            changes.push(SchemaChange::VaultTableCreated);
+            TokenIndex::Absent
+        }
+    };
+    if schema.meta == MetaTable::Absent {
+        schema::run(&mut transaction, schema::META_TABLE, tables).await?;
+        changes.push(SchemaChange::MetaTableCreated);
+    }
+    let shared_tokens = number(&mut transaction, SHARED_TOKENS, tables).await?;
+    if tokens == TokenIndex::Absent && shared_tokens == 0 {
+        schema::run(&mut transaction, &schema::token_index(tables.vault()), tables).await?;
+        changes.push(SchemaChange::TokenIndexCreated);
+    }
+    let report = MigrationReport {
+        changes,
+        shared_tokens,
+        password_identities: number(&mut transaction, PASSWORD_IDENTITIES, tables).await?,
+        password_links: number(&mut transaction, PASSWORD_LINKS, tables).await?,
+    };
+    transaction.commit().await.map_err(Fault::Commit)?;
+    Ok(Outcome::Done(report))
+}
+
+/// NULL is no token, and any number of records may have none.
+const SHARED_TOKENS: &str = "SELECT count(*) FROM (SELECT 1 FROM {vault} WHERE vault_token IS NOT NULL \
+    GROUP BY vault_token COLLATE BINARY HAVING count(*) > 1)";
+const PASSWORD_IDENTITIES: &str =
+    "SELECT count(*) FROM {meta} WHERE object_type = 'password_identity'";
+const PASSWORD_LINKS: &str =
+    "SELECT count(*) FROM {meta} WHERE object_type = 'record' AND meta_key = 'password_id'";
+
+fn add_column(column: &str) -> String {
+    format!("ALTER TABLE {{vault}} ADD COLUMN `{column}` datetime NOT NULL DEFAULT '{NEVER}'")
+}
+
+async fn number(
+    connection: &mut SqliteConnection,
+    template: &str,
+    tables: &TableNames,
+) -> Result<u64, Fault> {
+    let row = Statement::new(template, tables).query().fetch_one(connection).await?;
+    Ok(row.try_get::<i64, _>(0)?.unsigned_abs())
+}

@@ -1,0 +1,258 @@
+//! Creating and opening the database of a vault.
+
+use std::{
+    ffi::OsString,
+    fs, io,
+    path::{Path, PathBuf},
+    sync::Arc,
+};
+
+use sqlx::{
+    ConnectOptions as _, Executor as _, SqliteConnection, SqlitePool,
+    sqlite::{SqliteConnectOptions, SqlitePoolOptions, SqliteSynchronous},
+};
+use tokio::runtime::Handle;
+use vault_core::{StoreError, TableNames};
+
+use crate::{
+    SqliteOptions,
+    error::{self, Fault, SQLITE_CANTOPEN, SQLITE_READONLY},
+    schema::{self, Encoding, MetaTable, Schema, VaultTable},
+    shared::{Shared, begin_write},
+    statements::Statements,
+};
+
+/// How many pages can be read at a time.
+const READERS: u32 = 4;
+
+/// Makes a new vault; what it could not finish it takes away again.
+pub(crate) async fn create(
+    path: &Path,
+    options: &SqliteOptions,
+    runtime: Handle,
+) -> Result<Shared, StoreError> {
+    let location = location(path)?;
+    make_file(&location, &runtime).await.map_err(|error| error::from_io(error, path))?;
+    let shared = shared(path, options, &location, MetaTable::Present, runtime);
+    match fill(&shared, &location, &options.tables).await {
+        Ok(()) => Ok(shared),
+        Err(fault) => {
+            shared.readers.close().await;
+            shared.writer.close().await;
+            for ending in ["", "-wal", "-shm", "-journal"] {
+                // All are of the file made above. If one cannot go, the fault that led here is still the one to tell.
+                let _ = fs::remove_file(beside(&location, ending));
+            }
+            Err(fault.into_store_error(path))
+        }
+    }
+}
+
+/// Opens a vault, after making sure that it is one.
+pub(crate) async fn open(
+    path: &Path,
+    options: &SqliteOptions,
+    runtime: Handle,
+) -> Result<Shared, StoreError> {
+    let location = location(path)?;
+    look_at(path)?;
+    let mut shared = shared(path, options, &location, MetaTable::Absent, runtime);
+    let schema = match inspect(&shared.readers, &options.tables).await {
+        Err(Fault::Sqlx(error)) if may_be_read_as_it_is(&error, &location) => {
+            let immutable = connect_options(&location, options).read_only(true).immutable(true);
+            shared.readers = readers(immutable);
+            inspect(&shared.readers, &options.tables).await
+        }
+        other => other,
+    };
+    let schema = schema.map_err(|fault| fault.into_open_error(path))?;
+    shared.meta = accept(&schema, path, &options.tables)?;
+    Ok(shared)
+}
+
+/// A single connection to what is there, for whom a store is too much.
+pub(crate) async fn connect(
+    path: &Path,
+    options: &SqliteOptions,
+) -> Result<SqliteConnection, StoreError> {
+    let location = location(path)?;
+    look_at(path)?;
+    let options = durable(connect_options(&location, options));
+    options.connect().await.map_err(|error| Fault::from(error).into_open_error(path))
+}
+
+/// Whether the database is a vault that can be worked with as it is; tells whether it has settings.
+fn accept(schema: &Schema, path: &Path, tables: &TableNames) -> Result<MetaTable, StoreError> {
+    if schema.encoding == Encoding::Utf16 {
+        return Err(error::not_utf_8(path));
+    }
+    match &schema.vault {
+        VaultTable::Complete { .. } => {}
+        VaultTable::Lacks(columns, _) => {
+            return Err(error::older_schema(path, columns.first().copied().unwrap_or_default()));
+        }
+        VaultTable::Absent | VaultTable::Foreign => {
+            return Err(error::no_vault_in(path, tables.vault()));
+        }
+    }
+    match schema.meta {
+        MetaTable::Foreign => Err(error::no_vault_in(path, tables.meta())),
+        present_or_absent => Ok(present_or_absent),
+    }
+}
+
+/// The path as SQLite takes it: text, and absolute, since it would take `file:` and `:memory:` for something else.
+fn location(path: &Path) -> Result<PathBuf, StoreError> {
+    let absolute = std::path::absolute(path).map_err(|error| error::from_io(error, path))?;
+    match absolute.to_str() {
+        Some(text) if !text.contains('\0') => Ok(absolute),
+        _ => Err(error::path_is_no_text(path)),
+    }
+}
+
+/// Tells a missing file and a folder, for which SQLite has one answer. It must not open the file: closing it again
+/// would let go of the locks that other connections of this process hold on it.
+fn look_at(path: &Path) -> Result<(), StoreError> {
+    let metadata = fs::metadata(path).map_err(|error| error::from_io(error, path))?;
+    if metadata.is_dir() {
+        return Err(error::not_a_vault(path, "a folder"));
+    }
+    if !metadata.is_file() {
+        return Err(error::not_a_vault(path, "neither a file nor a folder"));
+    }
+    Ok(())
+}
+
+fn shared(
+    path: &Path,
+    options: &SqliteOptions,
+    location: &Path,
+    meta: MetaTable,
+    runtime: Handle,
+) -> Shared {
+    let connect = connect_options(location, options);
+    Shared {
+        path: path.to_owned(),
+        readers: readers(connect.clone().pragma("query_only", "ON")),
+        writer: writer(durable(connect)),
+        statements: Statements::new(&options.tables),
+        meta,
+        runtime,
+    }
+}
+
+fn connect_options(location: &Path, options: &SqliteOptions) -> SqliteConnectOptions {
+    SqliteConnectOptions::new()
+        .filename(location)
+        .create_if_missing(false)
+        .busy_timeout(options.busy_timeout)
+        // Whoever made the file must not have its views and triggers call functions with side effects.
+        .pragma("trusted_schema", "OFF")
+        .disable_statement_logging()
+}
+
+fn durable(options: SqliteConnectOptions) -> SqliteConnectOptions {
+    options
+        // As FULL, and without a write-ahead log the removal of the journal is flushed, too, which commits a change.
+        .synchronous(SqliteSynchronous::Extra)
+        .pragma("secure_delete", "ON")
+}
+
+fn readers(options: SqliteConnectOptions) -> SqlitePool {
+    pool().max_connections(READERS).connect_lazy_with(options)
+}
+
+fn writer(options: SqliteConnectOptions) -> SqlitePool {
+    pool()
+        .max_connections(1)
+        .after_connect(|connection, _| {
+            Box::pin(async move {
+                // With a log, reading and writing go on at the same time. Where it cannot be had (a network's folder,
+                // another process at work), the vault stays as it is, which is as safe; and where nothing can be
+                // written at all, the first change will say so.
+                let _ = connection.execute("PRAGMA journal_mode = WAL").await;
+                Ok(())
+            })
+        })
+        .connect_lazy_with(options)
+}
+
+fn pool() -> SqlitePoolOptions {
+    SqlitePoolOptions::new()
+        .idle_timeout(None)
+        .max_lifetime(None)
+        // There is no server that could have gone away.
+        .test_before_acquire(false)
+        .after_release(|connection, _| {
+            Box::pin(async move {
+                // Whatever the driver believes, the next user must not find a transaction. SQLite's answer to a
+                // rollback of none is an error of the general class.
+                Ok(match connection.execute("ROLLBACK").await {
+                    Ok(_) => true,
+                    Err(error) => error::primary_code(&error) == Some(error::SQLITE_ERROR),
+                })
+            })
+        })
+}
+
+async fn inspect(pool: &SqlitePool, tables: &TableNames) -> Result<Schema, Fault> {
+    let mut connection = pool.acquire().await?;
+    schema::inspect(&mut connection, tables).await
+}
+
+/// A database with a write-ahead log needs files beside it, also for reading. Where this user can make none, it may be
+/// read as a file that does not change, provided that there is no log.
+fn may_be_read_as_it_is(error: &sqlx::Error, location: &Path) -> bool {
+    matches!(error::primary_code(error), Some(SQLITE_CANTOPEN | SQLITE_READONLY))
+        && !fs::metadata(beside(location, "-wal")).is_ok_and(|log| log.len() > 0)
+}
+
+/// SQLite's files beside a database have its name and an ending.
+fn beside(location: &Path, ending: &str) -> PathBuf {
+    let mut name = OsString::from(location);
+    name.push(ending);
+    name.into()
+}
+
+/// Makes an empty file that only its owner may read and write. SQLite gives the mode to the files beside it.
+async fn make_file(location: &Path, runtime: &Handle) -> io::Result<()> {
+    let location = location.to_owned();
+    let made = runtime.spawn_blocking(move || {
+        let mut flags = fs::OpenOptions::new();
+        // Exclusive: fails on anything at the path and follows no symbolic link.
+        flags.write(true).create_new(true);
+        owner_only(&mut flags);
+        flags.open(location).map(drop)
+    });
+    made.await.map_err(io::Error::other)?
+}
+
+async fn fill(shared: &Shared, location: &Path, tables: &TableNames) -> Result<(), Fault> {
+    let mut transaction = begin_write(&shared.writer).await?;
+    schema::create(&mut transaction, tables).await?;
+    transaction.commit().await.map_err(Fault::Commit)?;
+    let location: Arc<Path> = location.into();
+    let synced = shared.runtime.spawn_blocking(move || sync_folder_of(&location));
+    synced.await.map_err(io::Error::other).flatten().map_err(sqlx::Error::Io)?;
+    Ok(())
+}
+
+#[cfg(unix)]
+fn owner_only(flags: &mut fs::OpenOptions) {
+    use std::os::unix::fs::OpenOptionsExt as _;
+    flags.mode(0o600);
+}
+
+#[cfg(not(unix))]
+fn owner_only(_: &mut fs::OpenOptions) {}
+
+/// A new file is durable only once its folder's entry is.
+#[cfg(unix)]
+fn sync_folder_of(location: &Path) -> io::Result<()> {
+    fs::File::open(location.parent().unwrap_or(Path::new("/")))?.sync_all()
+}
+
+#[cfg(not(unix))]
+fn sync_folder_of(_: &Path) -> io::Result<()> {
+    Ok(())
+}

@@ -1,0 +1,179 @@
+//! What reads the vault, each within one read transaction.
+
+use futures::TryStreamExt as _;
+use sqlx::{Row as _, SqliteConnection};
+use vault_core::{EnvelopeText, PageLimit, Record, RecordId, SealedRecord, Token};
+
+use crate::{
+    error::Fault,
+    packed::Packed,
+    record::{self, INLINE_LEN, Stored},
+    statements::{Statement, Statements},
+};
+
+/// A page of ids and envelopes.
+pub(crate) async fn sealed_page(
+    connection: &mut SqliteConnection,
+    statements: &Statements,
+    after: Option<&RecordId>,
+    limit: PageLimit,
+) -> Result<Vec<SealedRecord>, Fault> {
+    let page = match after {
+        None => rows(connection, &statements.first_sealed, None, limit).await?,
+        Some(id) => rows(connection, &statements.next_sealed, Some(id), limit).await?,
+    };
+    fetch_long(connection, statements, page).await
+}
+
+/// A page of whole records.
+pub(crate) async fn record_page(
+    connection: &mut SqliteConnection,
+    statements: &Statements,
+    after: Option<&RecordId>,
+    limit: PageLimit,
+) -> Result<Vec<Record>, Fault> {
+    let page = match after {
+        None => rows(connection, &statements.first_whole, None, limit).await?,
+        Some(id) => rows(connection, &statements.next_whole, Some(id), limit).await?,
+    };
+    fetch_long(connection, statements, page).await
+}
+
+/// The envelopes of some ids.
+pub(crate) async fn sealed_records(
+    connection: &mut SqliteConnection,
+    statements: &Statements,
+    ids: &[RecordId],
+) -> Result<Vec<Option<SealedRecord>>, Fault> {
+    let packed = Packed::rows(ids.iter().map(|id| [id.as_bytes()]));
+    lookup(connection, statements, &statements.sealed_by_id, packed, ids.len()).await
+}
+
+/// The records of some tokens.
+pub(crate) async fn find(
+    connection: &mut SqliteConnection,
+    statements: &Statements,
+    tokens: &[Token],
+) -> Result<Vec<Option<Record>>, Fault> {
+    let packed = Packed::rows(tokens.iter().map(|token| [token.as_str().as_bytes()]));
+    lookup(connection, statements, &statements.whole_by_token, packed, tokens.len()).await
+}
+
+/// How many records there are.
+pub(crate) async fn count(
+    connection: &mut SqliteConnection,
+    statements: &Statements,
+) -> Result<u64, Fault> {
+    let row = statements.count.query().fetch_one(connection).await?;
+    Ok(row.try_get::<i64, _>(0)?.unsigned_abs())
+}
+
+/// One setting.
+pub(crate) async fn setting(
+    connection: &mut SqliteConnection,
+    statements: &Statements,
+    name: &str,
+) -> Result<Option<String>, Fault> {
+    let row = statements.setting.query().bind(name).fetch_optional(connection).await?;
+    row.map(|row| Ok(row.try_get::<Option<String>, _>(0)?.unwrap_or_default())).transpose()
+}
+
+/// All settings by name.
+pub(crate) async fn settings(
+    connection: &mut SqliteConnection,
+    statements: &Statements,
+) -> Result<Vec<(String, String)>, Fault> {
+    let mut rows = statements.settings.query().fetch(connection);
+    let mut all: Vec<(String, String)> = Vec::new();
+    while let Some(row) = rows.try_next().await? {
+        let (name, value) = (row.try_get(0)?, row.try_get::<Option<String>, _>(1)?);
+        if all.last().is_none_or(|(last, _)| *last != name) {
+            all.push((name, value.unwrap_or_default()));
+        }
+    }
+    Ok(all)
+}
+
+/// The rows of a page, without their long envelopes.
+async fn rows<T: Stored>(
+    connection: &mut SqliteConnection,
+    statement: &Statement,
+    after: Option<&RecordId>,
+    limit: PageLimit,
+) -> Result<Vec<T>, Fault> {
+    let most = i64::try_from(limit.records.get()).unwrap_or(i64::MAX);
+    let query = statement.query().bind(after.map(RecordId::as_str)).bind(most).bind(INLINE);
+    let mut rows = query.fetch(connection);
+    let mut bytes = 0usize;
+    let mut page: Vec<T> = Vec::new();
+    while let Some(row) = rows.try_next().await? {
+        let mut record = T::decode(&row)?;
+        let envelope = record.envelope_mut();
+        let len = record::len_to_fetch(envelope).unwrap_or(envelope.loaded_len());
+        bytes = bytes.saturating_add(len);
+        if !page.is_empty() && bytes > limit.bytes.get() {
+            break;
+        }
+        page.push(record);
+    }
+    Ok(page)
+}
+
+/// What the packed ids or tokens lead to. Of several records with one token, which old tables do not prevent, it is
+/// the one with the least id.
+async fn lookup<T: Stored>(
+    connection: &mut SqliteConnection,
+    statements: &Statements,
+    statement: &Statement,
+    packed: Packed,
+    len: usize,
+) -> Result<Vec<Option<T>>, Fault> {
+    let (places, texts) = packed.into_parameters();
+    let mut found: Vec<Option<T>> = Vec::new();
+    found.resize_with(len, || None);
+    {
+        let query = statement.query().bind(places).bind(texts).bind(INLINE);
+        let mut rows = query.fetch(&mut *connection);
+        while let Some(row) = rows.try_next().await? {
+            let record = T::decode(&row)?;
+            let slot = usize::try_from(row.try_get::<i64, _>(T::KEY)?).unwrap_or(usize::MAX);
+            if let Some(slot) = found.get_mut(slot)
+                && slot.as_ref().is_none_or(|other| record.id() < other.id())
+            {
+                *slot = Some(record);
+            }
+        }
+    }
+    for record in found.iter_mut().flatten() {
+        fetch_if_long(connection, statements, record).await?;
+    }
+    Ok(found)
+}
+
+async fn fetch_long<T: Stored>(
+    connection: &mut SqliteConnection,
+    statements: &Statements,
+    mut records: Vec<T>,
+) -> Result<Vec<T>, Fault> {
+    for record in &mut records {
+        fetch_if_long(connection, statements, record).await?;
+    }
+    Ok(records)
+}
+
+async fn fetch_if_long<T: Stored>(
+    connection: &mut SqliteConnection,
+    statements: &Statements,
+    record: &mut T,
+) -> Result<(), Fault> {
+    if record::len_to_fetch(record.envelope_mut()).is_none() {
+        return Ok(());
+    }
+    let query = statements.envelope.query().bind(record.id().as_str());
+    let row = query.fetch_one(connection).await?;
+    *record.envelope_mut() = EnvelopeText::from_stored(record::bytes(&row, 0)?.unwrap_or_default());
+    Ok(())
+}
+
+#[expect(clippy::cast_possible_wrap, reason = "a constant of 64 KiB")]
+const INLINE: i64 = INLINE_LEN as i64;

@@ -1,0 +1,169 @@
+//! From a row to a record, and what a record needs to become a row.
+
+use sqlx::{Row as _, sqlite::SqliteRow};
+use vault_core::{
+    EnvelopeText, MAX_ENVELOPE_LEN, Record, RecordChange, RecordId, SealedRecord, Token,
+};
+
+use crate::{
+    error::{Fault, Unstorable},
+    time,
+};
+
+/// An envelope of at most so many bytes comes with its row; a longer one is fetched alone.
+///
+/// SQLite's thread runs ahead of the reader by some 50 rows. With this bound they take a few MiB, whatever the
+/// vault holds.
+pub(crate) const INLINE_LEN: usize = 64 * 1024;
+
+/// What a row of `sealed!` or `whole!` columns is read into.
+pub(crate) trait Stored: Sized {
+    /// The column after those of the record: where a lookup tells which of its packed rows it has found.
+    const KEY: usize;
+
+    fn decode(row: &SqliteRow) -> Result<Self, Fault>;
+    fn id(&self) -> &RecordId;
+    fn envelope_mut(&mut self) -> &mut EnvelopeText;
+}
+
+impl Stored for SealedRecord {
+    const KEY: usize = 3;
+
+    fn decode(row: &SqliteRow) -> Result<Self, Fault> {
+        Ok(Self { id: id(row)?, envelope: envelope(row)? })
+    }
+
+    fn id(&self) -> &RecordId {
+        &self.id
+    }
+
+    fn envelope_mut(&mut self) -> &mut EnvelopeText {
+        &mut self.envelope
+    }
+}
+
+/// Whatever the row holds, it is shown: a token that is NULL is empty, one that is no UTF-8 comes with replacement
+/// characters, and times are read as in [`time::read`].
+impl Stored for Record {
+    const KEY: usize = 8;
+
+    fn decode(row: &SqliteRow) -> Result<Self, Fault> {
+        let token = String::from_utf8_lossy(bytes(row, 3)?.unwrap_or_default()).into_owned();
+        Ok(Self {
+            id: id(row)?,
+            envelope: envelope(row)?,
+            token: Token::from_stored(token),
+            created_at: time::read_or_epoch(bytes(row, 4)?),
+            updated_at: time::read_or_epoch(bytes(row, 5)?),
+            expires_at: time::read(bytes(row, 6)?),
+            soft_deleted_at: time::read(bytes(row, 7)?),
+        })
+    }
+
+    fn id(&self) -> &RecordId {
+        &self.id
+    }
+
+    fn envelope_mut(&mut self) -> &mut EnvelopeText {
+        &mut self.envelope
+    }
+}
+
+/// The length of an envelope that did not come with its row and has yet to be fetched.
+pub(crate) fn len_to_fetch(envelope: &EnvelopeText) -> Option<usize> {
+    let len = usize::try_from(envelope.len()).ok()?;
+    (envelope.as_bytes().is_none() && len <= MAX_ENVELOPE_LEN).then_some(len)
+}
+
+fn id(row: &SqliteRow) -> Result<RecordId, Fault> {
+    match row.try_get::<Option<&str>, _>(0) {
+        Ok(Some(id)) => Ok(RecordId::from_stored(id)),
+        Ok(None) => Err(Fault::Id(None)),
+        Err(sqlx::Error::ColumnDecode { .. }) => Err(Fault::Id(bytes(row, 0)?.map(Into::into))),
+        Err(other) => Err(other.into()),
+    }
+}
+
+/// The envelope, or its length only: see [`len_to_fetch`]. NULL is an empty text.
+fn envelope(row: &SqliteRow) -> Result<EnvelopeText, Fault> {
+    let len = row.try_get::<Option<i64>, _>(1)?.unwrap_or(0);
+    Ok(match bytes(row, 2)? {
+        None if len > 0 => EnvelopeText::too_long(len.unsigned_abs()),
+        text => EnvelopeText::from_stored(text.unwrap_or_default()),
+    })
+}
+
+/// The bytes of a column, of whatever type SQLite has stored it; `None` for NULL.
+pub(crate) fn bytes(row: &SqliteRow, column: usize) -> Result<Option<&[u8]>, Fault> {
+    Ok(row.try_get_unchecked(column)?)
+}
+
+/// The texts of a record in the order of the statement `insert`.
+pub(crate) struct NewRow<'a> {
+    record: &'a Record,
+    envelope: &'a str,
+    times: [String; 4],
+}
+
+impl<'a> NewRow<'a> {
+    /// Checks that the record can be stored.
+    pub(crate) fn new(record: &'a Record) -> Result<Self, Unstorable> {
+        text(record.id.as_bytes())?;
+        text(record.token.as_str().as_bytes())?;
+        Ok(Self {
+            record,
+            envelope: envelope_text(&record.envelope)?,
+            times: [
+                time::text(record.created_at)?,
+                time::text(record.updated_at)?,
+                time::text_or_never(record.expires_at)?,
+                time::text_or_never(record.soft_deleted_at)?,
+            ],
+        })
+    }
+
+    /// The texts, ready to be packed.
+    pub(crate) fn texts(&self) -> [&[u8]; 7] {
+        let [created, updated, expires, soft_deleted] = &self.times;
+        [
+            self.record.id.as_bytes(),
+            self.record.token.as_str().as_bytes(),
+            self.envelope.as_bytes(),
+            created.as_bytes(),
+            updated.as_bytes(),
+            expires.as_bytes(),
+            soft_deleted.as_bytes(),
+        ]
+    }
+}
+
+/// The texts of a change; `None` stays as it is.
+pub(crate) struct ChangedTexts {
+    pub(crate) envelope: Option<String>,
+    pub(crate) updated_at: Option<String>,
+    pub(crate) expires_at: Option<String>,
+    pub(crate) soft_deleted_at: Option<String>,
+}
+
+impl ChangedTexts {
+    /// Checks that what is to change can be stored.
+    pub(crate) fn new(change: &RecordChange) -> Result<Self, Unstorable> {
+        Ok(Self {
+            envelope: change.envelope.as_ref().map(envelope_text).transpose()?.map(str::to_owned),
+            updated_at: change.updated_at.map(time::text).transpose()?,
+            expires_at: change.expires_at.map(time::text_or_never).transpose()?,
+            soft_deleted_at: change.soft_deleted_at.map(time::text_or_never).transpose()?,
+        })
+    }
+}
+
+/// The text of an envelope that is to be stored.
+pub(crate) fn envelope_text(envelope: &EnvelopeText) -> Result<&str, Unstorable> {
+    text(envelope.as_bytes().ok_or(Unstorable::EnvelopeNotLoaded)?)
+}
+
+/// Text that every reader of the file reads alike.
+pub(crate) fn text(bytes: &[u8]) -> Result<&str, Unstorable> {
+    let text = std::str::from_utf8(bytes).map_err(|_| Unstorable::NotText)?;
+    if text.contains('\0') { Err(Unstorable::Nul) } else { Ok(text) }
+}

@@ -1,0 +1,186 @@
+//! The tables of a vault, which are the ancestor's, and how a database is recognized as holding one.
+//!
+//! Three generations occur: `TEXT(40)` and `DATETIME` with the unique constraint in the column and no table of settings
+//! (0.27 and older); all `text` and nullable (0.30); and the present one, which [`VAULT_TABLE`] and [`META_TABLE`] make.
+//! All of them are read and written as they are: what counts are the columns, whose types SQLite does not enforce.
+//! Before 0.27 there was no `expires_at`; such a vault has to be migrated first.
+
+use sqlx::{Row as _, SqliteConnection};
+use vault_core::{TableName, TableNames};
+
+use crate::{error::Fault, statements::Statement};
+
+/// The table of records, word for word as the ancestor makes it.
+pub(crate) const VAULT_TABLE: &str = "CREATE TABLE {vault} (`id` text NOT NULL,`vault_token` text NOT NULL,\
+    `vault_value` longtext NOT NULL,`created_at` datetime NOT NULL,`updated_at` datetime NOT NULL,\
+    `expires_at` datetime NOT NULL,`soft_deleted_at` datetime NOT NULL,PRIMARY KEY (`id`))";
+
+/// The table of settings, word for word as the ancestor makes it.
+pub(crate) const META_TABLE: &str = "CREATE TABLE {meta} (`id` integer PRIMARY KEY AUTOINCREMENT,\
+    `object_type` text,`object_id` text,`meta_key` text,`meta_value` text)";
+
+/// The columns that a table of records cannot do without.
+const VAULT_COLUMNS: [&str; 5] = ["id", "vault_token", "vault_value", "created_at", "updated_at"];
+/// The columns that a migration can add, for then they say "never".
+pub(crate) const LATER_COLUMNS: [&str; 2] = ["expires_at", "soft_deleted_at"];
+const META_COLUMNS: [&str; 5] = ["id", "object_type", "object_id", "meta_key", "meta_value"];
+
+/// What a database holds under the names of the tables.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Schema {
+    pub(crate) encoding: Encoding,
+    pub(crate) vault: VaultTable,
+    pub(crate) meta: MetaTable,
+}
+
+/// How the database holds text.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Encoding {
+    Utf8,
+    Utf16,
+}
+
+/// The table of records.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum VaultTable {
+    /// It has every column.
+    Complete { tokens: TokenIndex },
+    /// It lacks columns that later versions added.
+    Lacks(Vec<&'static str>, TokenIndex),
+    /// Nothing has this name.
+    Absent,
+    /// A table or view of another program has this name.
+    Foreign,
+}
+
+/// Whether the database itself keeps tokens unique.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum TokenIndex {
+    Unique,
+    Absent,
+}
+
+/// The table of settings.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum MetaTable {
+    Present,
+    Absent,
+    Foreign,
+}
+
+/// Makes the tables of an empty vault.
+pub(crate) async fn create(
+    connection: &mut SqliteConnection,
+    tables: &TableNames,
+) -> Result<(), Fault> {
+    run(connection, VAULT_TABLE, tables).await?;
+    run(connection, META_TABLE, tables).await?;
+    run(connection, &token_index(tables.vault()), tables).await
+}
+
+/// Runs a statement that changes the schema.
+pub(crate) async fn run(
+    connection: &mut SqliteConnection,
+    template: &str,
+    tables: &TableNames,
+) -> Result<(), Fault> {
+    Statement::new(template, tables).query().execute(connection).await?;
+    Ok(())
+}
+
+/// The statement that makes tokens unique. For the table `vault` the index has the ancestor's name; names of indexes
+/// are unique in a database, so for another table its name is another one.
+pub(crate) fn token_index(vault: &TableName) -> String {
+    format!("CREATE UNIQUE INDEX `idx_{vault}_token` ON {{vault}}(`vault_token`)")
+}
+
+/// Looks at the tables without changing anything.
+pub(crate) async fn inspect(
+    connection: &mut SqliteConnection,
+    tables: &TableNames,
+) -> Result<Schema, Fault> {
+    let encoding: String =
+        sqlx::query("PRAGMA encoding").fetch_one(&mut *connection).await?.try_get(0)?;
+    Ok(Schema {
+        encoding: if encoding == "UTF-8" { Encoding::Utf8 } else { Encoding::Utf16 },
+        vault: inspect_vault(connection, tables.vault()).await?,
+        meta: inspect_meta(connection, tables.meta()).await?,
+    })
+}
+
+async fn inspect_vault(
+    connection: &mut SqliteConnection,
+    name: &TableName,
+) -> Result<VaultTable, Fault> {
+    let Some(columns) = columns(connection, name).await? else { return Ok(VaultTable::Absent) };
+    // Without a key of its own a record could come twice, and none could be asked for.
+    if !columns.has_all(&VAULT_COLUMNS) || columns.key != ["id"] {
+        return Ok(VaultTable::Foreign);
+    }
+    let tokens = inspect_token_index(connection, name).await?;
+    let lacks: Vec<_> =
+        LATER_COLUMNS.into_iter().filter(|column| !columns.has_all(&[column])).collect();
+    if lacks.is_empty() {
+        Ok(VaultTable::Complete { tokens })
+    } else {
+        Ok(VaultTable::Lacks(lacks, tokens))
+    }
+}
+
+async fn inspect_meta(
+    connection: &mut SqliteConnection,
+    name: &TableName,
+) -> Result<MetaTable, Fault> {
+    Ok(match columns(connection, name).await? {
+        None => MetaTable::Absent,
+        Some(columns) if columns.has_all(&META_COLUMNS) => MetaTable::Present,
+        Some(_) => MetaTable::Foreign,
+    })
+}
+
+async fn inspect_token_index(
+    connection: &mut SqliteConnection,
+    name: &TableName,
+) -> Result<TokenIndex, Fault> {
+    let unique = "SELECT 1 FROM pragma_index_list(?1) AS list WHERE list.\"unique\" AND NOT list.partial \
+        AND (SELECT group_concat(lower(info.name)) FROM pragma_index_info(list.name) AS info) = 'vault_token'";
+    let row = sqlx::query(unique).bind(name.as_str()).fetch_optional(connection).await?;
+    Ok(if row.is_some() { TokenIndex::Unique } else { TokenIndex::Absent })
+}
+
+/// The columns of a table, in lower case, since SQLite does not tell the cases apart.
+struct Columns {
+    all: Vec<String>,
+    key: Vec<String>,
+}
+
+impl Columns {
+    fn has_all(&self, names: &[&str]) -> bool {
+        names.iter().all(|name| self.all.iter().any(|column| column == name))
+    }
+}
+
+/// The columns of a table; those of a view or of a virtual table do not count.
+async fn columns(
+    connection: &mut SqliteConnection,
+    name: &TableName,
+) -> Result<Option<Columns>, Fault> {
+    let list = "SELECT type = 'table' FROM pragma_table_list WHERE schema = 'main' AND name = ?1 COLLATE NOCASE";
+    let Some(row) = sqlx::query(list).bind(name.as_str()).fetch_optional(&mut *connection).await?
+    else {
+        return Ok(None);
+    };
+    let mut columns = Columns { all: Vec::new(), key: Vec::new() };
+    if !row.try_get::<bool, _>(0)? {
+        return Ok(Some(columns));
+    }
+    let info = "SELECT lower(name), pk > 0 FROM pragma_table_info(?1)";
+    for row in sqlx::query(info).bind(name.as_str()).fetch_all(connection).await? {
+        let name: String = row.try_get(0)?;
+        if row.try_get(1)? {
+            columns.key.push(name.clone());
+        }
+        columns.all.push(name);
+    }
+    Ok(Some(columns))
+}

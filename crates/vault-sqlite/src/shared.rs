@@ -1,0 +1,98 @@
+//! The open database behind all clones of a store, and the transaction around each operation on it.
+
+use std::{path::PathBuf, sync::Arc};
+
+use futures::future::BoxFuture;
+use sqlx::{Sqlite, SqliteConnection, SqlitePool, Transaction};
+use tokio::runtime::Handle;
+use vault_core::StoreError;
+
+use crate::{error::Fault, schema::MetaTable, statements::Statements};
+
+/// An open vault.
+#[derive(Debug)]
+pub(crate) struct Shared {
+    pub(crate) path: PathBuf,
+    pub(crate) readers: SqlitePool,
+    /// One connection: SQLite has one writer at a time, and a queue is fairer than its sleeping and trying again.
+    pub(crate) writer: SqlitePool,
+    pub(crate) statements: Statements,
+    pub(crate) meta: MetaTable,
+    pub(crate) runtime: Handle,
+}
+
+impl Shared {
+    /// Runs work within a read transaction, which ends with it.
+    ///
+    /// The task is never dropped half-way, and any executor may wait for it.
+    pub(crate) async fn read<T, W>(self: &Arc<Self>, work: W) -> Result<T, StoreError>
+    where
+        T: Send + 'static,
+        W: Work<T>,
+    {
+        let shared = Arc::clone(self);
+        let task = self.runtime.spawn(async move {
+            let mut transaction = shared.readers.begin().await?;
+            let value = work(&mut transaction, &shared.statements).await?;
+            transaction.rollback().await?;
+            Ok(value)
+        });
+        let answer = task.await.unwrap_or_else(|error| Err(Fault::ReadEnded(error)));
+        answer.map_err(|fault| fault.into_store_error(&self.path))
+    }
+
+    /// Runs work within an immediate transaction, and commits it unless the work fails.
+    ///
+    /// The task is never dropped half-way: a `begin` or `commit` that is dropped would leave the connection in a state
+    /// that the driver does not know, and with it the next caller's changes.
+    pub(crate) async fn write<T, W>(self: &Arc<Self>, work: W) -> Result<T, StoreError>
+    where
+        T: Send + 'static,
+        W: Work<T>,
+    {
+        let shared = Arc::clone(self);
+        let task = self.runtime.spawn(async move {
+            let mut transaction = begin_write(&shared.writer).await?;
+            let value = work(&mut transaction, &shared.statements).await?;
+            transaction.commit().await.map_err(Fault::Commit)?;
+            Ok(value)
+        });
+        let answer = task.await.unwrap_or_else(|error| Err(Fault::WriteEnded(error)));
+        answer.map_err(|fault| fault.into_store_error(&self.path))
+    }
+
+    /// Waits for what is still running and closes all connections, the writer's last.
+    ///
+    /// The last connection takes what is in the log into the database and removes the log.
+    pub(crate) async fn close(self: Arc<Self>) {
+        let shared = Arc::clone(&self);
+        let task = self.runtime.spawn(async move {
+            shared.readers.close().await;
+            shared.writer.close().await;
+        });
+        // It fails only with the runtime, and then the connections end with their threads.
+        let _ = task.await;
+    }
+}
+
+/// What is done within a transaction.
+pub(crate) trait Work<T>:
+    for<'c> FnOnce(&'c mut SqliteConnection, &'c Statements) -> BoxFuture<'c, Result<T, Fault>>
+    + Send
+    + 'static
+{
+}
+
+impl<T, W> Work<T> for W where
+    W: for<'c> FnOnce(&'c mut SqliteConnection, &'c Statements) -> BoxFuture<'c, Result<T, Fault>>
+        + Send
+        + 'static
+{
+}
+
+/// Begins as a writer: a reader that becomes one may be told that it is too late.
+pub(crate) async fn begin_write(
+    pool: &SqlitePool,
+) -> Result<Transaction<'static, Sqlite>, sqlx::Error> {
+    pool.begin_with("BEGIN IMMEDIATE").await
+}

@@ -1,0 +1,144 @@
+//! Every statement that reads or writes records and settings.
+//!
+//! `{vault}` and `{meta}` stand for the quoted names of the tables, the only parts that are not constant. Texts come as
+//! described in `packed.rs`; `json_each` has columns of its own (`id`, `key`, `value`), so the table is always `v`. Ids are compared as bytes whatever collation the table was made with.
+
+use std::sync::Arc;
+
+use sqlx::{AssertSqlSafe, Sqlite, query::Query, sqlite::SqliteArguments};
+
+use vault_core::TableNames;
+
+/// A statement with the names of the tables filled in.
+#[derive(Clone, Debug)]
+pub(crate) struct Statement(Arc<str>);
+
+impl Statement {
+    /// Fills in the names, which are safe to fill in: see [`TableName`](crate::TableName).
+    pub(crate) fn new(template: &str, tables: &TableNames) -> Self {
+        let sql = template
+            .replace("{vault}", &tables.vault().to_string())
+            .replace("{meta}", &tables.meta().to_string());
+        Self(sql.into())
+    }
+
+    pub(crate) fn query<'q>(&self) -> Query<'q, Sqlite, SqliteArguments> {
+        sqlx::query(AssertSqlSafe(Arc::clone(&self.0)))
+    }
+
+    #[cfg(test)]
+    pub(crate) fn sql(&self) -> &str {
+        &self.0
+    }
+}
+
+macro_rules! statements {
+    ($($name:ident = $sql:expr;)*) => {
+        /// The statements for one pair of tables.
+        #[derive(Debug)]
+        pub(crate) struct Statements {
+            $(pub(crate) $name: Statement,)*
+        }
+
+        impl Statements {
+            pub(crate) fn new(tables: &TableNames) -> Self {
+                Self { $($name: Statement::new($sql, tables),)* }
+            }
+        }
+    };
+}
+
+/// The columns of a sealed record: id, length of the envelope, and the envelope if it has at most `?3` bytes.
+///
+/// `octet_length` looks at the header of a row only, so an envelope that is not wanted is not loaded either.
+macro_rules! sealed {
+    () => {
+        "v.id, octet_length(v.vault_value), \
+         CASE WHEN octet_length(v.vault_value) <= ?3 THEN v.vault_value END"
+    };
+}
+
+/// The columns of a whole record, those of a sealed record first.
+macro_rules! whole {
+    () => {
+        concat!(
+            sealed!(),
+            ", v.vault_token, v.created_at, v.updated_at, v.expires_at, v.soft_deleted_at"
+        )
+    };
+}
+
+/// A packed text of the current row: at these indices of the row its position and length.
+macro_rules! packed {
+    ($position:literal, $length:literal) => {
+        concat!("substr(?2, row.value->>", $position, ", row.value->>", $length, ")")
+    };
+}
+
+macro_rules! text {
+    ($position:literal, $length:literal) => {
+        concat!("CAST(", packed!($position, $length), " AS TEXT)")
+    };
+}
+
+// A page. SQLite sorts NULL first, so that the first page meets ids that are no text.
+statements! {
+    first_sealed = concat!("SELECT ", sealed!(), " FROM {vault} AS v ORDER BY v.id COLLATE BINARY LIMIT ?2");
+    next_sealed = concat!(
+        "SELECT ", sealed!(), " FROM {vault} AS v WHERE v.id COLLATE BINARY > ?1 ORDER BY v.id COLLATE BINARY LIMIT ?2"
+    );
+    first_whole = concat!("SELECT ", whole!(), " FROM {vault} AS v ORDER BY v.id COLLATE BINARY LIMIT ?2");
+    next_whole = concat!(
+        "SELECT ", whole!(), " FROM {vault} AS v WHERE v.id COLLATE BINARY > ?1 ORDER BY v.id COLLATE BINARY LIMIT ?2"
+    );
+    envelope = "SELECT vault_value FROM {vault} AS v WHERE v.id COLLATE BINARY = ?1";
+    // CROSS JOIN keeps the order of the tables: each packed row is looked up, not the other way round.
+    sealed_by_id = concat!(
+        "SELECT ", sealed!(), ", row.key FROM json_each(?1) AS row CROSS JOIN {vault} AS v \
+         ON v.id COLLATE BINARY = ", text!(0, 1)
+    );
+    whole_by_token = concat!(
+        "SELECT ", whole!(), ", row.key FROM json_each(?1) AS row CROSS JOIN {vault} AS v \
+         ON v.vault_token COLLATE BINARY = ", text!(0, 1)
+    );
+    present = concat!(
+        "SELECT row.key FROM json_each(?1) AS row CROSS JOIN {vault} AS v ON v.id COLLATE BINARY = ", text!(0, 1)
+    );
+    count = "SELECT count(*) FROM {vault}";
+
+    // Only the envelope is set, and an envelope that is NULL is equal to nothing.
+    replace = concat!(
+        "UPDATE {vault} AS v SET vault_value = ", text!(4, 5), " FROM json_each(?1) AS row \
+         WHERE v.id COLLATE BINARY = ", text!(0, 1), " \
+         AND CASE WHEN row.value->>2 THEN CAST(v.vault_value AS BLOB) = ", packed!(2, 3), " \
+         ELSE octet_length(v.vault_value) = row.value->>3 END RETURNING id"
+    );
+    update = "UPDATE {vault} AS v SET vault_value = ifnull(?2, v.vault_value), updated_at = ifnull(?3, updated_at), \
+              expires_at = ifnull(?4, expires_at), soft_deleted_at = ifnull(?5, soft_deleted_at) \
+              WHERE v.id COLLATE BINARY = ?1 AND (?6 IS NULL OR CAST(v.vault_value AS BLOB) = ?6) \
+              AND (?7 IS NULL OR octet_length(v.vault_value) = ?7)";
+    delete = "DELETE FROM {vault} AS v WHERE v.id COLLATE BINARY = ?1";
+    // Which of the rows (id, token) have an id or a token that a record has.
+    taken = concat!(
+        "SELECT * FROM (SELECT row.key, \
+         EXISTS (SELECT 1 FROM {vault} AS v WHERE v.id COLLATE BINARY = ", text!(0, 1), ") AS id_taken, \
+         EXISTS (SELECT 1 FROM {vault} AS v WHERE v.vault_token COLLATE BINARY = ", text!(2, 3), ") AS token_taken \
+         FROM json_each(?1) AS row) WHERE id_taken OR token_taken"
+    );
+    insert = concat!(
+        "INSERT INTO {vault} \
+         (id, vault_token, vault_value, created_at, updated_at, expires_at, soft_deleted_at) SELECT ",
+        text!(0, 1), ", ", text!(2, 3), ", ", text!(4, 5), ", ", text!(6, 7), ", ",
+        text!(8, 9), ", ", text!(10, 11), ", ", text!(12, 13), " FROM json_each(?1) AS row"
+    );
+
+    // Of several rows with one name, which nothing prevents, the ancestor reads the oldest.
+    setting = "SELECT meta_value FROM {meta} WHERE object_type = 'vault' AND object_id = 'settings' \
+               AND meta_key COLLATE BINARY = ?1 ORDER BY id LIMIT 1";
+    settings = "SELECT meta_key, meta_value FROM {meta} WHERE object_type = 'vault' AND object_id = 'settings' \
+                AND meta_key IS NOT NULL ORDER BY meta_key COLLATE BINARY, id";
+    set_setting = "UPDATE {meta} SET meta_value = ?2 WHERE object_type = 'vault' AND object_id = 'settings' \
+                   AND meta_key COLLATE BINARY = ?1";
+    add_setting = "INSERT INTO {meta} (object_type, object_id, meta_key, meta_value) \
+                   VALUES ('vault', 'settings', ?1, ?2)";
+}

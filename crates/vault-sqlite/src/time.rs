@@ -1,0 +1,109 @@
+//! Times as the ancestor's schema holds them: text in UTC, in whole seconds.
+
+use jiff::{civil, tz::TimeZone};
+use vault_core::Timestamp;
+
+use crate::error::Unstorable;
+
+/// What stands for "never". It compares as later than every other time, as programs expect that compare texts.
+pub(crate) const NEVER: &str = "9999-12-31 23:59:59";
+
+/// A time as text, rounded down to the second.
+pub(crate) fn text(time: Timestamp) -> Result<String, Unstorable> {
+    let seconds = time.as_micros().div_euclid(1_000_000);
+    jiff::Timestamp::from_second(seconds)
+        .map(|time| TimeZone::UTC.to_datetime(time))
+        .ok()
+        // A sign before the year would sort in front of the digits, and no program would read it.
+        .filter(|time| time.year() >= 0)
+        .map(|time| time.strftime("%Y-%m-%d %H:%M:%S").to_string())
+        .ok_or(Unstorable::TimeTooEarly)
+}
+
+/// A time that may be never.
+pub(crate) fn text_or_never(time: Option<Timestamp>) -> Result<String, Unstorable> {
+    time.map_or_else(|| Ok(NEVER.to_owned()), text)
+}
+
+/// A stored time; `None` for never, and for what cannot be read as a time: NULL, the empty text, anything else.
+///
+/// An end that cannot be read has not come, as for the ancestor: no record is hidden or lost because of it.
+pub(crate) fn read(stored: Option<&[u8]>) -> Option<Timestamp> {
+    let text = std::str::from_utf8(stored?).ok()?.trim();
+    // Drivers write RFC 3339 as well; the offset must count where there is one.
+    let time = text.parse::<jiff::Timestamp>().ok().or_else(|| {
+        let time = text.parse::<civil::DateTime>().ok()?;
+        TimeZone::UTC.to_timestamp(time).ok()
+    })?;
+    Some(Timestamp::from_micros(time.as_microsecond()))
+}
+
+/// When something was made or changed; 1970-01-01 where that cannot be read.
+pub(crate) fn read_or_epoch(stored: Option<&[u8]>) -> Timestamp {
+    read(stored).unwrap_or(Timestamp::from_micros(0))
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn seconds(seconds: i64) -> Timestamp {
+        Timestamp::from_micros(seconds * 1_000_000)
+    }
+
+    #[test]
+    fn times_are_text_in_utc() {
+        assert_eq!(text(seconds(1_795_308_918)).unwrap(), "2026-11-22 00:55:18");
+        assert_eq!(text(Timestamp::from_micros(-1)).unwrap(), "1969-12-31 23:59:59");
+        assert_eq!(text(Timestamp::MAX).unwrap(), "9999-12-30 22:00:00");
+        assert_eq!(text_or_never(None).unwrap(), NEVER);
+        assert!(text(Timestamp::MAX).unwrap().as_str() < NEVER);
+        assert_eq!(text(Timestamp::from_micros(i64::MIN)), Err(Unstorable::TimeTooEarly));
+        assert_eq!(text(seconds(-62_167_219_201)), Err(Unstorable::TimeTooEarly)); // in the year -1
+    }
+
+    #[test]
+    fn other_forms_of_a_time_are_read_too() {
+        for text in [
+            "2026-11-22 00:55:18",
+            "2026-11-22T00:55:18",
+            "2026-11-22T00:55:18Z",
+            "2026-11-22 01:55:18+01:00",
+            " 2026-11-22 00:55:18\n",
+        ] {
+            assert_eq!(read(Some(text.as_bytes())), Some(seconds(1_795_308_918)), "{text}");
+        }
+        assert_eq!(
+            read(Some(b"2026-11-22 00:55:18.25")),
+            Some(Timestamp::from_micros(1_795_308_918_250_000))
+        );
+        assert_eq!(read(Some(b"2026-11-22")), Some(seconds(1_795_305_600)));
+    }
+
+    #[test]
+    fn what_is_no_time_is_never_or_the_epoch() {
+        let odd: [Option<&[u8]>; 7] = [
+            None,
+            Some(b""),
+            Some(b"soon"),
+            Some(b"1795308918"),
+            Some(b"2026-13-01 00:00:00"),
+            Some(b"\xff"),
+            Some(NEVER.as_bytes()),
+        ];
+        for stored in odd {
+            assert_eq!(read(stored), None, "{stored:?}");
+            assert_eq!(read_or_epoch(stored), Timestamp::from_micros(0), "{stored:?}");
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn whole_seconds_come_back(time in -60_000_000_000i64..=253_402_207_200) {
+            let time = seconds(time);
+            prop_assert_eq!(read(Some(text(time).unwrap().as_bytes())), Some(time));
+        }
+    }
+}

@@ -1,0 +1,211 @@
+//! What changes the vault, each within one immediate transaction.
+
+use std::collections::{HashMap, HashSet};
+
+use futures::TryStreamExt as _;
+use sqlx::{Row as _, SqliteConnection};
+use vault_core::{
+    DeleteOutcome, InsertOutcome, PutSetting, Record, RecordChange, RecordId, Replacement,
+    WriteOutcome,
+};
+
+use crate::{
+    error::Fault,
+    packed::{Packed, Part},
+    reads,
+    record::{self, ChangedTexts, NewRow},
+    statements::Statements,
+};
+
+/// Replaces the envelopes of a batch with one statement.
+pub(crate) async fn batch(
+    connection: &mut SqliteConnection,
+    statements: &Statements,
+    batch: &[Replacement],
+) -> Result<Vec<WriteOutcome>, Fault> {
+    let applied = replace(connection, statements, batch).await?;
+    let left: Vec<&Replacement> =
+        batch.iter().filter(|replacement| !applied.contains(replacement.id.as_str())).collect();
+    let conflicts = present(connection, statements, &left).await?;
+    let outcome = |replacement: &Replacement| match &replacement.id {
+        id if applied.contains(id.as_str()) => WriteOutcome::Applied,
+        id if conflicts.contains(id) => WriteOutcome::Conflict,
+        _ => WriteOutcome::Missing,
+    };
+    Ok(batch.iter().map(outcome).collect())
+}
+
+/// Adds records.
+pub(crate) async fn insert(
+    connection: &mut SqliteConnection,
+    statements: &Statements,
+    records: &[Record],
+) -> Result<Vec<InsertOutcome>, Fault> {
+    let rows: Vec<NewRow<'_>> = records.iter().map(NewRow::new).collect::<Result<_, _>>()?;
+    let taken = taken(connection, statements, records).await?;
+    let outcomes = outcomes(records, &taken);
+    let new = rows
+        .iter()
+        .zip(&outcomes)
+        .filter(|(_, outcome)| **outcome == InsertOutcome::Inserted)
+        .map(|(row, _)| row.texts());
+    let (places, bytes) = Packed::rows(new).into_parameters();
+    statements.insert.query().bind(places).bind(bytes).execute(connection).await?;
+    Ok(outcomes)
+}
+
+/// Changes one record.
+pub(crate) async fn update(
+    connection: &mut SqliteConnection,
+    statements: &Statements,
+    change: &RecordChange,
+) -> Result<WriteOutcome, Fault> {
+    let texts = ChangedTexts::new(change)?;
+    let expected = change.expected.as_ref().map(Part::from);
+    let (expected, expected_len) = match expected {
+        None => (None, None),
+        Some(Part::Text(text)) => (Some(text), None),
+        Some(Part::Length(len)) => (None, i64::try_from(len).ok()),
+    };
+    let query = statements
+        .update
+        .query()
+        .bind(change.id.as_str())
+        .bind(texts.envelope)
+        .bind(texts.updated_at)
+        .bind(texts.expires_at)
+        .bind(texts.soft_deleted_at)
+        .bind(expected)
+        .bind(expected_len);
+    if query.execute(&mut *connection).await?.rows_affected() > 0 {
+        return Ok(WriteOutcome::Applied);
+    }
+    let there = reads::sealed_records(connection, statements, std::slice::from_ref(&change.id));
+    Ok(match there.await?.as_slice() {
+        [Some(_)] => WriteOutcome::Conflict,
+        _ => WriteOutcome::Missing,
+    })
+}
+
+/// Removes one record.
+pub(crate) async fn delete(
+    connection: &mut SqliteConnection,
+    statements: &Statements,
+    id: &RecordId,
+) -> Result<DeleteOutcome, Fault> {
+    let deleted = statements.delete.query().bind(id.as_str()).execute(connection).await?;
+    Ok(match deleted.rows_affected() {
+        0 => DeleteOutcome::Missing,
+        _ => DeleteOutcome::Deleted,
+    })
+}
+
+/// Writes a setting.
+pub(crate) async fn put_setting(
+    connection: &mut SqliteConnection,
+    statements: &Statements,
+    name: &str,
+    value: &str,
+    put: PutSetting,
+) -> Result<String, Fault> {
+    record::text(name.as_bytes())?;
+    record::text(value.as_bytes())?;
+    if put == PutSetting::IfAbsent
+        && let Some(stored) = reads::setting(connection, statements, name).await?
+    {
+        return Ok(stored);
+    }
+    // Nothing in the ancestor's table makes a name unique; the transaction, which began as a writer, does.
+    let set = statements.set_setting.query().bind(name).bind(value);
+    if set.execute(&mut *connection).await?.rows_affected() == 0 {
+        statements.add_setting.query().bind(name).bind(value).execute(connection).await?;
+    }
+    Ok(value.to_owned())
+}
+
+/// Writes what still is as expected, and tells the ids of those records.
+async fn replace(
+    connection: &mut SqliteConnection,
+    statements: &Statements,
+    batch: &[Replacement],
+) -> Result<HashSet<String>, Fault> {
+    let mut rows = Vec::with_capacity(batch.len());
+    for replacement in batch {
+        let sealed = record::envelope_text(&replacement.sealed)?;
+        rows.push([
+            Part::from(replacement.id.as_bytes()),
+            Part::from(&replacement.expected),
+            Part::from(sealed.as_bytes()),
+        ]);
+    }
+    let (places, bytes) = Packed::rows(rows).into_parameters();
+    let mut rows = statements.replace.query().bind(places).bind(bytes).fetch(connection);
+    let mut applied = HashSet::with_capacity(batch.len());
+    while let Some(row) = rows.try_next().await? {
+        applied.insert(row.try_get(0)?);
+    }
+    Ok(applied)
+}
+
+/// Which of the records that a replacement names are there.
+async fn present<'a>(
+    connection: &mut SqliteConnection,
+    statements: &Statements,
+    replacements: &[&'a Replacement],
+) -> Result<HashSet<&'a RecordId>, Fault> {
+    let mut present = HashSet::new();
+    if replacements.is_empty() {
+        return Ok(present);
+    }
+    let ids = replacements.iter().map(|replacement| [replacement.id.as_bytes()]);
+    let (places, bytes) = Packed::rows(ids).into_parameters();
+    for row in statements.present.query().bind(places).bind(bytes).fetch_all(connection).await? {
+        let replacement = usize::try_from(row.try_get::<i64, _>(0)?).ok();
+        if let Some(replacement) = replacement.and_then(|at| replacements.get(at)) {
+            present.insert(&replacement.id);
+        }
+    }
+    Ok(present)
+}
+
+/// What of a record to insert belongs to another one already.
+#[derive(Clone, Copy)]
+struct Taken {
+    id: bool,
+    token: bool,
+}
+
+/// By their place in the call, the records whose id or token is stored.
+async fn taken(
+    connection: &mut SqliteConnection,
+    statements: &Statements,
+    records: &[Record],
+) -> Result<HashMap<usize, Taken>, Fault> {
+    let rows =
+        records.iter().map(|record| [record.id.as_bytes(), record.token.as_str().as_bytes()]);
+    let (places, bytes) = Packed::rows(rows).into_parameters();
+    let mut taken = HashMap::new();
+    for row in statements.taken.query().bind(places).bind(bytes).fetch_all(connection).await? {
+        let place = usize::try_from(row.try_get::<i64, _>(0)?).unwrap_or(usize::MAX);
+        taken.insert(place, Taken { id: row.try_get(1)?, token: row.try_get(2)? });
+    }
+    Ok(taken)
+}
+
+/// Goes through the records in their order: what an earlier one of the same call took is taken as well.
+fn outcomes(records: &[Record], taken: &HashMap<usize, Taken>) -> Vec<InsertOutcome> {
+    let (mut ids, mut tokens) = (HashSet::new(), HashSet::new());
+    let outcome = |(place, record): (usize, &Record)| {
+        let stored = taken.get(&place).copied().unwrap_or(Taken { id: false, token: false });
+        if stored.id || ids.contains(record.id.as_str()) {
+            return InsertOutcome::IdTaken;
+        }
+        if stored.token || tokens.contains(record.token.as_str()) {
+            return InsertOutcome::TokenTaken;
+        }
+        ids.insert(record.id.as_str().to_owned());
+        tokens.insert(record.token.as_str().to_owned());
+        InsertOutcome::Inserted
+    };
+    records.iter().enumerate().map(outcome).collect()
+}
