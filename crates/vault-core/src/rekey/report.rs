@@ -149,6 +149,8 @@ pub struct Earlier {
 pub struct MergeReport {
     /// Which records were to be asked.
     pub check: MergeCheck,
+    /// How many were asked by this run.
+    pub asked: u64,
     /// How many a new password opened.
     pub found: u64,
     /// How many v2 records were not asked, because each answer costs an Argon2id.

@@ -291,6 +291,7 @@ impl RekeySession {
             return Poll::Ready(Ok(true));
         };
         self.count_work(examined.derivations, examined.busy);
+        self.report.merge.asked += examined.findings.len() as u64;
         for answer in examined.findings {
             match answer {
                 Answer::Opens => self.report.merge.found += 1,

@@ -171,7 +171,7 @@ fn new_report(progress: &Progress, earlier: Earlier, check: MergeCheck) -> Rekey
         before: progress.before.clone(),
         after: progress.after.clone(),
         earlier,
-        merge: MergeReport { check, found, unasked },
+        merge: MergeReport { check, asked: 0, found, unasked },
         catch_up_passes: 0,
         conflicts_settled: 0,
         retries: 0,
