@@ -1,7 +1,8 @@
 //! A bulk rekey of v3 records of 300 bytes, every second one of which matches, on memory and on redb.
 //!
 //! The floor is what the store alone takes: the same records read in pages as large, and every second one written back
-//! changed, one page after the other and without any cryptography. The redb files are below the target folder.
+//! changed, without any cryptography; the next page is read while one is written. The redb files are below the target
+//! folder.
 
 #![expect(clippy::expect_used, reason = "a bench that cannot be set up has nothing to measure")]
 
@@ -142,12 +143,11 @@ fn rekey(vault: &Vault, records: usize, passwords: &mut [&str; 2]) -> Duration {
 /// The same pages read and the same rows rewritten, without any cryptography.
 fn floor(store: &dyn VaultStore, records: usize) -> Duration {
     let limit = PageLimit::new(RunOptions::DEFAULT_PAGE_RECORDS, RunOptions::DEFAULT_PAGE_BYTES);
-    let (mut last, mut written) = (None, 0);
+    let mut written = 0;
     let begun = Instant::now();
-    loop {
-        let page = block_on(store.read_page(last.as_ref(), limit)).expect("the store can be read");
-        let Some(end) = page.last() else { break };
-        last = Some(end.id.clone());
+    let mut page = block_on(store.read_page(None, limit)).expect("the store can be read");
+    while let Some(end) = page.last() {
+        let after = end.id.clone();
         let batch: Arc<[Replacement]> = page
             .into_iter()
             .step_by(2)
@@ -157,9 +157,13 @@ fn floor(store: &dyn VaultStore, records: usize) -> Duration {
                 expected: record.envelope,
             })
             .collect();
-        let outcomes = block_on(store.write_batch(batch)).expect("the store can be written");
+        let (next, outcomes) = block_on(async {
+            futures::join!(store.read_page(Some(&after), limit), store.write_batch(batch))
+        });
+        let outcomes = outcomes.expect("the store can be written");
         assert!(outcomes.iter().all(|outcome| *outcome == WriteOutcome::Applied));
         written += outcomes.len();
+        page = next.expect("the store can be read");
     }
     let took = begun.elapsed();
     assert!(written * 2 >= records);

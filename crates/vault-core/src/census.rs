@@ -7,9 +7,9 @@ use std::{
 };
 
 use crate::{
-    Checked, EngineError, Envelope, Format, KdfMemory, MAX_PROBLEMS, OpenOutcome, OpenPolicy,
-    Plaintext, Problem, ProblemKind, RecordId, RunOptions, SealedRecord, Unopenable, V2Cost,
-    VaultKdf, VaultKey, VaultStore, check,
+    Candidate, EngineError, Envelope, Format, KdfMemory, MAX_PROBLEMS, OpenOutcome, OpenPolicy,
+    Plaintext, Problem, ProblemKind, RecordId, RunOptions, SealedRecord, V2Cost, VaultKdf,
+    VaultKey, VaultStore, check_all, open_all,
     retry::Retry,
     scan::{Examine, Scan},
 };
@@ -249,60 +249,52 @@ impl Examine for Inspector {
 
     fn examine(
         &self,
-        record: SealedRecord,
+        records: Vec<SealedRecord>,
         memory: &mut KdfMemory,
-    ) -> Result<Inspected, EngineError> {
-        let len = record.envelope.len();
-        let envelope = match Envelope::parse(&record.envelope) {
-            Ok(envelope) => envelope,
-            Err(malformed) => {
-                let problem = Problem { id: record.id, kind: ProblemKind::Malformed(malformed) };
-                return Ok(Inspected {
-                    len,
-                    format: None,
-                    kdf: None,
-                    state: State::Problem(problem),
-                });
-            }
+    ) -> Result<Vec<Inspected>, EngineError> {
+        let parsed: Vec<_> =
+            records.iter().map(|record| Envelope::parse(&record.envelope)).collect();
+        let ids = records.iter().map(|record| &record.id);
+        let (mut untried, unopenable) = check_all(&parsed, ids, &self.policy);
+        let mut inspected: Vec<_> = records
+            .iter()
+            .zip(&parsed)
+            .map(|(record, parsed)| Inspected {
+                len: record.envelope.len(),
+                format: parsed.as_ref().ok().map(Envelope::format),
+                kdf: None,
+                state: State::Unopened(record.id.clone()),
+            })
+            .collect();
+        let problem = |index: usize, kind| {
+            let id = records[index].id.clone();
+            State::Problem(Problem { id, kind })
         };
-        let format = Some(envelope.format());
-        let checked = match check(&envelope, &self.policy) {
-            Ok(checked) => checked,
-            Err(unopenable) => {
-                let kind = match unopenable {
-                    Unopenable::Damaged => ProblemKind::Damaged,
-                    Unopenable::Malformed(malformed) => ProblemKind::Malformed(malformed),
+        for (index, why) in unopenable {
+            // A damaged header names a cost and salt that nobody ever used.
+            inspected[index].state = problem(index, why.into());
+        }
+        for candidate in &untried {
+            inspected[candidate.index].kdf = candidate.checked.kdf();
+        }
+        for (number, key) in self.keys.iter().enumerate() {
+            for (Candidate { index, id, .. }, outcome) in open_all(&mut untried, key, memory)? {
+                inspected[index].state = match outcome {
+                    OpenOutcome::Opened(value) => State::OpenedBy(number, self.verdict(id, &value)),
+                    OpenOutcome::WrongPassword => continue,
+                    OpenOutcome::Damaged => problem(index, ProblemKind::Damaged),
+                    OpenOutcome::Malformed(malformed) => {
+                        problem(index, ProblemKind::Malformed(malformed))
+                    }
                 };
-                let state = State::Problem(Problem { id: record.id, kind });
-                // A damaged header names a cost and salt that nobody ever used.
-                return Ok(Inspected { len, format, kdf: None, state });
             }
-        };
-        let state = self.try_keys(record.id, &checked, memory)?;
-        Ok(Inspected { len, format, kdf: checked.kdf(), state })
+        }
+        Ok(inspected)
     }
 }
 
 impl Inspector {
-    fn try_keys(
-        &self,
-        id: RecordId,
-        checked: &Checked<'_>,
-        memory: &mut KdfMemory,
-    ) -> Result<State, EngineError> {
-        for (number, key) in self.keys.iter().enumerate() {
-            let kind = match checked.open(key, &id, memory)? {
-                OpenOutcome::Opened(value) => {
-                    let verdict =
-                        self.check.as_ref().map_or(ValueVerdict::Right, |check| check(&id, &value));
-                    return Ok(State::OpenedBy(number, verdict));
-                }
-                OpenOutcome::WrongPassword => continue,
-                OpenOutcome::Damaged => ProblemKind::Damaged,
-                OpenOutcome::Malformed(malformed) => ProblemKind::Malformed(malformed),
-            };
-            return Ok(State::Problem(Problem { id, kind }));
-        }
-        Ok(State::Unopened(id))
+    fn verdict(&self, id: &RecordId, value: &Plaintext) -> ValueVerdict {
+        self.check.as_ref().map_or(ValueVerdict::Right, |check| check(id, value))
     }
 }

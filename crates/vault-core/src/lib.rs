@@ -17,6 +17,7 @@ mod envelope;
 mod error;
 mod kdf;
 mod key;
+mod master;
 mod memory;
 mod pace;
 mod record;
@@ -26,6 +27,7 @@ mod run;
 mod scan;
 mod seal;
 mod secret;
+mod sha256;
 mod store;
 mod table;
 mod time;
@@ -56,6 +58,7 @@ pub use rekey::{
 };
 pub use retry::{ThreadTimer, Timer};
 pub use run::{EngineError, RunOptions};
+pub(crate) use seal::{Candidate, check_all, open_all, seal_all};
 pub use seal::{
     Checked, OpenOutcome, OpenPolicy, SealError, SealSpec, Unopenable, check, open, seal,
 };

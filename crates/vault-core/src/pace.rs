@@ -18,6 +18,10 @@ const TARGET: Duration = Duration::from_secs(2);
 /// How many chunks each worker gets of a commit's worth: enough that none is idle for long at its end.
 const CHUNKS_PER_WORKER: u32 = 8;
 
+/// How many cheap records are examined at a time: several times the lanes that SHA-256 has, so that they are seldom idle,
+/// and few enough that what is in work stays in the processor's cache.
+const GROUP: usize = 64;
+
 /// How many v3 salts are remembered as known; a vault has one, and a hostile one must not fill memory.
 const MAX_KNOWN: usize = 1024;
 
@@ -33,6 +37,12 @@ pub(crate) enum Weight {
     Dear,
 }
 
+/// Records of one weight that are examined together: one dear record, or a few cheap ones.
+pub(crate) struct Group {
+    pub(crate) weight: Weight,
+    pub(crate) records: Vec<SealedRecord>,
+}
+
 /// Time spent on the records of each weight.
 #[derive(Default)]
 pub(crate) struct Cost {
@@ -43,13 +53,13 @@ pub(crate) struct Cost {
 }
 
 impl Cost {
-    pub(crate) fn add(&mut self, weight: Weight, time: Duration) {
-        let (sum, records) = match weight {
+    pub(crate) fn add(&mut self, weight: Weight, records: usize, time: Duration) {
+        let (sum, sum_records) = match weight {
             Weight::Cheap => (&mut self.cheap, &mut self.cheap_records),
             Weight::Dear => (&mut self.dear, &mut self.dear_records),
         };
         *sum += time;
-        *records += 1;
+        *sum_records += u32::try_from(records).unwrap_or(u32::MAX);
     }
 
     pub(crate) fn total(&self) -> Duration {
@@ -88,16 +98,13 @@ impl Pace {
     }
 
     /// Takes about one commit's worth from the front, cut into chunks of about equal cost.
-    pub(crate) fn cut(
-        &mut self,
-        waiting: &mut VecDeque<SealedRecord>,
-    ) -> Vec<Vec<(Weight, SealedRecord)>> {
+    pub(crate) fn cut(&mut self, waiting: &mut VecDeque<SealedRecord>) -> Vec<Vec<Group>> {
         let (budget, chunk_budget) =
             (self.budget(), self.budget() / self.workers / CHUNKS_PER_WORKER);
         let mut chunks = Vec::new();
         let mut chunk = Vec::new();
-        let (mut cost, mut chunk_cost, mut records, mut bytes) =
-            (Duration::ZERO, Duration::ZERO, 0u32, 0usize);
+        let (mut cost, mut chunk_cost, mut records, mut in_chunk, mut bytes) =
+            (Duration::ZERO, Duration::ZERO, 0u32, 0usize, 0usize);
         // Cheap records never come near the time budget; spread them over the workers by number.
         let chunk_records = waiting
             .len()
@@ -117,13 +124,16 @@ impl Pace {
                 Weight::Cheap => self.cheap,
                 Weight::Dear => self.dear,
             };
-            chunk.extend(waiting.pop_front().map(|record| (weight, record)));
+            if let Some(record) = waiting.pop_front() {
+                add_to_last_group(&mut chunk, weight, record);
+            }
             records += 1;
+            in_chunk += 1;
             cost += expected;
             chunk_cost += expected;
-            if chunk_cost >= chunk_budget || chunk.len() >= chunk_records {
+            if chunk_cost >= chunk_budget || in_chunk >= chunk_records {
                 chunks.push(std::mem::take(&mut chunk));
-                chunk_cost = Duration::ZERO;
+                (chunk_cost, in_chunk) = (Duration::ZERO, 0);
             }
         }
         if !chunk.is_empty() {
@@ -165,6 +175,20 @@ impl Pace {
     }
 }
 
+/// A dear record is a group of its own: it is timed alone, and the run can be stopped before and after it.
+fn add_to_last_group(groups: &mut Vec<Group>, weight: Weight, record: SealedRecord) {
+    match groups.last_mut() {
+        Some(group)
+            if weight == Weight::Cheap
+                && group.weight == Weight::Cheap
+                && group.records.len() < GROUP =>
+        {
+            group.records.push(record);
+        }
+        _ => groups.push(Group { weight, records: vec![record] }),
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -183,7 +207,7 @@ mod tests {
     }
 
     fn cut(pace: &mut Pace, waiting: &mut VecDeque<SealedRecord>) -> usize {
-        pace.cut(waiting).iter().map(Vec::len).sum()
+        pace.cut(waiting).iter().flatten().map(|group| group.records.len()).sum()
     }
 
     #[test]
@@ -192,7 +216,7 @@ mod tests {
         assert_eq!(cut(&mut pace, &mut waiting), 8);
         for _ in 0..10 {
             let mut cost = Cost::default();
-            cost.add(Weight::Dear, Duration::from_millis(100));
+            cost.add(Weight::Dear, 1, Duration::from_millis(100));
             pace.learn(&cost);
         }
         let records = cut(&mut pace, &mut waiting);
@@ -203,7 +227,21 @@ mod tests {
     #[test]
     fn dear_records_go_to_the_workers_one_by_one() {
         let mut pace = pace();
-        assert!(pace.cut(&mut records(1000, "v2:abc")).iter().all(|chunk| chunk.len() == 1));
+        let chunks = pace.cut(&mut records(1000, "v2:abc"));
+        assert!(chunks.iter().all(|chunk| chunk.len() == 1 && chunk[0].records.len() == 1));
+    }
+
+    #[test]
+    fn cheap_records_are_examined_in_groups_and_dear_ones_between_them_alone() {
+        let mut waiting = records(150, "v1 text");
+        waiting.extend(records(2, "v2:abc"));
+        waiting.extend(records(1, "v1 text"));
+        let mut pace = Pace::new(PageLimit::new(16_384, 8 << 20), NonZeroUsize::MIN);
+        let groups: Vec<_> = pace.cut(&mut waiting).into_iter().flatten().collect();
+        let alone = groups.iter().filter(|group| group.weight == Weight::Dear);
+        assert_eq!(alone.map(|group| group.records.len()).collect::<Vec<_>>(), [1, 1]);
+        assert!(groups.iter().all(|group| (1..=GROUP).contains(&group.records.len())));
+        assert_eq!(groups.iter().map(|group| group.records.len()).sum::<usize>(), 153);
     }
 
     #[test]

@@ -16,14 +16,14 @@ use futures::{FutureExt, channel::oneshot, future::BoxFuture};
 use crate::{
     EngineError, KdfMemory, PageLimit, RecordId, RecordSource, SealedRecord, StoreError,
     StoreErrorKind,
-    pace::{Cost, Pace},
+    pace::{Cost, Group, Pace},
     retry::Retry,
     workers::Workers,
 };
 
-/// Looks at one record, with the memory for an Argon2id at hand.
+/// Looks at records, with the memory for an Argon2id at hand.
 pub(crate) trait Examine: Send + Sync + 'static {
-    /// What it makes of the record.
+    /// What it makes of a record.
     type Finding: Send + 'static;
 
     /// Whether the record is none of this pass's. Asked once, as it is read.
@@ -31,12 +31,13 @@ pub(crate) trait Examine: Send + Sync + 'static {
         false
     }
 
-    /// Examines one record; an error ends the scan.
+    /// Examines a few records at a time, since many hashes at once cost less than one by one; gives one finding for
+    /// each, in their order. An error ends the scan.
     fn examine(
         &self,
-        record: SealedRecord,
+        records: Vec<SealedRecord>,
         memory: &mut KdfMemory,
-    ) -> Result<Self::Finding, EngineError>;
+    ) -> Result<Vec<Self::Finding>, EngineError>;
 }
 
 /// What was found in a run of consecutive records.
@@ -173,22 +174,21 @@ impl<E: Examine> Scan<E> {
     /// Cuts about one commit's worth of records from what waits, in chunks small enough to keep every worker busy to the end.
     fn give_to_workers(&mut self) {
         let chunks = self.pace.cut(&mut self.waiting);
-        let last =
-            chunks.last().and_then(|chunk| chunk.last()).map(|(_, record)| record.id.clone());
-        for records in chunks {
+        let last_group = chunks.last().and_then(|groups| groups.last());
+        let last = last_group.and_then(|group| group.records.last()).map(|it| it.id.clone());
+        for groups in chunks {
             let (examiner, stop) = (Arc::clone(&self.examiner), self.workers.stop());
             self.examining.push_back(self.workers.submit(move |memory| {
-                let mut chunk =
-                    Examined { findings: Vec::with_capacity(records.len()), ..Examined::default() };
+                let mut chunk = Examined::default();
                 let mut cost = Cost::default();
                 let before = memory.derivations();
-                for (weight, record) in records {
+                for Group { weight, records } in groups {
                     if stop.is_set() {
                         return Err(EngineError::Stopped);
                     }
-                    let begin = Instant::now();
-                    chunk.findings.push(examiner.examine(record, memory)?);
-                    cost.add(weight, begin.elapsed());
+                    let (begin, count) = (Instant::now(), records.len());
+                    chunk.findings.extend(examiner.examine(records, memory)?);
+                    cost.add(weight, count, begin.elapsed());
                 }
                 chunk.busy = cost.total();
                 chunk.derivations = memory.derivations() - before;

@@ -1,5 +1,7 @@
 //! The two verbs: [`seal`] a value into an envelope, and [`open`] an envelope.
 
+mod many;
+
 use aes_gcm::{
     AesGcm, KeyInit,
     aead::{
@@ -11,12 +13,13 @@ use aes_gcm::{
 use subtle::ConstantTimeEq as _;
 use zeroize::Zeroizing;
 
+pub(crate) use self::many::{Candidate, check_all, open_all, seal_all};
 use crate::{
-    AesKeyLen, Envelope, EnvelopeText, KdfError, KdfLimits, KdfMemory, KdfParams, MAX_ENVELOPE_LEN,
-    Malformed, Padding, Plaintext, RandomError, RecordId, Salt, V1, V2, V2Cost, V3, VaultKdf,
-    VaultKey,
-    envelope::{Header, IV_LEN, KEY_LEN, NONCE_LEN, TAG_LEN, V2Parts, suite_of},
-    key::Master,
+    AesKeyLen, Envelope, EnvelopeText, Format, KdfError, KdfLimits, KdfMemory, KdfParams,
+    MAX_ENVELOPE_LEN, Malformed, Padding, Plaintext, RandomError, RecordId, Salt, V1, V2, V2Cost,
+    V3, VaultKdf, VaultKey,
+    envelope::{Header, IV_LEN, KEY_LEN, NONCE_LEN, TAG_LEN, V2Parts, digest, suite_of},
+    master::{Master, Subkeys},
 };
 
 /// How a value is to be sealed.
@@ -85,24 +88,45 @@ pub(crate) fn seal_v3(
     nonce: [u8; NONCE_LEN],
     memory: &mut KdfMemory,
 ) -> Result<EnvelopeText, SealError> {
-    let p = u8::try_from(kdf.params.p()).map_err(|_| SealError::Lanes { p: kdf.params.p() })?;
-    let plaintext_len = padding
-        .plaintext_len(value.len())
-        .filter(|len| V3::text_len(*len).is_some_and(|text_len| text_len <= MAX_ENVELOPE_LEN))
-        .ok_or(SealError::TooLarge)?;
+    let p = lanes_of(&kdf)?;
+    let plaintext_len = plaintext_len(value, padding).ok_or(SealError::TooLarge)?;
     let suite = suite_of(padding);
     let subkeys = key.with_master(&kdf, memory, |master| master.subkeys(suite, &nonce))?;
     let header = Header { padding, kdf, p, nonce, commitment: subkeys.commitment };
-    let envelope = V3::assemble(
-        &header,
+    let mut envelope = encrypt_v3(value, plaintext_len, id, &header, &subkeys)?;
+    envelope.put_check(&digest(envelope.checked()));
+    Ok(envelope.to_text())
+}
+
+/// The lanes of a cost, as a header holds them.
+fn lanes_of(kdf: &VaultKdf) -> Result<u8, SealError> {
+    u8::try_from(kdf.params.p()).map_err(|_| SealError::Lanes { p: kdf.params.p() })
+}
+
+/// The length of the plaintext that holds a value; `None` when its envelope would be too long.
+fn plaintext_len(value: &[u8], padding: Padding) -> Option<usize> {
+    padding
+        .plaintext_len(value.len())
+        .filter(|len| V3::text_len(*len).is_some_and(|text_len| text_len <= MAX_ENVELOPE_LEN))
+}
+
+/// An envelope that only lacks its check.
+fn encrypt_v3(
+    value: &[u8],
+    plaintext_len: usize,
+    id: &RecordId,
+    header: &Header,
+    subkeys: &Subkeys,
+) -> Result<V3, SealError> {
+    V3::assemble(
+        header,
         plaintext_len,
-        |buffer| padding.append(value, buffer).ok_or(SealError::TooLarge),
+        |buffer| header.padding.append(value, buffer).ok_or(SealError::TooLarge),
         |header, plaintext| {
             let aad = additional_data(header, id).ok_or(SealError::TooLarge)?;
             encrypt::<Aes256>(&*subkeys.key, &subkeys.iv, &aad, plaintext)
         },
-    )?;
-    Ok(envelope.to_text())
+    )
 }
 
 /// Seals as v2 with a given salt and initialization vector, which must never be used twice.
@@ -246,13 +270,17 @@ pub fn check<'a>(
             }
             Ok(Checked(Kind::V2 { envelope, costs }))
         }
-        Envelope::V3(envelope) => check_v3(envelope, &policy.limits),
+        Envelope::V3(envelope) => after_check(envelope, &policy.limits, envelope.check_holds()),
     }
 }
 
 // format.md §3.6, steps 2 to 4
-fn check_v3<'a>(envelope: &'a V3, limits: &KdfLimits) -> Result<Checked<'a>, Unopenable> {
-    if !envelope.check_holds() {
+fn after_check<'a>(
+    envelope: &'a V3,
+    limits: &KdfLimits,
+    check_holds: bool,
+) -> Result<Checked<'a>, Unopenable> {
+    if !check_holds {
         return Err(Unopenable::Damaged);
     }
     let padding = envelope.padding().map_err(Unopenable::Malformed)?;
@@ -296,6 +324,15 @@ impl Checked<'_> {
         }
     }
 
+    /// The envelope's format.
+    pub(crate) fn format(&self) -> Format {
+        match self.0 {
+            Kind::V1(_) => Format::V1,
+            Kind::V2 { .. } => Format::V2,
+            Kind::V3 { .. } => Format::V3,
+        }
+    }
+
     /// The salt and cost that opening needs a master for; `None` for v1 and v2.
     #[must_use]
     pub fn kdf(&self) -> Option<VaultKdf> {
@@ -310,10 +347,14 @@ impl Checked<'_> {
 fn open_v3(envelope: &V3, padding: Padding, master: &Master, id: &RecordId) -> OpenOutcome {
     let suite = suite_of(padding);
     let nonce = envelope.nonce();
-    if !bool::from(master.commitment(suite, &nonce).ct_eq(envelope.commitment())) {
+    if !bool::from(master.commitment(suite, &nonce).ct_eq(&envelope.commitment())) {
         return OpenOutcome::WrongPassword;
     }
-    let subkeys = master.subkeys(suite, &nonce);
+    decrypt_v3(envelope, padding, &master.subkeys(suite, &nonce), id)
+}
+
+// format.md §3.6, steps 7 and 8
+fn decrypt_v3(envelope: &V3, padding: Padding, subkeys: &Subkeys, id: &RecordId) -> OpenOutcome {
     additional_data(envelope.header(), id)
         .and_then(|aad| {
             let (ciphertext, tag) = (envelope.ciphertext(), envelope.tag());

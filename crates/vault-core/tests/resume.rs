@@ -1,6 +1,10 @@
 //! What a rekey remembers: resuming, catching up, shards, and what it asks before its first write.
 
-#![expect(clippy::unwrap_used, reason = "a test that fails panics, in its helpers too")]
+#![expect(
+    clippy::unwrap_used,
+    clippy::panic,
+    reason = "a test that fails panics, in its helpers too"
+)]
 
 mod world;
 

@@ -8,11 +8,15 @@ use crate::{
     arrows,
     command::Run as _,
     fuzz, golden,
+    pg::Server,
     workspace::{Workspace, strings},
 };
 
 /// How long each fuzz target runs.
 const FUZZ: Duration = Duration::from_secs(20);
+
+/// The package whose features are the backends.
+const FACADE: &str = "vaultstore";
 
 /// What a check that did not fail did.
 pub(crate) enum Done {
@@ -89,8 +93,10 @@ fn clippy(workspace: &Workspace) -> Result<Done, String> {
     Ok(Done::passed())
 }
 
-/// Each feature of each package alone, and none; all together is what clippy checked.
+/// Each feature of each package alone, and none: all together is what clippy checked and what the tests run with. The
+/// facade, whose features are the backends, is also tested with each alone.
 fn features(workspace: &Workspace) -> Result<Done, String> {
+    let server = Server::of_environment_or_own()?;
     let mut checked = Vec::new();
     for package in workspace.members() {
         let Some(declared) =
@@ -114,6 +120,12 @@ fn features(workspace: &Workspace) -> Result<Done, String> {
                 "warnings",
             ];
             workspace.cargo("clippy").args(arguments).run()?;
+            if name == FACADE {
+                let tests = ["--lib", "--test", "backends", "--no-default-features", "--features"];
+                let mut command = workspace.cargo("test");
+                server.tell(&mut command);
+                command.args(["--package", name]).args(tests).arg(feature).run()?;
+            }
             checked.push(format!("{name}/{named}"));
         }
     }

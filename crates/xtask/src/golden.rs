@@ -1,4 +1,4 @@
-//! The golden vectors, checked by an implementation that shares nothing with ours: a Python script beside them.
+//! What we write, checked by implementations that share nothing with ours: Python scripts beside the golden vectors.
 
 use std::{
     fs,
@@ -18,10 +18,13 @@ const SCRIPT: [&str; 2] = ["tests/golden/make.py", "verify"];
 /// What prints envelopes that were sealed just now, for the script to open as well: so many.
 const SEALED_NOW: [&str; 6] = ["--package", "vault-core", "--example", "golden", "--", "500"];
 
-/// What the script needs: other implementations of Argon2id, HKDF and AES-GCM than ours.
+/// The script that reads a vault in SQLite that the command, its argument, has written.
+const READ_SQLITE: &str = "tests/golden/check_sqlite.py";
+
+/// What the scripts need: other implementations of Argon2id, HKDF and AES-GCM than ours.
 const PACKAGES: [&str; 2] = ["argon2-cffi==25.1.0", "cryptography"];
 
-/// Runs the script; without Python or its packages that is left out, but never on a CI machine.
+/// Runs the scripts; without Python or its packages that is left out, but never on a CI machine.
 pub(crate) fn check(workspace: &Workspace) -> Result<Done, String> {
     let python = match python(workspace) {
         Ok(python) => python,
@@ -38,6 +41,10 @@ pub(crate) fn check(workspace: &Workspace) -> Result<Done, String> {
     let file = workspace.target.join("sealed-now.json");
     fs::write(&file, sealed).map_err(|error| format!("{}: {error}", file.display()))?;
     script().arg(&file).run()?;
+    workspace.cargo("build").args(["--package", "vault-cli", "--all-features"]).run()?;
+    let mut read_sqlite = Command::new(&python);
+    read_sqlite.current_dir(&workspace.root).arg(READ_SQLITE);
+    read_sqlite.arg(workspace.target.join("debug/vaultstore")).run()?;
     Ok(Done::passed())
 }
 

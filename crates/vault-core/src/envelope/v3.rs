@@ -2,12 +2,12 @@
 
 use std::fmt;
 
-use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD};
+use base64_simd::URL_SAFE_NO_PAD;
 use sha2::{Digest as _, Sha256};
 use zeroize::Zeroizing;
 
 use super::{Malformed, Padding, TAG_LEN};
-use crate::{EnvelopeText, KdfParams, Salt, VaultKdf};
+use crate::{EnvelopeText, KdfParams, Salt, VaultKdf, sha256::DIGEST_LEN};
 
 /// What a v3 text starts with.
 const PREFIX: &str = "v3:";
@@ -44,7 +44,7 @@ pub struct V3 {
 
 impl V3 {
     pub(super) fn parse(body: &[u8]) -> Result<Self, Malformed> {
-        let bytes = URL_SAFE_NO_PAD.decode(body).map_err(|_| Malformed::NotBase64)?;
+        let bytes = URL_SAFE_NO_PAD.decode_to_vec(body).map_err(|_| Malformed::NotBase64)?;
         if bytes.len() < CIPHERTEXT_AT + TAG_LEN {
             return Err(Malformed::TooShort);
         }
@@ -54,10 +54,11 @@ impl V3 {
     /// The length of the text whose plaintext has this length.
     pub(crate) fn text_len(plaintext_len: usize) -> Option<usize> {
         let len = plaintext_len.checked_add(CIPHERTEXT_AT + TAG_LEN)?;
-        base64::encoded_len(len, false)?.checked_add(PREFIX.len())
+        len.checked_mul(4)?.div_ceil(3).checked_add(PREFIX.len())
     }
 
-    /// Encrypts in place what `append` puts behind the header, and adds tag and check.
+    /// Encrypts in place what `append` puts behind the header, and adds the tag. The check is
+    /// [put](Self::put_check) afterwards.
     ///
     /// Nothing grows on the way, so that no copy of the plaintext is left behind.
     pub(crate) fn assemble<E>(
@@ -74,8 +75,6 @@ impl V3 {
         let (front, plaintext) = bytes.split_at_mut(CIPHERTEXT_AT);
         let tag = encrypt(&front[..HEADER_LEN], plaintext)?;
         bytes.extend_from_slice(&tag);
-        let check = compute_check(&bytes);
-        bytes[HEADER_LEN..CIPHERTEXT_AT].copy_from_slice(&check);
         Ok(Self { bytes: std::mem::take(&mut *bytes) })
     }
 
@@ -85,13 +84,27 @@ impl V3 {
     /// only: whoever can write an envelope can write its check.
     #[must_use]
     pub fn check_holds(&self) -> bool {
-        Self::is_sound(&self.bytes)
+        self.is_check(&digest(self.checked()))
     }
 
     /// Whether these bytes have the shape of a v3 envelope, and their check holds.
     pub(super) fn is_sound(bytes: &[u8]) -> bool {
-        bytes.len() >= CIPHERTEXT_AT + TAG_LEN
-            && compute_check(bytes) == bytes[HEADER_LEN..CIPHERTEXT_AT]
+        bytes.len() >= CIPHERTEXT_AT + TAG_LEN && has_check(bytes, &digest(checked(bytes)))
+    }
+
+    /// What the check is computed over, in two parts.
+    pub(crate) fn checked(&self) -> [&[u8]; 2] {
+        checked(&self.bytes)
+    }
+
+    /// Whether the check is that of this digest of what is [checked](Self::checked).
+    pub(crate) fn is_check(&self, digest: &[u8; DIGEST_LEN]) -> bool {
+        has_check(&self.bytes, digest)
+    }
+
+    /// Puts the check of this digest of what is [checked](Self::checked).
+    pub(crate) fn put_check(&mut self, digest: &[u8; DIGEST_LEN]) {
+        self.bytes[HEADER_LEN..CIPHERTEXT_AT].copy_from_slice(&digest[..CHECK_LEN]);
     }
 
     /// The salt and cost that the header names, whatever the check says.
@@ -126,8 +139,8 @@ impl V3 {
         self.array(NONCE_AT)
     }
 
-    pub(crate) fn commitment(&self) -> &[u8] {
-        &self.bytes[COMMITMENT_AT..COMMITMENT_AT + KEY_LEN]
+    pub(crate) fn commitment(&self) -> [u8; KEY_LEN] {
+        self.array(COMMITMENT_AT)
     }
 
     pub(crate) fn ciphertext(&self) -> &[u8] {
@@ -140,25 +153,33 @@ impl V3 {
 
     /// The text, which is the very text that was parsed.
     pub(crate) fn to_text(&self) -> EnvelopeText {
-        let mut text = String::with_capacity(PREFIX.len() + self.bytes.len().div_ceil(3) * 4);
+        // exactly what it takes, so that making it a box copies nothing
+        let body_len = URL_SAFE_NO_PAD.encoded_length(self.bytes.len());
+        let mut text = String::with_capacity(PREFIX.len() + body_len);
         text.push_str(PREFIX);
-        URL_SAFE_NO_PAD.encode_string(&self.bytes, &mut text);
+        URL_SAFE_NO_PAD.encode_append(&self.bytes, &mut text);
         EnvelopeText::from_stored(text.into_bytes())
     }
 
     fn array<const N: usize>(&self, at: usize) -> [u8; N] {
-        std::array::from_fn(|i| self.bytes[at + i])
+        let mut array = [0; N];
+        array.copy_from_slice(&self.bytes[at..at + N]);
+        array
     }
 }
 
-/// The check of an envelope that is long enough to have one.
 // format.md §3.2
-fn compute_check(bytes: &[u8]) -> [u8; CHECK_LEN] {
-    let hash = Sha256::new()
-        .chain_update(&bytes[..HEADER_LEN])
-        .chain_update(&bytes[CIPHERTEXT_AT..])
-        .finalize();
-    std::array::from_fn(|i| hash[i])
+fn checked(bytes: &[u8]) -> [&[u8]; 2] {
+    [&bytes[..HEADER_LEN], &bytes[CIPHERTEXT_AT..]]
+}
+
+fn has_check(bytes: &[u8], digest: &[u8; DIGEST_LEN]) -> bool {
+    bytes[HEADER_LEN..CIPHERTEXT_AT] == digest[..CHECK_LEN]
+}
+
+/// The digest that a check is cut from.
+pub(crate) fn digest(checked: [&[u8]; 2]) -> [u8; DIGEST_LEN] {
+    Sha256::new().chain_update(checked[0]).chain_update(checked[1]).finalize().into()
 }
 
 /// Shows the length only: whatever is stored is a ciphertext to attack.
@@ -198,5 +219,57 @@ impl Header {
         bytes[NONCE_AT..COMMITMENT_AT].copy_from_slice(&self.nonce);
         bytes[COMMITMENT_AT..].copy_from_slice(&self.commitment);
         bytes
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use base64::Engine as _;
+    use proptest::{collection::vec, prelude::*};
+
+    use super::*;
+
+    /// What the `base64` crate makes of a body: RFC 4648 §5 without padding, strictly.
+    fn strictly(body: &[u8]) -> Option<Vec<u8>> {
+        base64::engine::general_purpose::URL_SAFE_NO_PAD.decode(body).ok()
+    }
+
+    fn bytes(body: &[u8]) -> Option<Vec<u8>> {
+        match V3::parse(body) {
+            Ok(envelope) => Some(envelope.bytes),
+            Err(Malformed::TooShort) => strictly(body).inspect(|bytes| assert!(bytes.len() < 112)),
+            Err(_) => None,
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn texts_are_read_as_strictly_as_by_the_base64_crate_and_given_back(
+            content in vec(any::<u8>(), 90..400),
+            place in any::<prop::sample::Index>(),
+            put in any::<u8>(),
+        ) {
+            let mut body =
+                base64::engine::general_purpose::URL_SAFE_NO_PAD.encode(&content).into_bytes();
+            prop_assert_eq!(bytes(&body), Some(content));
+            let place = place.index(body.len());
+            body[place] = put;
+            prop_assert_eq!(bytes(&body), strictly(&body));
+            if let Ok(envelope) = V3::parse(&body) {
+                let text = [PREFIX.as_bytes(), &body].concat();
+                prop_assert_eq!(envelope.to_text(), EnvelopeText::from_stored(text.clone()));
+                let plaintext_len = envelope.ciphertext().len();
+                prop_assert_eq!(V3::text_len(plaintext_len), Some(text.len()));
+            }
+        }
+
+        #[test]
+        fn every_last_character_is_judged_as_strictly(
+            mut body in "[A-Za-z0-9_-]{148,170}", last in any::<u8>(),
+        ) {
+            prop_assert_eq!(bytes(body.as_bytes()), strictly(body.as_bytes()));
+            body.push(char::from(last & 0x7f));
+            prop_assert_eq!(bytes(body.as_bytes()), strictly(body.as_bytes()));
+        }
     }
 }

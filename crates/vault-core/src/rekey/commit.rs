@@ -278,7 +278,9 @@ impl Committer {
                 let seeker = Arc::clone(&self.seeker);
                 self.workers.submit(move |memory| {
                     let before = memory.derivations();
-                    seeker.examine(record, memory).map(|seen| (seen, memory.derivations() - before))
+                    seeker
+                        .examine(vec![record], memory)
+                        .map(|seen| (seen, memory.derivations() - before))
                 })
             })
             .collect();
@@ -288,7 +290,8 @@ impl Committer {
                 answer.await.map_err(|lost| EngineError::Worker(lost.into()))??;
             settled.derivations += derivations;
             // It was counted among those found already.
-            batch.extend(settled.count(Seen { sealing: None, ..seen }));
+            let seen = seen.into_iter().map(|seen| Seen { sealing: None, ..seen });
+            batch.extend(seen.filter_map(|seen| settled.count(seen)));
         }
         Ok(batch)
     }

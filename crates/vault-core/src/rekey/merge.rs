@@ -11,8 +11,8 @@ use super::{
     tested::{Mark, Question, Tested},
 };
 use crate::{
-    EngineError, Envelope, KdfMemory, OpenOutcome, OpenPolicy, SealedRecord, VaultKey, check,
-    scan::Examine,
+    EngineError, Envelope, KdfMemory, OpenOutcome, OpenPolicy, SealedRecord, VaultKey, check_all,
+    open_all, scan::Examine,
 };
 
 /// What a record says to the new passwords.
@@ -48,16 +48,25 @@ impl Examine for Asker {
         dear && self.tested.holds(self.mark(record))
     }
 
-    fn examine(&self, record: SealedRecord, memory: &mut KdfMemory) -> Result<Answer, EngineError> {
-        let mark = is_dear(&record.envelope).then(|| self.mark(&record));
-        let Ok(envelope) = Envelope::parse(&record.envelope) else { return Ok(Answer::Not(None)) };
-        let Ok(checked) = check(&envelope, &self.policy) else { return Ok(Answer::Not(None)) };
+    fn examine(
+        &self,
+        records: Vec<SealedRecord>,
+        memory: &mut KdfMemory,
+    ) -> Result<Vec<Answer>, EngineError> {
+        let mark = |record: &SealedRecord| is_dear(&record.envelope).then(|| self.mark(record));
+        let mut answers: Vec<_> = records.iter().map(|record| Answer::Not(mark(record))).collect();
+        let parsed: Vec<_> =
+            records.iter().map(|record| Envelope::parse(&record.envelope)).collect();
+        let ids = records.iter().map(|record| &record.id);
+        let (mut unopened, _) = check_all(&parsed, ids, &self.policy);
         for key in &self.keys {
-            if let OpenOutcome::Opened(_) = checked.open(key, &record.id, memory)? {
-                return Ok(Answer::Opens);
+            for (candidate, outcome) in open_all(&mut unopened, key, memory)? {
+                if let OpenOutcome::Opened(_) = outcome {
+                    answers[candidate.index] = Answer::Opens;
+                }
             }
         }
-        Ok(Answer::Not(mark))
+        Ok(answers)
     }
 }
 

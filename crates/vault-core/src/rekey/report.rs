@@ -3,7 +3,7 @@
 use std::{collections::BTreeMap, time::Duration};
 
 use super::{plan::MergeCheck, sealing::Sealing};
-use crate::{Malformed, RecordId};
+use crate::{Malformed, RecordId, Unopenable};
 
 /// How many damaged and malformed ids a report lists; the counts are exact whatever their number.
 pub const MAX_PROBLEMS: usize = 1000;
@@ -64,6 +64,15 @@ pub enum ProblemKind {
     Damaged,
     /// Not an envelope that this version reads.
     Malformed(Malformed),
+}
+
+impl From<Unopenable> for ProblemKind {
+    fn from(unopenable: Unopenable) -> Self {
+        match unopenable {
+            Unopenable::Damaged => Self::Damaged,
+            Unopenable::Malformed(malformed) => Self::Malformed(malformed),
+        }
+    }
 }
 
 /// Why a run ended.

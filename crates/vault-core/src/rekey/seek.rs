@@ -63,24 +63,42 @@ impl Examine for Seeker {
         }
     }
 
-    fn examine(&self, record: SealedRecord, memory: &mut KdfMemory) -> Result<Seen, EngineError> {
-        let id = record.id.clone();
-        let sealing = Sealing::of(&record.envelope);
-        let due = self.due.read().unwrap_or_else(PoisonError::into_inner);
-        let due = due.as_ref().is_some_and(|due| due.contains(&id));
-        if self.was_moved(&record) {
-            let finding = Finding::Matches;
-            return Ok(Seen { id, finding, sealing: Some(sealing), mark: None, due });
-        }
-        let mark = (self.chains == Chains::No).then(|| self.mark_if_dear(&record)).flatten();
-        let finding = self.rekeyer.examine(record, memory)?;
-        Ok(Seen {
-            id,
-            sealing: (!matches!(finding, Finding::Problem(..))).then_some(sealing),
-            mark: mark.filter(|_| matches!(finding, Finding::OtherPassword)),
-            due,
+    fn examine(
+        &self,
+        records: Vec<SealedRecord>,
+        memory: &mut KdfMemory,
+    ) -> Result<Vec<Seen>, EngineError> {
+        let looks: Vec<_> = records.iter().map(|record| self.look(record)).collect();
+        let untried = records.into_iter().zip(&looks).filter(|(_, look)| !look.moved);
+        let untried = untried.map(|(record, _)| record).collect();
+        let mut findings = self.rekeyer.examine(untried, memory)?.into_iter();
+        let seen = looks.into_iter().map(|look| {
+            let finding = if look.moved { Some(Finding::Matches) } else { findings.next() };
+            finding.map(|finding| look.found(finding)).ok_or(EngineError::Miscount)
+        });
+        seen.collect()
+    }
+}
+
+/// What is known of a record before its passwords are tried.
+struct Look {
+    id: RecordId,
+    sealing: Sealing,
+    mark: Option<Mark>,
+    due: bool,
+    /// Written by the run that this one resumes.
+    moved: bool,
+}
+
+impl Look {
+    fn found(self, finding: Finding) -> Seen {
+        Seen {
+            sealing: (!matches!(finding, Finding::Problem(..))).then_some(self.sealing),
+            mark: self.mark.filter(|_| matches!(finding, Finding::OtherPassword)),
+            id: self.id,
+            due: self.due,
             finding,
-        })
+        }
     }
 }
 
@@ -90,6 +108,17 @@ impl Seeker {
         let (id, sealed) = (&replacement.id, &replacement.sealed);
         (self.chains == Chains::Yes || is_dear(sealed))
             .then(|| self.tested.mark(Question::Old, id, sealed))
+    }
+
+    fn look(&self, record: &SealedRecord) -> Look {
+        let due = self.due.read().unwrap_or_else(PoisonError::into_inner);
+        Look {
+            id: record.id.clone(),
+            sealing: Sealing::of(&record.envelope),
+            mark: (self.chains == Chains::No).then(|| self.mark_if_dear(record)).flatten(),
+            due: due.as_ref().is_some_and(|due| due.contains(&record.id)),
+            moved: self.was_moved(record),
+        }
     }
 
     /// Written by the run that this one resumes, in a page that was announced and never reported.

@@ -166,7 +166,7 @@ impl StateKey {
         let keys = pairs.iter().flat_map(|pair| [&pair.old, &pair.new]);
         let mut secrets = Zeroizing::new(Vec::with_capacity(2 * KEY_LEN * pairs.len()));
         for key in keys {
-            let secret = key.with_master(&kdf, memory, crate::key::Master::state_secret)?;
+            let secret = key.with_master(&kdf, memory, crate::master::Master::state_secret)?;
             secrets.extend_from_slice(&*secret);
         }
         Ok(Self { kdf, secrets: Hkdf::new(None, &secrets) })
