@@ -31,7 +31,7 @@ use crate::{
 /// How many pages in a row may fail as a whole before the store is taken to be gone.
 const GIVE_UP_AFTER: u32 = 3;
 
-/// How many passes may find something before somebody is taken to write under an old password for ever.
+/// How many catch-up passes of a run may find something before somebody is taken to write under an old password for ever.
 const MAX_PASSES: u32 = 32;
 
 /// A rekey under way.
@@ -397,7 +397,7 @@ impl RekeySession {
             self.report.end = RunEnd::Complete;
             return false;
         }
-        if self.progress.pass >= MAX_PASSES {
+        if self.report.catch_up_passes >= MAX_PASSES {
             self.report.end = RunEnd::StillWritten;
             return false;
         }
