@@ -6,7 +6,7 @@ use std::{
     io::{self, Write as _},
 };
 
-use vaultstore::{EngineError, RandomError, StoreError, StoreErrorKind, VaultError};
+use vaultstore::{EngineError, InvalidPlan, RandomError, StoreError, StoreErrorKind, VaultError};
 
 use crate::secrets::Interrupted;
 
@@ -21,6 +21,8 @@ pub(crate) enum Exit {
     Remains,
     /// 4: nothing matched, or another count than expected.
     OtherCount,
+    /// 5: a rekey would merge its records with those of the new password.
+    WouldMerge,
     /// 130: interrupted; the same command does the rest.
     Interrupted,
 }
@@ -37,6 +39,8 @@ pub(crate) enum Failure {
         /// What the sentence leaves open.
         cause: Option<Box<dyn Error + Send + Sync>>,
     },
+    /// 5: the new password is in use already; nothing was written.
+    Refused(String),
     /// 130: at the password prompt.
     Interrupted(Interrupted),
 }
@@ -62,10 +66,15 @@ pub(crate) fn code(outcome: Result<Exit, Failure>) -> u8 {
         Ok(Exit::No) => 1,
         Ok(Exit::Remains) => 3,
         Ok(Exit::OtherCount) => 4,
+        Ok(Exit::WouldMerge) => 5,
         Ok(Exit::Interrupted) => 130,
         Err(Failure::Usage(sentence)) => {
             say(&sentence);
             2
+        }
+        Err(Failure::Refused(sentence)) => {
+            say(&sentence);
+            5
         }
         Err(Failure::Failed { sentence, cause }) => {
             say(&with_cause(sentence, cause.as_deref()));
@@ -128,6 +137,9 @@ impl From<StoreError> for Failure {
 impl From<EngineError> for Failure {
     fn from(error: EngineError) -> Self {
         match error {
+            EngineError::Plan(InvalidPlan::MergingPairs) | EngineError::Merge { .. } => {
+                Self::Refused(format!("{error} (--allow-merge)"))
+            }
             EngineError::Plan(plan) => Self::Usage(plan.to_string()),
             EngineError::Store(error) => error.into(),
             error => Self::failed(error.to_string()).because(error),

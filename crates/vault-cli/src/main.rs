@@ -16,6 +16,7 @@ mod plan;
 mod render;
 mod run;
 mod secrets;
+mod state_file;
 
 use crate::{
     args::{Cli, Command},

@@ -11,8 +11,8 @@ use std::{num::NonZeroUsize, sync::Arc, time::Duration};
 
 use futures::future::BoxFuture;
 use vault_core::{
-    EngineError, EnvelopeText, PageLimit, Record, RekeyPlan, RekeyReport, RekeySession, RunEnd,
-    RunOptions, Timer, Vault, VaultError, VaultStore,
+    EngineError, EnvelopeText, MergeCheck, PageLimit, Record, RekeyPlan, RekeyReport, RekeySession,
+    RunEnd, RunOptions, Timer, Vault, VaultError, VaultStore,
 };
 
 use self::ledger::{Ledger, Moved, Owner};
@@ -146,12 +146,15 @@ impl Timer for NoWait {
     }
 }
 
-/// Begins a rekey from the old password to the new one.
+/// Begins a rekey from the old password to the new one, some of whose records are there already.
 async fn begin(
     store: impl VaultStore + 'static,
     options: RunOptions,
 ) -> Result<RekeySession, VaultError> {
-    let plan = RekeyPlan::new().pair(Owner::Old.password(), Owner::New.password()).options(options);
+    let plan = RekeyPlan::new()
+        .pair(Owner::Old.password(), Owner::New.password())
+        .merge_check(MergeCheck::Off)
+        .options(options);
     Vault::open(store, ledger::options()).rekey(plan).await
 }
 

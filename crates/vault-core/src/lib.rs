@@ -56,8 +56,9 @@ pub use password_policy::{PasswordPolicy, PasswordRefused};
 pub use query::{Direction, Envelopes, Include, OrderBy, Ordered, Position, Query, Rank};
 pub use record::{EnvelopeText, MAX_ENVELOPE_LEN, Record, RecordId, SealedRecord};
 pub use rekey::{
-    DryRun, InvalidPlan, MAX_PROBLEMS, Problem, ProblemKind, RekeyCounts, RekeyPlan, RekeyReport,
-    RekeySession, RunEnd,
+    DryRun, Earlier, InvalidPlan, InvalidShard, MAX_PROBLEMS, MergeCheck, MergeReport, Problem,
+    ProblemKind, RekeyCounts, RekeyPlan, RekeyReport, RekeySession, RekeyState, RunEnd, Sealing,
+    Shard, StageTimes, StateRefused,
 };
 pub use retry::{ThreadTimer, Timer};
 pub use run::{EngineError, RunOptions};

@@ -14,6 +14,8 @@ use crate::{
 const LABEL: &[u8; 13] = b"vaultstore/v3";
 /// Sets the fingerprint apart from every subkey.
 const FINGERPRINT_LABEL: &[u8] = b"vaultstore/fingerprint";
+/// Sets the part in a rekey's state apart from both.
+const STATE_LABEL: &[u8] = b"vaultstore/rekey-state";
 /// What is expanded for one write: commitment, key and iv.
 const OKM_LEN: usize = KEY_LEN + KEY_LEN + IV_LEN;
 
@@ -55,6 +57,14 @@ impl Master {
         let mut okm = Zeroizing::new([0; OKM_LEN]);
         self.expand(&[LABEL, &[suite], nonce], &mut *okm);
         Subkeys::from_okm([&okm[..KEY_LEN], &okm[KEY_LEN..2 * KEY_LEN], &okm[2 * KEY_LEN..]])
+    }
+
+    /// This master's part in the key of a rekey's state.
+    // rekey.md, "The state"
+    pub(crate) fn state_secret(&self) -> Zeroizing<[u8; KEY_LEN]> {
+        let mut secret = Zeroizing::new([0; KEY_LEN]);
+        self.expand(&[STATE_LABEL], &mut *secret);
+        secret
     }
 
     /// Equal for equal masters, and telling nothing about them.

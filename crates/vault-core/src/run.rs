@@ -3,7 +3,7 @@
 use std::{fmt, num::NonZeroUsize, sync::Arc, thread};
 
 use crate::{
-    InvalidPlan, KdfError, KdfParams, PageLimit, SealError, StoreError, WorkerError,
+    InvalidPlan, KdfError, KdfParams, PageLimit, SealError, StateRefused, StoreError, WorkerError,
     retry::{ThreadTimer, Timer},
     workers::Workers,
 };
@@ -173,6 +173,17 @@ pub enum EngineError {
         "the outcomes do not add up to the records scanned, which is a bug in vaultstore; verify the vault before you trust the counts"
     )]
     Miscount,
+    /// The new password opens records already, and the plan does not allow to merge with them. Nothing was written.
+    #[error(
+        "the new password opens {records} records already, and records that are rekeyed now could never be told from them again; nothing was written (choose another password, or allow the merge)"
+    )]
+    Merge {
+        /// How many.
+        records: u64,
+    },
+    /// The state to resume from does not belong to this plan, or is none.
+    #[error(transparent)]
+    State(#[from] StateRefused),
     /// The run was dropped while its workers were busy.
     #[error("the run was stopped; what was committed stays, and running it again does the rest")]
     Stopped,

@@ -26,6 +26,11 @@ pub(crate) trait Examine: Send + Sync + 'static {
     /// What it makes of a record.
     type Finding: Send + 'static;
 
+    /// Whether the record is none of this pass's. Asked once, as it is read.
+    fn passes_over(&self, _record: &SealedRecord) -> bool {
+        false
+    }
+
     /// Examines a few records at a time, since many hashes at once cost less than one by one; gives one finding for
     /// each, in their order. An error ends the scan.
     fn examine(
@@ -38,9 +43,17 @@ pub(crate) trait Examine: Send + Sync + 'static {
 /// What was found in a run of consecutive records.
 pub(crate) struct Examined<F> {
     pub(crate) findings: Vec<F>,
+    /// The last of the records.
+    pub(crate) last: Option<RecordId>,
     pub(crate) derivations: u64,
     /// Processor time of the examination, summed over the workers.
     pub(crate) busy: Duration,
+}
+
+impl<F> Default for Examined<F> {
+    fn default() -> Self {
+        Self { findings: Vec::new(), last: None, derivations: 0, busy: Duration::ZERO }
+    }
 }
 
 type PageRead = Result<Vec<SealedRecord>, StoreError>;
@@ -53,7 +66,9 @@ pub(crate) struct Scan<E: Examine> {
     retry: Retry,
     pace: Pace,
     cursor: Option<RecordId>,
-    reading: Option<BoxFuture<'static, PageRead>>,
+    /// The page being read, since when.
+    reading: Option<(BoxFuture<'static, PageRead>, Instant)>,
+    read_time: Duration,
     end_seen: bool,
     /// Read, and not yet given to the workers.
     waiting: VecDeque<SealedRecord>,
@@ -79,11 +94,23 @@ impl<E: Examine> Scan<E> {
             pace,
             cursor: None,
             reading: None,
+            read_time: Duration::ZERO,
             end_seen: false,
             waiting: VecDeque::new(),
             examining: VecDeque::new(),
             examined: None,
         }
+    }
+
+    /// Begins after a record instead of at the first.
+    pub(crate) fn after(mut self, cursor: Option<RecordId>) -> Self {
+        self.cursor = cursor;
+        self
+    }
+
+    /// How long the pages took that were read so far.
+    pub(crate) fn read_time(&self) -> Duration {
+        self.read_time
     }
 
     /// The findings of the next records; `None` after the last.
@@ -115,10 +142,11 @@ impl<E: Examine> Scan<E> {
                 }
                 let (source, retry) = (Arc::clone(&self.source), self.retry.clone());
                 let read = read_page(source, retry, self.cursor.clone(), self.pace.page());
-                self.reading = Some(read.boxed());
+                self.reading = Some((read.boxed(), Instant::now()));
             }
-            let Some(reading) = &mut self.reading else { return Poll::Ready(Ok(())) };
+            let Some((reading, since)) = &mut self.reading else { return Poll::Ready(Ok(())) };
             let page = ready!(reading.poll_unpin(cx));
+            self.read_time += since.elapsed();
             self.reading = None;
             let page = page?;
             self.end_seen = page.is_empty();
@@ -136,18 +164,22 @@ impl<E: Examine> Scan<E> {
                 ));
             }
             self.cursor = Some(record.id.clone());
-            self.waiting.push_back(record);
+            if !self.examiner.passes_over(&record) {
+                self.waiting.push_back(record);
+            }
         }
         Ok(())
     }
 
     /// Cuts about one commit's worth of records from what waits, in chunks small enough to keep every worker busy to the end.
     fn give_to_workers(&mut self) {
-        for groups in self.pace.cut(&mut self.waiting) {
+        let chunks = self.pace.cut(&mut self.waiting);
+        let last_group = chunks.last().and_then(|groups| groups.last());
+        let last = last_group.and_then(|group| group.records.last()).map(|it| it.id.clone());
+        for groups in chunks {
             let (examiner, stop) = (Arc::clone(&self.examiner), self.workers.stop());
             self.examining.push_back(self.workers.submit(move |memory| {
-                let mut chunk =
-                    Examined { findings: Vec::new(), derivations: 0, busy: Duration::ZERO };
+                let mut chunk = Examined::default();
                 let mut cost = Cost::default();
                 let before = memory.derivations();
                 for Group { weight, records } in groups {
@@ -163,19 +195,14 @@ impl<E: Examine> Scan<E> {
                 Ok((chunk, cost))
             }));
         }
-        self.examined =
-            Some(Examined { findings: Vec::new(), derivations: 0, busy: Duration::ZERO });
+        self.examined = Some(Examined { last, ..Examined::default() });
     }
 
     fn poll_examined(
         &mut self,
         cx: &mut Context<'_>,
     ) -> Poll<Result<Examined<E::Finding>, EngineError>> {
-        let mut all = self.examined.take().unwrap_or(Examined {
-            findings: Vec::new(),
-            derivations: 0,
-            busy: Duration::ZERO,
-        });
+        let mut all = self.examined.take().unwrap_or_default();
         while let Some(chunk) = self.examining.front_mut() {
             let Poll::Ready(answer) = chunk.poll_unpin(cx) else {
                 self.examined = Some(all);

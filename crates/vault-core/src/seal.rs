@@ -399,7 +399,7 @@ fn additional_data(header: &[u8], id: &RecordId) -> Option<Vec<u8>> {
 }
 
 /// Encrypts in place and gives the tag.
-fn encrypt<Aes>(
+pub(crate) fn encrypt<Aes>(
     key: &[u8],
     iv: &[u8; IV_LEN],
     aad: &[u8],
@@ -417,7 +417,7 @@ where
 }
 
 /// Decrypts into a buffer of its own, which holds no plaintext unless the tag is right.
-fn decrypt<Aes>(
+pub(crate) fn decrypt<Aes>(
     key: &[u8],
     iv: &[u8; IV_LEN],
     aad: &[u8],

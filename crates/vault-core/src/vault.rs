@@ -4,7 +4,7 @@
 //! records themselves, and the vault's settings.
 
 mod change;
-mod config;
+pub(crate) mod config;
 mod create;
 mod error;
 mod read;

@@ -14,11 +14,12 @@ mod fuzz;
 mod golden;
 mod paths;
 mod pg;
+mod torture;
 mod workspace;
 
 use std::{process::ExitCode, time::Duration};
 
-use crate::workspace::Workspace;
+use crate::{torture::Torture, workspace::Workspace};
 
 const USAGE: &str = "\
 usage: cargo xtask <task>
@@ -26,6 +27,7 @@ usage: cargo xtask <task>
   ci [check]                       every check of the project, as CI runs it, or those whose name contains a word
   bench [filter]                   criterion benches, and each figure beside its floor
   fuzz [--seconds N] [target]      each fuzz target, or one, for N seconds (default 60); needs a nightly toolchain
+  torture [--seconds N] [--seed N] breaks the command and the engine, each scenario for N seconds (default 60)
   pg -- COMMAND                    runs a command with a throw-away Postgres server for its tests
 ";
 
@@ -44,6 +46,7 @@ fn run(arguments: &[&str]) -> Result<(), String> {
     match arguments {
         ["ci"] => ci::run(&Workspace::load()?, ""),
         ["ci", word] => ci::run(&Workspace::load()?, word),
+        ["torture", rest @ ..] => Torture::parse(rest)?.run(&Workspace::load()?),
         ["bench"] => bench::run(&Workspace::load()?, None),
         ["bench", filter] => bench::run(&Workspace::load()?, Some(filter)),
         ["fuzz", rest @ ..] => {

@@ -14,7 +14,7 @@ use clap::{
     Args, CommandFactory as _, FromArgMatches as _, Parser, Subcommand, ValueEnum,
     parser::ValueSource,
 };
-use vaultstore::{KdfParams, StoreUrl, Token, TokenLength, V2Cost, WriteFormat};
+use vaultstore::{KdfParams, Shard, StoreUrl, Token, TokenLength, V2Cost, WriteFormat};
 
 pub(crate) use self::{
     passwords::{NewPasswordArgs, OldPasswordArgs, PasswordArgs, PasswordsArgs, Source},
@@ -330,6 +330,7 @@ pub(crate) enum ProgressMode {
 }
 
 #[derive(Debug, Args)]
+#[expect(clippy::struct_excessive_bools, reason = "each is a flag that is typed or not")]
 pub(crate) struct RekeyArgs {
     #[command(flatten)]
     pub(crate) old: OldPasswordArgs,
@@ -347,6 +348,21 @@ pub(crate) struct RekeyArgs {
     /// Write with this Argon2id cost instead of the vault's own
     #[arg(long, value_name = "COST")]
     pub(crate) kdf: Option<KdfParams>,
+    /// Rekey also when the new password is in use already: its records and the rekeyed ones can never be told apart again
+    #[arg(long, conflicts_with = "check_merge")]
+    pub(crate) allow_merge: bool,
+    /// Ask v2 records too whether the new password is in use already, at an Argon2id each
+    #[arg(long)]
+    pub(crate) check_merge: bool,
+    /// Rekey one part of the vault out of N, counted from 0, as in 0/4 to 3/4
+    #[arg(long, value_name = "I/N", default_value_t = Shard::WHOLE, hide_default_value = true)]
+    pub(crate) shard: Shard,
+    /// Keep the state that the same command resumes from in this file [default: in the user's state folder, by vault]
+    #[arg(long, value_name = "FILE", conflicts_with = "dry_run")]
+    pub(crate) state: Option<PathBuf>,
+    /// Forget an earlier run's state and start over
+    #[arg(long)]
+    pub(crate) restart: bool,
     /// Exit with 4 unless exactly so many records were rekeyed
     #[arg(long, value_name = "N")]
     pub(crate) expect_count: Option<u64>,

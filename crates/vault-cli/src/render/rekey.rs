@@ -1,9 +1,11 @@
 //! What `rekey` shows.
 
-use std::fmt::Write as _;
+use std::{collections::BTreeMap, fmt::Write as _};
 
 use serde::Serialize;
-use vaultstore::{Problem, ProblemKind, RekeyCounts, RekeyReport, RunEnd};
+use vaultstore::{
+    MergeCheck, MergeReport, Problem, ProblemKind, RekeyCounts, RekeyReport, RunEnd, Sealing,
+};
 
 use super::{
     figures,
@@ -13,7 +15,12 @@ use super::{
 /// One page further.
 pub(crate) fn step(progress: &mut Progress, report: &RekeyReport) {
     let counts = &report.counts;
-    let note = format!("{} rekeyed", figures::count(counts.rekeyed));
+    let note = if counts.scanned == 0 && report.merge.asked > 0 {
+        let asked = figures::count(report.merge.asked);
+        format!("asked {asked} whether the new password is in use already")
+    } else {
+        format!("{} rekeyed", figures::count(counts.rekeyed))
+    };
     progress.step(&Step { done: counts.scanned, note, detail: &Counts::of(counts) });
 }
 
@@ -54,15 +61,51 @@ pub(crate) struct Report<'a> {
     #[serde(flatten)]
     counts: Counts,
     problems: Vec<Listed<'a>>,
+    before: Vec<Sealed>,
+    after: Vec<Sealed>,
+    merge_check: Merge,
+    earlier: Earlier,
+    catch_up_passes: u32,
     conflicts_settled: u64,
     retries: u64,
     pages: u64,
     derivations: u64,
     workers: usize,
     elapsed_seconds: f64,
+    prepare_seconds: f64,
+    merge_check_seconds: f64,
+    first_pass_seconds: f64,
+    catch_up_seconds: f64,
+    read_seconds: f64,
     crypto_seconds: f64,
     commit_seconds: f64,
     records_per_second: f64,
+}
+
+/// How many records are sealed in one way.
+#[derive(Serialize)]
+struct Sealed {
+    format: String,
+    kdf: Option<String>,
+    records: u64,
+}
+
+/// What the vault was asked before the first write.
+#[derive(Serialize)]
+struct Merge {
+    asked: &'static str,
+    found: u64,
+    unasked: u64,
+}
+
+/// What earlier runs of the same job did.
+#[derive(Serialize)]
+struct Earlier {
+    runs: u32,
+    #[serde(flatten)]
+    counts: Counts,
+    derivations: u64,
+    elapsed_seconds: f64,
 }
 
 /// A record that no password opens.
@@ -92,22 +135,62 @@ pub(crate) fn json(report: &RekeyReport) -> Report<'_> {
         end: match report.end {
             RunEnd::Running => "running",
             RunEnd::Complete => "complete",
+            RunEnd::StillWritten => "still_written",
             RunEnd::Stopped => "stopped",
+            RunEnd::Refused => "refused",
             RunEnd::Failed => "failed",
         },
         dry_run: report.dry_run,
         counts: Counts::of(&report.counts),
         problems: listed(&report.problems),
+        before: sealed(&report.before),
+        after: sealed(&report.after),
+        merge_check: merge(&report.merge),
+        earlier: Earlier {
+            runs: report.earlier.runs,
+            counts: Counts::of(&report.earlier.counts),
+            derivations: report.earlier.derivations,
+            elapsed_seconds: report.earlier.elapsed.as_secs_f64(),
+        },
+        catch_up_passes: report.catch_up_passes,
         conflicts_settled: report.conflicts_settled,
         retries: report.retries,
         pages: report.pages,
         derivations: report.derivations,
         workers: report.workers,
         elapsed_seconds: report.elapsed.as_secs_f64(),
+        prepare_seconds: report.stages.prepare.as_secs_f64(),
+        merge_check_seconds: report.stages.merge_check.as_secs_f64(),
+        first_pass_seconds: report.stages.first_pass.as_secs_f64(),
+        catch_up_seconds: report.stages.catch_up.as_secs_f64(),
+        read_seconds: report.read_time.as_secs_f64(),
         crypto_seconds: report.crypto_time.as_secs_f64(),
         commit_seconds: report.commit_time.as_secs_f64(),
-        records_per_second: figures::per_second(report.counts.scanned, report.elapsed),
+        records_per_second: figures::per_second(scanned_now(report), report.elapsed),
     }
+}
+
+fn sealed(sealings: &BTreeMap<Sealing, u64>) -> Vec<Sealed> {
+    let sealed = |(sealing, records): (&Sealing, &u64)| Sealed {
+        format: sealing.format.to_string(),
+        kdf: sealing.cost.map(|cost| cost.to_string()),
+        records: *records,
+    };
+    sealings.iter().map(sealed).collect()
+}
+
+fn merge(report: &MergeReport) -> Merge {
+    let asked = match report.check {
+        MergeCheck::Off => "none",
+        MergeCheck::Cheap => "cheap",
+        MergeCheck::Whole => "all",
+    };
+    Merge { asked, found: report.found, unasked: report.unasked }
+}
+
+/// By this run, without those before it.
+fn scanned_now(report: &RekeyReport) -> u64 {
+    report.counts.scanned.saturating_sub(report.earlier.counts.scanned)
 }
 
 /// The report for people: the counts that are not zero, and what needs an eye.
@@ -116,6 +199,8 @@ pub(crate) fn text(report: &RekeyReport) -> String {
     let head = match (report.end, report.dry_run) {
         (RunEnd::Complete, false) => "rekey complete",
         (RunEnd::Complete, true) => "dry run complete, nothing was written",
+        (RunEnd::StillWritten, _) => "rekey done, but somebody still writes under the old password",
+        (RunEnd::Refused, _) => "rekey refused, nothing was written",
         (RunEnd::Failed, _) => "rekey broken off; what is counted was committed",
         (RunEnd::Stopped | RunEnd::Running, false) => {
             "rekey interrupted; what is counted was committed, and the same command does the rest"
@@ -142,8 +227,22 @@ pub(crate) fn text(report: &RekeyReport) -> String {
     {
         row(&mut text, name, &figures::count(number));
     }
+    for (name, sealings) in [("before", &report.before), ("after", &report.after)] {
+        for (sealing, number) in sealings {
+            let cost = sealing.cost.map(|cost| format!(" {cost}")).unwrap_or_default();
+            row(&mut text, &format!("{name} {}{cost}", sealing.format), &figures::count(*number));
+        }
+    }
+    if report.merge.unasked > 0 {
+        // Said, because the answer "none" is of the others only.
+        row(&mut text, "v2 not asked whether new", &figures::count(report.merge.unasked));
+    }
+    if report.conflicts_settled > 0 {
+        row(&mut text, "conflicts settled", &figures::count(report.conflicts_settled));
+    }
+    row(&mut text, "catch-up passes", &figures::count(report.catch_up_passes.into()));
     row(&mut text, "Argon2id calls", &figures::count(report.derivations));
-    let rate = figures::rate(counts.scanned, report.elapsed);
+    let rate = figures::rate(scanned_now(report), report.elapsed);
     row(&mut text, "time", &format!("{}, {rate} records/s", figures::seconds(report.elapsed)));
     problems(&mut text, &report.problems, counts.damaged + counts.malformed);
     text

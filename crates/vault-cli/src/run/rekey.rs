@@ -1,8 +1,10 @@
 //! `rekey` and `test-rekey`.
 
+use std::sync::Arc;
+
 use vaultstore::{
-    DryRun, Padding, Password, RekeyPlan, RekeyReport, RekeySession, RunEnd, SealSpec, Vault,
-    VaultKdf, WriteFormat,
+    DryRun, Earlier, EngineError, MergeCheck, Padding, Password, RekeyPlan, RekeyReport,
+    RekeySession, RunEnd, SealSpec, Vault, VaultError, VaultKdf, WriteFormat,
 };
 
 use super::{Context, blocking, settings};
@@ -12,6 +14,7 @@ use crate::{
     plan,
     render::{self, progress::Progress},
     secrets::{self, Passwords, Prompt},
+    state_file::{self, StateFile},
 };
 
 /// What the counts have to be for success.
@@ -30,22 +33,67 @@ pub(super) async fn run(context: &Context, args: RekeyArgs) -> Result<Exit, Fail
     let spec = asked_spec(&vault, &args).await?;
     let expected = Expected { count: args.expect_count, zero_is_fine: args.allow_zero };
     let dry_run = if args.dry_run { DryRun::Yes } else { DryRun::No };
-    let mut rekey = RekeyPlan::new().dry_run(dry_run).options(plan::run_options(&args.run));
+    let merge = match (args.allow_merge, args.check_merge) {
+        (true, _) => MergeCheck::Off,
+        (false, true) => MergeCheck::Whole,
+        (false, false) => MergeCheck::Cheap,
+    };
+    let kept = if args.dry_run { None } else { Some(take_state(context, &args)?) };
+    let mut rekey = RekeyPlan::new()
+        .dry_run(dry_run)
+        .merge_check(merge)
+        .shard(args.shard)
+        .options(plan::run_options(&args.run));
+    let state = kept.as_ref().map(StateFile::read).transpose()?.flatten();
     if let Some(spec) = spec {
         rekey = rekey.write_as(spec);
     }
     for (old, new) in blocking(move || pairs(args.pairs.as_deref(), args.old, args.new)).await? {
         rekey = rekey.pair(old, new);
     }
+    rekey = state.into_iter().fold(rekey, RekeyPlan::resume);
     context.interrupts.leave_first_to_command();
-    let session = vault.rekey(rekey).await?;
+    let session = vault.rekey(rekey).await.map_err(|error| match (error, &kept) {
+        (VaultError::Engine(error), Some(kept)) => match *error {
+            EngineError::State(refused) => kept.refused(refused),
+            error => error.into(),
+        },
+        (error, _) => error.into(),
+    })?;
+    if let Some(kept) = &kept {
+        tell_resumed(&session.report().earlier, kept);
+    }
     if spec.is_some() {
         exit::warn(
             "with --format or --kdf the rekeyed records can be told from the others; change the vault's settings \
              instead to write all new records so",
         );
     }
-    drive(context, session, &args.output, expected).await
+    drive(context, session, kept.map(Arc::new), &args.output, expected).await
+}
+
+/// The state file, emptied by `--restart`.
+fn take_state(context: &Context, args: &RekeyArgs) -> Result<StateFile, Failure> {
+    let path = match &args.state {
+        Some(path) => path.clone(),
+        None => state_file::default_path(&context.url, args.shard)?,
+    };
+    let file = StateFile::lock(path)?;
+    if args.restart {
+        file.remove()?;
+    }
+    Ok(file)
+}
+
+fn tell_resumed(earlier: &Earlier, file: &StateFile) {
+    if earlier.runs == 0 {
+        return;
+    }
+    let (scanned, rekeyed) = (earlier.counts.scanned, earlier.counts.rekeyed);
+    exit::say(&format!(
+        "resuming from {}: {scanned} records were scanned and {rekeyed} rekeyed before",
+        file.path().display()
+    ));
 }
 
 fn pairs(
@@ -85,50 +133,83 @@ async fn asked_spec(vault: &Vault, args: &RekeyArgs) -> Result<Option<SealSpec>,
 
 async fn drive(
     context: &Context,
-    session: RekeySession,
+    mut session: RekeySession,
+    kept: Option<Arc<StateFile>>,
     output: &OutputArgs,
     expected: Expected,
 ) -> Result<Exit, Failure> {
-    let (report, error) = to_its_end(context, session, output).await;
+    let outcome = to_its_end(context, &mut session, kept.as_ref(), output).await;
+    let outcome = match kept {
+        Some(kept) if nothing_left(session.report()) => outcome.and(kept.remove()),
+        // It may be more than the last step left: the page that was finished, what was refused, what failed.
+        Some(kept) => outcome.and(keep(&session, &kept).await),
+        None => outcome,
+    };
+    let report = session.report();
     if output.json {
-        render::print_json(&render::rekey::json(&report))?;
+        render::print_json(&render::rekey::json(report))?;
     } else {
-        render::print(render::rekey::text(&report).as_bytes())?;
+        render::print(render::rekey::text(report).as_bytes())?;
     }
-    match error {
-        Some(failure) => Err(failure),
-        None => Ok(judge(&report, expected)),
-    }
+    outcome.map(|()| judge(report, expected))
 }
 
-/// Steps until the scan is over, an error ends it, or somebody interrupts.
+/// Whether the same command would find nothing that it has to remember.
+fn nothing_left(report: &RekeyReport) -> bool {
+    report.end == RunEnd::Complete && report.counts.failed + report.counts.conflict == 0
+}
+
+/// Steps until the rekey is done, an error ends it, or somebody interrupts.
 async fn to_its_end(
     context: &Context,
-    mut session: RekeySession,
+    session: &mut RekeySession,
+    kept: Option<&Arc<StateFile>>,
     output: &OutputArgs,
-) -> (RekeyReport, Option<Failure>) {
+) -> Result<(), Failure> {
     let mut progress = Progress::start(output.progress, "rekey", session.total());
     loop {
-        let step = tokio::select! {
+        if let Some(kept) = kept {
+            keep(session, kept).await?;
+        }
+        tokio::select! {
             biased;
             () = context.interrupts.first() => {
                 progress.say("finishing the page that is being written; interrupt again to stop at once");
-                return (session.stop().await, None);
+                session.stop().await?;
+                return Ok(());
             }
-            step = session.step() => step,
-        };
-        match step {
-            Ok(Some(report)) => render::rekey::step(&mut progress, report),
-            Ok(None) => return (session.report().clone(), None),
-            Err(error) => return (session.report().clone(), Some(error.into())),
+            step = session.step() => match step? {
+                Some(report) => render::rekey::step(&mut progress, report),
+                None => return Ok(()),
+            },
         }
     }
 }
 
+async fn keep(session: &RekeySession, file: &Arc<StateFile>) -> Result<(), Failure> {
+    let (state, file) = (session.state()?, Arc::clone(file));
+    blocking(move || file.write(&state)).await
+}
+
 /// A wrong count comes before remains: it mostly means a wrong password.
 fn judge(report: &RekeyReport, expected: Expected) -> Exit {
-    if report.end != RunEnd::Complete {
-        return Exit::Interrupted;
+    match report.end {
+        RunEnd::Complete => {}
+        RunEnd::StillWritten => {
+            exit::say(
+                "pass after pass found records under the old password: somebody still writes with it; the same command \
+                 goes on once that has ended",
+            );
+            return Exit::Remains;
+        }
+        _ => return Exit::Interrupted,
+    }
+    if report.dry_run && report.would_merge() {
+        exit::say(&format!(
+            "the new password opens {} records already, and a rekey would be refused (--allow-merge)",
+            report.counts.already_new + report.merge.found
+        ));
+        return Exit::WouldMerge;
     }
     if let Some(count) = expected.count
         && count != report.counts.rekeyed

@@ -51,6 +51,7 @@ impl Sandbox {
     pub(crate) fn command(&self, args: &[&str]) -> Command {
         let mut command = Command::new(env!("CARGO_BIN_EXE_vaultstore"));
         command.args(args).current_dir(self.folder.path()).env_remove("VAULTSTORE_VAULT");
+        command.env("XDG_STATE_HOME", self.folder.path().join("state"));
         command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
         command
     }

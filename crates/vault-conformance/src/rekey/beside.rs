@@ -35,12 +35,9 @@ pub async fn no_write_beside_a_rekey_is_lost_or_reverted<S: Subject>(subject: &S
     assert_eq!((counts.conflict, counts.failed, counts.missing), (0, 0, 2));
     assert_eq!(counts.scanned, counts.total());
     let store = reopen(subject, store).await;
-    // What was inserted behind the cursor is what another pass is for.
-    assert_eq!(ledger.check(&*store, Moved::Some).await, counts.rekeyed + counts.already_new);
-    let (again, error) = rekey(Arc::clone(&store), options(8)).await.unwrap();
-    assert!(error.is_none(), "{error:?}");
-    assert_eq!(again.counts.rekeyed, 2);
-    ledger.check(&*store, Moved::All).await;
+    // What was inserted behind the cursor was found by another pass.
+    assert!(report.catch_up_passes >= 2, "{} passes", report.catch_up_passes);
+    assert_eq!(ledger.check(&*store, Moved::All).await, counts.rekeyed + counts.already_new);
 }
 
 /// Updates the first records under each password, deletes one, and inserts one behind the cursor.
@@ -100,7 +97,9 @@ pub async fn no_write_between_two_polls_of_a_rekey_is_lost_or_reverted<S: Subjec
     drop(session);
     assert!(updates >= ids.len(), "{updates} updates met a batch");
     assert!(report.conflicts_settled > 0);
-    assert_eq!((report.counts.rekeyed, report.counts.conflict), (4, 0));
+    // What was written again under the old password after its batch was moved by a later pass.
+    assert!(report.counts.rekeyed >= 4);
+    assert_eq!(report.counts.conflict, 0);
     let store = reopen(subject, store).await;
     // A writer that knows the old password may have written it again after the batch went in.
     ledger.check(&*store, Moved::Some).await;

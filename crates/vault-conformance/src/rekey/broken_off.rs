@@ -114,7 +114,8 @@ pub async fn a_stopped_rekey_counts_exactly_what_was_committed<S: Subject>(subje
         }
         // One more is begun and dropped: what it has in flight is part of what the report counts.
         poll_at_most(session.step(), 2).await;
-        let report = session.stop().await;
+        let report = session.stop().await.unwrap().clone();
+        drop(session);
 
         let store = reopen(subject, store).await;
         let under_new = ledger.check(&*store, Moved::Some).await;

@@ -1,10 +1,17 @@
 //! Writes a page's new envelopes and settles what writers and faults make of it.
 
-use std::{collections::VecDeque, sync::Arc};
+use std::{
+    collections::{BTreeMap, HashSet, VecDeque},
+    sync::Arc,
+};
 
 use super::{
-    examine::{Finding, Rekeyer},
+    examine::Finding,
+    progress::Open,
     report::{Problem, RekeyCounts},
+    sealing::Sealing,
+    seek::{Chains, Seeker, Seen},
+    tested::Mark,
 };
 use crate::{
     EngineError, RecordId, Replacement, SealedRecord, StoreError, StoreErrorKind, VaultStore,
@@ -18,79 +25,155 @@ const ROUNDS: u32 = 8;
 /// How many records of a page a store may refuse one by one, and take none, before the rest of the page is not tried.
 const HOPELESS: u64 = 16;
 
+/// One page's findings, or what is left of it after a round.
+#[derive(Default)]
+pub(super) struct Page {
+    pub(super) seen: Vec<Seen>,
+    /// To be written.
+    pub(super) batch: Vec<Replacement>,
+    /// How often its records were read again.
+    pub(super) round: u32,
+}
+
 /// What became of one page.
 #[derive(Default)]
-pub(crate) struct Settled {
-    pub(crate) counts: RekeyCounts,
-    pub(crate) problems: Vec<Problem>,
-    pub(crate) conflicts: u64,
-    pub(crate) retries: u64,
-    pub(crate) derivations: u64,
+pub(super) struct Settled {
+    pub(super) counts: RekeyCounts,
+    pub(super) problems: Vec<Problem>,
+    /// How the sound records were sealed that are counted.
+    pub(super) before: BTreeMap<Sealing, u64>,
+    /// How those were sealed that were moved.
+    pub(super) moved: BTreeMap<Sealing, u64>,
+    /// To be remembered.
+    pub(super) marks: Vec<Mark>,
+    /// Still under their old password.
+    pub(super) open: Vec<(RecordId, Open)>,
+    /// Left open by the last pass, and seen now.
+    pub(super) due: HashSet<RecordId>,
+    /// To be announced before it is written.
+    pub(super) again: Option<Page>,
+    pub(super) conflicts: u64,
+    pub(super) retries: u64,
+    pub(super) derivations: u64,
     /// A batch failed with this error as a whole: if the next ones do as well, the store is gone.
-    pub(crate) refused: Option<StoreError>,
+    pub(super) refused: Option<StoreError>,
     /// The page was not finished, and going on is pointless.
-    pub(crate) error: Option<EngineError>,
+    pub(super) error: Option<EngineError>,
+    /// Seen, and counted by an earlier pass.
+    uncounted: u64,
+    catching_up: bool,
 }
 
 impl Settled {
-    /// Counts a finding; what has yet to be written comes back.
-    pub(crate) fn count(&mut self, finding: Finding) -> Option<Replacement> {
-        match finding {
-            Finding::Reseal(replacement) => return Some(replacement),
-            Finding::Matches => self.counts.rekeyed += 1,
-            Finding::OtherPassword => self.counts.other_password += 1,
-            Finding::AlreadyNew => self.counts.already_new += 1,
-            Finding::TooLong => self.counts.failed += 1,
-            Finding::Problem(id, kind) => {
-                match kind {
-                    super::ProblemKind::Damaged => self.counts.damaged += 1,
-                    super::ProblemKind::Malformed(_) => self.counts.malformed += 1,
-                }
-                self.problems.push(Problem { id, kind });
-            }
+    /// Counts a record; what has yet to be written comes back.
+    fn count(&mut self, seen: Seen) -> Option<Replacement> {
+        let Seen { id, finding, sealing, mark, due } = seen;
+        self.marks.extend(mark);
+        let counted = due || !self.catching_up;
+        if let (Some(sealing), true, false) = (sealing, counted, due) {
+            *self.before.entry(sealing).or_default() += 1;
         }
+        if due {
+            self.due.insert(id.clone());
+        }
+        let outcome = match finding {
+            Finding::Reseal(replacement) => return Some(replacement),
+            Finding::Matches => {
+                if let Some(sealing) = sealing {
+                    *self.moved.entry(sealing).or_default() += 1;
+                }
+                &mut self.counts.rekeyed
+            }
+            Finding::TooLong => {
+                self.open.push((id, Open::Failed));
+                &mut self.counts.failed
+            }
+            Finding::Problem(id, kind) => {
+                // Whether an earlier pass counted it is for the session to say.
+                self.uncounted += 1;
+                self.problems.push(Problem { id, kind });
+                return None;
+            }
+            Finding::OtherPassword | Finding::AlreadyNew if !counted => {
+                self.uncounted += 1;
+                return None;
+            }
+            Finding::OtherPassword => &mut self.counts.other_password,
+            Finding::AlreadyNew => &mut self.counts.already_new,
+        };
+        *outcome += 1;
         None
+    }
+
+    fn count_moved(&mut self, replacement: &Replacement, seeker: &Seeker) {
+        self.counts.rekeyed += 1;
+        let from = Sealing::of(&replacement.expected);
+        *self.moved.entry(from).or_default() += 1;
+        if self.catching_up && !self.due.contains(&replacement.id) {
+            *self.before.entry(from).or_default() += 1;
+        }
+        self.marks.extend(seeker.mark_of_written(replacement));
+    }
+
+    fn count_failed(&mut self, batch: &[Replacement]) {
+        self.counts.failed += batch.len() as u64;
+        self.open.extend(batch.iter().map(|failed| (failed.id.clone(), Open::Failed)));
+    }
+
+    fn count_conflicts(&mut self, ids: Vec<RecordId>) {
+        self.counts.conflict += ids.len() as u64;
+        self.open.extend(ids.into_iter().map(|id| (id, Open::Conflict)));
     }
 }
 
 /// Writes one page at a time.
-pub(crate) struct Committer {
-    pub(crate) store: Arc<dyn VaultStore>,
-    pub(crate) rekeyer: Arc<Rekeyer>,
-    pub(crate) workers: Arc<Workers>,
-    pub(crate) retry: Retry,
+pub(super) struct Committer {
+    pub(super) store: Arc<dyn VaultStore>,
+    pub(super) seeker: Arc<Seeker>,
+    pub(super) workers: Arc<Workers>,
+    pub(super) retry: Retry,
 }
 
 impl Committer {
-    /// Commits a page: when this resolves, every finding is counted and every counted rekey is durable. After an
+    /// Commits a page: when this resolves, everything seen is counted and every counted rekey is durable. After an
     /// error that makes going on pointless, the counts tell what was done until then.
-    pub(crate) async fn commit(self: Arc<Self>, findings: Vec<Finding>) -> Settled {
-        let mut settled = Settled::default();
-        let scanned = findings.len() as u64;
-        let outcome = self.settle(findings, &mut settled).await;
-        settled.counts.scanned = if outcome.is_ok() { scanned } else { settled.counts.total() };
-        settled.error = outcome.err();
+    pub(super) async fn commit(self: Arc<Self>, page: Page, catching_up: bool) -> Settled {
+        let mut settled = Settled { catching_up, ..Settled::default() };
+        let records = (page.seen.len() + page.batch.len()) as u64;
+        let outcome = self.settle(page, &mut settled).await;
+        settled.counts.scanned = settled.counts.total();
+        let again = settled.again.as_ref().map_or(0, |page| page.batch.len() as u64);
+        settled.error = match outcome {
+            Ok(()) if settled.counts.scanned + settled.uncounted + again != records => {
+                Some(EngineError::Miscount)
+            }
+            outcome => outcome.err(),
+        };
         settled
     }
 
-    async fn settle(
-        &self,
-        findings: Vec<Finding>,
-        settled: &mut Settled,
-    ) -> Result<(), EngineError> {
-        let batch: Vec<_> =
-            findings.into_iter().filter_map(|finding| settled.count(finding)).collect();
-        let mut batches = VecDeque::from([(batch, 0)]);
+    async fn settle(&self, page: Page, settled: &mut Settled) -> Result<(), EngineError> {
+        let mut batch = page.batch;
+        batch.extend(page.seen.into_iter().filter_map(|seen| settled.count(seen)));
+        let mut batches = VecDeque::from([(batch, page.round)]);
         while let Some((batch, round)) = batches.pop_front() {
             if batch.is_empty() {
                 continue;
             }
             let written = self.write(batch, settled).await?;
-            if round < ROUNDS {
-                let again = self.examine_again(written.conflicts, settled).await?;
-                batches.push_back((again, round + 1));
+            if round >= ROUNDS {
+                settled.count_conflicts(written.conflicts);
             } else {
-                settled.counts.conflict += written.conflicts.len() as u64;
+                let again = self.examine_again(written.conflicts, settled).await?;
+                match self.seeker.chains {
+                    Chains::No => batches.push_back((again, round + 1)),
+                    Chains::Yes if again.is_empty() => {}
+                    Chains::Yes => {
+                        let page = settled.again.get_or_insert_default();
+                        page.batch.extend(again);
+                        page.round = round + 1;
+                    }
+                }
             }
             if let Some((batch, error)) = written.refused {
                 // In front, so that the record that causes it is found before the other halves are tried.
@@ -114,7 +197,7 @@ impl Committer {
         loop {
             let error = match self.store.write_batch(Arc::clone(&pending)).await {
                 Ok(outcomes) if outcomes.len() == pending.len() => {
-                    take_outcomes(&pending, &outcomes, &mut conflicts, settled);
+                    self.take_outcomes(&pending, &outcomes, &mut conflicts, settled);
                     return Ok(Written { conflicts, refused: None });
                 }
                 Ok(_) => return Err(broken_contract().into()),
@@ -136,6 +219,22 @@ impl Committer {
         }
     }
 
+    fn take_outcomes(
+        &self,
+        batch: &[Replacement],
+        outcomes: &[WriteOutcome],
+        conflicts: &mut Vec<RecordId>,
+        settled: &mut Settled,
+    ) {
+        for (replacement, outcome) in batch.iter().zip(outcomes) {
+            match outcome {
+                WriteOutcome::Applied => settled.count_moved(replacement, &self.seeker),
+                WriteOutcome::Missing => settled.counts.missing += 1,
+                WriteOutcome::Conflict => conflicts.push(replacement.id.clone()),
+            }
+        }
+    }
+
     /// Compares the store with a batch of unknown fate; what is still untouched comes back.
     async fn look_again(
         &self,
@@ -148,7 +247,9 @@ impl Committer {
         for (replacement, now) in batch.iter().zip(self.read_records(&ids).await?) {
             match now {
                 None => settled.counts.missing += 1,
-                Some(now) if now.envelope == replacement.sealed => settled.counts.rekeyed += 1,
+                Some(now) if now.envelope == replacement.sealed => {
+                    settled.count_moved(replacement, &self.seeker);
+                }
                 Some(now) if now.envelope == replacement.expected => {
                     untouched.push(replacement.clone());
                 }
@@ -174,21 +275,23 @@ impl Committer {
         let answers: Vec<_> = found
             .into_iter()
             .map(|record| {
-                let rekeyer = Arc::clone(&self.rekeyer);
+                let seeker = Arc::clone(&self.seeker);
                 self.workers.submit(move |memory| {
                     let before = memory.derivations();
-                    rekeyer
+                    seeker
                         .examine(vec![record], memory)
-                        .map(|findings| (findings, memory.derivations() - before))
+                        .map(|seen| (seen, memory.derivations() - before))
                 })
             })
             .collect();
         let mut batch = Vec::new();
         for answer in answers {
-            let (findings, derivations) =
+            let (seen, derivations) =
                 answer.await.map_err(|lost| EngineError::Worker(lost.into()))??;
             settled.derivations += derivations;
-            batch.extend(findings.into_iter().filter_map(|finding| settled.count(finding)));
+            // It was counted among those found already.
+            let seen = seen.into_iter().map(|seen| Seen { sealing: None, ..seen });
+            batch.extend(seen.filter_map(|seen| settled.count(seen)));
         }
         Ok(batch)
     }
@@ -230,33 +333,18 @@ fn halves(
     // A store that has refused this many single records and taken none refuses everything.
     let hopeless = settled.counts.failed >= HOPELESS && settled.counts.rekeyed == 0;
     let rest = if error.kind().is_retryable() || hopeless {
-        settled.counts.failed += batch.len() as u64;
+        settled.count_failed(&batch);
         settled.refused = Some(error);
         batch.clear();
         None
     } else if batch.len() == 1 {
-        settled.counts.failed += 1;
+        settled.count_failed(&batch);
         batch.clear();
         None
     } else {
         Some(batch.split_off(batch.len() / 2))
     };
     [Some(batch), rest].into_iter().flatten()
-}
-
-fn take_outcomes(
-    batch: &[Replacement],
-    outcomes: &[WriteOutcome],
-    conflicts: &mut Vec<RecordId>,
-    settled: &mut Settled,
-) {
-    for (replacement, outcome) in batch.iter().zip(outcomes) {
-        match outcome {
-            WriteOutcome::Applied => settled.counts.rekeyed += 1,
-            WriteOutcome::Missing => settled.counts.missing += 1,
-            WriteOutcome::Conflict => conflicts.push(replacement.id.clone()),
-        }
-    }
 }
 
 /// Errors after which no other record can fare better; the others may be one record's own.

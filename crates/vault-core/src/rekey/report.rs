@@ -1,7 +1,8 @@
 //! What a rekey did, counted.
 
-use std::time::Duration;
+use std::{collections::BTreeMap, time::Duration};
 
+use super::{plan::MergeCheck, sealing::Sealing};
 use crate::{Malformed, RecordId, Unopenable};
 
 /// How many damaged and malformed ids a report lists; the counts are exact whatever their number.
@@ -79,22 +80,40 @@ impl From<Unopenable> for ProblemKind {
 pub enum RunEnd {
     /// It has not: there are records left to scan.
     Running,
-    /// Every record was scanned.
+    /// The last pass over the whole vault found nothing to do: no record whose last write came before it is under an
+    /// old password, but those that the report counts as conflict or failed.
     Complete,
+    /// Pass after pass, records under an old password were found: somebody still writes with it.
+    StillWritten,
     /// The caller stopped it; the same run started again does the rest.
     Stopped,
+    /// A new password is in use already, and the plan does not allow to merge with its records. Nothing was written.
+    Refused,
     /// An error ended it.
     Failed,
 }
 
 /// What a rekey did so far: exactly what was committed.
+///
+/// The counts and the sealings are of the whole job, also when earlier runs did part of it; numbers and times of the
+/// work are of this run alone.
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub struct RekeyReport {
-    /// The records by outcome.
+    /// The records by outcome: all that the first pass found, and what later passes found to do.
     pub counts: RekeyCounts,
-    /// The first [`MAX_PROBLEMS`] damaged and malformed records, in the order of their ids.
+    /// The first [`MAX_PROBLEMS`] damaged and malformed records.
     pub problems: Vec<Problem>,
+    /// How the records were sealed that were found sound.
+    pub before: BTreeMap<Sealing, u64>,
+    /// How these records are sealed now. In a dry run: would be.
+    pub after: BTreeMap<Sealing, u64>,
+    /// What the runs did that this one resumes.
+    pub earlier: Earlier,
+    /// What the vault was asked before the first write.
+    pub merge: MergeReport,
+    /// Passes over the whole vault after the first that came to their end.
+    pub catch_up_passes: u32,
     /// How many times a record that a writer had changed meanwhile was read and tried again.
     pub conflicts_settled: u64,
     /// How many batches were tried again after an error.
@@ -105,6 +124,10 @@ pub struct RekeyReport {
     pub derivations: u64,
     /// Time since the run began.
     pub elapsed: Duration,
+    /// Time in each stage; the stages follow each other.
+    pub stages: StageTimes,
+    /// Time in which a page was being read, beside everything else.
+    pub read_time: Duration,
     /// Processor time of reading and sealing envelopes, summed over the workers.
     pub crypto_time: Duration,
     /// Time in which a batch was being written and settled.
@@ -117,16 +140,67 @@ pub struct RekeyReport {
     pub end: RunEnd,
 }
 
+/// What the runs did that a run resumes.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Earlier {
+    /// How many there were.
+    pub runs: u32,
+    /// The records that they counted, which the counts of the report include.
+    pub counts: RekeyCounts,
+    /// Their Argon2id computations.
+    pub derivations: u64,
+    /// Their time.
+    pub elapsed: Duration,
+}
+
+/// What the vault was asked before the first write: whether a new password opens records already.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct MergeReport {
+    /// Which records were to be asked.
+    pub check: MergeCheck,
+    /// How many were asked by this run.
+    pub asked: u64,
+    /// How many a new password opened.
+    pub found: u64,
+    /// How many v2 records were not asked, because each answer costs an Argon2id.
+    pub unasked: u64,
+}
+
+/// How long each stage of a run took.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct StageTimes {
+    /// Until the first record was looked at: settings, master keys.
+    pub prepare: Duration,
+    /// Asking whether the new passwords open records already.
+    pub merge_check: Duration,
+    /// The first pass.
+    pub first_pass: Duration,
+    /// The passes after it.
+    pub catch_up: Duration,
+}
+
 impl RekeyReport {
-    /// Whether records remain that need a person's eye: damaged, malformed, conflicting or failed.
+    /// Whether records remain that need a person's eye: damaged, malformed, conflicting, failed, or still being written
+    /// under an old password.
     #[must_use]
     pub fn has_remains(&self) -> bool {
-        self.counts.damaged + self.counts.malformed + self.counts.conflict + self.counts.failed > 0
+        let counts = &self.counts;
+        counts.damaged + counts.malformed + counts.conflict + counts.failed > 0
+            || self.end == RunEnd::StillWritten
     }
 
     /// Whether nothing matched and nothing was under the new password yet: never a success by itself.
     #[must_use]
     pub fn found_nothing(&self) -> bool {
-        self.counts.rekeyed + self.counts.already_new == 0
+        self.counts.rekeyed + self.counts.already_new + self.merge.found == 0
+    }
+
+    /// Whether a rekey of this plan would merge its records with others: only a dry run ends with this, a rekey is
+    /// refused.
+    #[must_use]
+    pub fn would_merge(&self) -> bool {
+        self.merge.check != MergeCheck::Off
+            && self.counts.rekeyed > 0
+            && self.counts.already_new + self.merge.found > 0
     }
 }

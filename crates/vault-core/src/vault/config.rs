@@ -9,7 +9,7 @@ use crate::{
 };
 
 /// The setting that holds salt and cost, as a PHC text (format.md, "Vault settings").
-pub(super) const KDF: &str = "kdf";
+pub(crate) const KDF: &str = "kdf";
 
 /// The setting that holds the format of new records.
 pub(super) const FORMAT: &str = "format";

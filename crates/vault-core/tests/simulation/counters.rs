@@ -38,10 +38,20 @@ counters! {
     stops
     /// Rekeys that an error ended.
     failures
+    /// Rekeys that were refused because the new password was in use.
+    refusals
+    /// Rekeys that went on from the state of another.
+    resumes
     /// Rekeys that came to their end.
     completions
     /// Completed rekeys that moved a record, while somebody wrote, failed or rekeyed beside them.
     eventful_completions
+    /// Completed rekeys that went on from the state of another.
+    resumed_completions
+    /// Completed rekeys that found something after their first pass.
+    catch_ups
+    /// Records moved by a plan that could have moved them twice.
+    moved_once
 }
 
 pub(crate) fn add(counter: &AtomicU64, count: u64) {

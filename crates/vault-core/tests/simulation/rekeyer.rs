@@ -1,4 +1,4 @@
-//! One rekeyer: begins, is polled, stopped or dropped, ends, and begins again; each of its reports is checked.
+//! One rekeyer: begins, is polled, stopped or dropped, and goes on from its state; each of its reports is checked.
 
 use std::{
     pin::pin,
@@ -8,8 +8,8 @@ use std::{
 
 use futures::{FutureExt, future::BoxFuture};
 use vault_core::{
-    DryRun, EngineError, KdfFloor, PageLimit, RekeyPlan, RekeyReport, RekeySession, RunEnd,
-    RunOptions, StoreErrorKind, Vault, VaultError, VaultOptions,
+    DryRun, EngineError, KdfFloor, MergeCheck, PageLimit, RekeyPlan, RekeyReport, RekeySession,
+    RekeyState, RunEnd, RunOptions, StoreErrorKind, Vault, VaultError, VaultOptions,
 };
 
 use crate::{
@@ -17,27 +17,62 @@ use crate::{
     counters::add,
     ensure,
     store::{Chaos, Sabotage, SimStore},
-    world::{Owner, Violation, World, spec},
+    world::{Owner, Violation, World, policy, spec},
 };
 
 pub(crate) struct Rekeyer {
-    target: Owner,
+    pairs: Vec<(Owner, Owner)>,
     sabotage: Sabotage,
+    merge: MergeCheck,
     state: State,
-    store: Option<Arc<SimStore>>,
+    job: Job,
+    /// When the last pass of this run read its first page.
+    pass_begun: u64,
+    firsts_seen: u64,
+}
+
+/// What one run leaves to the next.
+#[derive(Default)]
+struct Job {
+    kept: Option<RekeyState>,
     begun: u64,
+    /// The ways to the store of all its runs; the last is that of the present one.
+    stores: Vec<Arc<SimStore>>,
+    /// Whether a run died when it may have written what its state does not know.
+    died: bool,
 }
 
 enum State {
     Idle,
     Beginning(BoxFuture<'static, Result<RekeySession, VaultError>>),
     Running(Box<RekeySession>),
-    Stopping(BoxFuture<'static, RekeyReport>),
+    Stopping(BoxFuture<'static, Box<RekeySession>>),
+}
+
+/// How a run is begun.
+#[derive(Clone, Copy)]
+struct Begin {
+    dry_run: DryRun,
+    gone_from: usize,
+    page: usize,
+    resume: bool,
 }
 
 impl Rekeyer {
-    pub(crate) fn new(target: Owner, sabotage: Sabotage) -> Self {
-        Self { target, sabotage, state: State::Idle, store: None, begun: 0 }
+    pub(crate) fn new(pairs: &[(Owner, Owner)], sabotage: Sabotage, merge: MergeCheck) -> Self {
+        Self {
+            pairs: pairs.to_vec(),
+            sabotage,
+            merge,
+            state: State::Idle,
+            job: Job::default(),
+            pass_begun: 0,
+            firsts_seen: 0,
+        }
+    }
+
+    pub(crate) fn allow_merge(&mut self) {
+        self.merge = MergeCheck::Off;
     }
 
     /// One poll, or one act of its caller. A report that it ends with comes back.
@@ -53,84 +88,136 @@ impl Rekeyer {
             State::Idle if !chance.one_in(5) => {}
             State::Idle => self.begin(world, chaos, chance),
             // The process dies, or its future is dropped.
-            State::Beginning(_) | State::Running(_) if chance.one_in(60) => {
-                add(&chaos.counters.crashes, 1);
-            }
-            State::Running(session) if chance.one_in(60) => {
-                self.state = State::Stopping(session.stop().boxed());
+            State::Beginning(_) | State::Running(_) if chance.one_in(60) => self.die(chaos),
+            State::Running(mut session) if chance.one_in(60) => {
+                let stop = async move {
+                    // An error has ended the run, which its report tells.
+                    let _ = session.stop().await;
+                    session
+                };
+                self.state = State::Stopping(stop.boxed());
             }
             State::Beginning(mut beginning) => match poll(&mut beginning) {
                 Poll::Pending => self.state = State::Beginning(beginning),
                 Poll::Ready(Ok(session)) => self.state = State::Running(Box::new(session)),
-                Poll::Ready(Err(VaultError::Engine(error))) => expected(&error)?,
+                Poll::Ready(Err(VaultError::Engine(error))) => self.expected(&error)?,
                 Poll::Ready(Err(error)) => return Err(format!("could not begin: {error}")),
             },
             State::Stopping(mut stopping) => match poll(&mut stopping) {
                 Poll::Pending => self.state = State::Stopping(stopping),
-                Poll::Ready(report) => {
+                Poll::Ready(session) => {
                     add(&chaos.counters.stops, 1);
-                    return self.ended(report, world, chaos).map(Some);
+                    return self.ended(&session, world, chaos).map(Some);
                 }
             },
-            State::Running(mut session) => {
-                // The step's future is dropped at every poll, too.
-                let step = match poll(pin!(session.step())) {
-                    Poll::Pending | Poll::Ready(Ok(Some(_))) => None,
-                    Poll::Ready(Ok(None)) => Some(None),
-                    Poll::Ready(Err(error)) => Some(Some(error)),
-                };
-                match step {
-                    None => self.state = State::Running(session),
-                    Some(error) => {
-                        error.as_ref().map_or(Ok(()), expected)?;
-                        return self.ended(session.report().clone(), world, chaos).map(Some);
-                    }
-                }
-            }
+            State::Running(session) => return self.step(session, world, chaos, chance),
         }
         Ok(None)
     }
 
-    fn begin(&mut self, world: &World, chaos: &Arc<Chaos>, chance: &mut Chance) {
-        let gone_from = if chance.one_in(20) { 1 + chance.below(12) } else { 0 };
-        let dry_run = if chance.one_in(20) { DryRun::Yes } else { DryRun::No };
-        self.begin_as(world, chaos, dry_run, gone_from, 1 + chance.below(5));
+    fn step(
+        &mut self,
+        mut session: Box<RekeySession>,
+        world: &mut World,
+        chaos: &Arc<Chaos>,
+        chance: &mut Chance,
+    ) -> Result<Option<RekeyReport>, Violation> {
+        // The step's future is dropped at every poll, too.
+        let polled = poll(pin!(session.step())).map(|step| step.map(|report| report.is_some()));
+        if let Some(store) = self.job.stores.last() {
+            let firsts = store.firsts.load(Relaxed);
+            if firsts != self.firsts_seen {
+                (self.firsts_seen, self.pass_begun) = (firsts, world.time);
+            }
+        }
+        match polled {
+            Poll::Pending => {}
+            // Dies between the write and the state.
+            Poll::Ready(Ok(true)) if chance.one_in(40) => {
+                self.die(chaos);
+                return Ok(None);
+            }
+            Poll::Ready(Ok(true)) => self.keep(&session)?,
+            Poll::Ready(Ok(false)) => return self.ended(&session, world, chaos).map(Some),
+            Poll::Ready(Err(error)) => {
+                self.expected(&error)?;
+                return self.ended(&session, world, chaos).map(Some);
+            }
+        }
+        self.state = State::Running(session);
+        Ok(None)
     }
 
-    fn begin_as(
-        &mut self,
-        world: &World,
-        chaos: &Arc<Chaos>,
-        dry_run: DryRun,
-        gone_from: usize,
-        page: usize,
-    ) {
-        let store = SimStore::new(world.store.clone(), self.sabotage, chaos, gone_from);
-        let options = VaultOptions { floor: KdfFloor::NONE, ..VaultOptions::default() };
+    fn die(&mut self, chaos: &Arc<Chaos>) {
+        self.job.died = true;
+        add(&chaos.counters.crashes, 1);
+    }
+
+    fn keep(&mut self, session: &RekeySession) -> Result<(), Violation> {
+        if !session.report().dry_run {
+            let state = session.state().map_err(|error| format!("no state: {error}"))?;
+            self.job.kept = Some(state);
+        }
+        Ok(())
+    }
+
+    /// Pairs that chain move a record on when they are begun anew.
+    fn chains(&self) -> bool {
+        self.pairs.len() > 1
+    }
+
+    fn begin(&mut self, world: &World, chaos: &Arc<Chaos>, chance: &mut Chance) {
+        let gone_from = if chance.one_in(20) { 1 + chance.below(12) } else { 0 };
+        let dry = !self.chains() && chance.one_in(20);
+        let dry_run = if dry { DryRun::Yes } else { DryRun::No };
+        let resume = self.chains() || !chance.one_in(4);
+        self.begin_as(
+            world,
+            chaos,
+            Begin { dry_run, gone_from, page: 1 + chance.below(5), resume },
+        );
+    }
+
+    fn begin_as(&mut self, world: &World, chaos: &Arc<Chaos>, begin: Begin) {
+        let store = SimStore::new(world.store.clone(), self.sabotage, chaos, begin.gone_from);
+        let options =
+            VaultOptions { floor: KdfFloor::NONE, open: policy(), ..VaultOptions::default() };
         let vault = Vault::open(Arc::clone(&store), options);
         let timer: Arc<Chaos> = Arc::clone(chaos);
         let run = RunOptions::default()
             .without_threads()
-            .page_limit(PageLimit::new(page, 1 << 20))
+            .page_limit(PageLimit::new(begin.page, 1 << 20))
             .wait_with(timer);
-        let plan = RekeyPlan::new()
-            .pair(Owner::Old.password(), self.target.password())
-            .write_as(spec())
-            .dry_run(dry_run)
-            .options(run);
-        self.begun = world.time;
-        self.store = Some(store);
+        let plan = RekeyPlan::new().write_as(spec()).dry_run(begin.dry_run).options(run);
+        let mut plan = plan.merge_check(self.merge);
+        for (old, new) in &self.pairs {
+            plan = plan.pair(old.password(), new.password());
+        }
+        match self.job.kept.clone().filter(|_| begin.resume && begin.dry_run == DryRun::No) {
+            Some(state) => {
+                add(&chaos.counters.resumes, 1);
+                plan = plan.resume(state);
+            }
+            None if self.chains() && !self.job.stores.is_empty() => {}
+            None => self.job = Job { begun: world.time, ..Job::default() },
+        }
+        self.firsts_seen = 0;
+        self.job.stores.push(store);
         self.state = State::Beginning(async move { vault.rekey(plan).await }.boxed());
     }
 
-    /// Rekeys the quiet vault to the end.
+    /// Rekeys the quiet vault to the end: goes on where it was, or begins anew.
     pub(crate) fn run_undisturbed(
         &mut self,
         world: &mut World,
         chaos: &Arc<Chaos>,
     ) -> Result<RekeyReport, Violation> {
         world.time += 1;
-        self.begin_as(world, chaos, DryRun::No, 0, 3);
+        if !matches!(std::mem::replace(&mut self.state, State::Idle), State::Idle) {
+            self.die(chaos);
+        }
+        let begin = Begin { dry_run: DryRun::No, gone_from: 0, page: 3, resume: true };
+        self.begin_as(world, chaos, begin);
         for _ in 0..10_000 {
             // A caller that never stops and never drops it.
             if let Some(report) = self.act(world, chaos, &mut Chance::never())? {
@@ -141,7 +228,7 @@ impl Rekeyer {
                 );
                 let (failed, conflict) = (report.counts.failed, report.counts.conflict);
                 ensure!(
-                    failed + conflict == 0,
+                    self.chains() || failed + conflict == 0,
                     "{failed} failed, {conflict} conflicts undisturbed"
                 );
                 return Ok(report);
@@ -152,19 +239,26 @@ impl Rekeyer {
 
     /// The report is true.
     fn ended(
-        &self,
-        report: RekeyReport,
+        &mut self,
+        session: &RekeySession,
         world: &World,
         chaos: &Arc<Chaos>,
     ) -> Result<RekeyReport, Violation> {
-        let Some(store) = &self.store else { return Err("a report without a run".to_owned()) };
+        let report = session.report().clone();
+        let Some(store) = self.job.stores.last() else {
+            return Err("a report without a run".to_owned());
+        };
         let (counts, counters) = (report.counts, &chaos.counters);
         chaos.trace(counts.scanned * 1000 + counts.rekeyed);
         ensure!(counts.total() == counts.scanned, "the outcomes do not add up: {counts:?}");
-        let applied = store.backend.applied.load(Relaxed);
-        let (unknown, rekeyed) = (store.unknown.load(Relaxed), counts.rekeyed);
+        let now = store.backend.applied.load(Relaxed);
+        let applied: u64 =
+            self.job.stores.iter().map(|store| store.backend.applied.load(Relaxed)).sum();
+        let unknown =
+            self.job.died || self.job.stores.iter().any(|store| store.unknown.load(Relaxed));
+        let rekeyed = counts.rekeyed;
         if report.dry_run {
-            ensure!(applied == 0, "a dry run wrote {applied} records");
+            ensure!(now == 0, "a dry run wrote {now} records");
         } else if unknown {
             // What went in unseen and was changed again by a writer is counted as what it is now.
             ensure!(rekeyed <= applied, "{rekeyed} rekeyed, {applied} were written");
@@ -173,7 +267,14 @@ impl Rekeyer {
         }
         match report.end {
             RunEnd::Complete => self.completed(&report, world)?,
+            RunEnd::Refused => {
+                add(&counters.refusals, 1);
+                ensure!(now == 0, "a refused rekey wrote {now} records");
+                // The caller has been told, and allows it.
+                self.merge = MergeCheck::Off;
+            }
             RunEnd::Failed => add(&counters.failures, 1),
+            RunEnd::StillWritten => return Err("a pass does not end".to_owned()),
             RunEnd::Stopped => {}
             RunEnd::Running => return Err("an ended rekey is running".to_owned()),
         }
@@ -181,34 +282,45 @@ impl Rekeyer {
             add(&counters.completions, 1);
             let eventful = unknown || report.conflicts_settled + report.retries > 0;
             add(&counters.eventful_completions, u64::from(rekeyed > 0 && eventful));
+            add(&counters.catch_ups, u64::from(report.catch_up_passes > 1));
+            add(&counters.resumed_completions, u64::from(report.earlier.runs > 0));
+            if !report.dry_run && !self.chains() {
+                self.job = Job::default();
+            }
+        } else {
+            self.keep(session)?;
+            // A page that broke off is looked at again: what it moved is found to be new.
+            self.job.died |= report.end == RunEnd::Failed;
         }
         Ok(report)
     }
 
-    /// A complete rekey has looked at every record that was there all the while, and left none behind.
+    /// A complete rekey has looked at every record that was there all the while, and left none behind that was there
+    /// when its last pass began.
     fn completed(&self, report: &RekeyReport, world: &World) -> Result<(), Violation> {
         let counts = report.counts;
-        let least = world.present_since(self.begun);
+        let least = world.present_since(self.job.begun);
+        let most = world.born + world.rewritten;
         ensure!(
-            (least..=world.born).contains(&counts.scanned),
-            "scanned {} of at least {least} and at most {}",
+            (least..=most).contains(&counts.scanned),
+            "scanned {} of at least {least} and at most {most}",
             counts.scanned,
-            world.born
         );
-        if !report.dry_run && counts.failed + counts.conflict == 0 {
-            world.check_nothing_missed(self.begun)?;
+        if !report.dry_run && counts.failed + counts.conflict == 0 && !self.chains() {
+            world.check_nothing_missed(self.pass_begun)?;
         }
         Ok(())
     }
-}
 
-/// Only what the store was made to say may end a run.
-fn expected(error: &EngineError) -> Result<(), Violation> {
-    use StoreErrorKind::{Full, Retryable, Stopped, UnknownOutcome, Unsupported};
-    let kinds = [Full, Retryable, Stopped, UnknownOutcome, Unsupported];
-    match error {
-        EngineError::Store(error) if kinds.contains(&error.kind()) => Ok(()),
-        other => Err(format!("a rekey ended with: {other}")),
+    /// Only what the store was made to say may end a run, or what its plan asks for.
+    fn expected(&self, error: &EngineError) -> Result<(), Violation> {
+        use StoreErrorKind::{Full, Retryable, Stopped, UnknownOutcome, Unsupported};
+        let kinds = [Full, Retryable, Stopped, UnknownOutcome, Unsupported];
+        match error {
+            EngineError::Store(error) if kinds.contains(&error.kind()) => Ok(()),
+            EngineError::Merge { records: 1.. } if self.merge != MergeCheck::Off => Ok(()),
+            other => Err(format!("a rekey ended with: {other}")),
+        }
     }
 }
 

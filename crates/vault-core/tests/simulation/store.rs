@@ -32,6 +32,10 @@ pub(crate) enum Sabotage {
     BumpedTimestamp,
     UndoOnUnknownOutcome,
     ConflictsReportedAsApplied,
+    /// A batch is acknowledged, and so in the state, before it is written.
+    CheckpointBeforeWrite,
+    /// Later passes are shown an empty vault.
+    OnePass,
 }
 
 /// The answer of the store in memory, which never waits.
@@ -224,6 +228,10 @@ pub(crate) struct SimStore {
     /// How many records were read, for who pages by offset.
     given: AtomicUsize,
     to_undo: Mutex<Option<Arc<[Replacement]>>>,
+    /// Acknowledged and not yet written.
+    unwritten: Mutex<Option<Arc<[Replacement]>>>,
+    /// How many passes read their first page.
+    pub(crate) firsts: AtomicU64,
     /// Whether the fate of a batch was ever unknown.
     pub(crate) unknown: AtomicBool,
 }
@@ -244,6 +252,8 @@ impl SimStore {
             gone_from,
             given: AtomicUsize::new(0),
             to_undo: Mutex::default(),
+            unwritten: Mutex::default(),
+            firsts: AtomicU64::new(0),
             unknown: AtomicBool::new(false),
         })
     }
@@ -254,6 +264,9 @@ impl SimStore {
         effect: impl FnOnce() -> T + Send,
     ) -> Result<T, StoreError> {
         self.chaos.wait().await;
+        if let Some(batch) = self.unwritten.lock().unwrap().take() {
+            self.backend.replace(&batch);
+        }
         let mut fate = self.chaos.fate();
         let call = self.calls.fetch_add(1, Relaxed) + 1;
         if self.gone_from != 0 && call >= self.gone_from {
@@ -302,8 +315,21 @@ impl RecordSource for SimStore {
         after: Option<&RecordId>,
         limit: PageLimit,
     ) -> Result<Vec<SealedRecord>, StoreError> {
-        let page = || self.backend.page(after, limit, self.given.load(Relaxed));
+        let page = || {
+            let later = match after {
+                None => self.firsts.fetch_add(1, Relaxed) > 0,
+                Some(_) => false,
+            };
+            if later && self.backend.sabotage == Sabotage::OnePass {
+                return Vec::new();
+            }
+            let given = if after.is_none() { 0 } else { self.given.load(Relaxed) };
+            self.backend.page(after, limit, given)
+        };
         let page = self.call(None, page).await?;
+        if after.is_none() {
+            self.given.store(0, Relaxed);
+        }
         self.given.fetch_add(page.len(), Relaxed);
         self.chaos.trace(page.len() as u64 + 1);
         Ok(page)
@@ -330,7 +356,14 @@ impl RecordSink for SimStore {
         &self,
         batch: Arc<[Replacement]>,
     ) -> Result<Vec<WriteOutcome>, StoreError> {
-        let outcomes = self.call(Some(&batch), || self.backend.replace(&batch)).await;
+        let replace = || {
+            if self.backend.sabotage == Sabotage::CheckpointBeforeWrite {
+                *self.unwritten.lock().unwrap() = Some(Arc::clone(&batch));
+                return vec![WriteOutcome::Applied; batch.len()];
+            }
+            self.backend.replace(&batch)
+        };
+        let outcomes = self.call(Some(&batch), replace).await;
         for outcome in outcomes.iter().flatten() {
             self.chaos.trace(200 + *outcome as u64);
         }

@@ -8,8 +8,8 @@ use std::{
 use vault_core::{
     DeleteOutcome, Envelope, EnvelopeText, InsertOutcome, KdfMemory, KdfParams, MemoryStore,
     OpenOutcome, OpenPolicy, Padding, PageLimit, Password, Record, RecordChange, RecordId,
-    RecordSource, SealSpec, Timestamp, Token, VaultKdf, VaultKey, VaultStore, WriteOutcome, open,
-    seal,
+    RecordSource, SealSpec, Timestamp, Token, V2Cost, VaultKdf, VaultKey, VaultStore, WriteOutcome,
+    open, seal,
 };
 
 use crate::{
@@ -57,7 +57,14 @@ static SPEC: LazyLock<SealSpec> = LazyLock::new(|| {
     let kdf = VaultKdf::generate(KdfParams::new(8, 1, 1).unwrap()).unwrap();
     SealSpec::V3 { kdf, padding: Padding::None }
 });
-static POLICY: LazyLock<OpenPolicy> = LazyLock::new(OpenPolicy::default);
+static POLICY: LazyLock<OpenPolicy> = LazyLock::new(|| OpenPolicy {
+    v2_costs: vec![V2Cost::new(SPEC.params())],
+    ..OpenPolicy::default()
+});
+
+pub(crate) fn policy() -> OpenPolicy {
+    POLICY.clone()
+}
 
 pub(crate) fn spec() -> SealSpec {
     *SPEC
@@ -88,10 +95,21 @@ pub(crate) struct World {
     pub(crate) time: u64,
     /// How many records there ever were.
     pub(crate) born: u64,
+    /// How often one was written again.
+    pub(crate) rewritten: u64,
+    /// One record in so many is sealed as v2; 0 is none.
+    v2_rarity: usize,
 }
 
 impl World {
     pub(crate) fn new(chance: &mut Chance, counters: Arc<Counters>) -> Self {
+        let owners =
+            [Owner::Old, Owner::Old, Owner::Old, Owner::New, Owner::Foreign, Owner::Nobody];
+        Self::of(chance, counters, &owners)
+    }
+
+    /// Up to twelve records of these owners.
+    pub(crate) fn of(chance: &mut Chance, counters: Arc<Counters>, owners: &[Owner]) -> Self {
         let mut world = Self {
             store: MemoryStore::new(),
             counters,
@@ -99,16 +117,11 @@ impl World {
             intent: None,
             time: 1,
             born: 0,
+            rewritten: 0,
+            v2_rarity: chance.pick(&[0, 0, 0, 2]),
         };
         for _ in 0..chance.below(13) {
-            let owner = chance.pick(&[
-                Owner::Old,
-                Owner::Old,
-                Owner::Old,
-                Owner::New,
-                Owner::Foreign,
-                Owner::Nobody,
-            ]);
+            let owner = chance.pick(owners);
             world.insert(chance, owner);
         }
         world
@@ -148,7 +161,7 @@ impl World {
         let value = self.value();
         let time = Timestamp::from_micros(1_700_000_000_000_000);
         let expires_at = chance.one_in(10).then_some(time);
-        let mut envelope = sealed(&id, owner, &value);
+        let mut envelope = self.sealed(chance, &id, owner, &value);
         if owner == Owner::Nobody {
             let mut text = envelope.as_bytes().unwrap().to_vec();
             match chance.below(3) {
@@ -178,7 +191,7 @@ impl World {
         let Intent { id, expected } = intent;
         let owner = chance.pick(&[Owner::Old, Owner::Old, Owner::New, Owner::Foreign]);
         let value = self.value();
-        let envelope = sealed(&id, owner, &value);
+        let envelope = self.sealed(chance, &id, owner, &value);
         let updated_at = Timestamp::from_micros(1_800_000_000_000_000);
         let update = RecordChange {
             expected,
@@ -189,6 +202,7 @@ impl World {
         match now(self.store.update(update)) {
             WriteOutcome::Applied => {
                 add(&self.counters.writes_acknowledged, 1);
+                self.rewritten += 1;
                 if let Some(due) = self.ledger.get_mut(&id) {
                     (due.owner, due.value, due.sealed_at) = (owner, value, self.time);
                     (due.record.envelope, due.record.updated_at) = (envelope, updated_at);
@@ -214,9 +228,28 @@ impl World {
         }
     }
 
+    fn sealed(
+        &self,
+        chance: &mut Chance,
+        id: &RecordId,
+        owner: Owner,
+        value: &[u8],
+    ) -> EnvelopeText {
+        // Nobody's record is spoiled afterwards, which only v3 tells.
+        let v2 = owner != Owner::Nobody && chance.one_in(self.v2_rarity);
+        let spec = if v2 { SealSpec::V2 { params: SPEC.params() } } else { *SPEC };
+        let key = &KEYS[if owner == Owner::Nobody { 0 } else { owner as usize }];
+        seal(value, key, id, &spec, &mut KdfMemory::new()).unwrap()
+    }
+
     /// A value that no other write has.
     fn value(&self) -> Vec<u8> {
         format!("value {} at {}", self.born, self.time).into_bytes()
+    }
+
+    /// How many records a writer sealed last under this password.
+    pub(crate) fn owned_by(&self, owner: Owner) -> u64 {
+        self.ledger.values().filter(|due| due.owner == owner).count() as u64
     }
 
     /// How many records were there at this time and still are.
@@ -237,6 +270,30 @@ impl World {
             }
         }
         Ok(())
+    }
+
+    /// Every record is under its own password or the one that a plan of pairs moves it to, never further; how many are
+    /// under the latter.
+    pub(crate) fn check_moved_once(&self, pairs: &[(Owner, Owner)]) -> Result<u64, Violation> {
+        let mut moved = 0;
+        for record in self.records() {
+            let Some(due) = self.ledger.get(&record.id) else { continue };
+            let target = pairs.iter().find(|(old, _)| *old == due.owner).map(|(_, new)| *new);
+            let opener = WITH_PASSWORD.into_iter().find(|o| opened_by(&record, *o).is_some());
+            ensure!(
+                opener == Some(due.owner) || opener.is_some() && opener == target,
+                "{} of {:?} is under {opener:?}",
+                record.id,
+                due.owner
+            );
+            ensure!(
+                opener.and_then(|opener| opened_by(&record, opener)).as_ref() == Some(&due.value),
+                "the value of {} is lost",
+                record.id
+            );
+            moved += u64::from(opener == target);
+        }
+        Ok(moved)
     }
 
     /// Every record is there with its last acknowledged value, under exactly one password, which may have changed
@@ -269,12 +326,6 @@ impl World {
     fn records(&self) -> Vec<Record> {
         now(self.store.list(None, PageLimit::new(usize::MAX, usize::MAX)))
     }
-}
-
-fn sealed(id: &RecordId, owner: Owner, value: &[u8]) -> EnvelopeText {
-    // Nobody's record is spoiled afterwards.
-    let key = &KEYS[if owner == Owner::Nobody { 0 } else { owner as usize }];
-    seal(value, key, id, &SPEC, &mut KdfMemory::new()).unwrap()
 }
 
 fn opened_by(record: &Record, owner: Owner) -> Option<Vec<u8>> {

@@ -133,6 +133,16 @@ impl World {
         assert!(outcomes.iter().all(|outcome| *outcome == InsertOutcome::Inserted));
     }
 
+    /// A writer's new record.
+    pub(crate) fn insert(&self, id: &str, password: &str, value: &[u8]) {
+        let id = RecordId::from_stored(id);
+        let envelope = self.sealed(&id, password, value);
+        let due = Due { password: password.to_owned(), value: value.to_vec() };
+        self.ledger.lock().unwrap().insert(id.clone(), due);
+        let outcomes = now(self.store.insert(vec![record(id, envelope)])).unwrap();
+        assert_eq!(outcomes, [InsertOutcome::Inserted]);
+    }
+
     pub(crate) fn plant_new(&self, id: &str, text: &[u8]) {
         let record = record(RecordId::from_stored(id), EnvelopeText::from_stored(text));
         self.bad.lock().unwrap().push(record.id.clone());
@@ -205,6 +215,24 @@ impl World {
     pub(crate) fn hand_over(&self, old: &str, new: &str) {
         for due in self.ledger.lock().unwrap().values_mut().filter(|due| due.password == old) {
             new.clone_into(&mut due.password);
+        }
+    }
+
+    /// Moves all records of a password to another one as v2.
+    pub(crate) fn rename(&self, from: &str, to: &str) {
+        let plan = RekeyPlan::new().pair(password(from), password(to));
+        let count = self.count_under(from);
+        let moved = self.rekey(plan.write_as(SealSpec::V2 { params: cheap() })).unwrap();
+        assert_eq!(moved.counts.rekeyed, count);
+        self.hand_over(from, to);
+    }
+
+    /// Records are where the ledger says, except that those of the old password may be under the new one.
+    pub(crate) fn check_nothing_but(&self, old: &str, new: &str) {
+        for record in self.records() {
+            let owner = self.owner(&record.id);
+            let under_owner = self.opens(&record, &owner).is_some();
+            assert!(under_owner || owner == old && self.opens(&record, new).is_some());
         }
     }
 

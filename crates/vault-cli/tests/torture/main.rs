@@ -1,0 +1,18 @@
+//! Breaks the built command and what it stands on, and looks after every fault whether each record is what a ledger
+//! outside the vault says.
+//!
+//! As a test each scenario is short. `cargo xtask torture` runs the same ones for longer:
+//! `VAULTSTORE_TORTURE_SECONDS` says how long each takes at least, `VAULTSTORE_TORTURE_SEED` where its chances begin.
+
+#[cfg(test)]
+mod beside;
+#[cfg(test)]
+mod disk;
+#[cfg(test)]
+mod kill;
+#[cfg(test)]
+mod scene;
+#[cfg(test)]
+mod server;
+#[cfg(test)]
+mod signals;

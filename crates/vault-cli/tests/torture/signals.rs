@@ -1,0 +1,163 @@
+//! Signals, and what is done with the state that they leave.
+
+use std::{
+    fs,
+    io::{BufRead as _, BufReader},
+    os::unix::fs::PermissionsExt as _,
+    process::{Command, Stdio},
+};
+
+use serde_json::Value;
+
+use crate::scene::{Running, Scene, redb, report, run};
+
+const SMALL: [&str; 4] = ["--page-size", "10", "--progress", "json"];
+
+async fn scene() -> Scene {
+    let mut scene = Scene::at(redb).await;
+    scene.fill(2000, &["old", "old", "other"]).await;
+    scene
+}
+
+/// Begins a rekey, signals it so often once it has moved some records, and tells how it ended.
+fn interrupted(scene: &Scene, signal: &str, times: usize) -> (i32, Vec<u8>) {
+    let mut child = Running::of(scene.rekey("old", "new", &SMALL));
+    let mut stderr = BufReader::new(child.0.stderr.take().unwrap()).lines();
+    let moved = |line: String| {
+        let step: Value = serde_json::from_str(&line).unwrap();
+        step["rekeyed"].as_u64() >= Some(100)
+    };
+    assert!(stderr.by_ref().any(|line| moved(line.unwrap())));
+    for _ in 0..times {
+        let id = child.0.id().to_string();
+        assert!(Command::new("kill").args([signal, &id]).status().unwrap().success());
+    }
+    // What is not read would hold it up.
+    for line in stderr {
+        line.unwrap();
+    }
+    let mut stdout = Vec::new();
+    std::io::Read::read_to_end(child.0.stdout.as_mut().unwrap(), &mut stdout).unwrap();
+    (child.0.wait().unwrap().code().unwrap(), stdout)
+}
+
+#[test]
+fn both_signals_finish_the_page_report_and_leave_a_state() {
+    run(async {
+        for signal in ["-INT", "-TERM"] {
+            let mut scene = scene().await;
+            let (code, stdout) = interrupted(&scene, signal, 1);
+            assert_eq!(code, 130);
+            let first: Value = serde_json::from_slice(&stdout).unwrap();
+            assert_eq!(first["end"], "stopped");
+            let moved = scene.check(&[("old", "new")]).await["new"];
+            assert_eq!(first["rekeyed"].as_u64(), Some(moved));
+            assert!(moved > 0);
+
+            let output = scene.rekey("old", "new", &[]).output().unwrap();
+            let second = report(&output, 0);
+            assert!(String::from_utf8(output.stderr).unwrap().contains("resuming"));
+            assert_eq!((&second["earlier"]["runs"], &second["scanned"]), (&1.into(), &2000.into()));
+            assert_eq!(second["rekeyed"].as_u64(), Some(1334));
+            assert_eq!(scene.check(&[("old", "new")]).await["old"], 0);
+        }
+    });
+}
+
+#[test]
+fn a_second_signal_stops_at_once_and_leaves_a_state_too() {
+    run(async {
+        let mut scene = scene().await;
+        let (code, _) = interrupted(&scene, "-INT", 2);
+        assert_eq!(code, 130);
+        let moved = scene.check(&[("old", "new")]).await["new"];
+        assert!((1..1334).contains(&moved), "{moved}");
+        let second = report(&scene.rekey("old", "new", &[]).output().unwrap(), 0);
+        assert_eq!(second["scanned"], 2000);
+        // The page that was in flight is found to be new.
+        let sum = second["rekeyed"].as_u64().unwrap() + second["already_new"].as_u64().unwrap();
+        assert_eq!(sum, 1334);
+        assert_eq!(scene.check(&[("old", "new")]).await["old"], 0);
+    });
+}
+
+#[test]
+fn the_state_is_the_users_own_and_refused_for_what_it_is() {
+    run(async {
+        let scene = scene().await;
+        interrupted(&scene, "-INT", 1);
+        let states = scene.states();
+        let [state] = states.as_slice() else { panic!("{states:?}") };
+        assert_eq!(fs::metadata(state).unwrap().permissions().mode() & 0o777, 0o600);
+        let kept = fs::read(state).unwrap();
+
+        let refused = |from, to, more: &[&str]| {
+            let output = scene.rekey(from, to, more).output().unwrap();
+            assert_eq!(output.status.code(), Some(2));
+            let stderr = String::from_utf8(output.stderr).unwrap();
+            assert_eq!(stderr.lines().count(), 1, "{stderr}");
+        };
+        refused("old", "rival", &[]);
+        refused("rival", "new", &[]);
+        refused("old", "new", &["--v2-preset", "lightweight", "--v2-preset", "default"]);
+        let mut bad = vec![kept[..kept.len() - 1].to_vec(), Vec::new(), b"no state".to_vec()];
+        for at in [3, 16, 30, 80, 200, kept.len() - 1] {
+            let mut flipped = kept.clone();
+            flipped[at] ^= 1;
+            bad.push(flipped);
+        }
+        for bytes in bad {
+            fs::write(state, bytes).unwrap();
+            refused("old", "new", &[]);
+        }
+        // A copy in another vault's place.
+        let elsewhere = super::signals::scene().await;
+        fs::write(elsewhere.path("copied"), &kept).unwrap();
+        let output = elsewhere.rekey("old", "new", &["--state", "copied"]).output().unwrap();
+        assert_eq!(output.status.code(), Some(2));
+
+        fs::write(state, &kept).unwrap();
+        let resumed = report(&scene.rekey("old", "new", &[]).output().unwrap(), 0);
+        assert_eq!(resumed["earlier"]["runs"], 1);
+        assert!(scene.states().is_empty());
+    });
+}
+
+#[test]
+fn starting_over_asks_again_and_a_merge_has_its_own_exit_code() {
+    run(async {
+        let mut scene = scene().await;
+        interrupted(&scene, "-INT", 1);
+        let moved = scene.check(&[("old", "new")]).await["new"];
+        // Whoever starts over cannot know that these are its own.
+        let refused = scene.rekey("old", "new", &["--restart"]).output().unwrap();
+        let refusal = report(&refused, 5);
+        assert_eq!(
+            (&refusal["end"], refusal["merge_check"]["found"].as_u64()),
+            (&"refused".into(), Some(moved))
+        );
+        assert_eq!(scene.check(&[("old", "new")]).await["new"], moved);
+        let dry = scene.rekey("old", "new", &["--dry-run"]).output().unwrap();
+        assert_eq!(report(&dry, 5)["rekeyed"].as_u64(), Some(1334 - moved));
+        let allowed = scene.rekey("old", "new", &["--restart", "--allow-merge"]).output().unwrap();
+        let allowed = report(&allowed, 0);
+        assert_eq!(allowed["already_new"].as_u64(), Some(moved));
+        assert_eq!(scene.check(&[("old", "new")]).await["old"], 0);
+    });
+}
+
+#[test]
+fn two_rekeys_do_not_share_a_state() {
+    run(async {
+        let scene = scene().await;
+        let mut first = scene.rekey("old", "new", &SMALL);
+        let mut first = Running::of({
+            first.stderr(Stdio::piped());
+            first
+        });
+        let mut stderr = BufReader::new(first.0.stderr.take().unwrap()).lines();
+        stderr.next().unwrap().unwrap();
+        let second = scene.rekey("old", "new", &[]).output().unwrap();
+        assert_eq!(second.status.code(), Some(1), "the vault or the state is locked");
+    });
+}

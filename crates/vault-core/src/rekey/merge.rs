@@ -1,0 +1,77 @@
+//! Asks the vault, before the first write, whether the new passwords open records already.
+
+use std::sync::{
+    Arc,
+    atomic::{AtomicU64, Ordering::Relaxed},
+};
+
+use super::{
+    plan::{MergeCheck, Shard},
+    seek::is_dear,
+    tested::{Mark, Question, Tested},
+};
+use crate::{
+    EngineError, Envelope, KdfMemory, OpenOutcome, OpenPolicy, SealedRecord, VaultKey, check_all,
+    open_all, scan::Examine,
+};
+
+/// What a record says to the new passwords.
+pub(super) enum Answer {
+    /// One of them opens it.
+    Opens,
+    /// None does, or nobody can; what is marked is not asked again by a run that resumes.
+    Not(Option<Mark>),
+}
+
+pub(super) struct Asker {
+    pub(super) keys: Vec<Arc<VaultKey>>,
+    pub(super) policy: OpenPolicy,
+    pub(super) check: MergeCheck,
+    pub(super) shard: Shard,
+    pub(super) tested: Arc<Tested>,
+    /// Records that were not asked because the answer would have cost an Argon2id.
+    pub(super) unasked: AtomicU64,
+}
+
+impl Examine for Asker {
+    type Finding = Answer;
+
+    fn passes_over(&self, record: &SealedRecord) -> bool {
+        if !self.shard.holds(&record.id) {
+            return true;
+        }
+        let dear = is_dear(&record.envelope);
+        if dear && self.check != MergeCheck::Whole {
+            self.unasked.fetch_add(1, Relaxed);
+            return true;
+        }
+        dear && self.tested.holds(self.mark(record))
+    }
+
+    fn examine(
+        &self,
+        records: Vec<SealedRecord>,
+        memory: &mut KdfMemory,
+    ) -> Result<Vec<Answer>, EngineError> {
+        let mark = |record: &SealedRecord| is_dear(&record.envelope).then(|| self.mark(record));
+        let mut answers: Vec<_> = records.iter().map(|record| Answer::Not(mark(record))).collect();
+        let parsed: Vec<_> =
+            records.iter().map(|record| Envelope::parse(&record.envelope)).collect();
+        let ids = records.iter().map(|record| &record.id);
+        let (mut unopened, _) = check_all(&parsed, ids, &self.policy);
+        for key in &self.keys {
+            for (candidate, outcome) in open_all(&mut unopened, key, memory)? {
+                if let OpenOutcome::Opened(_) = outcome {
+                    answers[candidate.index] = Answer::Opens;
+                }
+            }
+        }
+        Ok(answers)
+    }
+}
+
+impl Asker {
+    fn mark(&self, record: &SealedRecord) -> Mark {
+        self.tested.mark(Question::New, &record.id, &record.envelope)
+    }
+}

@@ -1,0 +1,378 @@
+//! What a rekey remembers: resuming, catching up, shards, and what it asks before its first write.
+
+#![expect(
+    clippy::unwrap_used,
+    clippy::panic,
+    reason = "a test that fails panics, in its helpers too"
+)]
+
+mod world;
+
+use std::sync::Arc;
+
+use futures::executor::block_on;
+use vault_core::{
+    DryRun, EngineError, Format, InvalidPlan, MergeCheck, OpenPolicy, PageLimit, RecordId,
+    RekeyPlan, RekeyReport, RekeySession, RekeyState, RunEnd, RunOptions, SealSpec, Shard,
+    StateRefused, StoreErrorKind, V2Cost, VaultError,
+};
+use world::{Meddler, World, cheap, password};
+
+const PAGE: usize = 10;
+
+fn options() -> RunOptions {
+    let page = PageLimit::new(PAGE, 1 << 20);
+    RunOptions::default().wait_with(Arc::new(world::NoWait)).page_limit(page)
+}
+
+fn plan() -> RekeyPlan {
+    RekeyPlan::new().pair(password("old"), password("new")).options(options())
+}
+
+/// A vault whose records are all v2.
+fn v2_world(old: usize, other: usize) -> World {
+    let policy = OpenPolicy { v2_costs: vec![V2Cost::new(cheap())], ..OpenPolicy::default() };
+    let world = World::with_policy(policy);
+    world.fill("v3 old", old);
+    world.fill("v3 other", other);
+    let to_v2 = RekeyPlan::new()
+        .pair(password("v3 old"), password("old"))
+        .pair(password("v3 other"), password("other"))
+        .write_as(SealSpec::V2 { params: cheap() });
+    assert_eq!(world.rekey(to_v2).unwrap().counts.rekeyed, (old + other) as u64);
+    world.hand_over("v3 old", "old");
+    world.hand_over("v3 other", "other");
+    world
+}
+
+/// Steps until so many records were scanned, and dies: only the state is left.
+fn die_after(world: &World, plan: RekeyPlan, scanned: u64) -> RekeyState {
+    block_on(async {
+        let mut session = world.vault().rekey(plan).await.unwrap();
+        let mut state = session.state().unwrap();
+        while session.report().counts.scanned < scanned {
+            session.step().await.unwrap().unwrap();
+            state = session.state().unwrap();
+        }
+        state
+    })
+}
+
+fn refused(world: &World, plan: RekeyPlan) -> StateRefused {
+    match world.rekey(plan) {
+        Err(VaultError::Engine(error)) => match *error {
+            EngineError::State(refused) => refused,
+            other => panic!("{other}"),
+        },
+        other => panic!("{other:?}"),
+    }
+}
+
+#[test]
+fn a_run_that_resumes_derives_only_for_what_was_not_tried() {
+    let world = v2_world(300, 700);
+    let state = die_after(&world, plan(), 900);
+    // As bytes, as if another process had kept it.
+    let state = RekeyState::from_bytes(state.as_bytes().to_vec()).unwrap();
+
+    let report = world.rekey(plan().resume(state)).unwrap();
+
+    // 100 for testing, one page's, two for the key of the state, one to verify the new master.
+    assert!(report.derivations <= 100 + PAGE as u64 + 3, "{}", report.derivations);
+    let tried = report.earlier.counts.scanned;
+    assert!((900..900 + PAGE as u64).contains(&tried), "{tried}");
+    assert!(report.derivations >= 1000 - tried, "what was not tried is");
+    assert_eq!((report.counts.rekeyed, report.counts.other_password), (300, 700));
+    assert_eq!((report.counts.scanned, report.end), (1000, RunEnd::Complete));
+    assert_eq!(report.earlier.runs, 1);
+    world.hand_over("old", "new");
+    world.check();
+}
+
+#[test]
+fn a_catch_up_pass_over_an_unchanged_v2_vault_derives_nothing() {
+    for spec in [None, Some(SealSpec::V2 { params: cheap() })] {
+        let world = v2_world(30, 70);
+        let plan = spec.into_iter().fold(plan(), RekeyPlan::write_as);
+        let report = world.rekey(plan).unwrap();
+        assert_eq!(report.catch_up_passes, 1);
+        // 100 for testing; v2 seals and opens again; the rest is three for keys.
+        let sealing = if spec.is_some() { 2 * 30 } else { 0 };
+        let keys = if spec.is_some() { 2 } else { 3 };
+        assert_eq!(report.derivations, 100 + sealing + keys);
+        world.hand_over("old", "new");
+        world.check();
+    }
+}
+
+#[test]
+fn a_job_of_many_runs_ends_with_the_same_counts() {
+    let world = v2_world(25, 25);
+    world.fill("old", 25);
+    world.fill("other", 25);
+    let (mut state, mut runs, mut derivations) = (None, 0u32, 0);
+    let report = block_on(async {
+        loop {
+            let plan = state.take().into_iter().fold(plan(), RekeyPlan::resume);
+            let mut session = world.vault().rekey(plan).await.unwrap();
+            runs += 1;
+            let mut more = true;
+            // Each run comes a step further: asking and catching up begin anew each time.
+            for _ in 0..runs {
+                more = more && session.step().await.unwrap().is_some();
+            }
+            derivations += session.report().derivations;
+            if !more {
+                break session.report().clone();
+            }
+            assert_eq!(session.stop().await.unwrap().end, RunEnd::Stopped);
+            state = Some(session.state().unwrap());
+        }
+    });
+    assert!((4..100).contains(&runs), "{runs}");
+    assert_eq!((report.counts.rekeyed, report.counts.other_password), (50, 50));
+    assert_eq!((report.counts.scanned, report.counts.total()), (100, 100));
+    assert_eq!(report.earlier.runs + 1, runs);
+    assert_eq!(report.earlier.derivations + report.derivations, derivations);
+    world.hand_over("old", "new");
+    world.check();
+}
+
+#[test]
+fn a_state_is_refused_with_other_passwords_another_vault_and_another_plan() {
+    let world = v2_world(20, 20);
+    let state = die_after(&world, plan(), 10);
+    let other = |old, new| {
+        let plan = RekeyPlan::new().pair(password(old), password(new)).options(options());
+        refused(&world, plan.resume(state.clone()))
+    };
+    assert_eq!(other("old", "now"), StateRefused::OtherPasswords);
+    assert_eq!(other("odd", "new"), StateRefused::OtherPasswords);
+    let shard = plan().shard(Shard::new(0, 2).unwrap()).resume(state.clone());
+    assert_eq!(refused(&world, shard), StateRefused::OtherPlan);
+    let dry = plan().dry_run(DryRun::Yes).resume(state.clone());
+    assert_eq!(refused(&world, dry), StateRefused::OtherPlan);
+    let elsewhere = v2_world(1, 1);
+    assert_eq!(refused(&elsewhere, plan().resume(state.clone())), StateRefused::OtherVault);
+    world.check_nothing_but("old", "new");
+    // Nothing of that has spoiled it.
+    assert_eq!(world.rekey(plan().resume(state)).unwrap().counts.rekeyed, 20);
+}
+
+#[test]
+fn what_is_written_behind_the_cursor_is_caught_up_with() {
+    let world = World::new();
+    world.fill("old", 50);
+    // Before the third batch, another record under the old password comes first in the order of ids.
+    let meddler = Meddler::before_write(3, {
+        let world = world.clone();
+        move || world.insert("!first", "old", b"behind")
+    });
+    let report = world.rekey_through(&meddler, plan()).unwrap();
+    assert_eq!((meddler.fired(), report.counts.rekeyed, report.counts.scanned), (1, 51, 51));
+    assert_eq!((report.catch_up_passes, report.end), (2, RunEnd::Complete));
+    world.hand_over("old", "new");
+    world.check();
+}
+
+#[test]
+fn a_writer_who_never_stops_is_told() {
+    let world = World::new();
+    world.fill("old", 5);
+    let meddler = Meddler::before_every_write({
+        let (world, number) = (world.clone(), std::sync::atomic::AtomicU32::new(0));
+        move || {
+            let number = number.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
+            world.insert(&format!("!{number}"), "old", b"again");
+        }
+    });
+    let state = block_on(async {
+        let mut session = world.vault_through(&meddler).rekey(plan()).await.unwrap();
+        while session.step().await.unwrap().is_some() {}
+        assert_eq!(session.report().end, RunEnd::StillWritten);
+        assert!(session.report().has_remains());
+        session.state().unwrap()
+    });
+    // Once that has ended, the same rekey does the rest, however many passes there were before.
+    assert_eq!(world.rekey(plan().resume(state)).unwrap().end, RunEnd::Complete);
+    world.hand_over("old", "new");
+    world.check();
+}
+
+#[test]
+fn a_record_that_failed_first_is_counted_as_what_it_is_last() {
+    let world = World::new();
+    world.fill("old", 50);
+    // Five tries of one page are refused; the pass goes on, and the next one takes the page up again.
+    let meddler = Meddler::failing(2..=6, StoreErrorKind::Retryable, false);
+    let report = world.rekey_through(&meddler, plan()).unwrap();
+    assert_eq!(meddler.fired(), 5);
+    assert_eq!((report.counts.rekeyed, report.counts.failed), (50, 0));
+    assert_eq!((report.counts.scanned, report.counts.total()), (50, 50));
+    world.hand_over("old", "new");
+    world.check();
+}
+
+fn merge_refused(result: Result<RekeyReport, VaultError>) -> u64 {
+    match result {
+        Err(VaultError::Engine(error)) => match *error {
+            EngineError::Merge { records } => records,
+            other => panic!("{other}"),
+        },
+        other => panic!("{other:?}"),
+    }
+}
+
+#[test]
+fn a_merge_is_refused_before_the_first_write_unless_allowed() {
+    let world = World::new();
+    world.fill("old", 30);
+    world.fill("new", 7);
+    world.fill("other", 5);
+    let before = world.records();
+    assert_eq!(merge_refused(world.rekey(plan())), 7);
+    assert_eq!(world.records(), before);
+    let dry = world.rekey(plan().dry_run(DryRun::Yes)).unwrap();
+    assert!(dry.would_merge());
+
+    let report = world.rekey(plan().merge_check(MergeCheck::Off)).unwrap();
+    assert_eq!((report.counts.rekeyed, report.counts.already_new), (30, 7));
+    // With nothing left to move there is nothing to merge, and nothing to refuse.
+    let again = world.rekey(plan()).unwrap();
+    assert_eq!((again.counts.rekeyed, again.counts.already_new, again.merge.found), (0, 37, 37));
+}
+
+#[test]
+fn v2_records_are_asked_only_when_told_to_and_the_report_says_so() {
+    let world = v2_world(20, 10);
+    world.rename("other", "new");
+    let report = world.rekey(plan().dry_run(DryRun::Yes).merge_check(MergeCheck::Whole)).unwrap();
+    assert_eq!((report.merge.found, report.merge.unasked), (10, 0));
+    assert!(report.would_merge());
+    assert_eq!(merge_refused(world.rekey(plan().merge_check(MergeCheck::Whole))), 10);
+    world.check_nothing_but("old", "new");
+
+    let cheap = world.rekey(plan()).unwrap();
+    assert_eq!(
+        (cheap.merge.check, cheap.merge.found, cheap.merge.unasked),
+        (MergeCheck::Cheap, 0, 30)
+    );
+    assert_eq!(cheap.counts.rekeyed, 20);
+}
+
+#[test]
+fn a_run_that_resumes_does_not_take_its_own_records_for_a_merge() {
+    let world = World::new();
+    world.fill("old", 60);
+    let state = die_after(&world, plan(), 20);
+    assert_eq!(world.count_under("new"), 20);
+    let report = world.rekey(plan().resume(state)).unwrap();
+    assert_eq!((report.counts.rekeyed, report.merge.found), (60, 0));
+    // Who lost the state has to say that it is no merge.
+    let world = World::new();
+    world.fill("old", 60);
+    die_after(&world, plan(), 20);
+    assert_eq!(merge_refused(world.rekey(plan())), 20);
+}
+
+#[test]
+fn pairs_that_would_merge_are_refused_and_pairs_that_make_room_are_not() {
+    let world = World::new();
+    for (name, count) in [("a", 5), ("b", 6), ("c", 7)] {
+        world.fill(name, count);
+    }
+    let pairs = |pairs: &[(&str, &str)]| {
+        pairs.iter().fold(RekeyPlan::new().options(options()), |plan, (old, new)| {
+            plan.pair(password(old), password(new))
+        })
+    };
+    match world.rekey(pairs(&[("a", "x"), ("b", "x")])) {
+        Err(VaultError::Engine(error)) => {
+            assert!(matches!(*error, EngineError::Plan(InvalidPlan::MergingPairs)));
+        }
+        other => panic!("{other:?}"),
+    }
+    assert_eq!(merge_refused(world.rekey(pairs(&[("a", "b"), ("b", "c")]))), 7);
+    let report = world.rekey(pairs(&[("a", "b"), ("b", "c"), ("c", "a")])).unwrap();
+    assert_eq!(report.counts.rekeyed, 18);
+    assert_eq!(["a", "b", "c"].map(|name| world.count_under(name)), [7, 5, 6]);
+}
+
+#[test]
+fn a_moved_record_is_not_moved_on_by_the_run_that_resumes() {
+    for polls in 0..200 {
+        let world = World::new();
+        world.fill("a", 20);
+        world.fill("b", 20);
+        let chain = || {
+            RekeyPlan::new()
+                .pair(password("a"), password("b"))
+                .pair(password("b"), password("c"))
+                .options(options().without_threads().page_limit(PageLimit::new(3, 1 << 20)))
+        };
+        let state = block_on(die_at_poll(world.vault().rekey(chain()), polls));
+        let Some(state) = state else {
+            assert!(polls > 20);
+            return;
+        };
+        let report = world.rekey(chain().resume(state)).unwrap();
+        assert_eq!((report.counts.rekeyed, report.counts.scanned), (40, 40), "{polls}");
+        world.hand_over("b", "c");
+        world.hand_over("a", "b");
+        world.check();
+    }
+    panic!("a rekey takes more than 200 polls");
+}
+
+/// The state that is left of a run that dies at a poll; `None` when it was done before.
+async fn die_at_poll(
+    begin: impl Future<Output = Result<RekeySession, VaultError>>,
+    polls: usize,
+) -> Option<RekeyState> {
+    let mut session = begin.await.unwrap();
+    let mut state = session.state().unwrap();
+    for _ in 0..polls {
+        if let std::task::Poll::Ready(step) = futures::poll!(Box::pin(session.step())) {
+            step.unwrap()?;
+            state = session.state().unwrap();
+        }
+    }
+    Some(state)
+}
+
+#[test]
+fn shards_are_disjoint_and_together_the_whole() {
+    let world = World::new();
+    world.fill("old", 60);
+    world.fill("other", 30);
+    let shard = |index| plan().shard(Shard::new(index, 4).unwrap());
+    let mut counts = Vec::new();
+    for index in [2, 0, 3, 1, 1] {
+        let report = world.rekey(shard(index)).unwrap();
+        counts.push((report.counts.scanned, report.counts.rekeyed));
+    }
+    assert_eq!(counts.iter().map(|(_, rekeyed)| rekeyed).sum::<u64>(), 60);
+    assert_eq!(counts[..4].iter().map(|(scanned, _)| scanned).sum::<u64>(), 90);
+    assert_eq!(counts[4].1, 0);
+    assert!(counts[..4].iter().all(|(_, rekeyed)| *rekeyed > 0), "{counts:?}");
+    world.hand_over("old", "new");
+    world.check();
+}
+
+#[test]
+fn a_report_says_how_records_were_sealed_before_and_are_after() {
+    let world = v2_world(20, 10);
+    world.fill("old", 5);
+    world.damage(&RecordId::from_stored("00000-old"));
+    let report = world.rekey(plan()).unwrap();
+    let forms = |of: &std::collections::BTreeMap<vault_core::Sealing, u64>| {
+        of.iter().map(|(sealing, count)| (sealing.format, sealing.cost, *count)).collect::<Vec<_>>()
+    };
+    let v3 = Some(cheap());
+    assert_eq!(forms(&report.before), [(Format::V2, None, 30), (Format::V3, v3, 4)]);
+    assert_eq!(forms(&report.after), [(Format::V2, None, 10), (Format::V3, v3, 24)]);
+    assert_eq!(report.counts.damaged, 1);
+    let stages = report.stages;
+    let sum = stages.prepare + stages.merge_check + stages.first_pass + stages.catch_up;
+    assert!(sum <= report.elapsed && !stages.first_pass.is_zero(), "{stages:?}");
+}
