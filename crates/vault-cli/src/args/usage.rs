@@ -66,7 +66,7 @@ mod tests {
     #[test]
     fn a_stray_argument_is_never_repeated() {
         for line in [
-            &["vaultstore", "read", "tk_1", "hunter2"][..],
+            &["vaultstore", "exists", "tk_1", "hunter2"][..],
             &["vaultstore", "read", "tk_1", "--pasword=hunter2"],
             &["vaultstore", "read", "tk_1", "-phunter2"],
             &["vaultstore", "hunter2"],
