@@ -14,7 +14,7 @@ use vault_core::TableNames;
 pub(crate) struct Statement(Arc<str>);
 
 impl Statement {
-    /// Fills in the names, which are safe to fill in: see [`TableName`](crate::TableName).
+    /// Fills in the names, which are safe to fill in: see [`TableName`](vault_core::TableName).
     pub(crate) fn new(template: &str, tables: &TableNames) -> Self {
         let sql = template
             .replace("{vault}", &tables.vault().to_string())

@@ -164,7 +164,10 @@ fn benches(workspace: &Workspace) -> Result<Done, String> {
         "--",
         "--test",
     ];
-    workspace.cargo("bench").args(arguments).run()?;
+    let server = Server::of_environment_or_own()?;
+    let mut command = workspace.cargo("bench");
+    server.tell(&mut command);
+    command.args(arguments).run()?;
     Ok(Done::Passed("each runs once".to_owned()))
 }
 

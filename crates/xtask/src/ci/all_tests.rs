@@ -6,7 +6,8 @@ use crate::{command::Run as _, pg::Server, workspace::Workspace};
 /// How many histories the simulation of the rekey engine plays; by hand it plays fewer.
 const SIMULATION: &str = "VAULTSTORE_SIM_HISTORIES";
 
-/// Runs them, with a Postgres server for those that want one, and shows what cargo says unchanged. A test that is ignored is a failure: nothing is skipped in silence.
+/// Runs them, with a Postgres server for those that want one, and shows what cargo says unchanged. A test that is ignored
+/// is a failure: nothing is skipped in silence.
 pub(super) fn run(workspace: &Workspace) -> Result<Done, String> {
     let mut sum = Counts::default();
     let mut binaries = 0;
