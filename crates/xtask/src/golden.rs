@@ -41,7 +41,11 @@ pub(crate) fn check(workspace: &Workspace) -> Result<Done, String> {
     let file = workspace.target.join("sealed-now.json");
     fs::write(&file, sealed).map_err(|error| format!("{}: {error}", file.display()))?;
     script().arg(&file).run()?;
-    workspace.cargo("build").args(["--package", "vault-cli", "--all-features"]).run()?;
+    // With the features that the tests had, so that nothing is compiled again.
+    workspace
+        .cargo("build")
+        .args(["--workspace", "--all-features", "--bin", "vaultstore"])
+        .run()?;
     let mut read_sqlite = Command::new(&python);
     read_sqlite.current_dir(&workspace.root).arg(READ_SQLITE);
     read_sqlite.arg(workspace.target.join("debug/vaultstore")).run()?;
