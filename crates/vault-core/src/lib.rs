@@ -36,6 +36,7 @@ mod time;
 mod token;
 mod vault;
 mod workers;
+mod write_count;
 
 pub use census::{CensusPlan, CensusReport, CensusSession, ListUnopened, ValueCheck, ValueVerdict};
 pub use copy::{
@@ -62,7 +63,7 @@ pub use rekey::{
 };
 pub use retry::{ThreadTimer, Timer};
 pub use run::{EngineError, RunOptions};
-pub(crate) use seal::{Candidate, check_all, open_all, seal_all};
+pub(crate) use seal::{Candidate, check_all, committed_to, open_all, seal_all};
 pub use seal::{
     Checked, OpenOutcome, OpenPolicy, SealError, SealSpec, Unopenable, check, open, seal,
 };
@@ -79,3 +80,4 @@ pub use vault::{
     VaultOptions, WriteFormat,
 };
 pub use workers::WorkerError;
+pub use write_count::{WriteCount, WriteCounter, WriteUnderWay};

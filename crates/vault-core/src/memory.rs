@@ -12,7 +12,7 @@ use async_trait::async_trait;
 use crate::{
     DeleteOutcome, Direction, EnvelopeText, Envelopes, InsertOutcome, Ordered as _, PageLimit,
     Purge, PutSetting, Query, Record, RecordChange, RecordId, RecordSink, RecordSource,
-    Replacement, SealedRecord, StoreError, Timestamp, Token, VaultStore, WriteOutcome,
+    Replacement, SealedRecord, StoreError, Timestamp, Token, VaultStore, WriteCount, WriteOutcome,
 };
 
 /// A vault's store that lives as long as the process; for tests, examples and short-lived secrets.
@@ -28,6 +28,7 @@ struct Inner {
     records: BTreeMap<RecordId, Record>,
     tokens: HashMap<Token, RecordId>,
     settings: BTreeMap<String, String>,
+    writes: u64,
 }
 
 impl MemoryStore {
@@ -40,6 +41,12 @@ impl MemoryStore {
     /// No operation below can panic half-way through a change, so a poisoned lock still guards a sound state.
     fn lock(&self) -> MutexGuard<'_, Inner> {
         self.inner.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn lock_to_write(&self) -> MutexGuard<'_, Inner> {
+        let mut inner = self.lock();
+        inner.writes += 1;
+        inner
     }
 }
 
@@ -194,7 +201,7 @@ impl RecordSink for MemoryStore {
         &self,
         batch: Arc<[Replacement]>,
     ) -> Result<Vec<WriteOutcome>, StoreError> {
-        let mut inner = self.lock();
+        let mut inner = self.lock_to_write();
         Ok(batch.iter().map(|replacement| inner.replace(replacement)).collect())
     }
 }
@@ -202,7 +209,7 @@ impl RecordSink for MemoryStore {
 #[async_trait]
 impl VaultStore for MemoryStore {
     async fn insert(&self, records: Vec<Record>) -> Result<Vec<InsertOutcome>, StoreError> {
-        let mut inner = self.lock();
+        let mut inner = self.lock_to_write();
         Ok(records.into_iter().map(|record| inner.insert(record)).collect())
     }
 
@@ -222,11 +229,11 @@ impl VaultStore for MemoryStore {
     }
 
     async fn update(&self, change: RecordChange) -> Result<WriteOutcome, StoreError> {
-        Ok(self.lock().update(change))
+        Ok(self.lock_to_write().update(change))
     }
 
     async fn delete(&self, id: &RecordId) -> Result<DeleteOutcome, StoreError> {
-        Ok(self.lock().delete(id))
+        Ok(self.lock_to_write().delete(id))
     }
 
     async fn purge_expired(
@@ -236,7 +243,7 @@ impl VaultStore for MemoryStore {
         after: Option<&RecordId>,
         limit: NonZeroUsize,
     ) -> Result<Vec<RecordId>, StoreError> {
-        Ok(self.lock().purge(purge, now, after, limit))
+        Ok(self.lock_to_write().purge(purge, now, after, limit))
     }
 
     async fn setting(&self, name: &str) -> Result<Option<String>, StoreError> {
@@ -253,10 +260,14 @@ impl VaultStore for MemoryStore {
         value: &str,
         put: PutSetting,
     ) -> Result<String, StoreError> {
-        let mut inner = self.lock();
+        let mut inner = self.lock_to_write();
         if put == PutSetting::Always {
             inner.settings.insert(name.to_owned(), value.to_owned());
         }
         Ok(inner.settings.entry(name.to_owned()).or_insert_with(|| value.to_owned()).clone())
+    }
+
+    async fn write_count(&self) -> Result<Option<WriteCount>, StoreError> {
+        Ok(Some(WriteCount { here: self.lock().writes, elsewhere: 0 }))
     }
 }

@@ -156,18 +156,16 @@ impl<E: Examine> Scan<E> {
 
     /// A page that does not ascend would make the scan skip records, or never end.
     fn take_page(&mut self, page: Vec<SealedRecord>) -> Result<(), StoreError> {
-        for record in page {
-            if self.cursor.as_ref().is_some_and(|last| *last >= record.id) {
-                return Err(StoreError::new(
-                    StoreErrorKind::Other,
-                    "the store broke its contract: a page did not ascend strictly by id; nothing of it was used, and the backend needs mending",
-                ));
-            }
-            self.cursor = Some(record.id.clone());
-            if !self.examiner.passes_over(&record) {
-                self.waiting.push_back(record);
-            }
+        let ids = self.cursor.iter().chain(page.iter().map(|record| &record.id));
+        if !ids.is_sorted_by(|one, next| one < next) {
+            return Err(StoreError::new(
+                StoreErrorKind::Other,
+                "the store broke its contract: a page did not ascend strictly by id; nothing of it was used, and the backend needs mending",
+            ));
         }
+        self.cursor = page.last().map(|record| record.id.clone()).or(self.cursor.take());
+        let examiner = &self.examiner;
+        self.waiting.extend(page.into_iter().filter(|record| !examiner.passes_over(record)));
         Ok(())
     }
 

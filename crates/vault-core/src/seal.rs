@@ -9,7 +9,7 @@ use zeroize::Zeroizing;
 
 pub(crate) use self::{
     aes::{decrypt, encrypt},
-    many::{Candidate, check_all, open_all, seal_all},
+    many::{Candidate, check_all, committed_to, open_all, seal_all},
 };
 use crate::{
     AesKeyLen, Envelope, EnvelopeText, Format, KdfError, KdfLimits, KdfMemory, KdfParams,

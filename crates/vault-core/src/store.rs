@@ -8,7 +8,9 @@ use std::{num::NonZeroUsize, sync::Arc};
 
 use async_trait::async_trait;
 
-use crate::{EnvelopeText, Query, Record, RecordId, SealedRecord, StoreError, Timestamp, Token};
+use crate::{
+    EnvelopeText, Query, Record, RecordId, SealedRecord, StoreError, Timestamp, Token, WriteCount,
+};
 
 /// Reads the vault page by page.
 ///
@@ -178,6 +180,20 @@ pub trait VaultStore: RecordSource + RecordSink {
     /// [`StoreError`].
     async fn count(&self) -> Result<u64, StoreError> {
         self.count_matching(&Query::all(), Timestamp::MAX).await
+    }
+
+    /// How many writes there were so far; `None` where the store cannot tell, which is the default, or while one is under
+    /// way. A rekey that sees that nobody else wrote meanwhile has nothing to catch up with; without a count it reads the
+    /// vault once more.
+    ///
+    /// Between two counts that [differ only](WriteCount::is_after_only) by some batches, nothing but those batches has
+    /// changed a record: every other write through this store, be it dropped half-way or refused, counts as one at least,
+    /// and what others do to the same database makes `elsewhere` another number. [`WriteCounter`] counts the former.
+    ///
+    /// # Errors
+    /// [`StoreError`]; the caller knows as little as from `None`.
+    async fn write_count(&self) -> Result<Option<WriteCount>, StoreError> {
+        Ok(None)
     }
 
     /// Waits for the calls that still run and gives back what the store holds: connections, locks, logs beside the
@@ -416,6 +432,10 @@ impl<S: VaultStore + ?Sized> VaultStore for Arc<S> {
         put: PutSetting,
     ) -> Result<String, StoreError> {
         (**self).put_setting(name, value, put).await
+    }
+
+    async fn write_count(&self) -> Result<Option<WriteCount>, StoreError> {
+        (**self).write_count().await
     }
 
     async fn close(&self) {

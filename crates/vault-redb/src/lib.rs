@@ -71,7 +71,7 @@ use async_trait::async_trait;
 use vault_core::{
     DeleteOutcome, InsertOutcome, PageLimit, Purge, PutSetting, Query, Record, RecordChange,
     RecordId, RecordSink, RecordSource, Replacement, SealedRecord, StoreError, Timestamp, Token,
-    VaultStore, WriteOutcome,
+    VaultStore, WriteCount, WriteOutcome,
 };
 
 use crate::{error::Fault, shared::Shared};
@@ -246,5 +246,11 @@ impl VaultStore for RedbStore {
         let (name, value) = (name.to_owned(), value.to_owned());
         self.run(move |shared| shared.write(|write| writes::put_setting(write, &name, &value, put)))
             .await
+    }
+
+    /// Nobody else can have the file open: `elsewhere` stays 0.
+    async fn write_count(&self) -> Result<Option<WriteCount>, StoreError> {
+        let count = self.shared.writes().count();
+        Ok(count.map(|here| WriteCount { here, elsewhere: 0 }))
     }
 }

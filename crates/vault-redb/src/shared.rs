@@ -7,7 +7,7 @@ use std::{
 };
 
 use redb::{Database, Durability, ReadTransaction, ReadableDatabase, WriteTransaction};
-use vault_core::StoreError;
+use vault_core::{StoreError, WriteCounter};
 
 use crate::{
     error::{Fault, Stop},
@@ -22,6 +22,7 @@ pub(crate) struct Shared {
     file: VaultFile,
     path: PathBuf,
     stop: OnceLock<Stop>,
+    writes: WriteCounter,
 }
 
 /// What a write transaction has come to.
@@ -34,11 +35,21 @@ pub(crate) enum Verdict<T> {
 
 impl Shared {
     pub(crate) fn new(database: Database, file: VaultFile, path: &Path) -> Self {
-        Self { database: Some(database), file, path: path.to_owned(), stop: OnceLock::new() }
+        Self {
+            database: Some(database),
+            file,
+            path: path.to_owned(),
+            stop: OnceLock::new(),
+            writes: WriteCounter::default(),
+        }
     }
 
     pub(crate) fn path(&self) -> &Path {
         &self.path
+    }
+
+    pub(crate) fn writes(&self) -> &WriteCounter {
+        &self.writes
     }
 
     /// Runs an operation so that neither an error nor a panic of redb is taken lightly.
@@ -73,6 +84,7 @@ impl Shared {
         &self,
         work: impl FnOnce(&WriteTransaction) -> Result<Verdict<T>, Fault>,
     ) -> Result<T, Fault> {
+        let _under_way = self.writes.begin();
         let mut transaction = self.database()?.begin_write()?;
         transaction.set_durability(Durability::Immediate)?;
         transaction.set_two_phase_commit(true);

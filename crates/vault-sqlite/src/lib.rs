@@ -97,7 +97,7 @@ use tokio::runtime::Handle;
 use vault_core::{
     DeleteOutcome, InsertOutcome, PageLimit, Purge, PutSetting, Query, Record, RecordChange,
     RecordId, RecordSink, RecordSource, Replacement, SealedRecord, StoreError, TableNames,
-    Timestamp, Token, VaultStore, WriteOutcome,
+    Timestamp, Token, VaultStore, WriteCount, WriteOutcome,
 };
 
 pub use migrate::{MigrationReport, SchemaChange};
@@ -351,6 +351,11 @@ impl VaultStore for SqliteStore {
                 })
             })
             .await
+    }
+
+    /// `elsewhere` is made of SQLite's `data_version`, which tells of every other connection to the file.
+    async fn write_count(&self) -> Result<Option<WriteCount>, StoreError> {
+        self.shared.write_count().await
     }
 
     /// The last connection of all processes takes the write-ahead log into the database and removes it. Without this

@@ -4,7 +4,10 @@ use std::{
     ffi::OsString,
     fs, io,
     path::{Path, PathBuf},
-    sync::Arc,
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering::SeqCst},
+    },
 };
 
 use sqlx::{
@@ -12,7 +15,7 @@ use sqlx::{
     sqlite::{SqliteConnectOptions, SqlitePoolOptions, SqliteSynchronous},
 };
 use tokio::runtime::Handle;
-use vault_core::{StoreError, TableNames};
+use vault_core::{StoreError, TableNames, WriteCounter};
 
 use crate::{
     SqliteOptions,
@@ -131,13 +134,16 @@ fn shared(
     runtime: Handle,
 ) -> Shared {
     let connect = connect_options(location, options);
+    let writers = Arc::default();
     Shared {
         path: path.to_owned(),
         readers: readers(connect.clone().pragma("query_only", "ON")),
-        writer: writer(durable(connect)),
+        writer: writer(durable(connect), &writers),
         statements: Statements::new(&options.tables),
         meta,
         runtime,
+        writes: WriteCounter::default(),
+        writers,
     }
 }
 
@@ -162,10 +168,12 @@ fn readers(options: SqliteConnectOptions) -> SqlitePool {
     pool().max_connections(READERS).connect_lazy_with(options)
 }
 
-fn writer(options: SqliteConnectOptions) -> SqlitePool {
+fn writer(options: SqliteConnectOptions, writers: &Arc<AtomicU64>) -> SqlitePool {
+    let writers = Arc::clone(writers);
     pool()
         .max_connections(1)
-        .after_connect(|connection, _| {
+        .after_connect(move |connection, _| {
+            writers.fetch_add(1, SeqCst);
             Box::pin(async move {
                 // With a log, reading and writing go on at the same time. Where it cannot be had (a network's folder,
                 // another process at work), the vault stays as it is, which is as safe; and where nothing can be

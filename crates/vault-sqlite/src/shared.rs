@@ -1,11 +1,17 @@
 //! The open database behind all clones of a store, and the transaction around each operation on it.
 
-use std::{path::PathBuf, sync::Arc};
+use std::{
+    path::PathBuf,
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering::SeqCst},
+    },
+};
 
 use futures::future::BoxFuture;
 use sqlx::{Sqlite, SqliteConnection, SqlitePool, Transaction};
 use tokio::runtime::Handle;
-use vault_core::StoreError;
+use vault_core::{StoreError, WriteCount, WriteCounter};
 
 use crate::{error::Fault, schema::MetaTable, statements::Statements};
 
@@ -19,6 +25,9 @@ pub(crate) struct Shared {
     pub(crate) statements: Statements,
     pub(crate) meta: MetaTable,
     pub(crate) runtime: Handle,
+    pub(crate) writes: WriteCounter,
+    /// How many times the writer has connected: each connection counts the changes of others anew.
+    pub(crate) writers: Arc<AtomicU64>,
 }
 
 impl Shared {
@@ -52,6 +61,7 @@ impl Shared {
     {
         let shared = Arc::clone(self);
         let task = self.runtime.spawn(async move {
+            let _under_way = shared.writes.begin();
             let mut transaction = begin_write(&shared.writer).await?;
             let value = work(&mut transaction, &shared.statements).await?;
             transaction.commit().await.map_err(Fault::Commit)?;
@@ -59,6 +69,23 @@ impl Shared {
         });
         let answer = task.await.unwrap_or_else(|error| Err(Fault::WriteEnded(error)));
         answer.map_err(|fault| fault.into_store_error(&self.path))
+    }
+
+    /// Counts the writes through this store, and lets the one connection that makes them tell whether another one, of this
+    /// process or another, has changed the database.
+    pub(crate) async fn write_count(self: &Arc<Self>) -> Result<Option<WriteCount>, StoreError> {
+        let shared = Arc::clone(self);
+        let task = self.runtime.spawn(async move {
+            let mut writer = shared.writer.acquire().await?;
+            let version: i64 =
+                sqlx::query_scalar("PRAGMA data_version").fetch_one(&mut *writer).await?;
+            // While the writer is held, no write through this store can begin.
+            let Some(here) = shared.writes.count() else { return Ok(None) };
+            let elsewhere = shared.writers.load(SeqCst) << 32 | version.unsigned_abs();
+            Ok(Some(WriteCount { here, elsewhere }))
+        });
+        let answer = task.await.unwrap_or_else(|error| Err(Fault::ReadEnded(error)));
+        answer.map_err(|fault: Fault| fault.into_store_error(&self.path))
     }
 
     /// Waits for what is still running and closes all connections, the writer's last.

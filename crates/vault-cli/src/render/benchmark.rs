@@ -24,6 +24,16 @@ pub(crate) struct Figures {
     pub(crate) floor_before: Duration,
     #[serde(rename = "rekey_seconds", serialize_with = "in_seconds")]
     pub(crate) rekey: Duration,
+    #[serde(rename = "merge_check_seconds", serialize_with = "in_seconds")]
+    pub(crate) merge_check: Duration,
+    #[serde(rename = "catch_up_seconds", serialize_with = "in_seconds")]
+    pub(crate) catch_up: Duration,
+    #[serde(rename = "read_seconds", serialize_with = "in_seconds")]
+    pub(crate) read: Duration,
+    #[serde(rename = "crypto_cpu_seconds", serialize_with = "in_seconds")]
+    pub(crate) crypto: Duration,
+    #[serde(rename = "commit_seconds", serialize_with = "in_seconds")]
+    pub(crate) commit: Duration,
     #[serde(rename = "floor_after_seconds", serialize_with = "in_seconds")]
     pub(crate) floor_after: Duration,
     #[serde(rename = "verify_seconds", serialize_with = "in_seconds")]
@@ -99,6 +109,9 @@ pub(crate) fn heading(args: &BenchmarkArgs, vault: &StoreUrl) -> String {
 /// The figures, aligned.
 pub(crate) fn text(figures: &Figures) -> String {
     let mut text = String::new();
+    let [merge_check, catch_up] = [figures.merge_check, figures.catch_up].map(figures::seconds);
+    let passes =
+        format!("{merge_check} of it asking before the first write, {catch_up} catching up");
     for (name, time, note) in [
         ("fill", figures.fill, ""),
         (
@@ -106,7 +119,7 @@ pub(crate) fn text(figures: &Figures) -> String {
             figures.floor_before,
             "same pages read, same rows rewritten, no cryptography",
         ),
-        ("rekey", figures.rekey, ""),
+        ("rekey", figures.rekey, &passes),
         ("storage floor", figures.floor_after, "once more, after the rekey"),
         ("verify", figures.verify, "every record opened and compared"),
     ] {

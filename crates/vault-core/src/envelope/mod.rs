@@ -15,7 +15,7 @@ pub(crate) use v1::V1Key;
 pub use v2::{AesKeyLen, ParseV2CostError, V2, V2Cost};
 pub(crate) use v2::{IV_LEN, V2Parts};
 pub use v3::V3;
-pub(crate) use v3::{Header, KEY_LEN, NONCE_LEN, digest, suite_of};
+pub(crate) use v3::{Header, KEY_LEN, NONCE_LEN, StoredHeader, digest, suite_of};
 
 use crate::{CostOverLimit, EnvelopeText, InvalidKdfParams, MAX_ENVELOPE_LEN};
 

@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use base64_simd::URL_SAFE_NO_PAD;
+use base64_simd::{AsOut as _, URL_SAFE_NO_PAD};
 use sha2::{Digest as _, Sha256};
 use zeroize::Zeroizing;
 
@@ -25,6 +25,9 @@ const SALT_AT: usize = 10;
 const NONCE_AT: usize = 26;
 const COMMITMENT_AT: usize = 58;
 pub(crate) const HEADER_LEN: usize = 90;
+/// The header's characters in a text: it ends where one does.
+const HEADER_CHARS: usize = HEADER_LEN / 3 * 4;
+const _: () = assert!(HEADER_LEN.is_multiple_of(3), "the header would share a character");
 const CHECK_LEN: usize = 6;
 const CIPHERTEXT_AT: usize = HEADER_LEN + CHECK_LEN;
 
@@ -112,11 +115,7 @@ impl V3 {
     /// # Errors
     /// [`Malformed::InvalidCost`] when the numbers are no Argon2id cost.
     pub fn kdf(&self) -> Result<VaultKdf, Malformed> {
-        let number = |at| u32::from_be_bytes(self.array(at));
-        let p = u32::from(self.bytes[P_AT]);
-        let params =
-            KdfParams::new(number(M_AT), number(T_AT), p).map_err(Malformed::InvalidCost)?;
-        Ok(VaultKdf { params, salt: Salt::from_bytes(self.array(SALT_AT)) })
+        self.stored_header().kdf()
     }
 
     /// How the plaintext is padded, as the header's suite says, whatever the check says.
@@ -124,11 +123,11 @@ impl V3 {
     /// # Errors
     /// [`Malformed::UnknownSuite`] when the suite is none that this program knows.
     pub fn padding(&self) -> Result<Padding, Malformed> {
-        match self.bytes[SUITE_AT] {
-            SUITE_PLAIN => Ok(Padding::None),
-            SUITE_PADME => Ok(Padding::Padme),
-            suite => Err(Malformed::UnknownSuite { suite }),
-        }
+        self.stored_header().padding()
+    }
+
+    fn stored_header(&self) -> StoredHeader {
+        StoredHeader(array(&self.bytes, 0))
     }
 
     pub(crate) fn header(&self) -> &[u8] {
@@ -136,11 +135,11 @@ impl V3 {
     }
 
     pub(crate) fn nonce(&self) -> [u8; NONCE_LEN] {
-        self.array(NONCE_AT)
+        self.stored_header().nonce()
     }
 
     pub(crate) fn commitment(&self) -> [u8; KEY_LEN] {
-        self.array(COMMITMENT_AT)
+        self.stored_header().commitment()
     }
 
     pub(crate) fn ciphertext(&self) -> &[u8] {
@@ -148,7 +147,7 @@ impl V3 {
     }
 
     pub(crate) fn tag(&self) -> [u8; TAG_LEN] {
-        self.array(self.bytes.len() - TAG_LEN)
+        array(&self.bytes, self.bytes.len() - TAG_LEN)
     }
 
     /// The text, which is the very text that was parsed.
@@ -160,12 +159,50 @@ impl V3 {
         URL_SAFE_NO_PAD.encode_append(&self.bytes, &mut text);
         EnvelopeText::from_stored(text.into_bytes())
     }
+}
 
-    fn array<const N: usize>(&self, at: usize) -> [u8; N] {
-        let mut array = [0; N];
-        array.copy_from_slice(&self.bytes[at..at + N]);
-        array
+/// A header as it is stored: all that tells which password an envelope is under.
+pub(crate) struct StoredHeader([u8; HEADER_LEN]);
+
+impl StoredHeader {
+    /// Of a v3 text whose header can be read, whatever follows it: a quarter of what parsing it costs, and nothing is
+    /// known about damage.
+    pub(crate) fn of(text: &EnvelopeText) -> Option<Self> {
+        let body = text.as_bytes()?.strip_prefix(PREFIX.as_bytes())?;
+        let mut header = [0; HEADER_LEN];
+        URL_SAFE_NO_PAD.decode(body.get(..HEADER_CHARS)?, header.as_mut_slice().as_out()).ok()?;
+        Some(Self(header))
     }
+
+    pub(crate) fn kdf(&self) -> Result<VaultKdf, Malformed> {
+        let number = |at| u32::from_be_bytes(array(&self.0, at));
+        let p = u32::from(self.0[P_AT]);
+        let params =
+            KdfParams::new(number(M_AT), number(T_AT), p).map_err(Malformed::InvalidCost)?;
+        Ok(VaultKdf { params, salt: Salt::from_bytes(array(&self.0, SALT_AT)) })
+    }
+
+    pub(crate) fn padding(&self) -> Result<Padding, Malformed> {
+        match self.0[SUITE_AT] {
+            SUITE_PLAIN => Ok(Padding::None),
+            SUITE_PADME => Ok(Padding::Padme),
+            suite => Err(Malformed::UnknownSuite { suite }),
+        }
+    }
+
+    pub(crate) fn nonce(&self) -> [u8; NONCE_LEN] {
+        array(&self.0, NONCE_AT)
+    }
+
+    pub(crate) fn commitment(&self) -> [u8; KEY_LEN] {
+        array(&self.0, COMMITMENT_AT)
+    }
+}
+
+fn array<const N: usize>(bytes: &[u8], at: usize) -> [u8; N] {
+    let mut array = [0; N];
+    array.copy_from_slice(&bytes[at..at + N]);
+    array
 }
 
 // format.md §3.2

@@ -54,6 +54,10 @@ pub(super) struct Settled {
     pub(super) again: Option<Page>,
     pub(super) conflicts: u64,
     pub(super) retries: u64,
+    /// Batches that the store answered for.
+    pub(super) batches: u64,
+    /// Whether it failed to answer for one.
+    pub(super) unanswered: bool,
     pub(super) derivations: u64,
     /// A batch failed with this error as a whole: if the next ones do as well, the store is gone.
     pub(super) refused: Option<StoreError>,
@@ -195,7 +199,10 @@ impl Committer {
         let mut conflicts = Vec::new();
         let mut failed = 0;
         loop {
-            let error = match self.store.write_batch(Arc::clone(&pending)).await {
+            let answer = self.store.write_batch(Arc::clone(&pending)).await;
+            settled.batches += u64::from(answer.is_ok());
+            settled.unanswered |= answer.is_err();
+            let error = match answer {
                 Ok(outcomes) if outcomes.len() == pending.len() => {
                     self.take_outcomes(&pending, &outcomes, &mut conflicts, settled);
                     return Ok(Written { conflicts, refused: None });

@@ -11,6 +11,7 @@
 mod commit;
 mod examine;
 mod merge;
+mod others;
 mod plan;
 mod progress;
 mod report;

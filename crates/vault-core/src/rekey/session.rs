@@ -13,6 +13,7 @@ use super::{
     commit::{Committer, Page, Settled},
     examine::Finding,
     merge::{Answer, Asker},
+    others::Others,
     plan::MergeCheck,
     progress::{Asked, Progress},
     report::{Earlier, MAX_PROBLEMS, RekeyReport, RunEnd},
@@ -52,6 +53,9 @@ pub struct RekeySession {
     failed_in_a_row: u32,
     /// Whether this run began the pass under way, at its beginning.
     whole: bool,
+    /// Who else wrote since then, or since the one before.
+    others: Others,
+    counting: Option<BoxFuture<'static, Others>>,
     /// Left open by the last pass, and not seen by this one.
     due: HashSet<RecordId>,
     progress: Progress,
@@ -196,6 +200,7 @@ impl RekeySession {
         state_key: StateKey,
         written: Sealing,
         total: u64,
+        others: Others,
         report: RekeyReport,
     ) -> Self {
         let committer = Arc::new(Committer {
@@ -220,6 +225,8 @@ impl RekeySession {
             committing: None,
             failed_in_a_row: 0,
             whole: progress.cursor.is_none(),
+            others,
+            counting: None,
             due: HashSet::new(),
             progress,
             tested,
@@ -272,10 +279,27 @@ impl RekeySession {
             }
             return match self.scan_error.take() {
                 Some(error) => Poll::Ready(Err(error)),
-                None if over => Poll::Ready(Ok(self.end_pass())),
+                None if over => {
+                    let others = ready!(self.poll_others(cx));
+                    Poll::Ready(Ok(self.end_pass(others)))
+                }
                 None => Poll::Pending,
             };
         }
+    }
+
+    /// Asks the store for another count of its writes.
+    fn poll_others(&mut self, cx: &mut Context<'_>) -> Poll<Others> {
+        if self.report.dry_run {
+            return Poll::Ready(Others::default());
+        }
+        let counting = self.counting.get_or_insert_with(|| {
+            let store = Arc::clone(&self.passes.store);
+            async move { Others::from_now_on(&*store).await }.boxed()
+        });
+        let others = ready!(counting.poll_unpin(cx));
+        self.counting = None;
+        Poll::Ready(others)
     }
 
     /// Asks the next records whether a new password opens them.
@@ -341,6 +365,7 @@ impl RekeySession {
         let error = settled.error.take();
         let kept = error.as_ref().map(|_| self.progress.clone());
         self.progress.add(&settled, self.written);
+        self.others.take(&settled);
         let report = &mut self.report;
         report.counts = self.progress.counts;
         report.before.clone_from(&self.progress.before);
@@ -379,8 +404,8 @@ impl RekeySession {
         }
     }
 
-    /// Begins another pass, unless this one found nothing to do; whether there is anything left.
-    fn end_pass(&mut self) -> bool {
+    /// Begins another pass, unless it would find nothing to do; whether there is anything left.
+    fn end_pass(&mut self, now: Others) -> bool {
         for id in std::mem::take(&mut self.due) {
             self.progress.count_missing(&id);
         }
@@ -389,9 +414,13 @@ impl RekeySession {
         self.report.catch_up_passes += u32::from(self.progress.pass > 1);
         let again = match self.passes.seeker.chains {
             _ if self.report.dry_run => false,
-            Chains::No => self.progress.found || !self.whole,
-            // Only what this pass left open.
-            Chains::Yes => self.progress.found && !self.progress.open.is_empty(),
+            _ if !self.whole && self.passes.seeker.chains == Chains::No => true,
+            _ if !self.progress.found => false,
+            // What this pass left open may fare better now.
+            _ if !self.progress.open.is_empty() => true,
+            Chains::No => !self.others.kept_still_until(&now),
+            // What others wrote under a password that is both old and new is not to be moved.
+            Chains::Yes => false,
         };
         if !again {
             self.report.end = RunEnd::Complete;
@@ -403,6 +432,7 @@ impl RekeySession {
         }
         self.progress.pass += 1;
         (self.progress.cursor, self.progress.found, self.whole) = (None, false, true);
+        self.others = now;
         self.begin_pass();
         true
     }

@@ -8,6 +8,7 @@ use std::{
 
 use super::{
     examine::Rekeyer,
+    others::Others,
     plan::{DryRun, MergeCheck, Pairs, RekeyPlan, checked},
     progress::{Asked, Origin, Progress, Restored},
     report::{Earlier, MergeReport, RekeyReport, RunEnd, StageTimes},
@@ -62,6 +63,10 @@ impl RekeySession {
         report.stages.prepare = begun.elapsed();
         let retry = Retry::new(Arc::clone(plan.options.timer()));
         let page = plan.options.page();
+        let others = match plan.dry_run {
+            DryRun::No => Others::from_now_on(&*store).await,
+            DryRun::Yes => Others::default(),
+        };
         let passes = Passes { store, seeker, workers, retry, page };
         Ok(Self::new(
             passes,
@@ -71,6 +76,7 @@ impl RekeySession {
             state_key,
             Sealing::written(&spec),
             total,
+            others,
             report,
         ))
     }

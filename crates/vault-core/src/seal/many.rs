@@ -14,7 +14,7 @@ use super::{
 use crate::{
     Envelope, EnvelopeText, KdfError, KdfMemory, Malformed, Padding, RecordId, V3, VaultKdf,
     VaultKey,
-    envelope::{Header, KEY_LEN, NONCE_LEN, suite_of},
+    envelope::{Header, KEY_LEN, NONCE_LEN, StoredHeader, suite_of},
     master::{Master, Write, commitments, subkeys},
     sha256::{Message, digests},
 };
@@ -92,6 +92,35 @@ pub(crate) fn open_all<'a>(
         }
     }
     Ok(answered)
+}
+
+/// Whether each of these headers was made under this key, by its commitment: what the check and the limits would say is
+/// not asked, so they are to be of salts that the key is [prepared](VaultKey::is_prepared) for.
+pub(crate) fn committed_to(
+    headers: &[StoredHeader],
+    key: &VaultKey,
+    memory: &mut KdfMemory,
+) -> Result<Vec<bool>, KdfError> {
+    let mut masters = Masters { key, used: Vec::new() };
+    let mut places = Vec::with_capacity(headers.len());
+    for (index, header) in headers.iter().enumerate() {
+        if let (Ok(kdf), Ok(padding)) = (header.kdf(), header.padding()) {
+            places.push((index, masters.place_of(&kdf, memory)?, suite_of(padding)));
+        }
+    }
+    let writes: Vec<_> = places
+        .iter()
+        .map(|(index, master, suite)| Write {
+            master: &masters.used[*master].1,
+            suite: *suite,
+            nonce: headers[*index].nonce(),
+        })
+        .collect();
+    let mut committed = vec![false; headers.len()];
+    for ((index, ..), commitment) in places.iter().zip(commitments(&writes).iter()) {
+        committed[*index] = is_same(commitment, &headers[*index].commitment());
+    }
+    Ok(committed)
 }
 
 struct Try<'a> {
