@@ -13,6 +13,7 @@ mod exit;
 mod harden;
 mod interrupt;
 mod plan;
+mod priority;
 mod render;
 mod run;
 mod secrets;
@@ -23,6 +24,10 @@ use crate::{
     exit::{Exit, Failure},
     interrupt::Interrupts,
 };
+
+/// A rekey hands a few allocations of each record from thread to thread, which glibc's takes an eighth of its time for.
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
 fn main() {
     harden::forbid_core_dumps();

@@ -7,7 +7,10 @@ use vaultstore::{
     RecordId, RunOptions, SystemClock, Timestamp, V2Cost, VaultOptions,
 };
 
-use crate::args::{CreateArgs, InitArgs, ListArgs, OpenArgs, RunArgs, Shown, Sort};
+use crate::{
+    args::{CreateArgs, InitArgs, ListArgs, OpenArgs, RunArgs, Shown, Sort},
+    priority,
+};
 
 pub(crate) fn new_vault(args: &InitArgs) -> NewVault {
     NewVault { cost: args.kdf, format: args.format }
@@ -39,7 +42,8 @@ fn distinct(costs: &[V2Cost]) -> Vec<V2Cost> {
 }
 
 pub(crate) fn run_options(args: &RunArgs) -> RunOptions {
-    let mut options = RunOptions::default().page_limit(page_limit(args));
+    let options = RunOptions::default().page_limit(page_limit(args));
+    let mut options = options.on_worker_start(priority::be_patient);
     if let Some(workers) = args.workers {
         options = options.workers(workers);
     }

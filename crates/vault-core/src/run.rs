@@ -17,7 +17,11 @@ pub struct RunOptions {
     page: PageLimit,
     parallel_threshold: u64,
     timer: Arc<dyn Timer>,
+    on_start: OnStart,
 }
+
+/// What each worker thread does first.
+pub(crate) type OnStart = Arc<dyn Fn() + Send + Sync>;
 
 /// Who does the cryptography.
 #[derive(Clone, Copy)]
@@ -84,6 +88,14 @@ impl RunOptions {
         self
     }
 
+    /// What each worker thread calls before its first record: to lower its own priority, so that the store's thread and
+    /// whoever else is served by the machine come first, or to bind it to a core. Nothing by default.
+    #[must_use]
+    pub fn on_worker_start(mut self, call: impl Fn() + Send + Sync + 'static) -> Self {
+        self.on_start = Arc::new(call);
+        self
+    }
+
     pub(crate) fn page(&self) -> PageLimit {
         self.page
     }
@@ -102,7 +114,7 @@ impl RunOptions {
             Threads::None => Ok(Workers::on_callers_thread(share(1))),
             Threads::Own => {
                 let count = self.worker_count(records, cost);
-                Workers::start(count, share(count.get() as u64))
+                Workers::start(count, share(count.get() as u64), &self.on_start)
             }
         }
     }
@@ -129,6 +141,7 @@ impl Default for RunOptions {
             page: PageLimit::new(Self::DEFAULT_PAGE_RECORDS, Self::DEFAULT_PAGE_BYTES),
             parallel_threshold: Self::DEFAULT_PARALLEL_THRESHOLD,
             timer: Arc::new(ThreadTimer),
+            on_start: Arc::new(|| ()),
         }
     }
 }

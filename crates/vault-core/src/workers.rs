@@ -17,7 +17,7 @@ use std::{
 
 use futures::channel::oneshot;
 
-use crate::KdfMemory;
+use crate::{KdfMemory, run::OnStart};
 
 type Job = Box<dyn FnOnce(&mut KdfMemory) + Send>;
 
@@ -39,17 +39,24 @@ enum Queue {
 impl Workers {
     /// Starts the threads; each keeps at most `share_kib` of Argon2 memory between two derivations, and a derivation
     /// that needs more than its share runs alone and gives its memory back.
-    pub(crate) fn start(count: NonZeroUsize, share_kib: u32) -> Result<Self, WorkerError> {
+    pub(crate) fn start(
+        count: NonZeroUsize,
+        share_kib: u32,
+        on_start: &OnStart,
+    ) -> Result<Self, WorkerError> {
         let (queue, jobs) = mpsc::channel::<Job>();
         let jobs = Arc::new(Mutex::new(jobs));
         let stop = Stop::default();
         let alone = Arc::new(Mutex::new(()));
         for number in 0..count.get() {
-            let (jobs, stop) = (Arc::clone(&jobs), stop.clone());
+            let (jobs, stop, on_start) = (Arc::clone(&jobs), stop.clone(), Arc::clone(on_start));
             let mut memory = KdfMemory::with_share(share_kib, Arc::clone(&alone));
             thread::Builder::new()
                 .name(format!("vaultstore-kdf-{number}"))
-                .spawn(move || work(&jobs, &stop, &mut memory))
+                .spawn(move || {
+                    on_start();
+                    work(&jobs, &stop, &mut memory);
+                })
                 .map_err(WorkerError::Start)?;
         }
         Ok(Self { queue: Queue::Threads(queue), stop, count })
@@ -156,7 +163,8 @@ mod tests {
     use super::*;
 
     fn two() -> Workers {
-        Workers::start(NonZeroUsize::new(2).unwrap(), 1024).unwrap()
+        let on_start: OnStart = Arc::new(|| ());
+        Workers::start(NonZeroUsize::new(2).unwrap(), 1024, &on_start).unwrap()
     }
 
     #[test]

@@ -34,14 +34,12 @@ pub(super) async fn run(context: &Context, args: BenchmarkArgs) -> Result<Exit, 
     if !args.output.json {
         render::print(render::benchmark::heading(&args, &place.url).as_bytes())?;
     }
-    let vault = make_vault(context, &args, &place).await?;
-    let (figures, findings) = measure(&args, &vault, place.url.file()).await?;
+    let (figures, findings) = measure(context, &args, &place.url).await?;
     if args.output.json {
         render::print_json(&figures.json())?;
     } else {
         render::print(render::benchmark::text(&figures).as_bytes())?;
     }
-    drop(vault);
     match findings.first() {
         None => Ok(Exit::Done),
         Some(first) => Err(Failure::failed(format!(
@@ -75,31 +73,49 @@ impl Place {
     }
 }
 
-/// A vault that may be cheaper than real ones.
 async fn make_vault(
     context: &Context,
     args: &BenchmarkArgs,
-    place: &Place,
+    url: &StoreUrl,
 ) -> Result<Vault, Failure> {
-    let store = context.to_be_closed(vaultstore::create(&place.url).await?);
+    let store = context.to_be_closed(vaultstore::create(url).await?);
+    let new = NewVault { cost: args.kdf, format: args.format };
+    Ok(Vault::init(store, new, options(args)).await?)
+}
+
+/// Opens the vault anew, as each command of an operator does: what a store remembers of the phase before, or has yet to
+/// tidy up, is no part of the next one.
+async fn open_anew(
+    context: &Context,
+    args: &BenchmarkArgs,
+    url: &StoreUrl,
+    before: Vault,
+) -> Result<Vault, Failure> {
+    drop(before);
+    context.close().await;
+    let store = context.to_be_closed(vaultstore::open(url).await?);
+    Ok(Vault::open(store, options(args)))
+}
+
+/// For a vault that may be cheaper than real ones.
+fn options(args: &BenchmarkArgs) -> VaultOptions {
     let policy = OpenPolicy { v2_costs: vec![V2Cost::new(args.kdf)], ..OpenPolicy::default() };
-    let options = VaultOptions { open: policy, floor: KdfFloor::NONE, ..VaultOptions::default() };
-    Ok(Vault::init(store, NewVault { cost: args.kdf, format: args.format }, options).await?)
+    VaultOptions { open: policy, floor: KdfFloor::NONE, ..VaultOptions::default() }
 }
 
 /// All phases in their order. The floor comes before and after, because a file that was rewritten once is another file.
 async fn measure(
+    context: &Context,
     args: &BenchmarkArgs,
-    vault: &Vault,
-    file: Option<&Path>,
+    url: &StoreUrl,
 ) -> Result<(Figures, Vec<String>), Failure> {
     let records = args.records.get();
     let population = Arc::new(Population::new(args.matching, args.passwords, args.value_size));
     let passwords = RandomPasswords::draw(args.passwords)?;
-    let store = &**vault.store();
     let page = plan::page_limit(&args.run);
     let start = |phase, total| Progress::start(args.output.progress, phase, total);
 
+    let vault = make_vault(context, args, url).await?;
     let filling = fill::Filling {
         records,
         threads: threads(args),
@@ -107,9 +123,10 @@ async fn measure(
         population: Arc::clone(&population),
         keys: passwords.present().collect(),
     };
-    let filled = fill::fill(store, filling, &mut start("fill", records)).await?;
+    let filled = fill::fill(&**vault.store(), filling, &mut start("fill", records)).await?;
+    let vault = open_anew(context, args, url, vault).await?;
     let floor_before =
-        floor::measure(store, &population, page, &mut start("floor", records)).await?;
+        floor::measure(&**vault.store(), &population, page, &mut start("floor", records)).await?;
     let alone_per_second = match args.format {
         WriteFormat::V2 => Some(
             super::blocking({
@@ -121,15 +138,18 @@ async fn measure(
         WriteFormat::V3 | WriteFormat::V3Padme => None,
     };
 
+    let vault = open_anew(context, args, url, vault).await?;
     let until_rekey = memory::peak();
     let counted_anew = memory::forget_peak();
-    let report = rekey(args, vault, &passwords, &mut start("rekey", records)).await?;
+    let report = rekey(args, &vault, &passwords, &mut start("rekey", records)).await?;
     let of_rekey = counted_anew.and_then(|()| memory::peak());
 
+    let vault = open_anew(context, args, url, vault).await?;
     let floor_after =
-        floor::measure(store, &population, page, &mut start("floor", records)).await?;
+        floor::measure(&**vault.store(), &population, page, &mut start("floor", records)).await?;
     let verified =
-        verify::verify(args, vault, &population, &passwords, &mut start("verify", records)).await?;
+        verify::verify(args, &vault, &population, &passwords, &mut start("verify", records))
+            .await?;
     let findings = verify::findings(records, &filled.counts, &report, &verified);
 
     let figures = Figures {
@@ -155,7 +175,7 @@ async fn measure(
         pages: report.pages,
         alone_per_second,
         memory: PeakMemory { of_rekey, of_run: until_rekey.max(of_rekey).max(memory::peak()) },
-        file_bytes: file.and_then(|file| Some(fs::metadata(file).ok()?.len())),
+        file_bytes: url.file().and_then(|file| Some(fs::metadata(file).ok()?.len())),
         correct: findings.is_empty(),
     };
     Ok((figures, findings))
