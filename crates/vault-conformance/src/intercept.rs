@@ -54,6 +54,15 @@ pub trait Intercept: Send + Sync {
     ) -> impl Future<Output = Result<Vec<WriteOutcome>, StoreError>> + Send {
         async move { self.around(self.inner().write_batch(batch)).await }
     }
+
+    /// [`VaultStore::count_matching`].
+    fn count_matching(
+        &self,
+        query: &Query,
+        now: Timestamp,
+    ) -> impl Future<Output = Result<u64, StoreError>> + Send {
+        async move { self.around(self.inner().count_matching(query, now)).await }
+    }
 }
 
 /// The store that an [`Intercept`] makes of the one behind it.
@@ -103,7 +112,7 @@ impl<I: Intercept> VaultStore for Intercepted<I> {
     }
 
     async fn count_matching(&self, query: &Query, now: Timestamp) -> Result<u64, StoreError> {
-        self.0.around(self.0.inner().count_matching(query, now)).await
+        self.0.count_matching(query, now).await
     }
 
     async fn update(&self, change: RecordChange) -> Result<WriteOutcome, StoreError> {
