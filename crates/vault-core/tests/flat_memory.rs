@@ -6,11 +6,11 @@
 //! pages that a run holds at a time.
 
 #![cfg(target_os = "linux")]
+#![expect(clippy::print_stdout, reason = "how one process tells another one its peak")]
 #![expect(clippy::unwrap_used, reason = "a test that fails panics, in its helpers too")]
 
 use std::{
     env, fs,
-    io::{self, Write as _},
     process::Command,
     sync::{
         Arc,
@@ -93,7 +93,7 @@ fn rekey_and_tell_the_peak(records: u64) {
     assert_eq!((report.counts.scanned, report.catch_up_passes), (records, 1));
     let status = fs::read_to_string("/proc/self/status").unwrap();
     let peak = status.lines().find(|line| line.starts_with("VmHWM:")).unwrap();
-    writeln!(io::stdout(), "\n{peak}").unwrap();
+    println!("\n{peak}");
 }
 
 /// Records in the order of their numbers, of which the first ones were moved.
