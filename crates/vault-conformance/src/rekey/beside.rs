@@ -49,7 +49,7 @@ fn deed<S: VaultStore + 'static>(
 ) -> BoxFuture<'static, ()> {
     let (store, ledger) = (Arc::clone(store), Arc::clone(ledger));
     async move {
-        for (owner, id) in Owner::WITH_PASSWORD.into_iter().zip(&ids) {
+        for (owner, id) in [Owner::Old, Owner::New, Owner::Foreign].into_iter().zip(&ids) {
             let outcome = ledger.rewrite(&*store, id, owner, b"newer").await;
             assert_eq!(outcome, WriteOutcome::Applied);
         }
