@@ -2,7 +2,6 @@
 
 use std::{
     future::{Future, poll_fn},
-    num::NonZeroUsize,
     sync::{
         Arc,
         atomic::{AtomicU64, Ordering::SeqCst},
@@ -10,14 +9,9 @@ use std::{
     task::Poll,
 };
 
-use async_trait::async_trait;
-use vault_core::{
-    DeleteOutcome, InsertOutcome, PageLimit, Purge, PutSetting, Query, Record, RecordChange,
-    RecordId, RecordSink, RecordSource, Replacement, SealedRecord, StoreError, StoreErrorKind,
-    Timestamp, Token, VaultStore, WriteOutcome,
-};
+use vault_core::{Replacement, StoreError, StoreErrorKind, VaultStore, WriteOutcome};
 
-use crate::poll_at_most;
+use crate::{Intercept, Intercepted, poll_at_most};
 
 /// What goes wrong with one call.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -30,6 +24,14 @@ pub enum Fault {
     Delay(usize),
     /// The call's future is dropped after so many polls: [`StoreErrorKind::UnknownOutcome`].
     DroppedAfter(usize),
+    /// Against the contract, a batch is torn: its first replacements take effect and the call fails with this kind. Any
+    /// other call fails without an effect.
+    Torn {
+        /// How many replacements take effect, of a batch that has more; of a shorter one all but the last.
+        first: usize,
+        /// How the call fails.
+        kind: StoreErrorKind,
+    },
 }
 
 /// Which calls go wrong; calls are counted from 1.
@@ -73,8 +75,11 @@ fn mix(number: u64) -> u64 {
 ///
 /// Each method of the three traits counts as one call. A test that relies on a fault asserts that
 /// [`fired`](FaultyStore::fired) is at least 1: a fault that never fires proves nothing.
+pub type FaultyStore<S> = Intercepted<Faults<S>>;
+
+/// What a [`FaultyStore`] does.
 #[derive(Clone, Debug)]
-pub struct FaultyStore<S> {
+pub struct Faults<S> {
     inner: S,
     fault: Fault,
     plan: FaultPlan,
@@ -85,33 +90,42 @@ pub struct FaultyStore<S> {
 struct Counters {
     calls: AtomicU64,
     fired: AtomicU64,
+    torn: AtomicU64,
 }
 
 impl<S> FaultyStore<S> {
     /// Lets the calls that the plan names go wrong.
     #[must_use]
     pub fn new(inner: S, plan: FaultPlan, fault: Fault) -> Self {
-        Self { inner, fault, plan, counters: Arc::default() }
+        Intercepted(Faults { inner, fault, plan, counters: Arc::default() })
     }
 
     /// How many calls were made.
     #[must_use]
     pub fn calls(&self) -> u64 {
-        self.counters.calls.load(SeqCst)
+        self.0.counters.calls.load(SeqCst)
     }
 
     /// How many of them went wrong.
     #[must_use]
     pub fn fired(&self) -> u64 {
-        self.counters.fired.load(SeqCst)
+        self.0.counters.fired.load(SeqCst)
+    }
+
+    /// How many replacements of [torn](Fault::Torn) batches took effect.
+    #[must_use]
+    pub fn torn(&self) -> u64 {
+        self.0.counters.torn.load(SeqCst)
     }
 
     /// The store itself, for looking at it without faults.
     #[must_use]
     pub fn inner(&self) -> &S {
-        &self.inner
+        &self.0.inner
     }
+}
 
+impl<S> Faults<S> {
     fn next_fault(&self) -> Option<Fault> {
         let call = self.counters.calls.fetch_add(1, SeqCst) + 1;
         if !self.plan.hits(call) {
@@ -121,13 +135,14 @@ impl<S> FaultyStore<S> {
         Some(self.fault)
     }
 
-    async fn pass<T: Send>(
+    async fn make<T: Send>(
         &self,
         call: impl Future<Output = Result<T, StoreError>> + Send,
+        fault: Option<Fault>,
     ) -> Result<T, StoreError> {
-        match self.next_fault() {
+        match fault {
             None => call.await,
-            Some(Fault::ErrorBefore(kind)) => {
+            Some(Fault::ErrorBefore(kind) | Fault::Torn { kind, .. }) => {
                 Err(StoreError::new(kind, "an injected fault refused the call"))
             }
             Some(Fault::ReplyLost) => {
@@ -143,6 +158,36 @@ impl<S> FaultyStore<S> {
                 Err(unknown_outcome("an injected fault dropped the call"))
             }
         }
+    }
+}
+
+impl<S: VaultStore> Intercept for Faults<S> {
+    type Inner = S;
+
+    fn inner(&self) -> &S {
+        &self.inner
+    }
+
+    async fn around<T: Send>(
+        &self,
+        call: impl Future<Output = Result<T, StoreError>> + Send,
+    ) -> Result<T, StoreError> {
+        let fault = self.next_fault();
+        self.make(call, fault).await
+    }
+
+    async fn write_batch(
+        &self,
+        batch: Arc<[Replacement]>,
+    ) -> Result<Vec<WriteOutcome>, StoreError> {
+        let fault = self.next_fault();
+        if let Some(Fault::Torn { first, .. }) = fault {
+            let first = first.min(batch.len().saturating_sub(1));
+            let written = self.inner.write_batch(batch[..first].into()).await?;
+            let applied = written.iter().filter(|outcome| **outcome == WriteOutcome::Applied);
+            self.counters.torn.fetch_add(applied.count() as u64, SeqCst);
+        }
+        self.make(self.inner.write_batch(batch), fault).await
     }
 }
 
@@ -162,86 +207,4 @@ async fn be_pending(polls: usize) {
         Poll::Pending
     })
     .await;
-}
-
-#[async_trait]
-impl<S: VaultStore> RecordSource for FaultyStore<S> {
-    async fn read_page(
-        &self,
-        after: Option<&RecordId>,
-        limit: PageLimit,
-    ) -> Result<Vec<SealedRecord>, StoreError> {
-        self.pass(self.inner.read_page(after, limit)).await
-    }
-
-    async fn read_records(
-        &self,
-        ids: &[RecordId],
-    ) -> Result<Vec<Option<SealedRecord>>, StoreError> {
-        self.pass(self.inner.read_records(ids)).await
-    }
-}
-
-#[async_trait]
-impl<S: VaultStore> RecordSink for FaultyStore<S> {
-    async fn write_batch(
-        &self,
-        batch: Arc<[Replacement]>,
-    ) -> Result<Vec<WriteOutcome>, StoreError> {
-        self.pass(self.inner.write_batch(batch)).await
-    }
-}
-
-#[async_trait]
-impl<S: VaultStore> VaultStore for FaultyStore<S> {
-    async fn insert(&self, records: Vec<Record>) -> Result<Vec<InsertOutcome>, StoreError> {
-        self.pass(self.inner.insert(records)).await
-    }
-
-    async fn find(&self, tokens: &[Token]) -> Result<Vec<Option<Record>>, StoreError> {
-        self.pass(self.inner.find(tokens)).await
-    }
-
-    async fn query(&self, query: &Query, now: Timestamp) -> Result<Vec<Record>, StoreError> {
-        self.pass(self.inner.query(query, now)).await
-    }
-
-    async fn count_matching(&self, query: &Query, now: Timestamp) -> Result<u64, StoreError> {
-        self.pass(self.inner.count_matching(query, now)).await
-    }
-
-    async fn update(&self, change: RecordChange) -> Result<WriteOutcome, StoreError> {
-        self.pass(self.inner.update(change)).await
-    }
-
-    async fn delete(&self, id: &RecordId) -> Result<DeleteOutcome, StoreError> {
-        self.pass(self.inner.delete(id)).await
-    }
-
-    async fn purge_expired(
-        &self,
-        purge: Purge,
-        now: Timestamp,
-        after: Option<&RecordId>,
-        limit: NonZeroUsize,
-    ) -> Result<Vec<RecordId>, StoreError> {
-        self.pass(self.inner.purge_expired(purge, now, after, limit)).await
-    }
-
-    async fn setting(&self, name: &str) -> Result<Option<String>, StoreError> {
-        self.pass(self.inner.setting(name)).await
-    }
-
-    async fn settings(&self) -> Result<Vec<(String, String)>, StoreError> {
-        self.pass(self.inner.settings()).await
-    }
-
-    async fn put_setting(
-        &self,
-        name: &str,
-        value: &str,
-        put: PutSetting,
-    ) -> Result<String, StoreError> {
-        self.pass(self.inner.put_setting(name, value, put)).await
-    }
 }

@@ -249,7 +249,7 @@ macro_rules! for_each_case {
         } {
             random_histories_answer_like_the_store_in_memory
             random_histories_of_a_vault_agree_with_a_model
-            mixed_passwords_rekey_exactly_the_right_records
+            random_rekeys_end_as_a_model_does
         } }
     };
 }

@@ -26,7 +26,8 @@
 //! vault_conformance::suite!(InMemory);
 //! ```
 //!
-//! [`FaultyStore`] makes any store fail or drop its work on purpose, for tests of what stands on a store.
+//! [`FaultyStore`] makes any store fail or drop its work on purpose, for tests of what stands on a store; with
+//! [`Intercept`] a test has its own word in the calls.
 
 #![expect(
     clippy::unwrap_used,
@@ -41,9 +42,11 @@ pub mod cases;
 pub mod properties;
 
 mod faults;
+mod intercept;
 mod rekey;
 mod samples;
 mod vault;
 
-pub use faults::{Fault, FaultPlan, FaultyStore};
+pub use faults::{Fault, FaultPlan, Faults, FaultyStore};
 pub use harness::{Subject, case_fails, failing_cases, poll_at_most, run_all};
+pub use intercept::{Intercept, Intercepted};

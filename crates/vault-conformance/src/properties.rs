@@ -22,8 +22,7 @@ use crate::{
 };
 
 pub use crate::{
-    rekey::mixed_passwords_rekey_exactly_the_right_records,
-    vault::random_histories_of_a_vault_agree_with_a_model,
+    rekey::random_rekeys_end_as_a_model_does, vault::random_histories_of_a_vault_agree_with_a_model,
 };
 
 /// Few texts, so that operations meet; in byte order they are not in dictionary order.

@@ -25,7 +25,7 @@ pub use self::{
         a_dropped_rekey_loses_nothing, a_failing_store_never_loses_a_record,
         a_stopped_rekey_counts_exactly_what_was_committed,
     },
-    random::mixed_passwords_rekey_exactly_the_right_records,
+    random::random_rekeys_end_as_a_model_does,
 };
 use crate::{
     Subject,

@@ -2,9 +2,14 @@
 
 #![expect(clippy::unwrap_used, reason = "the store underneath never fails")]
 
+use std::sync::Arc;
+
 use futures::executor::block_on;
 use vault_conformance::{Fault, FaultPlan, FaultyStore, poll_at_most};
-use vault_core::{MemoryStore, PutSetting, StoreErrorKind, VaultStore};
+use vault_core::{
+    EnvelopeText, MemoryStore, PageLimit, PutSetting, Record, RecordId, RecordSink, Replacement,
+    StoreErrorKind, Timestamp, Token, VaultStore,
+};
 
 /// Writes a setting; whether it was told to have been, and whether it was.
 fn put(store: &FaultyStore<MemoryStore>, name: &str) -> (Result<String, StoreErrorKind>, bool) {
@@ -55,6 +60,38 @@ fn a_dropped_call_has_an_unknown_outcome() {
         assert_eq!(told.unwrap_err().kind(), StoreErrorKind::UnknownOutcome);
         assert_eq!(block_on(slow.inner().setting(&name)).unwrap().is_some(), effect);
         assert_eq!(store.fired(), 1);
+    }
+}
+
+#[test]
+fn a_torn_batch_takes_effect_in_part() {
+    let record = |number: usize| Record {
+        id: RecordId::from_stored(format!("{number}")),
+        token: Token::from_stored(format!("token {number}")),
+        envelope: EnvelopeText::from_stored(*b"old"),
+        created_at: Timestamp::MAX,
+        updated_at: Timestamp::MAX,
+        expires_at: None,
+        soft_deleted_at: None,
+    };
+    let records: Vec<Record> = (0..3).map(record).collect();
+    let batch = |count: usize| -> Arc<[Replacement]> {
+        let replacement = |record: &Record| Replacement {
+            id: record.id.clone(),
+            expected: record.envelope.clone(),
+            sealed: EnvelopeText::from_stored(*b"new"),
+        };
+        records[..count].iter().map(replacement).collect()
+    };
+    for (count, first, applied) in [(3, 2, 2), (3, 9, 2), (1, 1, 0)] {
+        let torn = Fault::Torn { first, kind: StoreErrorKind::Retryable };
+        let store = faulty(FaultPlan::Every(1), torn);
+        block_on(store.inner().insert(records.clone())).unwrap();
+        let told = block_on(store.write_batch(batch(count)));
+        assert_eq!(told.unwrap_err().kind(), StoreErrorKind::Retryable);
+        let stored = block_on(store.inner().list(None, PageLimit::new(9, 999))).unwrap();
+        let new = stored.iter().filter(|r| r.envelope == EnvelopeText::from_stored(*b"new"));
+        assert_eq!((new.count(), store.torn()), (applied, applied as u64));
     }
 }
 

@@ -30,6 +30,7 @@ mod scan;
 mod seal;
 mod secret;
 mod sha256;
+mod stack;
 mod store;
 mod table;
 mod time;

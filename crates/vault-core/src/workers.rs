@@ -17,7 +17,7 @@ use std::{
 
 use futures::channel::oneshot;
 
-use crate::{KdfMemory, run::OnStart};
+use crate::{KdfMemory, run::OnStart, stack::wipe_below};
 
 type Job = Box<dyn FnOnce(&mut KdfMemory) + Send>;
 
@@ -129,9 +129,11 @@ fn work(jobs: &Mutex<mpsc::Receiver<Job>>, stop: &Stop, memory: &mut KdfMemory) 
     }
 }
 
-/// A task that panics loses its own answer and nobody else's; its memory is only scratch space.
+/// A task that panics loses its own answer and nobody else's; its memory is only scratch space. What it had on the stack
+/// is wiped.
 fn run(job: Job, memory: &mut KdfMemory) {
     let _ = catch_unwind(AssertUnwindSafe(|| job(memory)));
+    wipe_below();
 }
 
 /// The worker threads cannot do their work.

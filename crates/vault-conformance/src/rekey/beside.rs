@@ -25,7 +25,7 @@ pub async fn no_write_beside_a_rekey_is_lost_or_reverted<S: Subject>(subject: &S
     let ids = ledger.ids(Owner::Old);
     // Pages of eight: each deed changes four records of the batch that it comes before.
     let deeds = (0..2).map(|page| deed(&store, &ledger, ids[8 * page..].to_vec(), page));
-    let watched = Watched::new(Arc::clone(&store), deeds.collect());
+    let watched = Watched::over(Arc::clone(&store), deeds.collect());
 
     let (report, error) = rekey(watched, options(8)).await.unwrap();
 
@@ -49,7 +49,7 @@ fn deed<S: VaultStore + 'static>(
 ) -> BoxFuture<'static, ()> {
     let (store, ledger) = (Arc::clone(store), Arc::clone(ledger));
     async move {
-        for (owner, id) in Owner::WITH_PASSWORD.into_iter().zip(&ids) {
+        for (owner, id) in [Owner::Old, Owner::New, Owner::Foreign].into_iter().zip(&ids) {
             let outcome = ledger.rewrite(&*store, id, owner, b"newer").await;
             assert_eq!(outcome, WriteOutcome::Applied);
         }
@@ -68,8 +68,8 @@ pub async fn no_write_between_two_polls_of_a_rekey_is_lost_or_reverted<S: Subjec
     ledger.fill(&*store, Owner::Old, 4).await;
     let ids = ledger.ids(Owner::Old);
     let slow = FaultyStore::new(Arc::clone(&store), FaultPlan::Every(1), Fault::Delay(2));
-    let watched = Watched::new(Arc::new(slow), Vec::new());
-    let batches = watched.batches();
+    let watched = Watched::over(Arc::new(slow), Vec::new());
+    let batches = watched.0.batches();
 
     let mut session = begin(watched, options(4)).await.unwrap();
     let (mut updates, mut met, mut waited) = (0, 0, 0);

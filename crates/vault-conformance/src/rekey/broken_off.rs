@@ -12,12 +12,20 @@ use super::{
 };
 use crate::{Fault, FaultPlan, FaultyStore, Subject, poll_at_most};
 
-const FAULTS: [Fault; 5] = [
-    Fault::ErrorBefore(StoreErrorKind::Retryable),
-    Fault::ErrorBefore(StoreErrorKind::Other),
-    Fault::ReplyLost,
-    Fault::Delay(3),
-    Fault::DroppedAfter(1),
+/// Which calls go wrong, once a first one is given.
+type Plan = fn(u64) -> FaultPlan;
+
+/// What goes wrong, with one call alone or from it on.
+const FAULTS: [(Plan, Fault); 9] = [
+    (FaultPlan::Nth, Fault::ErrorBefore(StoreErrorKind::Retryable)),
+    (FaultPlan::From, Fault::ErrorBefore(StoreErrorKind::Retryable)),
+    (FaultPlan::Nth, Fault::ErrorBefore(StoreErrorKind::Other)),
+    (FaultPlan::Nth, Fault::ReplyLost),
+    (FaultPlan::Nth, Fault::Delay(3)),
+    (FaultPlan::Nth, Fault::DroppedAfter(1)),
+    (FaultPlan::Nth, Fault::Torn { first: 1, kind: StoreErrorKind::UnknownOutcome }),
+    (FaultPlan::Nth, Fault::Torn { first: 2, kind: StoreErrorKind::Retryable }),
+    (FaultPlan::Nth, Fault::Torn { first: 1, kind: StoreErrorKind::Other }),
 ];
 
 /// After so many calls or polls a rekey that is still not done hangs.
@@ -26,23 +34,36 @@ const MOST: usize = 10_000;
 /// Whichever call of a rekey goes wrong, and however: every record is there with its value, under the old password
 /// or the new one; the report counts what happened; and running again does the rest.
 pub async fn a_failing_store_never_loses_a_record<S: Subject>(subject: &S) {
-    for fault in FAULTS {
-        let mut calls = 0;
-        while a_fault_loses_nothing(subject, FaultPlan::Nth(calls + 1), fault).await {
+    for (plan, fault) in FAULTS {
+        let (mut calls, mut torn) = (0, 0);
+        loop {
+            let fired = a_fault_loses_nothing(subject, plan(calls + 1), fault).await;
+            torn += fired.torn;
+            if !fired.at_all {
+                break;
+            }
             calls += 1;
             assert!(calls < MOST as u64, "the rekey does not end");
         }
         // Two settings, a count, four pages and three batches at least: else not every kind of call went wrong.
         assert!(calls >= 10, "{fault:?} hit only {calls} calls");
+        // Two of the three batches have more than one replacement.
+        let torn_at_least = if matches!(fault, Fault::Torn { .. }) { 2 } else { 0 };
+        assert!(torn >= torn_at_least, "{fault:?} tore {torn} replacements off");
     }
 }
 
-/// Whether the fault fired at all.
-async fn a_fault_loses_nothing<S: Subject>(subject: &S, plan: FaultPlan, fault: Fault) -> bool {
+/// What a fault did.
+struct Fired {
+    at_all: bool,
+    torn: u64,
+}
+
+async fn a_fault_loses_nothing<S: Subject>(subject: &S, plan: FaultPlan, fault: Fault) -> Fired {
     let (store, ledger) = small_vault(subject).await;
     let faulty = Arc::new(FaultyStore::new(Arc::clone(&store), plan, fault));
     let ended = rekey(Arc::clone(&faulty), options(3)).await;
-    let fired = faulty.fired() > 0;
+    let fired = Fired { at_all: faulty.fired() > 0, torn: faulty.torn() };
     drop(faulty);
     let store = reopen(subject, store).await;
     let under_new = ledger.check(&*store, Moved::Some).await;
@@ -75,8 +96,8 @@ async fn a_fault_loses_nothing<S: Subject>(subject: &S, plan: FaultPlan, fault: 
 pub async fn a_dropped_rekey_loses_nothing<S: Subject>(subject: &S) {
     for polls in 0..MOST {
         let (store, ledger) = small_vault(subject).await;
-        let watched = Watched::new(Arc::clone(&store), Vec::new());
-        let batches = watched.batches();
+        let watched = Watched::over(Arc::clone(&store), Vec::new());
+        let batches = watched.0.batches();
         // Without threads, so that each count of polls breaks off at a place of its own, every time.
         let session = begin(watched, options(3).without_threads()).await.unwrap();
         let ended = poll_at_most(session.run(), polls).await;

@@ -8,7 +8,8 @@ use std::{
 use vault_core::{
     DeleteOutcome, Envelope, EnvelopeText, InsertOutcome, KdfFloor, KdfMemory, KdfParams, NewVault,
     OpenOutcome, OpenPolicy, Padding, Password, Record, RecordChange, RecordId, Salt, SealSpec,
-    Vault, VaultKdf, VaultKey, VaultOptions, VaultStore, WriteFormat, WriteOutcome, open, seal,
+    V2Cost, Vault, VaultKdf, VaultKey, VaultOptions, VaultStore, WriteFormat, WriteOutcome, open,
+    seal,
 };
 
 use crate::samples::{WIDE, list_all, seconds, token};
@@ -20,24 +21,40 @@ pub(super) enum Owner {
     Old,
     /// Written under the new password.
     New,
-    /// Written under a password that no rekey knows.
+    /// Written under somebody else's password; only some plans have a pair for it.
     Foreign,
+    /// Written under nobody's password yet: some plans move to it.
+    Rival,
+    /// A v1 record of the ancestor.
+    Legacy,
     /// No password opens it.
     Nobody,
 }
 
 impl Owner {
-    pub(super) const WITH_PASSWORD: [Self; 3] = [Self::Old, Self::New, Self::Foreign];
+    pub(super) const WITH_PASSWORD: [Self; 5] =
+        [Self::Old, Self::New, Self::Foreign, Self::Rival, Self::Legacy];
 
     pub(super) fn password(self) -> Password {
         Password::new(match self {
             Self::Old => "the old password",
             Self::New => "the new password",
             Self::Foreign => "somebody else's",
+            Self::Rival => "a rival's",
+            Self::Legacy => "bravo-p\u{e4}ssw\u{f6}rd-\u{fc}n\u{ef}c\u{f8}d\u{e9}-\u{1f511}",
             Self::Nobody => "",
         })
     }
 }
+
+/// From whose password to whose.
+pub(super) type Move = (Owner, Owner);
+
+/// The value of [`LEGACY_TEXT`].
+pub(super) const LEGACY_VALUE: &[u8] = b"a";
+
+/// A v1 record that the ancestor wrote, `tk_v10014a140dda3cbdd96c4a` of the golden vectors.
+const LEGACY_TEXT: &[u8] = b"LH4IODdgBwt7UGVTNDBkLQNweVBjIg0HaFlcDFxqB2pSCFFMaD0jV3kgb1ZaHnhUZVp2NDhyWwFhW1QTYnQkSjRddkxsQlQnPnBjDFBsYldSVgtQL0JgUzQITwNkTQ9XNDJIF1pla3gAVDMCUCwvXWI0BAdRVQB5NFV-WTZxeTV8cW0NYiIRQmJVfjVuMi9FBhgBX3lYCwBiVkRCMwRgEWVhX3QoDzhJBQZaDw==";
 
 /// How far the rekeys before a check came.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -58,7 +75,7 @@ struct Due {
 /// The ledger of one vault.
 pub(super) struct Ledger {
     spec: SealSpec,
-    keys: [VaultKey; 3],
+    keys: [VaultKey; 5],
     dues: Mutex<BTreeMap<RecordId, Due>>,
 }
 
@@ -69,7 +86,11 @@ fn cheap() -> KdfParams {
 
 /// Options that allow the cheap cost.
 pub(super) fn options() -> VaultOptions {
-    VaultOptions { floor: KdfFloor::NONE, ..VaultOptions::default() }
+    VaultOptions { floor: KdfFloor::NONE, open: policy(), ..VaultOptions::default() }
+}
+
+fn policy() -> OpenPolicy {
+    OpenPolicy { v2_costs: vec![V2Cost::new(cheap())], ..OpenPolicy::default() }
 }
 
 impl Ledger {
@@ -96,6 +117,19 @@ impl Ledger {
             soft_deleted_at: None,
             id,
         }
+    }
+
+    /// The ancestor's record, with this id.
+    pub(super) fn legacy_record(&self, id: &str) -> Record {
+        let envelope = EnvelopeText::from_stored(LEGACY_TEXT);
+        Record { envelope, ..self.record(id, Owner::Old, b"") }
+    }
+
+    /// A record in format v2.
+    pub(super) fn v2_record(&self, id: &str, owner: Owner, value: &[u8]) -> Record {
+        let record = self.record(id, owner, b"");
+        let spec = SealSpec::V2 { params: cheap() };
+        Record { envelope: self.seal(&record.id, owner, value, &spec), ..record }
     }
 
     /// A record of the old password, sealed long ago at another cost and salt.
@@ -176,11 +210,21 @@ impl Ledger {
         self.ids(owner).len() as u64
     }
 
+    /// Looks at every record as [`check_moves`](Self::check_moves) does, after rekeys from the old password to the new.
+    pub(super) async fn check(&self, store: &impl VaultStore, moved: Moved) -> u64 {
+        self.check_moves(store, &[(Owner::Old, Owner::New)], moved).await
+    }
+
     /// Looks at every record: each is there with its value, under exactly one of the passwords it may be under; no
     /// other column changed, and no envelope that was not to be moved.
     ///
     /// Returns how many are under the new password.
-    pub(super) async fn check(&self, store: &impl VaultStore, moved: Moved) -> u64 {
+    pub(super) async fn check_moves(
+        &self,
+        store: &impl VaultStore,
+        pairs: &[Move],
+        moved: Moved,
+    ) -> u64 {
         let records = list_all(store, WIDE).await;
         let dues = self.dues.lock().unwrap();
         let stored: Vec<_> = records.iter().map(|record| &record.id).collect();
@@ -190,16 +234,19 @@ impl Ledger {
             let columns = Record { envelope: due.record.envelope.clone(), ..record.clone() };
             assert_eq!(columns, due.record);
             let opened_by = self.opened_by(record, &due.value);
+            let target = pairs.iter().find(|(old, _)| *old == due.owner).map(|(_, new)| *new);
+            if target.is_some_and(|new| opened_by == [new]) {
+                under_new += u64::from(target == Some(Owner::New));
+                continue;
+            }
+            let is_due = target.is_some() && moved == Moved::All;
+            assert!(!is_due, "{} of {:?} is under {opened_by:?}", record.id, due.owner);
             match due.owner {
-                Owner::Old if moved == Moved::All => assert_eq!(opened_by, [Owner::New]),
-                Owner::Old => assert!(opened_by == [Owner::Old] || opened_by == [Owner::New]),
-                Owner::New | Owner::Foreign => assert_eq!(opened_by, [due.owner]),
                 Owner::Nobody => assert_eq!(opened_by, []),
+                owner => assert_eq!(opened_by, [owner]),
             }
-            if opened_by != [Owner::New] || due.owner == Owner::New {
-                assert_eq!(record.envelope, due.record.envelope, "{} was not moved", record.id);
-            }
-            under_new += u64::from(opened_by == [Owner::New]);
+            assert_eq!(record.envelope, due.record.envelope, "{} was not moved", record.id);
+            under_new += u64::from(due.owner == Owner::New);
         }
         under_new
     }
@@ -207,7 +254,7 @@ impl Ledger {
     fn opened_by(&self, record: &Record, value: &[u8]) -> Vec<Owner> {
         let opens = |owner: &Owner| {
             let Ok(envelope) = Envelope::parse(&record.envelope) else { return false };
-            let (key, policy) = (&self.keys[*owner as usize], OpenPolicy::default());
+            let (key, policy) = (&self.keys[*owner as usize], policy());
             match open(&envelope, key, &record.id, &policy, &mut KdfMemory::new()).unwrap() {
                 OpenOutcome::Opened(opened) => {
                     assert_eq!(opened.as_bytes(), value, "the value of {}", record.id);

@@ -5,7 +5,7 @@ use std::sync::{Arc, PoisonError};
 use super::Vault;
 use crate::{
     Envelope, EnvelopeText, KdfMemory, OpenOutcome, Plaintext, RecordId, SealSpec, SealedRecord,
-    VaultError, VaultKey, open, seal, workers::Workers,
+    VaultError, VaultKey, open, run::OnStart, seal, stack::wipe_below, workers::Workers,
 };
 
 /// What a record costs at most to keep while it waits for a thread: one Argon2id block per vault.
@@ -36,7 +36,9 @@ impl Vault {
     ) -> Result<Plaintext, VaultError> {
         let envelope = Envelope::parse(text).map_err(VaultError::Malformed)?;
         let opened = if key.is_ready_for(&envelope) {
-            open(&envelope, key, &id, &self.options.open, &mut KdfMemory::new())?
+            let opened = open(&envelope, key, &id, &self.options.open, &mut KdfMemory::new());
+            wipe_below();
+            opened?
         } else {
             let (key, policy) = (Arc::clone(key), self.options.open.clone());
             self.on_thread(move |memory| open(&envelope, &key, &id, &policy, memory)).await??
@@ -81,7 +83,9 @@ impl Vault {
     ) -> Result<EnvelopeText, VaultError> {
         let spec = self.seal_spec().await?;
         if matches!(spec, SealSpec::V3 { kdf, .. } if key.is_prepared(&kdf)) {
-            return Ok(seal(value, key, &id, &spec, &mut KdfMemory::new())?);
+            let sealed = seal(value, key, &id, &spec, &mut KdfMemory::new());
+            wipe_below();
+            return Ok(sealed?);
         }
         let (key, value) = (Arc::clone(key), Plaintext::from(value.to_vec()));
         Ok(self.on_thread(move |memory| seal(value.as_bytes(), &key, &id, &spec, memory)).await??)
@@ -101,7 +105,8 @@ impl Vault {
         if let Some(workers) = &*thread {
             return Ok(Arc::clone(workers));
         }
-        let workers = Arc::new(Workers::start(ONE, self.options.kept_memory_kib)?);
+        let nothing: OnStart = Arc::new(|| ());
+        let workers = Arc::new(Workers::start(ONE, self.options.kept_memory_kib, &nothing)?);
         *thread = Some(Arc::clone(&workers));
         Ok(workers)
     }

@@ -20,18 +20,54 @@ macro_rules! counters {
 
 counters! {
     histories
-    /// Store calls refused without an effect.
-    calls_refused
+    /// Histories with two or three rekeyers of the whole vault to one password.
+    histories_to_one_target
+    /// The same to different passwords.
+    histories_to_several_targets
+    /// Histories of plans with several pairs.
+    histories_of_several_pairs
+    /// Histories in which each rekeyer has a part of the vault.
+    histories_of_shards
+    /// Histories of pairs that chain.
+    histories_of_chains
+    /// Store calls refused without an effect, by what the store said.
+    refused_as_retryable
+    refused_as_full
+    refused_as_stopped
+    refused_as_unsupported
+    refused_as_unknown
+    refused_as_other
+    /// Store calls after the store was gone for good.
+    calls_to_a_store_that_is_gone
     /// Store calls that took effect and whose reply was lost.
     replies_lost
+    /// Store calls that took effect and then failed, as if they had not.
+    errors_after_the_effect
+    /// Batches of which the store took a part, against its contract, and then failed.
+    torn_batches
     /// Batches reported as of unknown fate that went in later.
     late_batches
+    /// Store calls dropped on the way, before their effect and after it.
+    calls_dropped_before_the_effect
+    calls_dropped_after_the_effect
+    /// Batches of which one replacement was applied and another one conflicted or was missing.
+    mixed_batches
     /// Replacements of a rekeyer that found another envelope than expected.
     conflicts
     /// Updates of a writer that found another envelope than expected.
     writers_conflicts
-    /// Updates, inserts and deletes that were acknowledged.
-    writes_acknowledged
+    /// What writers had acknowledged: updates by the password, …
+    updates_under_an_old_password
+    updates_under_a_new_password
+    updates_under_a_foreign_password
+    /// … inserts, most of them before or behind the page that a rekeyer read last, …
+    inserts
+    inserts_ahead_of_a_cursor
+    inserts_behind_a_cursor
+    /// … and the rest.
+    deletes
+    soft_deletes
+    renewals
     /// Rekeys dropped at some poll.
     crashes
     /// Rekeys that their caller stopped.
@@ -40,6 +76,8 @@ counters! {
     failures
     /// Rekeys that were refused because the new password was in use.
     refusals
+    /// Rekeys that only counted.
+    dry_runs
     /// Rekeys that went on from the state of another.
     resumes
     /// Rekeys that came to their end.
@@ -50,6 +88,10 @@ counters! {
     resumed_completions
     /// Completed rekeys that found something after their first pass.
     catch_ups
+    /// Records that were moved, by the format that they were in.
+    moved_from_v1
+    moved_from_v2
+    moved_from_v3
     /// Records moved by a plan that could have moved them twice.
     moved_once
 }

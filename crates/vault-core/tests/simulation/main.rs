@@ -1,18 +1,24 @@
 //! Thousands of seeded histories of the real rekey engine over a store in memory, on one thread, poll by poll.
 //!
-//! A history is a small vault with one or two rekeyers and a writer beside them. Store calls take their time, fail
-//! before or after their effect or take effect late; rekeyers are stopped, dropped and begun anew. Then the faults end,
-//! a rekey runs undisturbed, the next one finds nothing, and every record must be what the ledger says.
+//! A history is a small vault of all three formats with one to three rekeyers and a writer beside them. The rekeyers have
+//! one target or several, one pair of passwords or several, all of the vault or a part of it. Store calls take their time,
+//! fail before or after their effect, take effect in part or late; rekeyers are stopped, dropped and begun anew. Then the
+//! faults end, a rekey runs undisturbed, the next one finds nothing, and every record must be what the ledger says.
 //!
 //! `VAULTSTORE_SIM_HISTORIES` says how many histories (5,000; `cargo xtask ci` plays 100,000), and a tenth as many of pairs that
 //! chain; `VAULTSTORE_SIM_FIRST_SEED` where they begin.
 
 #![expect(clippy::unwrap_used, reason = "a test that fails panics, in its helpers too")]
 
+mod backend;
 mod chance;
+mod chaos;
 mod counters;
+mod plans;
 mod rekeyer;
 mod store;
+#[path = "../v1/mod.rs"]
+mod v1;
 mod world;
 
 use std::{
@@ -23,29 +29,34 @@ use std::{
     thread,
 };
 
+use backend::Sabotage;
 use chance::Chance;
+use chaos::Chaos;
 use counters::{Counters, add};
+use plans::Plan;
 use rekeyer::Rekeyer;
-use store::{Chaos, Sabotage};
 use vault_core::{MergeCheck, RunEnd};
-use world::{Owner, Violation, World};
+use world::{Move, Owner, Violation, World};
 
 /// Plays the history of a seed; what comes back names everything that happened in it.
 fn play(seed: u64, sabotage: Sabotage, counters: &Arc<Counters>) -> Result<u64, Violation> {
     let mut chance = Chance::of_seed(seed);
     let rarity = chance.pick(&[0, 6, 12, 25, 50]);
     let chaos = Chaos::new(seed, rarity, Arc::clone(counters));
-    let mut world = World::new(&mut chance, Arc::clone(counters));
-    let targets =
-        chance.pick(&[&[Owner::New][..], &[Owner::New, Owner::New], &[Owner::New, Owner::Rival]]);
-    let merge = chance.pick(&[MergeCheck::Off, MergeCheck::Off, MergeCheck::Cheap]);
-    let merge = if sabotage == Sabotage::None { merge } else { MergeCheck::Off };
-    let rekeyer = |target| Rekeyer::new(&[(Owner::Old, target)], sabotage, merge);
-    let mut rekeyers: Vec<_> = targets.iter().map(|target| rekeyer(*target)).collect();
+    let owners = [Owner::Old, Owner::Old, Owner::Old, Owner::New, Owner::Foreign, Owner::Nobody];
+    let mut world = World::new(&mut chance, &chaos, &owners);
+    let (mut plans, takes) = plans::of_a_history(&mut chance, counters);
+    if sabotage != Sabotage::None {
+        for plan in &mut plans {
+            plan.merge = MergeCheck::Off;
+        }
+    }
+    let moves: Vec<Move> = plans.iter().flat_map(|plan| plan.pairs.clone()).collect();
+    let mut rekeyers: Vec<_> = plans.into_iter().map(|plan| Rekeyer::new(plan, sabotage)).collect();
     let writes = chance.pick(&[0, 4, 8, 20]);
     for _ in 0..60 + chance.below(140) {
         if chance.one_in(writes) {
-            world.write(&mut chance);
+            world.write(&mut chance, &chaos);
         } else if chance.one_in(10) {
             chaos.land_one();
         } else {
@@ -55,13 +66,14 @@ fn play(seed: u64, sabotage: Sabotage, counters: &Arc<Counters>) -> Result<u64, 
     }
     chaos.end();
     // Whoever was not done goes on where it was.
-    let first = Rekeyer::new(&[(Owner::Old, Owner::New)], sabotage, MergeCheck::Off);
-    let mut last = rekeyers.into_iter().next().unwrap_or(first);
-    last.allow_merge();
-    last.run_undisturbed(&mut world, &chaos)?;
-    let again = last.run_undisturbed(&mut world, &chaos)?;
-    ensure!(again.counts.rekeyed == 0, "a second rekey found {}", again.counts.rekeyed);
-    world.check()?;
+    for rekeyer in &mut rekeyers[..takes] {
+        rekeyer.run_undisturbed(&mut world, &chaos)?;
+    }
+    for rekeyer in &mut rekeyers[..takes] {
+        let again = rekeyer.run_undisturbed(&mut world, &chaos)?;
+        ensure!(again.counts.rekeyed == 0, "a second rekey found {}", again.counts.rekeyed);
+    }
+    world.check(&moves)?;
     add(&counters.histories, 1);
     Ok(chaos.traced())
 }
@@ -72,11 +84,11 @@ fn play_chain(seed: u64, counters: &Arc<Counters>) -> Result<u64, Violation> {
     let mut chance = Chance::of_seed(seed);
     let chaos = Chaos::new(seed, chance.pick(&[0, 6, 12, 25]), Arc::clone(counters));
     let owners = [Owner::Old, Owner::Old, Owner::New, Owner::Foreign];
-    let mut world = World::of(&mut chance, Arc::clone(counters), &owners);
+    let mut world = World::new(&mut chance, &chaos, &owners);
     let cycle = [(Owner::Old, Owner::New), (Owner::New, Owner::Old)];
     let line = [(Owner::Old, Owner::New), (Owner::New, Owner::Rival)];
     let pairs = chance.pick(&[&cycle, &line]);
-    let mut rekeyer = Rekeyer::new(pairs, Sabotage::None, MergeCheck::Off);
+    let mut rekeyer = Rekeyer::new(Plan::new(pairs, world::v3()), Sabotage::None);
     for _ in 0..20 + chance.below(120) {
         if chance.one_in(10) {
             chaos.land_one();
@@ -85,7 +97,9 @@ fn play_chain(seed: u64, counters: &Arc<Counters>) -> Result<u64, Violation> {
         {
             break;
         }
-        world.check_moved_once(pairs)?;
+        if world.has_changed() {
+            world.check_moved_once(pairs)?;
+        }
     }
     chaos.end();
     let report = rekeyer.run_undisturbed(&mut world, &chaos)?;
@@ -94,6 +108,7 @@ fn play_chain(seed: u64, counters: &Arc<Counters>) -> Result<u64, Violation> {
     let due = world.owned_by(Owner::Old) + world.owned_by(Owner::New);
     ensure!(moved + open >= due, "{moved} of {due} moved, {open} left open");
     add(&counters.moved_once, moved);
+    add(&counters.histories_of_chains, 1);
     Ok(chaos.traced())
 }
 
@@ -156,6 +171,7 @@ fn each_sabotage_is_found() {
         Sabotage::BumpedTimestamp,
         Sabotage::UndoOnUnknownOutcome,
         Sabotage::ConflictsReportedAsApplied,
+        Sabotage::TornBatchReportedAsApplied,
         Sabotage::CheckpointBeforeWrite,
         Sabotage::OnePass,
     ] {

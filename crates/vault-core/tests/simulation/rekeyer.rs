@@ -7,28 +7,33 @@ use std::{
 };
 
 use futures::{FutureExt, future::BoxFuture};
+use vault_conformance::Intercepted;
 use vault_core::{
-    DryRun, EngineError, KdfFloor, MergeCheck, PageLimit, RekeyPlan, RekeyReport, RekeySession,
-    RekeyState, RunEnd, RunOptions, StoreErrorKind, Vault, VaultError, VaultOptions,
+    DryRun, EngineError, KdfFloor, MergeCheck, PageLimit, RekeyReport, RekeySession, RekeyState,
+    RunEnd, RunOptions, StoreErrorKind, Vault, VaultError, VaultOptions,
 };
 
 use crate::{
+    backend::Sabotage,
     chance::Chance,
+    chaos::Chaos,
     counters::add,
     ensure,
-    store::{Chaos, Sabotage, SimStore},
-    world::{Owner, Violation, World, policy, spec},
+    plans::Plan,
+    store::SimStore,
+    world::{Violation, World, policy},
 };
 
 pub(crate) struct Rekeyer {
-    pairs: Vec<(Owner, Owner)>,
+    plan: Plan,
     sabotage: Sabotage,
-    merge: MergeCheck,
     state: State,
     job: Job,
     /// When the last pass of this run read its first page.
     pass_begun: u64,
     firsts_seen: u64,
+    /// Whether it has come to its end before.
+    completed: bool,
 }
 
 /// What one run leaves to the next.
@@ -37,7 +42,7 @@ struct Job {
     kept: Option<RekeyState>,
     begun: u64,
     /// The ways to the store of all its runs; the last is that of the present one.
-    stores: Vec<Arc<SimStore>>,
+    stores: Vec<Arc<Intercepted<SimStore>>>,
     /// Whether a run died when it may have written what its state does not know.
     died: bool,
 }
@@ -54,25 +59,21 @@ enum State {
 struct Begin {
     dry_run: DryRun,
     gone_from: usize,
-    page: usize,
+    page: PageLimit,
     resume: bool,
 }
 
 impl Rekeyer {
-    pub(crate) fn new(pairs: &[(Owner, Owner)], sabotage: Sabotage, merge: MergeCheck) -> Self {
+    pub(crate) fn new(plan: Plan, sabotage: Sabotage) -> Self {
         Self {
-            pairs: pairs.to_vec(),
+            plan,
             sabotage,
-            merge,
             state: State::Idle,
             job: Job::default(),
             pass_begun: 0,
             firsts_seen: 0,
+            completed: false,
         }
-    }
-
-    pub(crate) fn allow_merge(&mut self) {
-        self.merge = MergeCheck::Off;
     }
 
     /// One poll, or one act of its caller. A report that it ends with comes back.
@@ -84,8 +85,8 @@ impl Rekeyer {
     ) -> Result<Option<RekeyReport>, Violation> {
         world.time += 1;
         match std::mem::replace(&mut self.state, State::Idle) {
-            // Beginning costs three derivations, so it pauses first.
-            State::Idle if !chance.one_in(5) => {}
+            // Beginning costs derivations, so it pauses first, and longer where there may be nothing to do.
+            State::Idle if !chance.one_in(if self.completed { 30 } else { 4 }) => {}
             State::Idle => self.begin(world, chaos, chance),
             // The process dies, or its future is dropped.
             State::Beginning(_) | State::Running(_) if chance.one_in(60) => self.die(chaos),
@@ -101,6 +102,7 @@ impl Rekeyer {
                 Poll::Pending => self.state = State::Beginning(beginning),
                 Poll::Ready(Ok(session)) => self.state = State::Running(Box::new(session)),
                 Poll::Ready(Err(VaultError::Engine(error))) => self.expected(&error)?,
+                Poll::Ready(Err(VaultError::Store(error))) => self.expected(&error.into())?,
                 Poll::Ready(Err(error)) => return Err(format!("could not begin: {error}")),
             },
             State::Stopping(mut stopping) => match poll(&mut stopping) {
@@ -125,7 +127,7 @@ impl Rekeyer {
         // The step's future is dropped at every poll, too.
         let polled = poll(pin!(session.step())).map(|step| step.map(|report| report.is_some()));
         if let Some(store) = self.job.stores.last() {
-            let firsts = store.firsts.load(Relaxed);
+            let firsts = store.0.firsts.load(Relaxed);
             if firsts != self.firsts_seen {
                 (self.firsts_seen, self.pass_begun) = (firsts, world.time);
             }
@@ -163,7 +165,7 @@ impl Rekeyer {
 
     /// Pairs that chain move a record on when they are begun anew.
     fn chains(&self) -> bool {
-        self.pairs.len() > 1
+        self.plan.chains()
     }
 
     fn begin(&mut self, world: &World, chaos: &Arc<Chaos>, chance: &mut Chance) {
@@ -174,7 +176,12 @@ impl Rekeyer {
         self.begin_as(
             world,
             chaos,
-            Begin { dry_run, gone_from, page: 1 + chance.below(5), resume },
+            Begin {
+                dry_run,
+                gone_from,
+                page: PageLimit::new(1 + chance.below(5), chance.pick(&[1 << 20, 1000])),
+                resume,
+            },
         );
     }
 
@@ -184,15 +191,8 @@ impl Rekeyer {
             VaultOptions { floor: KdfFloor::NONE, open: policy(), ..VaultOptions::default() };
         let vault = Vault::open(Arc::clone(&store), options);
         let timer: Arc<Chaos> = Arc::clone(chaos);
-        let run = RunOptions::default()
-            .without_threads()
-            .page_limit(PageLimit::new(begin.page, 1 << 20))
-            .wait_with(timer);
-        let plan = RekeyPlan::new().write_as(spec()).dry_run(begin.dry_run).options(run);
-        let mut plan = plan.merge_check(self.merge);
-        for (old, new) in &self.pairs {
-            plan = plan.pair(old.password(), new.password());
-        }
+        let run = RunOptions::default().without_threads().page_limit(begin.page).wait_with(timer);
+        let mut plan = self.plan.begin().dry_run(begin.dry_run).options(run);
         match self.job.kept.clone().filter(|_| begin.resume && begin.dry_run == DryRun::No) {
             Some(state) => {
                 add(&chaos.counters.resumes, 1);
@@ -213,10 +213,16 @@ impl Rekeyer {
         chaos: &Arc<Chaos>,
     ) -> Result<RekeyReport, Violation> {
         world.time += 1;
+        self.plan.merge = MergeCheck::Off;
         if !matches!(std::mem::replace(&mut self.state, State::Idle), State::Idle) {
             self.die(chaos);
         }
-        let begin = Begin { dry_run: DryRun::No, gone_from: 0, page: 3, resume: true };
+        let begin = Begin {
+            dry_run: DryRun::No,
+            gone_from: 0,
+            page: PageLimit::new(3, 1 << 20),
+            resume: true,
+        };
         self.begin_as(world, chaos, begin);
         for _ in 0..10_000 {
             // A caller that never stops and never drops it.
@@ -251,11 +257,11 @@ impl Rekeyer {
         let (counts, counters) = (report.counts, &chaos.counters);
         chaos.trace(counts.scanned * 1000 + counts.rekeyed);
         ensure!(counts.total() == counts.scanned, "the outcomes do not add up: {counts:?}");
-        let now = store.backend.applied.load(Relaxed);
+        let now = store.0.backend.applied.load(Relaxed);
         let applied: u64 =
-            self.job.stores.iter().map(|store| store.backend.applied.load(Relaxed)).sum();
+            self.job.stores.iter().map(|store| store.0.backend.applied.load(Relaxed)).sum();
         let unknown =
-            self.job.died || self.job.stores.iter().any(|store| store.unknown.load(Relaxed));
+            self.job.died || self.job.stores.iter().any(|store| store.0.unknown.load(Relaxed));
         let rekeyed = counts.rekeyed;
         if report.dry_run {
             ensure!(now == 0, "a dry run wrote {now} records");
@@ -271,7 +277,7 @@ impl Rekeyer {
                 add(&counters.refusals, 1);
                 ensure!(now == 0, "a refused rekey wrote {now} records");
                 // The caller has been told, and allows it.
-                self.merge = MergeCheck::Off;
+                self.plan.merge = MergeCheck::Off;
             }
             RunEnd::Failed => add(&counters.failures, 1),
             RunEnd::StillWritten => return Err("a pass does not end".to_owned()),
@@ -279,7 +285,9 @@ impl Rekeyer {
             RunEnd::Running => return Err("an ended rekey is running".to_owned()),
         }
         if report.end == RunEnd::Complete {
+            self.completed = true;
             add(&counters.completions, 1);
+            add(&counters.dry_runs, u64::from(report.dry_run));
             let eventful = unknown || report.conflicts_settled + report.retries > 0;
             add(&counters.eventful_completions, u64::from(rekeyed > 0 && eventful));
             add(&counters.catch_ups, u64::from(report.catch_up_passes > 1));
@@ -299,7 +307,7 @@ impl Rekeyer {
     /// when its last pass began.
     fn completed(&self, report: &RekeyReport, world: &World) -> Result<(), Violation> {
         let counts = report.counts;
-        let least = world.present_since(self.job.begun);
+        let least = world.present_since(self.job.begun, self.plan.shard);
         let most = world.born + world.rewritten;
         ensure!(
             (least..=most).contains(&counts.scanned),
@@ -307,18 +315,18 @@ impl Rekeyer {
             counts.scanned,
         );
         if !report.dry_run && counts.failed + counts.conflict == 0 && !self.chains() {
-            world.check_nothing_missed(self.pass_begun)?;
+            world.check_nothing_missed(&self.plan.pairs, self.plan.shard, self.pass_begun)?;
         }
         Ok(())
     }
 
     /// Only what the store was made to say may end a run, or what its plan asks for.
     fn expected(&self, error: &EngineError) -> Result<(), Violation> {
-        use StoreErrorKind::{Full, Retryable, Stopped, UnknownOutcome, Unsupported};
-        let kinds = [Full, Retryable, Stopped, UnknownOutcome, Unsupported];
+        use StoreErrorKind::{Full, Other, Retryable, Stopped, UnknownOutcome, Unsupported};
+        let kinds = [Full, Other, Retryable, Stopped, UnknownOutcome, Unsupported];
         match error {
             EngineError::Store(error) if kinds.contains(&error.kind()) => Ok(()),
-            EngineError::Merge { records: 1.. } if self.merge != MergeCheck::Off => Ok(()),
+            EngineError::Merge { records: 1.. } if self.plan.merge != MergeCheck::Off => Ok(()),
             other => Err(format!("a rekey ended with: {other}")),
         }
     }

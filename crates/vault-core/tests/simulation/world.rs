@@ -8,14 +8,16 @@ use std::{
 use vault_core::{
     DeleteOutcome, Envelope, EnvelopeText, InsertOutcome, KdfMemory, KdfParams, MemoryStore,
     OpenOutcome, OpenPolicy, Padding, PageLimit, Password, Record, RecordChange, RecordId,
-    RecordSource, SealSpec, Timestamp, Token, V2Cost, VaultKdf, VaultKey, VaultStore, WriteOutcome,
-    open, seal,
+    RecordSource, SealSpec, Shard, Timestamp, Token, V2Cost, VaultKdf, VaultKey, VaultStore,
+    WriteOutcome, open, seal,
 };
 
 use crate::{
+    backend::now,
     chance::Chance,
+    chaos::Chaos,
     counters::{Counters, add},
-    store::now,
+    v1::V1Pad,
 };
 
 /// Whose record it is.
@@ -33,12 +35,19 @@ const WITH_PASSWORD: [Owner; 4] = [Owner::Old, Owner::New, Owner::Rival, Owner::
 
 impl Owner {
     pub(crate) fn password(self) -> Password {
-        Password::new(format!("the password of {self:?}"))
+        Password::new(self.name())
+    }
+
+    fn name(self) -> String {
+        format!("the password of {self:?}")
     }
 }
 
 /// What must not happen.
 pub(crate) type Violation = String;
+
+/// From whose password to whose; later checks of a world need all pairs of all its plans.
+pub(crate) type Move = (Owner, Owner);
 
 /// Ends a check with a violation unless a condition holds.
 #[macro_export]
@@ -53,6 +62,8 @@ macro_rules! ensure {
 /// One salt and four keys for all histories: masters are derived once.
 static KEYS: LazyLock<[VaultKey; 4]> =
     LazyLock::new(|| WITH_PASSWORD.map(|owner| VaultKey::new(owner.password())));
+static PADS: LazyLock<[V1Pad; 4]> =
+    LazyLock::new(|| WITH_PASSWORD.map(|owner| V1Pad::of(owner.name().as_bytes())));
 static SPEC: LazyLock<SealSpec> = LazyLock::new(|| {
     let kdf = VaultKdf::generate(KdfParams::new(8, 1, 1).unwrap()).unwrap();
     SealSpec::V3 { kdf, padding: Padding::None }
@@ -66,8 +77,13 @@ pub(crate) fn policy() -> OpenPolicy {
     POLICY.clone()
 }
 
-pub(crate) fn spec() -> SealSpec {
+/// What a rekey writes, and most writers.
+pub(crate) fn v3() -> SealSpec {
     *SPEC
+}
+
+pub(crate) fn v2() -> SealSpec {
+    SealSpec::V2 { params: SPEC.params() }
 }
 
 struct Due {
@@ -97,44 +113,40 @@ pub(crate) struct World {
     pub(crate) born: u64,
     /// How often one was written again.
     pub(crate) rewritten: u64,
-    /// One record in so many is sealed as v2; 0 is none.
-    v2_rarity: usize,
+    /// One record in so many is not sealed as v3; 0 is none.
+    odd_format_rarity: usize,
+    last_seen: Vec<Record>,
 }
 
 impl World {
-    pub(crate) fn new(chance: &mut Chance, counters: Arc<Counters>) -> Self {
-        let owners =
-            [Owner::Old, Owner::Old, Owner::Old, Owner::New, Owner::Foreign, Owner::Nobody];
-        Self::of(chance, counters, &owners)
-    }
-
     /// Up to twelve records of these owners.
-    pub(crate) fn of(chance: &mut Chance, counters: Arc<Counters>, owners: &[Owner]) -> Self {
+    pub(crate) fn new(chance: &mut Chance, chaos: &Chaos, owners: &[Owner]) -> Self {
         let mut world = Self {
             store: MemoryStore::new(),
-            counters,
+            counters: Arc::clone(&chaos.counters),
             ledger: BTreeMap::new(),
             intent: None,
             time: 1,
             born: 0,
             rewritten: 0,
-            v2_rarity: chance.pick(&[0, 0, 0, 2]),
+            odd_format_rarity: chance.pick(&[0, 0, 8, 3]),
+            last_seen: Vec::new(),
         };
         for _ in 0..chance.below(13) {
             let owner = chance.pick(owners);
-            world.insert(chance, owner);
+            world.insert(chance, chaos, owner);
         }
         world
     }
 
     /// One act of a writer.
-    pub(crate) fn write(&mut self, chance: &mut Chance) {
+    pub(crate) fn write(&mut self, chance: &mut Chance, chaos: &Chaos) {
         self.time += 1;
         if let Some(intent) = self.intent.take() {
             return self.update(chance, intent);
         }
-        let Some(id) = self.any_id(chance) else { return self.insert(chance, Owner::Old) };
-        match chance.below(10) {
+        let Some(id) = self.any_id(chance) else { return self.insert(chance, chaos, Owner::Old) };
+        match chance.below(11) {
             0..6 => {
                 let stored = now(self.store.read_records(std::slice::from_ref(&id))).remove(0);
                 // Some writers take what is there for granted.
@@ -143,9 +155,10 @@ impl World {
             }
             6 => self.delete(&id),
             7 => self.hide(&id),
+            8 => self.renew(chance, &id),
             _ => {
                 let owner = chance.pick(&[Owner::Old, Owner::Old, Owner::New, Owner::Foreign]);
-                self.insert(chance, owner);
+                self.insert(chance, chaos, owner);
             }
         }
     }
@@ -156,9 +169,9 @@ impl World {
     }
 
     /// Anywhere in the order of ids, and so before or behind a rekeyer's cursor.
-    fn insert(&mut self, chance: &mut Chance, owner: Owner) {
+    fn insert(&mut self, chance: &mut Chance, chaos: &Chaos, owner: Owner) {
         let id = RecordId::from_stored(format!("{:03}-{:04}", chance.below(1000), self.born));
-        let value = self.value();
+        let value = self.value(chance);
         let time = Timestamp::from_micros(1_700_000_000_000_000);
         let expires_at = chance.one_in(10).then_some(time);
         let mut envelope = self.sealed(chance, &id, owner, &value);
@@ -182,7 +195,17 @@ impl World {
         };
         assert_eq!(now(self.store.insert(vec![record.clone()])), [InsertOutcome::Inserted]);
         self.born += 1;
-        add(&self.counters.writes_acknowledged, 1);
+        add(&self.counters.inserts, 1);
+        if let Some(cursor) = &*chaos.cursor.lock().unwrap() {
+            let ahead = record.id > *cursor;
+            let counters = &self.counters;
+            let side = if ahead {
+                &counters.inserts_ahead_of_a_cursor
+            } else {
+                &counters.inserts_behind_a_cursor
+            };
+            add(side, 1);
+        }
         let due = Due { owner, value, record, born_at: self.time, sealed_at: self.time };
         self.ledger.insert(due.record.id.clone(), due);
     }
@@ -190,7 +213,7 @@ impl World {
     fn update(&mut self, chance: &mut Chance, intent: Intent) {
         let Intent { id, expected } = intent;
         let owner = chance.pick(&[Owner::Old, Owner::Old, Owner::New, Owner::Foreign]);
-        let value = self.value();
+        let value = self.value(chance);
         let envelope = self.sealed(chance, &id, owner, &value);
         let updated_at = Timestamp::from_micros(1_800_000_000_000_000);
         let update = RecordChange {
@@ -201,7 +224,14 @@ impl World {
         };
         match now(self.store.update(update)) {
             WriteOutcome::Applied => {
-                add(&self.counters.writes_acknowledged, 1);
+                add(
+                    match owner {
+                        Owner::Old => &self.counters.updates_under_an_old_password,
+                        Owner::New => &self.counters.updates_under_a_new_password,
+                        _ => &self.counters.updates_under_a_foreign_password,
+                    },
+                    1,
+                );
                 self.rewritten += 1;
                 if let Some(due) = self.ledger.get_mut(&id) {
                     (due.owner, due.value, due.sealed_at) = (owner, value, self.time);
@@ -215,16 +245,33 @@ impl World {
 
     fn delete(&mut self, id: &RecordId) {
         assert_eq!(now(self.store.delete(id)), DeleteOutcome::Deleted);
-        add(&self.counters.writes_acknowledged, 1);
+        add(&self.counters.deletes, 1);
         self.ledger.remove(id);
     }
 
     fn hide(&mut self, id: &RecordId) {
-        let soft_deleted_at = Some(Some(Timestamp::from_micros(1_750_000_000_000_000)));
-        let change = RecordChange { soft_deleted_at, ..RecordChange::of(id.clone()) };
+        let soft_deleted_at = Some(Timestamp::from_micros(1_750_000_000_000_000));
+        let change =
+            RecordChange { soft_deleted_at: Some(soft_deleted_at), ..RecordChange::of(id.clone()) };
         assert_eq!(now(self.store.update(change)), WriteOutcome::Applied);
+        add(&self.counters.soft_deletes, 1);
         if let Some(due) = self.ledger.get_mut(id) {
-            due.record.soft_deleted_at = soft_deleted_at.flatten();
+            due.record.soft_deleted_at = soft_deleted_at;
+        }
+    }
+
+    fn renew(&mut self, chance: &mut Chance, id: &RecordId) {
+        let expires_at = chance.pick(&[None, Some(Timestamp::from_micros(1_900_000_000_000_000))]);
+        let updated_at = Timestamp::from_micros(1_850_000_000_000_000);
+        let renewal = RecordChange {
+            expires_at: Some(expires_at),
+            updated_at: Some(updated_at),
+            ..RecordChange::of(id.clone())
+        };
+        assert_eq!(now(self.store.update(renewal)), WriteOutcome::Applied);
+        add(&self.counters.renewals, 1);
+        if let Some(due) = self.ledger.get_mut(id) {
+            (due.record.expires_at, due.record.updated_at) = (expires_at, updated_at);
         }
     }
 
@@ -236,15 +283,24 @@ impl World {
         value: &[u8],
     ) -> EnvelopeText {
         // Nobody's record is spoiled afterwards, which only v3 tells.
-        let v2 = owner != Owner::Nobody && chance.one_in(self.v2_rarity);
-        let spec = if v2 { SealSpec::V2 { params: SPEC.params() } } else { *SPEC };
-        let key = &KEYS[if owner == Owner::Nobody { 0 } else { owner as usize }];
-        seal(value, key, id, &spec, &mut KdfMemory::new()).unwrap()
+        let odd = owner != Owner::Nobody && chance.one_in(self.odd_format_rarity);
+        let owner = if owner == Owner::Nobody { 0 } else { owner as usize };
+        let spec = match odd.then(|| chance.one_in(2)) {
+            Some(true) => return PADS[owner].seal(value),
+            Some(false) => v2(),
+            None => v3(),
+        };
+        seal(value, &KEYS[owner], id, &spec, &mut KdfMemory::new()).unwrap()
     }
 
-    /// A value that no other write has.
-    fn value(&self) -> Vec<u8> {
-        format!("value {} at {}", self.born, self.time).into_bytes()
+    /// A value that no other write has; seldom one that is empty, or binary and larger than a page.
+    fn value(&self, chance: &mut Chance) -> Vec<u8> {
+        let value = format!("value {} at {}", self.born, self.time).into_bytes();
+        match chance.below(40) {
+            0 => Vec::new(),
+            1 => [value, vec![0; 2000]].concat(),
+            _ => value,
+        }
     }
 
     /// How many records a writer sealed last under this password.
@@ -252,29 +308,40 @@ impl World {
         self.ledger.values().filter(|due| due.owner == owner).count() as u64
     }
 
-    /// How many records were there at this time and still are.
-    pub(crate) fn present_since(&self, time: u64) -> u64 {
-        self.ledger.values().filter(|due| due.born_at < time).count() as u64
+    /// How many records of a shard were there at this time and still are.
+    pub(crate) fn present_since(&self, time: u64, shard: Shard) -> u64 {
+        let dues = self.ledger.iter().filter(|(id, due)| due.born_at < time && shard.holds(id));
+        dues.count() as u64
     }
 
-    /// No record that a writer last sealed before this time still opens under the old password.
-    pub(crate) fn check_nothing_missed(&self, since: u64) -> Result<(), Violation> {
-        for record in self.records() {
+    /// No record of a shard that a writer last sealed before this time still opens under an old password.
+    pub(crate) fn check_nothing_missed(
+        &self,
+        moves: &[Move],
+        shard: Shard,
+        since: u64,
+    ) -> Result<(), Violation> {
+        for record in self.records().iter().filter(|record| shard.holds(&record.id)) {
             let Some(due) = self.ledger.get(&record.id) else { continue };
-            if due.owner == Owner::Old && due.sealed_at < since {
-                ensure!(
-                    opened_by(&record, Owner::Old).is_none(),
-                    "a complete rekey missed {}",
-                    record.id
-                );
+            if due.sealed_at < since && moves.iter().any(|(old, _)| *old == due.owner) {
+                let missed = opened_by(record, due.owner).is_some();
+                ensure!(!missed, "a complete rekey missed {}", record.id);
             }
         }
         Ok(())
     }
 
+    /// Whether a record did since this was last asked.
+    pub(crate) fn has_changed(&mut self) -> bool {
+        let records = self.records();
+        let changed = records != self.last_seen;
+        self.last_seen = records;
+        changed
+    }
+
     /// Every record is under its own password or the one that a plan of pairs moves it to, never further; how many are
     /// under the latter.
-    pub(crate) fn check_moved_once(&self, pairs: &[(Owner, Owner)]) -> Result<u64, Violation> {
+    pub(crate) fn check_moved_once(&self, pairs: &[Move]) -> Result<u64, Violation> {
         let mut moved = 0;
         for record in self.records() {
             let Some(due) = self.ledger.get(&record.id) else { continue };
@@ -296,9 +363,9 @@ impl World {
         Ok(moved)
     }
 
-    /// Every record is there with its last acknowledged value, under exactly one password, which may have changed
-    /// from the old to a new one only; nothing else changed, and none is there beside them.
-    pub(crate) fn check(&self) -> Result<(), Violation> {
+    /// Every record is there with its last acknowledged value, under exactly one password: one that a plan moves it to,
+    /// where there is one, else its own; nothing else changed, and none is there beside them.
+    pub(crate) fn check(&self, moves: &[Move]) -> Result<(), Violation> {
         let records = self.records();
         let stored: Vec<_> = records.iter().map(|record| &record.id).collect();
         ensure!(stored.iter().copied().eq(self.ledger.keys()), "records came or went: {stored:?}");
@@ -306,7 +373,7 @@ impl World {
             let id = &record.id;
             let columns = Record { envelope: due.record.envelope.clone(), ..record.clone() };
             ensure!(columns == due.record, "a column of {id} changed");
-            if due.owner != Owner::Old {
+            if !moves.iter().any(|(old, _)| *old == due.owner) {
                 ensure!(record.envelope == due.record.envelope, "{id} of {:?} changed", due.owner);
                 continue;
             }
@@ -318,7 +385,18 @@ impl World {
                 return Err(format!("{id} opens under {} passwords", openers.len()));
             };
             ensure!(*value == due.value, "the last update of {id} is lost");
-            ensure!(*opener == Owner::New || *opener == Owner::Rival, "{id} under {opener:?}");
+            ensure!(
+                moves.contains(&(due.owner, *opener)),
+                "{id} of {:?} under {opener:?}",
+                due.owner
+            );
+            let counters = &self.counters;
+            let from = match &due.record.envelope.as_bytes().unwrap()[..3] {
+                b"v2:" => &counters.moved_from_v2,
+                b"v3:" => &counters.moved_from_v3,
+                _ => &counters.moved_from_v1,
+            };
+            add(from, 1);
         }
         Ok(())
     }

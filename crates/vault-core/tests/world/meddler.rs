@@ -1,7 +1,6 @@
 //! A store that lets others in at the worst moment, or fails.
 
 use std::{
-    num::NonZeroUsize,
     ops::RangeInclusive,
     sync::{
         Arc, Mutex,
@@ -9,11 +8,10 @@ use std::{
     },
 };
 
-use async_trait::async_trait;
+use vault_conformance::{Intercept, Intercepted};
 use vault_core::{
-    DeleteOutcome, InsertOutcome, MemoryStore, PageLimit, Purge, PutSetting, Query, Record,
-    RecordChange, RecordId, RecordSink, RecordSource, Replacement, SealedRecord, StoreError,
-    StoreErrorKind, Timestamp, Token, VaultStore, WriteOutcome,
+    MemoryStore, PageLimit, RecordId, RecordSink, RecordSource, Replacement, SealedRecord,
+    StoreError, StoreErrorKind, VaultStore, WriteOutcome,
 };
 
 /// Meddles with the store in memory; clones share the counts.
@@ -74,7 +72,7 @@ impl Meddler {
     }
 
     pub(crate) fn over(&self, store: MemoryStore) -> impl VaultStore + use<> {
-        Meddled { meddler: self.clone(), store }
+        Intercepted(Meddled { meddler: self.clone(), store })
     }
 
     /// How often it did its deed.
@@ -98,8 +96,13 @@ impl Meddled {
     }
 }
 
-#[async_trait]
-impl RecordSource for Meddled {
+impl Intercept for Meddled {
+    type Inner = MemoryStore;
+
+    fn inner(&self) -> &MemoryStore {
+        &self.store
+    }
+
     async fn read_page(
         &self,
         after: Option<&RecordId>,
@@ -113,16 +116,6 @@ impl RecordSource for Meddled {
         Ok(page)
     }
 
-    async fn read_records(
-        &self,
-        ids: &[RecordId],
-    ) -> Result<Vec<Option<SealedRecord>>, StoreError> {
-        self.store.read_records(ids).await
-    }
-}
-
-#[async_trait]
-impl RecordSink for Meddled {
     async fn write_batch(
         &self,
         batch: Arc<[Replacement]>,
@@ -148,59 +141,5 @@ impl RecordSink for Meddled {
             _ => {}
         }
         self.store.write_batch(batch).await
-    }
-}
-
-#[async_trait]
-impl VaultStore for Meddled {
-    async fn insert(&self, records: Vec<Record>) -> Result<Vec<InsertOutcome>, StoreError> {
-        self.store.insert(records).await
-    }
-
-    async fn find(&self, tokens: &[Token]) -> Result<Vec<Option<Record>>, StoreError> {
-        self.store.find(tokens).await
-    }
-
-    async fn query(&self, query: &Query, now: Timestamp) -> Result<Vec<Record>, StoreError> {
-        self.store.query(query, now).await
-    }
-
-    async fn count_matching(&self, query: &Query, now: Timestamp) -> Result<u64, StoreError> {
-        self.store.count_matching(query, now).await
-    }
-
-    async fn update(&self, change: RecordChange) -> Result<WriteOutcome, StoreError> {
-        self.store.update(change).await
-    }
-
-    async fn delete(&self, id: &RecordId) -> Result<DeleteOutcome, StoreError> {
-        self.store.delete(id).await
-    }
-
-    async fn purge_expired(
-        &self,
-        purge: Purge,
-        now: Timestamp,
-        after: Option<&RecordId>,
-        limit: NonZeroUsize,
-    ) -> Result<Vec<RecordId>, StoreError> {
-        self.store.purge_expired(purge, now, after, limit).await
-    }
-
-    async fn setting(&self, name: &str) -> Result<Option<String>, StoreError> {
-        self.store.setting(name).await
-    }
-
-    async fn settings(&self) -> Result<Vec<(String, String)>, StoreError> {
-        self.store.settings().await
-    }
-
-    async fn put_setting(
-        &self,
-        name: &str,
-        value: &str,
-        put: PutSetting,
-    ) -> Result<String, StoreError> {
-        self.store.put_setting(name, value, put).await
     }
 }

@@ -1,0 +1,152 @@
+//! A store in front of another one, for tests that want a word in some of its calls.
+
+use std::{future::Future, num::NonZeroUsize, sync::Arc};
+
+use async_trait::async_trait;
+use vault_core::{
+    DeleteOutcome, InsertOutcome, PageLimit, Purge, PutSetting, Query, Record, RecordChange,
+    RecordId, RecordSink, RecordSource, Replacement, SealedRecord, StoreError, Timestamp, Token,
+    VaultStore, WriteOutcome,
+};
+
+/// What is done with the calls to a store; [`Intercepted`] makes a store of it.
+///
+/// The calls of a rekey have a method each. All others, and those whose method is not overridden, go through
+/// [`around`](Intercept::around).
+pub trait Intercept: Send + Sync {
+    /// The store behind.
+    type Inner: VaultStore;
+
+    /// The store behind.
+    fn inner(&self) -> &Self::Inner;
+
+    /// Makes a call to the store behind, which is not begun yet.
+    ///
+    /// Default: just makes it.
+    fn around<T: Send>(
+        &self,
+        call: impl Future<Output = Result<T, StoreError>> + Send,
+    ) -> impl Future<Output = Result<T, StoreError>> + Send {
+        call
+    }
+
+    /// [`RecordSource::read_page`].
+    fn read_page(
+        &self,
+        after: Option<&RecordId>,
+        limit: PageLimit,
+    ) -> impl Future<Output = Result<Vec<SealedRecord>, StoreError>> + Send {
+        async move { self.around(self.inner().read_page(after, limit)).await }
+    }
+
+    /// [`RecordSource::read_records`].
+    fn read_records(
+        &self,
+        ids: &[RecordId],
+    ) -> impl Future<Output = Result<Vec<Option<SealedRecord>>, StoreError>> + Send {
+        async move { self.around(self.inner().read_records(ids)).await }
+    }
+
+    /// [`RecordSink::write_batch`].
+    fn write_batch(
+        &self,
+        batch: Arc<[Replacement]>,
+    ) -> impl Future<Output = Result<Vec<WriteOutcome>, StoreError>> + Send {
+        async move { self.around(self.inner().write_batch(batch)).await }
+    }
+
+    /// [`VaultStore::count_matching`].
+    fn count_matching(
+        &self,
+        query: &Query,
+        now: Timestamp,
+    ) -> impl Future<Output = Result<u64, StoreError>> + Send {
+        async move { self.around(self.inner().count_matching(query, now)).await }
+    }
+}
+
+/// The store that an [`Intercept`] makes of the one behind it.
+#[derive(Clone, Debug)]
+pub struct Intercepted<I>(pub I);
+
+#[async_trait]
+impl<I: Intercept> RecordSource for Intercepted<I> {
+    async fn read_page(
+        &self,
+        after: Option<&RecordId>,
+        limit: PageLimit,
+    ) -> Result<Vec<SealedRecord>, StoreError> {
+        self.0.read_page(after, limit).await
+    }
+
+    async fn read_records(
+        &self,
+        ids: &[RecordId],
+    ) -> Result<Vec<Option<SealedRecord>>, StoreError> {
+        self.0.read_records(ids).await
+    }
+}
+
+#[async_trait]
+impl<I: Intercept> RecordSink for Intercepted<I> {
+    async fn write_batch(
+        &self,
+        batch: Arc<[Replacement]>,
+    ) -> Result<Vec<WriteOutcome>, StoreError> {
+        self.0.write_batch(batch).await
+    }
+}
+
+#[async_trait]
+impl<I: Intercept> VaultStore for Intercepted<I> {
+    async fn insert(&self, records: Vec<Record>) -> Result<Vec<InsertOutcome>, StoreError> {
+        self.0.around(self.0.inner().insert(records)).await
+    }
+
+    async fn find(&self, tokens: &[Token]) -> Result<Vec<Option<Record>>, StoreError> {
+        self.0.around(self.0.inner().find(tokens)).await
+    }
+
+    async fn query(&self, query: &Query, now: Timestamp) -> Result<Vec<Record>, StoreError> {
+        self.0.around(self.0.inner().query(query, now)).await
+    }
+
+    async fn count_matching(&self, query: &Query, now: Timestamp) -> Result<u64, StoreError> {
+        self.0.count_matching(query, now).await
+    }
+
+    async fn update(&self, change: RecordChange) -> Result<WriteOutcome, StoreError> {
+        self.0.around(self.0.inner().update(change)).await
+    }
+
+    async fn delete(&self, id: &RecordId) -> Result<DeleteOutcome, StoreError> {
+        self.0.around(self.0.inner().delete(id)).await
+    }
+
+    async fn purge_expired(
+        &self,
+        purge: Purge,
+        now: Timestamp,
+        after: Option<&RecordId>,
+        limit: NonZeroUsize,
+    ) -> Result<Vec<RecordId>, StoreError> {
+        self.0.around(self.0.inner().purge_expired(purge, now, after, limit)).await
+    }
+
+    async fn setting(&self, name: &str) -> Result<Option<String>, StoreError> {
+        self.0.around(self.0.inner().setting(name)).await
+    }
+
+    async fn settings(&self) -> Result<Vec<(String, String)>, StoreError> {
+        self.0.around(self.0.inner().settings()).await
+    }
+
+    async fn put_setting(
+        &self,
+        name: &str,
+        value: &str,
+        put: PutSetting,
+    ) -> Result<String, StoreError> {
+        self.0.around(self.0.inner().put_setting(name, value, put)).await
+    }
+}
