@@ -94,6 +94,7 @@ async fn kill_again_and_again(backend: &str, url: fn(&TempDir) -> String) {
         }
     }
     finish(&mut scene).await;
+    scene.leave(backend);
     let Seen { kills, in_the_middle, completed } = seen;
     figures(
         &format!("kill -9 on {backend}"),

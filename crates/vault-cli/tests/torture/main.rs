@@ -14,7 +14,11 @@ mod disk;
 #[cfg(test)]
 mod kill;
 #[cfg(test)]
+mod postgres;
+#[cfg(test)]
 mod process;
+#[cfg(test)]
+mod proxy;
 #[cfg(test)]
 mod records;
 #[cfg(test)]

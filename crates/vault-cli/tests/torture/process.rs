@@ -39,6 +39,12 @@ impl Rekey {
         false
     }
 
+    /// Lets it go on until it has rekeyed so many records, which it must come to.
+    pub(crate) fn reach(&mut self, rekeyed: u64) {
+        let reached = self.until(rekeyed);
+        assert!(reached, "{:?} before {rekeyed} records: {}", self.child.wait(), self.said);
+    }
+
     /// The next line's progress, or null when it says something else; none when it has ended.
     fn step(&mut self) -> Option<Value> {
         let line = self.lines.next()?.unwrap();

@@ -2,6 +2,8 @@
 
 use std::{collections::BTreeMap, sync::Arc};
 
+use base64::{Engine as _, prelude::BASE64_STANDARD};
+use serde_json::{Value, json};
 use vaultstore::{
     Envelope, EnvelopeText, KdfMemory, KdfParams, OpenOutcome, OpenPolicy, Padding, Password,
     Record, RecordId, SealSpec, Timestamp, Token, V2Cost, VaultKdf, VaultKey, check, seal,
@@ -28,6 +30,25 @@ pub(crate) struct Due {
     pub(crate) name: &'static str,
     pub(crate) value: Vec<u8>,
     pub(crate) record: Record,
+}
+
+impl Due {
+    /// What another program needs to check a record.
+    pub(crate) fn to_json(&self) -> Value {
+        let seconds = |time: Timestamp| time.as_micros() / 1_000_000;
+        let record = &self.record;
+        json!({
+            "id": record.id.as_str(),
+            "token": record.token.as_str(),
+            "owner": self.name,
+            "value": BASE64_STANDARD.encode(&self.value),
+            "envelope": String::from_utf8_lossy(record.envelope.as_bytes().unwrap()),
+            "created_at": seconds(record.created_at),
+            "updated_at": seconds(record.updated_at),
+            "expires_at": record.expires_at.map(seconds),
+            "soft_deleted_at": record.soft_deleted_at.map(seconds),
+        })
+    }
 }
 
 /// What seals and opens records under each of the names.

@@ -2,7 +2,7 @@
 
 use std::{
     collections::BTreeMap,
-    fs,
+    env, fs,
     path::PathBuf,
     process::{Command, Stdio},
     sync::{
@@ -177,6 +177,24 @@ impl Scene {
             }
             all.extend(page);
         }
+    }
+
+    /// Leaves the vault as an SQLite file, and the ledger beside it, for a reader that shares nothing with ours, if
+    /// `cargo xtask` has named a folder for them.
+    pub(crate) fn leave(&self, name: &str) {
+        let Some(folder) = env::var_os("VAULTSTORE_TORTURE_LEAVE").map(PathBuf::from) else {
+            return;
+        };
+        let file = folder.join(format!("{name}.sqlite"));
+        if self.url.starts_with("sqlite:") {
+            fs::copy(self.path("vault.sqlite"), &file).unwrap();
+        } else {
+            let to = format!("sqlite:{}", file.display());
+            let copied = self.command(&["copy", "--to", &to]).output().unwrap();
+            assert!(copied.status.success(), "{}", String::from_utf8_lossy(&copied.stderr));
+        }
+        let ledger: Vec<_> = self.ledger.values().map(Due::to_json).collect();
+        fs::write(file.with_extension("json"), serde_json::to_vec(&ledger).unwrap()).unwrap();
     }
 
     pub(crate) fn rekey(&self, from: &str, to: &str, more: &[&str]) -> Command {

@@ -24,7 +24,7 @@ async fn scene() -> Scene {
 /// ended.
 fn interrupted(scene: &Scene, signal: &str, times: usize) -> Output {
     let mut rekey = Rekey::begin(scene.rekey("old", "new", &SMALL));
-    assert!(rekey.until(100));
+    rekey.reach(100);
     for _ in 0..times {
         assert!(Command::new("kill").args([signal, &rekey.id()]).status().unwrap().success());
     }
@@ -138,7 +138,7 @@ fn two_rekeys_do_not_share_a_state() {
     run(async {
         let scene = scene().await;
         let mut first = Rekey::begin(scene.rekey("old", "new", &SMALL));
-        assert!(first.until(1));
+        first.reach(1);
         let second = scene.rekey("old", "new", &[]).output().unwrap();
         assert_eq!(second.status.code(), Some(1), "the vault or the state is locked");
     });
