@@ -6,6 +6,9 @@ use crate::{command::Run as _, golden, pg::Server, workspace::Workspace};
 /// How many histories the simulation plays per second of a scenario: about as many as it can.
 const HISTORIES_PER_SECOND: u64 = 500;
 
+/// It plays at least as many as in CI.
+const LEAST_HISTORIES: u64 = 100_000;
+
 /// How long each scenario takes at least, and where its chances begin.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Torture {
@@ -34,7 +37,7 @@ impl Torture {
     /// which the system lets a process die: two runs of one seed are alike and not the same.
     pub(crate) fn run(self, workspace: &Workspace) -> Result<(), String> {
         let mut figures = Vec::new();
-        let histories = self.seconds * HISTORIES_PER_SECOND;
+        let histories = LEAST_HISTORIES.max(self.seconds * HISTORIES_PER_SECOND);
         workspace
             .cargo("test")
             .args(["--release", "--package", "vault-core", "--test", "simulation"])

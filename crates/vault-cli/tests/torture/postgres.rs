@@ -329,8 +329,8 @@ async fn wait_until_it_waits() {
 fn time_limits_are_tried_again_or_end_it_and_the_next_run_does_the_rest() {
     run(async {
         let mut checked = 0;
-        for limit in ["statement_timeout", "lock_timeout"] {
-            let setting = format!("{limit} = '300ms'");
+        for (limit, time) in [("statement_timeout", "300ms"), ("lock_timeout", "100ms")] {
+            let setting = format!("{limit} = '{time}'");
             let url = url_of_role(&format!("limited_by_{limit}"), &[&setting]).await;
             let mut scene = Scene::standard(|_| tables_at(server().url()), RECORDS).await;
             let old = scene.due("old");

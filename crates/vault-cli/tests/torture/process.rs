@@ -97,9 +97,24 @@ fn narrow(pipe: &PipeReader) {
 #[cfg(not(target_os = "linux"))]
 fn narrow(_: &PipeReader) {}
 
-/// The report of a rekey that ended with this code.
+/// What a scanned record can be.
+const OUTCOMES: [&str; 8] = [
+    "rekeyed",
+    "other_password",
+    "already_new",
+    "damaged",
+    "malformed",
+    "conflict",
+    "missing",
+    "failed",
+];
+
+/// The report of a rekey that ended with this code. Every record that was scanned is one thing.
 pub(crate) fn report(output: &Output, code: i32) -> Value {
     let stderr = String::from_utf8_lossy(&output.stderr);
     assert_eq!(output.status.code(), Some(code), "{stderr}");
-    serde_json::from_slice(&output.stdout).unwrap()
+    let report: Value = serde_json::from_slice(&output.stdout).unwrap();
+    let sum = OUTCOMES.iter().map(|outcome| report[outcome].as_u64().unwrap()).sum::<u64>();
+    assert_eq!(report["scanned"].as_u64(), Some(sum), "{report}");
+    report
 }
