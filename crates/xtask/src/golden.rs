@@ -92,6 +92,8 @@ pub(crate) fn check_tortured(workspace: &Workspace) -> Result<(), String> {
 fn read_tortured(workspace: &Workspace, python: &Path) -> Result<(), String> {
     let folder = folder_of_left(workspace);
     let mut read = Command::new(python);
+    // It takes what it needs from the script beside it, of which nothing compiled is to be left.
+    read.env("PYTHONDONTWRITEBYTECODE", "1");
     read.current_dir(&workspace.root).arg(READ_TORTURED).arg(&folder).run()?;
     // Nobody takes them for those of a later run.
     fs::remove_dir_all(&folder).map_err(|error| format!("{}: {error}", folder.display()))

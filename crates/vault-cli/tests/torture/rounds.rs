@@ -6,7 +6,7 @@ use std::{
 };
 
 /// How long a scenario tries beyond its time to see what it has to: far more than any machine needs.
-const PATIENCE: Duration = Duration::from_mins(10);
+const PATIENCE: Duration = Duration::from_mins(30);
 
 /// The rounds of a scenario: at least so many, for so long under torture, and until all that has to be seen was.
 pub(crate) struct Rounds {
