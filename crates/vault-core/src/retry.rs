@@ -1,6 +1,9 @@
 //! Trying again what a store says can be tried again.
 
-use std::{sync::Arc, time::Duration};
+use std::{
+    sync::Arc,
+    time::{Duration, Instant},
+};
 
 use futures::{channel::oneshot, future::BoxFuture};
 
@@ -37,21 +40,41 @@ pub(crate) struct Retry {
     timer: Arc<dyn Timer>,
 }
 
+/// The tries of one operation that have failed, and since when.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Tries {
+    failed: u32,
+    since: Option<Instant>,
+}
+
+impl Tries {
+    /// As many tries for an operation that belongs to this one, in the time that is left to it.
+    pub(crate) fn anew(self) -> Self {
+        Self { failed: 0, ..self }
+    }
+}
+
 impl Retry {
     /// Five tries over about three seconds: long enough for a failover or a deadlock, short enough for somebody who watches.
     const TRIES: u32 = 5;
     const FIRST_WAIT: Duration = Duration::from_millis(100);
+    /// How long it goes on where each try takes its time: a store that waits ten seconds for its server has then waited
+    /// three times, and a server that is gone ends a run after half a minute.
+    const TIME: Duration = Duration::from_secs(15);
 
     pub(crate) fn new(timer: Arc<dyn Timer>) -> Self {
         Self { timer }
     }
 
-    /// Waits before the try after this many failed ones; `false` when enough has been tried or trying cannot help.
-    pub(crate) async fn again_after(&self, error: &StoreError, failed: u32) -> bool {
-        if failed >= Self::TRIES || !error.kind().is_retryable() {
+    /// Waits before the try after one that failed so; `false` when enough has been tried or trying cannot help.
+    pub(crate) async fn again_after(&self, error: &StoreError, tries: &mut Tries) -> bool {
+        tries.failed += 1;
+        let since = *tries.since.get_or_insert_with(Instant::now);
+        let enough = tries.failed >= Self::TRIES || since.elapsed() >= Self::TIME;
+        if enough || !error.kind().is_retryable() {
             return false;
         }
-        let wait = Self::FIRST_WAIT * 2u32.saturating_pow(failed.saturating_sub(1));
+        let wait = Self::FIRST_WAIT * 2u32.saturating_pow(tries.failed - 1);
         self.timer.sleep(jittered(wait)).await;
         true
     }
@@ -89,9 +112,9 @@ mod tests {
         let timer = Arc::new(Noting::default());
         let retry = Retry::new(timer.clone());
         let error = StoreError::new(StoreErrorKind::Retryable, "busy");
-        let tries =
-            (1..100).take_while(|failed| block_on(retry.again_after(&error, *failed))).count();
-        assert_eq!(tries, 4);
+        let mut tries = Tries::default();
+        let again = (1..100).take_while(|_| block_on(retry.again_after(&error, &mut tries)));
+        assert_eq!(again.count(), 4);
         for (number, wait) in timer.0.lock().unwrap().iter().enumerate() {
             let full = Duration::from_millis(100) * 2u32.pow(u32::try_from(number).unwrap());
             assert!(*wait >= full / 2 && *wait <= full, "{wait:?} of {full:?}");
@@ -101,7 +124,20 @@ mod tests {
     #[test]
     fn what_cannot_help_is_not_tried_again() {
         let retry = Retry::new(Arc::new(Noting::default()));
-        assert!(!block_on(retry.again_after(&StoreError::new(StoreErrorKind::Full, "full"), 1)));
+        let full = StoreError::new(StoreErrorKind::Full, "full");
+        assert!(!block_on(retry.again_after(&full, &mut Tries::default())));
+    }
+
+    #[test]
+    fn what_fails_slowly_is_given_up_earlier_also_by_what_belongs_to_it() {
+        let retry = Retry::new(Arc::new(Noting::default()));
+        let error = StoreError::new(StoreErrorKind::Retryable, "no connection in time");
+        let since = Instant::now().checked_sub(Retry::TIME);
+        assert!(since.is_some());
+        let tries = Tries { failed: 1, since };
+        assert!(!block_on(retry.again_after(&error, &mut tries.clone())));
+        assert!(!block_on(retry.again_after(&error, &mut tries.anew())));
+        assert!(block_on(retry.again_after(&error, &mut Tries { since: None, ..tries })));
     }
 
     #[test]

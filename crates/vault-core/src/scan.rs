@@ -17,7 +17,7 @@ use crate::{
     EngineError, KdfMemory, PageLimit, RecordId, RecordSource, SealedRecord, StoreError,
     StoreErrorKind,
     pace::{Cost, Group, Pace},
-    retry::Retry,
+    retry::{Retry, Tries},
     workers::Workers,
 };
 
@@ -223,13 +223,12 @@ async fn read_page(
     after: Option<RecordId>,
     limit: PageLimit,
 ) -> PageRead {
-    let mut failed = 0;
+    let mut tries = Tries::default();
     loop {
         match source.read_page(after.as_ref(), limit).await {
             Ok(page) => return Ok(page),
             Err(error) => {
-                failed += 1;
-                if !retry.again_after(&error, failed).await {
+                if !retry.again_after(&error, &mut tries).await {
                     return Err(error);
                 }
             }

@@ -2,13 +2,14 @@
 
 use std::{
     fs,
-    path::PathBuf,
+    path::{Path, PathBuf},
     process::{Command, Stdio},
 };
 
 use crate::{
     ci::Done,
     command::Run as _,
+    pg::Server,
     workspace::{Workspace, is_ci},
 };
 
@@ -20,6 +21,16 @@ const SEALED_NOW: [&str; 6] = ["--package", "vault-core", "--example", "golden",
 
 /// The script that reads a vault in SQLite that the command, its argument, has written.
 const READ_SQLITE: &str = "tests/golden/check_sqlite.py";
+
+/// The script that reads the vaults that the torture tests leave in the folder, its argument.
+const READ_TORTURED: &str = "tests/golden/check_torture.py";
+
+/// The tests that leave them, for when all tests have not just run.
+const TORTURE: [&str; 6] =
+    ["--workspace", "--all-features", "--test", "torture", "--", "kill_9_loses_nothing"];
+
+/// The environment variable that names the folder to them.
+const LEAVE: &str = "VAULTSTORE_TORTURE_LEAVE";
 
 /// What the scripts need: other implementations of Argon2id, HKDF and AES-GCM than ours.
 const PACKAGES: [&str; 2] = ["argon2-cffi==25.1.0", "cryptography"];
@@ -49,7 +60,47 @@ pub(crate) fn check(workspace: &Workspace) -> Result<Done, String> {
     let mut read_sqlite = Command::new(&python);
     read_sqlite.current_dir(&workspace.root).arg(READ_SQLITE);
     read_sqlite.arg(workspace.target.join("debug/vaultstore")).run()?;
+    let left = folder_of_left(workspace);
+    if !left.exists() {
+        let server = Server::of_environment_or_own()?;
+        let mut command = workspace.cargo("test");
+        server.tell(&mut command);
+        leave(workspace, &mut command)?;
+        command.args(TORTURE).run()?;
+    }
+    read_tortured(workspace, &python)?;
     Ok(Done::passed())
+}
+
+/// Lets the torture tests that a command runs leave their vaults, and removes those of an earlier run.
+pub(crate) fn leave(workspace: &Workspace, tests: &mut Command) -> Result<(), String> {
+    let folder = folder_of_left(workspace);
+    let failed = |error: std::io::Error| format!("{}: {error}", folder.display());
+    if folder.exists() {
+        fs::remove_dir_all(&folder).map_err(failed)?;
+    }
+    fs::create_dir_all(&folder).map_err(failed)?;
+    tests.env(LEAVE, &folder);
+    Ok(())
+}
+
+/// Checks every record of the vaults that the torture tests have left, each vault once; it fails when there is none.
+pub(crate) fn check_tortured(workspace: &Workspace) -> Result<(), String> {
+    read_tortured(workspace, &python(workspace)?)
+}
+
+fn read_tortured(workspace: &Workspace, python: &Path) -> Result<(), String> {
+    let folder = folder_of_left(workspace);
+    let mut read = Command::new(python);
+    // It takes what it needs from the script beside it, of which nothing compiled is to be left.
+    read.env("PYTHONDONTWRITEBYTECODE", "1");
+    read.current_dir(&workspace.root).arg(READ_TORTURED).arg(&folder).run()?;
+    // Nobody takes them for those of a later run.
+    fs::remove_dir_all(&folder).map_err(|error| format!("{}: {error}", folder.display()))
+}
+
+fn folder_of_left(workspace: &Workspace) -> PathBuf {
+    workspace.target.join("torture-left")
 }
 
 /// A Python that has the packages: the system's, or one below the target folder that is made now.

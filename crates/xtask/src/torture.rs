@@ -1,10 +1,13 @@
 //! `cargo xtask torture`: the scenarios that break the command and the engine, for longer than the tests do, and with
 //! figures at the end.
 
-use crate::{command::Run as _, pg::Server, workspace::Workspace};
+use crate::{command::Run as _, golden, pg::Server, workspace::Workspace};
 
 /// How many histories the simulation plays per second of a scenario: about as many as it can.
 const HISTORIES_PER_SECOND: u64 = 500;
+
+/// It plays at least as many as in CI.
+const LEAST_HISTORIES: u64 = 100_000;
 
 /// How long each scenario takes at least, and where its chances begin.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -34,7 +37,7 @@ impl Torture {
     /// which the system lets a process die: two runs of one seed are alike and not the same.
     pub(crate) fn run(self, workspace: &Workspace) -> Result<(), String> {
         let mut figures = Vec::new();
-        let histories = self.seconds * HISTORIES_PER_SECOND;
+        let histories = LEAST_HISTORIES.max(self.seconds * HISTORIES_PER_SECOND);
         workspace
             .cargo("test")
             .args(["--release", "--package", "vault-core", "--test", "simulation"])
@@ -45,6 +48,7 @@ impl Torture {
         let server = Server::of_environment_or_own()?;
         let mut command = workspace.cargo("test");
         server.tell(&mut command);
+        golden::leave(workspace, &mut command)?;
         command
             .args(["--release", "--package", "vault-cli", "--test", "torture"])
             .args(["--", "--nocapture", "--test-threads=1"])
@@ -55,7 +59,11 @@ impl Torture {
         for line in &figures {
             println!("{line}");
         }
-        if figures.is_empty() { Err("no scenario told what it did".to_owned()) } else { Ok(()) }
+        if figures.is_empty() {
+            return Err("no scenario told what it did".to_owned());
+        }
+        // Once more by a reader that shares nothing with what was broken.
+        golden::check_tortured(workspace)
     }
 }
 

@@ -1,19 +1,16 @@
-//! Others beside a rekey: another rekey, its shards, writers.
+//! Others beside a rekey: another rekey, and its shards.
 
-use std::{
-    os::unix::process::ExitStatusExt as _,
-    thread,
-    time::{Duration, Instant},
-};
+use std::os::unix::process::ExitStatusExt as _;
 
 use tempfile::TempDir;
 
-use crate::scene::{Rounds, Running, Scene, figures, postgres, report, run, sqlite};
+use crate::{
+    process::{Rekey, report},
+    rounds::{Rounds, figures, run},
+    scene::{Scene, postgres, sqlite},
+};
 
-/// Each process its own state file, and a merge with what the other moves is meant.
-fn as_number<'a>(number: &'a str, more: &[&'a str]) -> Vec<&'a str> {
-    [&["--state", number, "--allow-merge", "--allow-zero"], more].concat()
-}
+const PAGES: [&str; 2] = ["--page-size", "5"];
 
 #[test]
 fn two_rekeys_at_once_move_every_record_once_on_sqlite() {
@@ -25,36 +22,45 @@ fn two_rekeys_at_once_move_every_record_once_on_postgres() {
     run(two_at_once("postgres", postgres));
 }
 
+/// The first waits after some pages until the second one has moved something too; then both go on at once.
 async fn two_at_once(backend: &str, url: fn(&TempDir) -> String) {
-    let mut rounds = Rounds::at_least(2);
-    let (mut moved, mut shared, mut checked) = (0, 0, 0);
-    while rounds.again() {
+    let mut rounds = Rounds::at_least(1);
+    let (mut moved, mut conflicts, mut checked) = (0, 0, 0);
+    while rounds.again(true) {
         for targets in [["new", "new"], ["new", "rival"]] {
-            let mut scene = Scene::at(url).await;
-            scene.fill(1200, &["old", "old", "other"]).await;
+            let mut scene = Scene::standard(url, 1200).await;
+            let due = ["old", "new", "rival"].map(|name| scene.due(name));
             let begin = |number, target| {
-                scene
-                    .rekey("old", target, &as_number(number, &["--page-size", "50"]))
-                    .spawn()
-                    .unwrap()
+                let state = ["--state", number];
+                let mut rekey = scene.merge("old", target, &[&state, PAGES.as_slice()].concat());
+                rekey.arg("--allow-zero");
+                Rekey::begin(rekey)
             };
-            let both = [begin("1", targets[0]), begin("2", targets[1])];
-            let reports = both.map(|child| report(&child.wait_with_output().unwrap(), 0));
-            let counts = reports.map(|report| report["rekeyed"].as_u64().unwrap());
+            let mut first = begin("1", targets[0]);
+            first.reach(1);
+            let mut second = begin("2", targets[1]);
+            second.reach(1);
+            let outputs = Rekey::finish_all(vec![first, second]);
+            let reports: Vec<_> = outputs.iter().map(|output| report(output, 3)).collect();
+            let count = |at: usize, name: &str| reports[at][name].as_u64().unwrap();
+            let counts = [0, 1].map(|at| count(at, "rekeyed"));
             let under = scene.check(&[("old", "new"), ("old", "rival")]).await;
-            assert_eq!((under["old"], under["new"] + under["rival"]), (0, 800));
-            assert_eq!(counts[0] + counts[1], 800, "each is counted by who moved it");
+            let gained = [under["new"] - due[1], under["rival"] - due[2]];
+            assert_eq!((under["old"], gained[0] + gained[1]), (0, due[0]));
+            assert_eq!(counts[0] + counts[1], due[0], "each is counted by who moved it");
+            assert!(counts[0] > 0 && counts[1] > 0);
             if targets[0] != targets[1] {
-                assert_eq!(counts, [under["new"], under["rival"]]);
+                assert_eq!(counts, gained);
             }
-            shared += u32::from(counts[0] > 0 && counts[1] > 0);
-            (moved, checked) = (moved + 800, checked + scene.checked);
+            conflicts += count(0, "conflicts_settled") + count(1, "conflicts_settled");
+            (moved, checked) = (moved + due[0], checked + scene.checked);
         }
     }
-    assert!(shared > 0, "never did both move something");
     figures(
         &format!("two rekeys at once on {backend}"),
-        &format!("{moved} records moved, {shared} times by both, {checked} records checked"),
+        &format!(
+            "{moved} records moved, each time by both, {conflicts} conflicts settled, {checked} records checked"
+        ),
     );
 }
 
@@ -63,28 +69,32 @@ fn shards_at_once_on_one_server_are_the_whole_also_when_one_is_killed() {
     run(async {
         let mut rounds = Rounds::at_least(1);
         let (mut killed, mut checked) = (0, 0);
-        while rounds.again() {
-            let mut scene = Scene::at(postgres).await;
-            scene.fill(2000, &["old", "old", "other", "rival"]).await;
+        while rounds.again(true) {
+            let mut scene = Scene::standard(postgres, 2000).await;
+            let (old, new) = (scene.due("old"), scene.due("new"));
             let shards = ["0/4", "1/4", "2/4", "3/4"];
-            let begin = |shard| scene.rekey("old", "new", &["--shard", shard, "--page-size", "20"]);
-            let mut all: Vec<_> = shards.map(|shard| Running::of(begin(shard))).into();
-            thread::sleep(Duration::from_millis(300 + rounds.below(500)));
-            all[2].0.kill().unwrap();
-            killed += u32::from(all[2].0.wait().unwrap().signal() == Some(9));
-            let mut sum = (0, 0);
-            for (number, shard) in shards.iter().enumerate() {
-                let output = match number {
-                    2 => begin(shard).output().unwrap(),
-                    _ => wait(&mut all[number]),
-                };
-                let report = report(&output, 0);
+            let begin = |shard| {
+                Rekey::begin(scene.merge(
+                    "old",
+                    "new",
+                    &[["--shard", shard].as_slice(), &PAGES].concat(),
+                ))
+            };
+            let mut all: Vec<_> = shards.map(begin).into();
+            all[2].reach(1);
+            assert_eq!(all[2].kill().signal(), Some(9));
+            killed += 1;
+            all[2] = begin(shards[2]);
+            let (mut scanned, mut under_new) = (0, 0);
+            for output in Rekey::finish_all(all) {
+                let report = report(&output, 3);
                 let count = |name: &str| report[name].as_u64().unwrap();
-                sum = (sum.0 + count("scanned"), sum.1 + count("rekeyed") + count("already_new"));
+                scanned += count("scanned");
+                under_new += count("rekeyed") + count("already_new");
             }
-            assert_eq!(sum, (2000, 1000));
+            assert_eq!((scanned, under_new), (2000, old + new));
             let under = scene.check(&[("old", "new")]).await;
-            assert_eq!((under["old"], under["new"]), (0, 1000));
+            assert_eq!((under["old"], under["new"]), (0, old + new));
             checked += scene.checked;
         }
         figures(
@@ -92,71 +102,4 @@ fn shards_at_once_on_one_server_are_the_whole_also_when_one_is_killed() {
             &format!("{killed} killed and run again, {checked} records checked"),
         );
     });
-}
-
-fn wait(running: &mut Running) -> std::process::Output {
-    use std::io::Read as _;
-    let mut stdout = Vec::new();
-    running.0.stdout.take().unwrap().read_to_end(&mut stdout).unwrap();
-    let mut stderr = Vec::new();
-    running.0.stderr.take().unwrap().read_to_end(&mut stderr).unwrap();
-    std::process::Output { status: running.0.wait().unwrap(), stdout, stderr }
-}
-
-#[test]
-fn writers_beside_a_rekey_lose_nothing_on_sqlite() {
-    run(writers_beside("sqlite", sqlite));
-}
-
-#[test]
-fn writers_beside_a_rekey_lose_nothing_on_postgres() {
-    run(writers_beside("postgres", postgres));
-}
-
-/// Writers under the old, the new and another password update and insert as fast as they can, before and behind the
-/// rekey's cursor, until some rekeys have come to their end; the last one moves what is left.
-async fn writers_beside(backend: &str, url: fn(&TempDir) -> String) {
-    let mut rounds = Rounds::at_least(3);
-    let mut scene = Scene::at(url).await;
-    scene.fill(3000, &["old", "old", "other"]).await;
-    let (mut writes, mut settled, mut caught_up) = (0u64, 0, 0);
-    let ids: Vec<_> = scene.ledger.keys().cloned().collect();
-    while rounds.again() {
-        let mut child = Running::of(scene.rekey("old", "new", &as_number("1", &[])));
-        let store = scene.open().await;
-        let begun = Instant::now();
-        while child.0.try_wait().unwrap().is_none() && begun.elapsed() < Duration::from_secs(5) {
-            let name = ["old", "new", "other"][usize::try_from(rounds.below(3)).unwrap()];
-            let value = format!("write {writes}").into_bytes();
-            if rounds.below(4) == 0 {
-                let id = format!("{:07}-{writes}", rounds.below(3000));
-                let record = scene.new_record(&id, name, &value);
-                store.insert(vec![record]).await.unwrap();
-            } else {
-                let id = &ids[usize::try_from(rounds.below(ids.len() as u64)).unwrap()];
-                scene.rewrite(&*store, id, name, &value).await;
-            }
-            writes += 1;
-        }
-        store.close().await;
-        let output = wait(&mut child);
-        let code = output.status.code().unwrap();
-        let report = report(&output, code);
-        assert!(code == 0 || report["end"] == "still_written", "{report}");
-        settled += report["conflicts_settled"].as_u64().unwrap();
-        caught_up += report["catch_up_passes"].as_u64().unwrap();
-        scene.check(&[("old", "new")]).await;
-    }
-    let output = scene.rekey("old", "new", &as_number("1", &[])).output().unwrap();
-    report(&output, 0);
-    let under = scene.check(&[("old", "new")]).await;
-    assert_eq!(under["old"], 0);
-    assert!(writes > 100 && settled > 0, "{writes} writes, {settled} conflicts settled");
-    figures(
-        &format!("writers beside a rekey on {backend}"),
-        &format!(
-            "{writes} writes acknowledged, {settled} conflicts settled, {caught_up} catch-up passes, {} records checked",
-            scene.checked
-        ),
-    );
 }

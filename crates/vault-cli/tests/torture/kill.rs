@@ -1,14 +1,27 @@
 //! kill -9 at random moments, and the same command again.
 
-use std::{os::unix::process::ExitStatusExt as _, thread, time::Duration};
+use std::{
+    os::unix::process::ExitStatusExt as _,
+    process::{Command, ExitStatus},
+    thread,
+    time::Duration,
+};
 
 use tempfile::TempDir;
 
-use crate::scene::{Rounds, Running, Scene, figures, postgres, redb, report, run, sqlite};
+use crate::{
+    process::{Rekey, report},
+    records::DAMAGED,
+    rounds::{Rounds, figures, run, seconds},
+    scene::{Scene, postgres, redb, sqlite},
+};
 
-const RECORDS: usize = 1500;
+const RECORDS: usize = 1000;
 /// Small pages make many moments to die in.
 const PAGES: [&str; 2] = ["--page-size", "20"];
+
+/// What a complete rekey exits with here: some records are damaged.
+const DONE: i32 = 3;
 
 #[test]
 fn kill_9_loses_nothing_on_redb() {
@@ -25,52 +38,99 @@ fn kill_9_loses_nothing_on_postgres() {
     run(kill_again_and_again("postgres", postgres));
 }
 
-async fn kill_again_and_again(backend: &str, url: fn(&TempDir) -> String) {
-    let mut scene = Scene::at(url).await;
-    scene.fill(RECORDS, &["old", "old", "old", "other", "rival"]).await;
-    let (mut from, mut to) = ("old", "new");
-    let (mut kills, mut in_the_middle, mut resumed, mut completed) = (0, 0, 0, 0);
-    let mut rounds = Rounds::at_least(20);
-    // Longer than it takes, so that some come to their end.
-    let mut span = 1500;
-    while rounds.again() {
-        let mut child = Running::of(scene.rekey(from, to, &PAGES));
-        thread::sleep(Duration::from_millis(rounds.below(span)));
-        child.0.kill().unwrap();
-        let status = child.0.wait().unwrap();
-        let under = scene.check(&[(from, to)]).await;
-        if status.signal() == Some(9) {
-            kills += 1;
-            in_the_middle += u32::from(under[from] > 0 && under[to] > 0);
-            continue;
-        }
-        assert_eq!(status.code(), Some(0), "it ended by itself, and well");
-        completed += 1;
-        // As many kills as ends, whatever the machine.
-        span = (span * 3 / 4).max(50);
-        (from, to) = turned(&mut scene, from, to);
+/// What happened so far.
+#[derive(Default)]
+struct Seen {
+    kills: u32,
+    /// Of these, how many came after its first page was written and before its last one.
+    in_the_middle: u32,
+    completed: u32,
+}
+
+impl Seen {
+    /// Kills that came too early or too late show nothing.
+    fn enough(&self) -> bool {
+        let least = if seconds().is_some() { 200 } else { 20 };
+        self.kills >= least && self.in_the_middle * 10 >= self.kills * 3 && self.completed > 0
     }
-    let output = scene.rekey(from, to, &PAGES).output().unwrap();
-    let last = report(&output, 0);
-    resumed += u32::from(last["earlier"]["runs"].as_u64() > Some(0));
-    let under = scene.check(&[(from, to)]).await;
-    assert_eq!((under[from], under[to]), (0, RECORDS as u64 * 3 / 5));
-    assert!(scene.states().is_empty(), "a complete rekey leaves no state");
-    assert!(
-        kills >= 10 && in_the_middle >= kills / 4,
-        "{kills} kills, {in_the_middle} in the middle"
-    );
+}
+
+async fn kill_again_and_again(backend: &str, url: fn(&TempDir) -> String) {
+    let mut scene = Scene::standard(url, RECORDS).await;
+    let (old, new) = (scene.due("old"), scene.due("new"));
+    let mut seen = Seen::default();
+    let mut rounds = Rounds::at_least(1);
+    let (mut moved, mut span) = (0, 1000);
+    while rounds.again(seen.enough()) {
+        let command = scene.merge("old", "new", &PAGES);
+        let status = if rounds.below(3) == 0 {
+            kill_after(command, Duration::from_micros(rounds.below(span * 1000)))
+        } else {
+            // Beyond all that there are it comes to its end.
+            kill_once_moved(
+                command,
+                moved + 1 + rounds.below((old - moved) * 9 / 8 + 10),
+                rounds.below(1500),
+            )
+        };
+        let under = scene.check(&[("old", "new")]).await;
+        assert_eq!(under["old"] + under["new"], old + new);
+        let before = std::mem::replace(&mut moved, under["new"] - new);
+        if status.signal() == Some(9) {
+            seen.kills += 1;
+            seen.in_the_middle += u32::from(moved > before && moved < old);
+            // Neither always before the first page nor always after the last one.
+            span = if moved > before { span } else { (span * 5 / 4).min(60_000) };
+        } else {
+            assert_eq!(status.code(), Some(DONE), "it ended by itself, and well");
+            assert_eq!(moved, old);
+            seen.completed += 1;
+            span = (span * 3 / 4).max(20);
+        }
+        if moved == old {
+            finish(&mut scene).await;
+            scene.restore().await;
+            moved = 0;
+        }
+    }
+    finish(&mut scene).await;
+    scene.leave(backend);
+    let Seen { kills, in_the_middle, completed } = seen;
     figures(
         &format!("kill -9 on {backend}"),
         &format!(
-            "{kills} kills, {in_the_middle} in the middle, {completed} rekeys complete, {resumed} resumed at last, {} records checked",
+            "{kills} kills, {in_the_middle} in the middle, {completed} rekeys complete, {} records checked",
             scene.checked
         ),
     );
 }
 
-/// What is under the new password now is to go back to the old one.
-fn turned(scene: &mut Scene, from: &'static str, to: &'static str) -> (&'static str, &'static str) {
-    scene.hand_over(from, to);
-    (to, from)
+/// Whatever was left undone is done, and counted right.
+async fn finish(scene: &mut Scene) {
+    let last = report(&scene.merge("old", "new", &PAGES).output().unwrap(), DONE);
+    let count = |name: &str| last[name].as_u64().unwrap();
+    let (old, new, damaged) = (scene.due("old"), scene.due("new"), scene.due(DAMAGED));
+    assert_eq!(count("rekeyed") + count("already_new"), old + new, "{last}");
+    assert_eq!(count("damaged") + count("malformed"), damaged, "{last}");
+    assert_eq!(count("scanned"), RECORDS as u64);
+    let under = scene.check(&[("old", "new")]).await;
+    assert_eq!((under["old"], under["new"], under[DAMAGED]), (0, old + new, damaged));
+    assert!(scene.states().is_empty(), "a complete rekey leaves no state");
+}
+
+fn kill_after(mut command: Command, time: Duration) -> ExitStatus {
+    let mut child = command.spawn().unwrap();
+    thread::sleep(time);
+    child.kill().unwrap();
+    child.wait().unwrap()
+}
+
+/// Not between two pages but a little later, in whatever it does then.
+fn kill_once_moved(command: Command, records: u64, micros: u64) -> ExitStatus {
+    let mut rekey = Rekey::begin(command);
+    if !rekey.until(records) {
+        return rekey.finish().status;
+    }
+    thread::sleep(Duration::from_micros(micros));
+    rekey.kill()
 }

@@ -3,6 +3,9 @@
 //!
 //! As a test each scenario is short. `cargo xtask torture` runs the same ones for longer:
 //! `VAULTSTORE_TORTURE_SECONDS` says how long each takes at least, `VAULTSTORE_TORTURE_SEED` where its chances begin.
+//!
+//! No scenario hopes for the moment at which something happens: a rekey waits between two pages while nobody reads what it
+//! tells (`process.rs`), and what has to be seen is tried until it is (`rounds.rs`).
 
 #[cfg(test)]
 mod beside;
@@ -11,8 +14,20 @@ mod disk;
 #[cfg(test)]
 mod kill;
 #[cfg(test)]
+mod postgres;
+#[cfg(test)]
+mod process;
+#[cfg(test)]
+mod proxy;
+#[cfg(test)]
+mod records;
+#[cfg(test)]
+mod rounds;
+#[cfg(test)]
 mod scene;
 #[cfg(test)]
 mod server;
 #[cfg(test)]
 mod signals;
+#[cfg(test)]
+mod writers;

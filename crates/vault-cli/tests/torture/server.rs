@@ -1,46 +1,94 @@
-//! The Postgres server crashes in the middle, and comes back.
+//! The Postgres server crashes in the middle, and comes back; or does not.
 
-use std::{thread, time::Duration};
+use std::time::{Duration, Instant};
 
 use pg_cluster::Cluster;
 
-use crate::scene::{Rounds, Running, Scene, figures, report, run, tables_at};
+use crate::{
+    process::{Rekey, report},
+    rounds::{Rounds, figures, run},
+    scene::{Scene, tables_at},
+};
 
 #[test]
 fn a_server_that_crashes_loses_nothing() {
     run(async {
         let cluster = Cluster::start().unwrap();
-        let mut scene = Scene::at(|_| tables_at(cluster.url())).await;
-        scene.fill(1500, &["old", "old", "other"]).await;
-        let (mut from, mut to) = ("old", "new");
-        let (mut crashes, mut in_the_middle) = (0, 0);
+        let mut scene = Scene::standard(|_| tables_at(cluster.url()), 1500).await;
+        let (old, new) = (scene.due("old"), scene.due("new"));
+        let (mut crashes, mut survived, mut moved) = (0, 0, 0);
         let mut rounds = Rounds::at_least(5);
-        let begin = |scene: &Scene, from, to| scene.rekey(from, to, &["--page-size", "20"]);
-        while rounds.again() {
-            let mut child = Running::of(begin(&scene, from, to));
-            thread::sleep(Duration::from_millis(200 + rounds.below(800)));
+        let begin = |scene: &Scene| scene.merge("old", "new", &["--page-size", "10"]);
+        while rounds.again(survived > 0) {
+            let mut rekey = Rekey::begin(begin(&scene));
+            rekey.reach(moved + 1 + rounds.below(old / 4));
             cluster.crash().unwrap();
             crashes += 1;
-            if rounds.below(2) == 0 {
+            let dies = rounds.below(2) == 0;
+            if dies {
                 // It dies with the server, and the next one goes on.
-                child.0.kill().unwrap();
+                rekey.kill();
             }
             cluster.start_again().unwrap();
-            let status = child.0.wait().unwrap();
-            let under = scene.check(&[(from, to)]).await;
-            in_the_middle += u32::from(under[from] > 0 && under[to] > 0);
-            if status.code() == Some(0) {
-                scene.hand_over(from, to);
-                (from, to) = (to, from);
+            let output = rekey.finish();
+            let under = scene.check(&[("old", "new")]).await;
+            assert!(under["new"] - new > moved, "it came in the middle");
+            moved = under["new"] - new;
+            survived += u32::from(!dies && output.status.code() == Some(3));
+            if moved > old / 2 {
+                report(&begin(&scene).output().unwrap(), 3);
+                scene.restore().await;
+                moved = 0;
             }
         }
-        report(&begin(&scene, from, to).output().unwrap(), 0);
-        let under = scene.check(&[(from, to)]).await;
-        assert_eq!((under[from], under[to]), (0, 1000));
+        report(&begin(&scene).output().unwrap(), 3);
+        let under = scene.check(&[("old", "new")]).await;
+        assert_eq!((under["old"], under["new"]), (0, old + new));
         figures(
-            "crashes of the Postgres server",
+            "crashes of the Postgres server in the middle of a rekey",
             &format!(
-                "{crashes} crashes, {in_the_middle} in the middle, {} records checked",
+                "{crashes} crashes, {survived} rekeys came through, {} records checked",
+                scene.checked
+            ),
+        );
+    });
+}
+
+/// How long a run goes on at most without a server: half a minute, and as much again for a slow machine.
+const GONE: Duration = Duration::from_mins(1);
+
+#[test]
+fn a_server_that_is_gone_ends_the_run_in_good_time_with_a_state() {
+    run(async {
+        let cluster = Cluster::start().unwrap();
+        let mut scene = Scene::standard(|_| tables_at(cluster.url()), 1000).await;
+        let (old, new) = (scene.due("old"), scene.due("new"));
+        let mut rekey = Rekey::begin(scene.merge("old", "new", &["--page-size", "10"]));
+        rekey.reach(100);
+        cluster.crash().unwrap();
+        let begun = Instant::now();
+        let output = rekey.finish();
+        let took = begun.elapsed();
+        assert!(took < GONE, "{took:?}");
+        assert_eq!(String::from_utf8_lossy(&output.stderr).lines().count(), 1);
+        assert_eq!(report(&output, 1)["end"], "failed");
+        assert_eq!(scene.states().len(), 1);
+        // What is begun without a server ends at once.
+        let begun = Instant::now();
+        let output = scene.merge("old", "new", &[]).output().unwrap();
+        assert_eq!(output.status.code(), Some(1));
+        assert!(begun.elapsed() < Duration::from_secs(10));
+
+        cluster.start_again().unwrap();
+        let last = report(&scene.merge("old", "new", &[]).output().unwrap(), 3);
+        assert_eq!(last["earlier"]["runs"], 1);
+        let under = scene.check(&[("old", "new")]).await;
+        assert_eq!((under["old"], under["new"]), (0, old + new));
+        figures(
+            "a Postgres server that is gone",
+            &format!(
+                "the run ended after {:.1} s, {} records checked",
+                took.as_secs_f64(),
                 scene.checked
             ),
         );

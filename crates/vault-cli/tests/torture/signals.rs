@@ -2,16 +2,17 @@
 
 use std::{
     fs,
-    io::{BufRead as _, BufReader},
     os::unix::fs::PermissionsExt as _,
-    process::{Command, Stdio},
+    process::{Command, Output},
 };
 
-use serde_json::Value;
+use crate::{
+    process::{Rekey, report},
+    rounds::run,
+    scene::{Scene, redb},
+};
 
-use crate::scene::{Running, Scene, redb, report, run};
-
-const SMALL: [&str; 4] = ["--page-size", "10", "--progress", "json"];
+const SMALL: [&str; 2] = ["--page-size", "10"];
 
 async fn scene() -> Scene {
     let mut scene = Scene::at(redb).await;
@@ -19,26 +20,15 @@ async fn scene() -> Scene {
     scene
 }
 
-/// Begins a rekey, signals it so often once it has moved some records, and tells how it ended.
-fn interrupted(scene: &Scene, signal: &str, times: usize) -> (i32, Vec<u8>) {
-    let mut child = Running::of(scene.rekey("old", "new", &SMALL));
-    let mut stderr = BufReader::new(child.0.stderr.take().unwrap()).lines();
-    let moved = |line: String| {
-        let step: Value = serde_json::from_str(&line).unwrap();
-        step["rekeyed"].as_u64() >= Some(100)
-    };
-    assert!(stderr.by_ref().any(|line| moved(line.unwrap())));
+/// Begins a rekey, signals it so often once it has moved some records and waits before the next ones, and tells how it
+/// ended.
+fn interrupted(scene: &Scene, signal: &str, times: usize) -> Output {
+    let mut rekey = Rekey::begin(scene.rekey("old", "new", &SMALL));
+    rekey.reach(100);
     for _ in 0..times {
-        let id = child.0.id().to_string();
-        assert!(Command::new("kill").args([signal, &id]).status().unwrap().success());
+        assert!(Command::new("kill").args([signal, &rekey.id()]).status().unwrap().success());
     }
-    // What is not read would hold it up.
-    for line in stderr {
-        line.unwrap();
-    }
-    let mut stdout = Vec::new();
-    std::io::Read::read_to_end(child.0.stdout.as_mut().unwrap(), &mut stdout).unwrap();
-    (child.0.wait().unwrap().code().unwrap(), stdout)
+    rekey.finish()
 }
 
 #[test]
@@ -46,9 +36,7 @@ fn both_signals_finish_the_page_report_and_leave_a_state() {
     run(async {
         for signal in ["-INT", "-TERM"] {
             let mut scene = scene().await;
-            let (code, stdout) = interrupted(&scene, signal, 1);
-            assert_eq!(code, 130);
-            let first: Value = serde_json::from_slice(&stdout).unwrap();
+            let first = report(&interrupted(&scene, signal, 1), 130);
             assert_eq!(first["end"], "stopped");
             let moved = scene.check(&[("old", "new")]).await["new"];
             assert_eq!(first["rekeyed"].as_u64(), Some(moved));
@@ -68,8 +56,7 @@ fn both_signals_finish_the_page_report_and_leave_a_state() {
 fn a_second_signal_stops_at_once_and_leaves_a_state_too() {
     run(async {
         let mut scene = scene().await;
-        let (code, _) = interrupted(&scene, "-INT", 2);
-        assert_eq!(code, 130);
+        assert_eq!(interrupted(&scene, "-INT", 2).status.code(), Some(130));
         let moved = scene.check(&[("old", "new")]).await["new"];
         assert!((1..1334).contains(&moved), "{moved}");
         let second = report(&scene.rekey("old", "new", &[]).output().unwrap(), 0);
@@ -150,13 +137,8 @@ fn starting_over_asks_again_and_a_merge_has_its_own_exit_code() {
 fn two_rekeys_do_not_share_a_state() {
     run(async {
         let scene = scene().await;
-        let mut first = scene.rekey("old", "new", &SMALL);
-        let mut first = Running::of({
-            first.stderr(Stdio::piped());
-            first
-        });
-        let mut stderr = BufReader::new(first.0.stderr.take().unwrap()).lines();
-        stderr.next().unwrap().unwrap();
+        let mut first = Rekey::begin(scene.rekey("old", "new", &SMALL));
+        first.reach(1);
         let second = scene.rekey("old", "new", &[]).output().unwrap();
         assert_eq!(second.status.code(), Some(1), "the vault or the state is locked");
     });

@@ -3,7 +3,10 @@
 use std::{cmp::Ordering, collections::VecDeque, sync::Arc};
 
 use super::{CopyError, Side};
-use crate::{PageLimit, Record, RecordId, StoreError, VaultStore, retry::Retry};
+use crate::{
+    PageLimit, Record, RecordId, StoreError, VaultStore,
+    retry::{Retry, Tries},
+};
 
 /// Walks two stores at a time, a page of each in memory.
 pub(super) struct Comparison {
@@ -112,13 +115,12 @@ pub(super) async fn list(
     limit: PageLimit,
     retry: &Retry,
 ) -> Result<Vec<Record>, StoreError> {
-    let mut failed = 0;
+    let mut tries = Tries::default();
     loop {
         match store.list(after, limit).await {
             Ok(page) => return Ok(page),
             Err(error) => {
-                failed += 1;
-                if !retry.again_after(&error, failed).await {
+                if !retry.again_after(&error, &mut tries).await {
                     return Err(error);
                 }
             }

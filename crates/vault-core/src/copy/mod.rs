@@ -10,7 +10,8 @@ use std::sync::Arc;
 use self::compare::{Compared, Comparison};
 use crate::{
     InsertOutcome, PageLimit, PutSetting, Record, RecordId, StoreError, StoreErrorKind,
-    ThreadTimer, Timer, VaultStore, retry::Retry,
+    ThreadTimer, Timer, VaultStore,
+    retry::{Retry, Tries},
 };
 
 /// The most records that a [`CopyReport`] names per list; the counts go on.
@@ -339,13 +340,12 @@ impl CopySession {
 
     /// Inserts in one transaction. After an unknown outcome it is tried again: what went in is then there already.
     async fn insert(&mut self, records: &[Record]) -> Result<(), StoreError> {
-        let mut failed = 0;
+        let mut tries = Tries::default();
         let outcomes = loop {
             match self.target.insert(records.to_vec()).await {
                 Ok(outcomes) => break outcomes,
                 Err(error) => {
-                    failed += 1;
-                    if !self.retry.again_after(&error, failed).await {
+                    if !self.retry.again_after(&error, &mut tries).await {
                         return Err(error);
                     }
                 }

@@ -15,7 +15,10 @@ use super::{
 };
 use crate::{
     EngineError, RecordId, Replacement, SealedRecord, StoreError, StoreErrorKind, VaultStore,
-    WriteOutcome, retry::Retry, scan::Examine, workers::Workers,
+    WriteOutcome,
+    retry::{Retry, Tries},
+    scan::Examine,
+    workers::Workers,
 };
 
 /// How often a record that writers keep changing is read and tried again. Each round needs a write to exactly this
@@ -197,7 +200,7 @@ impl Committer {
     ) -> Result<Written, EngineError> {
         let mut pending: Arc<[Replacement]> = batch.into();
         let mut conflicts = Vec::new();
-        let mut failed = 0;
+        let mut tries = Tries::default();
         loop {
             let answer = self.store.write_batch(Arc::clone(&pending)).await;
             settled.batches += u64::from(answer.is_ok());
@@ -211,11 +214,10 @@ impl Committer {
                 Err(error) if ends_the_run(error.kind()) => return Err(error.into()),
                 Err(error) => error,
             };
-            failed += 1;
-            let again = self.retry.again_after(&error, failed).await;
+            let again = self.retry.again_after(&error, &mut tries).await;
             settled.retries += u64::from(again);
             // Whether the batch went in is only known by looking: the reply to a commit may have been lost.
-            let left = self.look_again(&pending, &mut conflicts, settled).await?;
+            let left = self.look_again(&pending, tries.anew(), &mut conflicts, settled).await?;
             if left.is_empty() {
                 return Ok(Written { conflicts, refused: None });
             }
@@ -246,12 +248,13 @@ impl Committer {
     async fn look_again(
         &self,
         batch: &[Replacement],
+        tries: Tries,
         conflicts: &mut Vec<RecordId>,
         settled: &mut Settled,
     ) -> Result<Vec<Replacement>, EngineError> {
         let ids: Vec<RecordId> = batch.iter().map(|replacement| replacement.id.clone()).collect();
         let mut untouched = Vec::new();
-        for (replacement, now) in batch.iter().zip(self.read_records(&ids).await?) {
+        for (replacement, now) in batch.iter().zip(self.read_records(&ids, tries).await?) {
             match now {
                 None => settled.counts.missing += 1,
                 Some(now) if now.envelope == replacement.sealed => {
@@ -275,7 +278,7 @@ impl Committer {
         if ids.is_empty() {
             return Ok(Vec::new());
         }
-        let now = self.read_records(&ids).await?;
+        let now = self.read_records(&ids, Tries::default()).await?;
         let found: Vec<SealedRecord> = now.into_iter().flatten().collect();
         settled.counts.missing += (ids.len() - found.len()) as u64;
         settled.conflicts += ids.len() as u64;
@@ -306,15 +309,14 @@ impl Committer {
     async fn read_records(
         &self,
         ids: &[RecordId],
+        mut tries: Tries,
     ) -> Result<Vec<Option<SealedRecord>>, EngineError> {
-        let mut failed = 0;
         loop {
             match self.store.read_records(ids).await {
                 Ok(records) if records.len() == ids.len() => return Ok(records),
                 Ok(_) => return Err(broken_contract().into()),
                 Err(error) => {
-                    failed += 1;
-                    if !self.retry.again_after(&error, failed).await {
+                    if !self.retry.again_after(&error, &mut tries).await {
                         return Err(error.into());
                     }
                 }

@@ -1,7 +1,7 @@
 //! All tests and doctests, counted.
 
 use super::Done;
-use crate::{command::Run as _, pg::Server, workspace::Workspace};
+use crate::{command::Run as _, golden, pg::Server, workspace::Workspace};
 
 /// How many histories the simulation of the rekey engine plays; by hand it plays fewer.
 const SIMULATION: &str = "VAULTSTORE_SIM_HISTORIES";
@@ -14,6 +14,7 @@ pub(super) fn run(workspace: &Workspace) -> Result<Done, String> {
     let server = Server::of_environment_or_own()?;
     let mut command = workspace.cargo("test");
     server.tell(&mut command);
+    golden::leave(workspace, &mut command)?;
     if std::env::var_os(SIMULATION).is_none() {
         command.env(SIMULATION, "100000");
     }

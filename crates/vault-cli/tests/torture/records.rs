@@ -1,0 +1,166 @@
+//! The records of a vault to break, and what the ledger knows of each.
+
+use std::{collections::BTreeMap, sync::Arc};
+
+use base64::{Engine as _, prelude::BASE64_STANDARD};
+use serde_json::{Value, json};
+use vaultstore::{
+    Envelope, EnvelopeText, KdfMemory, KdfParams, OpenOutcome, OpenPolicy, Padding, Password,
+    Record, RecordId, SealSpec, Timestamp, Token, V2Cost, VaultKdf, VaultKey, check, seal,
+};
+
+/// The passwords by name; each has a file of that name.
+pub(crate) const NAMES: [&str; 4] = ["old", "new", "rival", "other"];
+
+/// Whose a record is that nobody can open.
+pub(crate) const DAMAGED: &str = "damaged";
+
+/// The cost of the v2 records, which a rekey has to be told, and of a v3 record with a weak header.
+pub(crate) const WEAK: &str = "t=1,m=8,p=1";
+
+/// How many records the standard data set repeats itself after, in the order of their ids.
+const CYCLE: usize = 20;
+
+/// The length of the one long value.
+const LONG: usize = 1 << 20;
+
+/// A ledger's line: whose record it is, its value, and the record as its last writer left it.
+#[derive(Clone)]
+pub(crate) struct Due {
+    pub(crate) name: &'static str,
+    pub(crate) value: Vec<u8>,
+    pub(crate) record: Record,
+}
+
+impl Due {
+    /// What another program needs to check a record.
+    pub(crate) fn to_json(&self) -> Value {
+        let seconds = |time: Timestamp| time.as_micros() / 1_000_000;
+        let record = &self.record;
+        json!({
+            "id": record.id.as_str(),
+            "token": record.token.as_str(),
+            "owner": self.name,
+            "value": BASE64_STANDARD.encode(&self.value),
+            "envelope": String::from_utf8_lossy(record.envelope.as_bytes().unwrap()),
+            "created_at": seconds(record.created_at),
+            "updated_at": seconds(record.updated_at),
+            "expires_at": record.expires_at.map(seconds),
+            "soft_deleted_at": record.soft_deleted_at.map(seconds),
+        })
+    }
+}
+
+/// What seals and opens records under each of the names.
+#[derive(Clone)]
+pub(crate) struct Sealer {
+    spec: SealSpec,
+    weak: KdfParams,
+    keys: BTreeMap<&'static str, Arc<VaultKey>>,
+}
+
+impl Sealer {
+    pub(crate) fn new(spec: SealSpec) -> Self {
+        let key = |name: &'static str| {
+            (name, Arc::new(VaultKey::new(Password::new(format!("the password {name}")))))
+        };
+        Self { spec, weak: WEAK.parse().unwrap(), keys: NAMES.map(key).into() }
+    }
+
+    /// The record of this number in the standard data set: 40 % old, 20 % already new, 20 % foreign, 5 % each damaged,
+    /// soft-deleted, expired and odd; the last three are under the old password. A quarter of the old and of the foreign
+    /// are v2.
+    pub(crate) fn standard(&self, number: usize) -> Due {
+        let (id, value) = (format!("{number:07}"), format!("value {number}").into_bytes());
+        let sound = |name| self.due(&id, name, &value);
+        let past = Some(Timestamp::from_micros(1_600_000_000_000_000));
+        match number % CYCLE {
+            0 | 1 => self.sealed_as(&id, "old", &value, &SealSpec::V2 { params: self.weak }),
+            2..8 => sound("old"),
+            8..12 => sound("new"),
+            12 => self.sealed_as(&id, "other", &value, &SealSpec::V2 { params: self.weak }),
+            13 | 14 => sound("rival"),
+            15 => sound("other"),
+            16 => damaged(sound("old"), number / CYCLE),
+            17 => {
+                let due = sound("old");
+                Due { record: Record { soft_deleted_at: past, ..due.record }, ..due }
+            }
+            18 => {
+                let due = sound("old");
+                Due { record: Record { expires_at: past, ..due.record }, ..due }
+            }
+            _ => self.odd(&id, number / CYCLE),
+        }
+    }
+
+    fn odd(&self, id: &str, number: usize) -> Due {
+        match number % 5 {
+            0 => self.due(id, "old", b""),
+            1 => self.due(id, "old", &[0]),
+            // One is enough to be met, and more would be all the work.
+            2 if number < 5 => self.due(id, "old", &vec![7; LONG]),
+            2 => self.due(id, "old", &[0xff; 300]),
+            3 => {
+                let due = self.due(id, "old", "größer 🔑".as_bytes());
+                let token = Token::new(format!("tk_ключ_🔑_{id}")).unwrap();
+                Due { record: Record { token, ..due.record }, ..due }
+            }
+            _ => {
+                let kdf = VaultKdf::generate(self.weak).unwrap();
+                self.sealed_as(id, "old", b"weak", &SealSpec::V3 { kdf, padding: Padding::None })
+            }
+        }
+    }
+
+    /// A record as the vault's writers make it.
+    pub(crate) fn due(&self, id: &str, name: &'static str, value: &[u8]) -> Due {
+        self.sealed_as(id, name, value, &self.spec)
+    }
+
+    fn sealed_as(&self, id: &str, name: &'static str, value: &[u8], spec: &SealSpec) -> Due {
+        let id = RecordId::from_stored(id);
+        let envelope = seal(value, &self.keys[name], &id, spec, &mut KdfMemory::new()).unwrap();
+        let time = Timestamp::from_micros(1_700_000_000_000_000);
+        let token = Token::new(format!("tk_{id}")).unwrap();
+        let record = Record {
+            id,
+            token,
+            envelope,
+            created_at: time,
+            updated_at: time,
+            expires_at: None,
+            soft_deleted_at: None,
+        };
+        Due { name, value: value.to_vec(), record }
+    }
+
+    /// The names that open a record, and what to.
+    pub(crate) fn openers(&self, record: &Record) -> Vec<(&'static str, Vec<u8>)> {
+        let envelope = Envelope::parse(&record.envelope).unwrap();
+        let policy = OpenPolicy { v2_costs: vec![V2Cost::new(self.weak)], ..OpenPolicy::default() };
+        let (checked, mut memory) = (check(&envelope, &policy).unwrap(), KdfMemory::new());
+        let mut openers = Vec::new();
+        for (name, key) in &self.keys {
+            match checked.open(key, &record.id, &mut memory).unwrap() {
+                OpenOutcome::Opened(value) => openers.push((*name, value.as_bytes().to_vec())),
+                OpenOutcome::WrongPassword => {}
+                other => panic!("{} is {other:?}", record.id),
+            }
+        }
+        openers
+    }
+}
+
+/// Nobody can open it, each time for another reason.
+fn damaged(due: Due, number: usize) -> Due {
+    let mut text = due.record.envelope.as_bytes().unwrap().to_vec();
+    let middle = text.len() / 2;
+    match number % 3 {
+        0 => text[middle] = if text[middle] == b'A' { b'B' } else { b'A' },
+        1 => text.truncate(middle),
+        _ => text = b"no envelope".to_vec(),
+    }
+    let envelope = EnvelopeText::from_stored(text);
+    Due { name: DAMAGED, value: Vec::new(), record: Record { envelope, ..due.record } }
+}
