@@ -9,6 +9,7 @@ mod queries;
 mod records;
 mod settings;
 mod texts;
+mod write_counts;
 
 pub use batches::*;
 pub use pages::*;
@@ -17,6 +18,7 @@ pub use queries::*;
 pub use records::*;
 pub use settings::*;
 pub use texts::*;
+pub use write_counts::*;
 
 /// After so many polls an operation that is still not ready hangs.
 const MOST_POLLS: usize = 10_000;

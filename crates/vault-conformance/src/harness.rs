@@ -224,6 +224,9 @@ macro_rules! for_each_case {
             purging_is_durable
             dropping_a_purge_leaves_it_done_or_not_done
 
+            a_write_count_tells_batches_from_all_other_writes
+            a_dropped_batch_that_comes_to_pass_is_counted
+
             a_setting_holds_what_was_put_last
             if_absent_keeps_what_is_stored
             two_callers_of_if_absent_agree

@@ -6,7 +6,7 @@ use async_trait::async_trait;
 use vault_core::{
     DeleteOutcome, InsertOutcome, PageLimit, Purge, PutSetting, Query, Record, RecordChange,
     RecordId, RecordSink, RecordSource, Replacement, SealedRecord, StoreError, Timestamp, Token,
-    VaultStore, WriteOutcome,
+    VaultStore, WriteCount, WriteOutcome,
 };
 
 /// What is done with the calls to a store; [`Intercepted`] makes a store of it.
@@ -63,6 +63,11 @@ pub trait Intercept: Send + Sync {
     ) -> impl Future<Output = Result<u64, StoreError>> + Send {
         async move { self.around(self.inner().count_matching(query, now)).await }
     }
+
+    /// [`VaultStore::write_count`].
+    fn write_count(&self) -> impl Future<Output = Result<Option<WriteCount>, StoreError>> + Send {
+        async move { self.around(self.inner().write_count()).await }
+    }
 }
 
 /// The store that an [`Intercept`] makes of the one behind it.
@@ -113,6 +118,10 @@ impl<I: Intercept> VaultStore for Intercepted<I> {
 
     async fn count_matching(&self, query: &Query, now: Timestamp) -> Result<u64, StoreError> {
         self.0.count_matching(query, now).await
+    }
+
+    async fn write_count(&self) -> Result<Option<WriteCount>, StoreError> {
+        self.0.write_count().await
     }
 
     async fn update(&self, change: RecordChange) -> Result<WriteOutcome, StoreError> {

@@ -80,8 +80,8 @@ impl From<Unopenable> for ProblemKind {
 pub enum RunEnd {
     /// It has not: there are records left to scan.
     Running,
-    /// The last pass over the whole vault found nothing to do: no record whose last write came before it is under an
-    /// old password, but those that the report counts as conflict or failed.
+    /// The last pass over the whole vault found nothing to do, or nobody else wrote since it began: no record whose last
+    /// write came before it is under an old password, but those that the report counts as conflict or failed.
     Complete,
     /// Pass after pass, records under an old password were found: somebody still writes with it.
     StillWritten,

@@ -8,7 +8,7 @@ mod memory;
 mod population;
 mod verify;
 
-use std::{fs, num::NonZeroUsize, path::Path, sync::Arc, thread};
+use std::{fs, num::NonZeroUsize, sync::Arc, thread};
 
 use tempfile::TempDir;
 use vaultstore::{
