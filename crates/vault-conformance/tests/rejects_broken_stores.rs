@@ -227,3 +227,21 @@ fn random_histories_of_a_vault_reject_broken_stores_as_well() {
         assert!(case_fails(&Broken(defect), case), "histories of a vault do not see {defect:?}");
     }
 }
+
+/// And those of a rekey.
+#[test]
+fn random_rekeys_reject_broken_stores_as_well() {
+    let defects = [
+        Defect::DropsLastRecordOfAll,
+        Defect::HidesSoftDeletedFromScan,
+        Defect::HidesExpiredFromScan,
+        Defect::ConflictOverwrites,
+        Defect::BumpsUpdatedAt,
+        Defect::ForgetsBatches,
+        Defect::CutsLargeEnvelopes,
+    ];
+    for defect in defects {
+        let case = "random_rekeys_end_as_a_model_does";
+        assert!(case_fails(&Broken(defect), case), "random rekeys do not see {defect:?}");
+    }
+}
