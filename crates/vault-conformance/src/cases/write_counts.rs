@@ -2,7 +2,9 @@
 
 use std::num::NonZeroUsize;
 
-use vault_core::{Purge, RecordChange, Timestamp, VaultStore, WriteCount, WriteOutcome};
+use vault_core::{
+    Purge, RecordChange, RecordSink, RecordSource, Timestamp, VaultStore, WriteCount, WriteOutcome,
+};
 
 use super::MOST_POLLS;
 use crate::{

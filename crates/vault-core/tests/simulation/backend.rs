@@ -30,6 +30,8 @@ pub(crate) enum Sabotage {
     CheckpointBeforeWrite,
     /// Later passes are shown an empty vault.
     OnePass,
+    /// The store counts the writes of the rekeyer that asks, and nobody else's.
+    CountsOnlyOwnWrites,
 }
 
 /// The answer of the store in memory, which never waits.

@@ -86,6 +86,8 @@ counters! {
     eventful_completions
     /// Completed rekeys that went on from the state of another.
     resumed_completions
+    /// Completed rekeys that needed no other pass after one that moved something, because nobody else had written.
+    vouched_completions
     /// Completed rekeys that found something after their first pass.
     catch_ups
     /// Records that were moved, by the format that they were in.

@@ -174,6 +174,7 @@ fn each_sabotage_is_found() {
         Sabotage::TornBatchReportedAsApplied,
         Sabotage::CheckpointBeforeWrite,
         Sabotage::OnePass,
+        Sabotage::CountsOnlyOwnWrites,
     ] {
         let counters = Arc::default();
         let found = play_all(0..10_000, |seed| play(seed, sabotage, &counters));

@@ -8,7 +8,7 @@ use std::sync::{
 use vault_conformance::{Intercept, Intercepted};
 use vault_core::{
     MemoryStore, PageLimit, RecordId, Replacement, SealedRecord, StoreError, StoreErrorKind,
-    WriteOutcome,
+    VaultStore as _, WriteCount, WriteOutcome,
 };
 
 use crate::{
@@ -29,6 +29,12 @@ pub(crate) struct SimStore {
     to_undo: Mutex<Option<Arc<[Replacement]>>>,
     /// Acknowledged and not yet written.
     unwritten: Mutex<Option<Arc<[Replacement]>>>,
+    /// Whether it can tell how many writes there were.
+    counts: bool,
+    /// How often it did.
+    pub(crate) counted: AtomicU64,
+    /// Batches that it answered for.
+    answered: AtomicU64,
     /// How many passes read their first page.
     pub(crate) firsts: AtomicU64,
     /// Whether the fate of a batch was ever unknown.
@@ -41,6 +47,7 @@ impl SimStore {
         sabotage: Sabotage,
         chaos: &Arc<Chaos>,
         gone_from: usize,
+        counts: bool,
     ) -> Arc<Intercepted<Self>> {
         Arc::new(Intercepted(Self {
             backend: Backend::new(inner, sabotage, Arc::clone(&chaos.counters)),
@@ -50,6 +57,9 @@ impl SimStore {
             given: AtomicUsize::new(0),
             to_undo: Mutex::default(),
             unwritten: Mutex::default(),
+            counts,
+            counted: AtomicU64::new(0),
+            answered: AtomicU64::new(0),
             firsts: AtomicU64::new(0),
             unknown: AtomicBool::new(false),
         }))
@@ -206,6 +216,20 @@ impl Intercept for SimStore {
         self.call(None, read).await
     }
 
+    async fn write_count(&self) -> Result<Option<WriteCount>, StoreError> {
+        let count = || {
+            self.counted.fetch_add(1, Relaxed);
+            match self.backend.sabotage {
+                Sabotage::CountsOnlyOwnWrites => {
+                    Some(WriteCount { here: self.answered.load(Relaxed), elsewhere: 0 })
+                }
+                _ if self.counts => now(self.inner().write_count()),
+                _ => None,
+            }
+        };
+        self.call(None, count).await
+    }
+
     async fn write_batch(
         &self,
         batch: Arc<[Replacement]>,
@@ -218,6 +242,7 @@ impl Intercept for SimStore {
             self.backend.replace(&batch)
         };
         let outcomes = self.call(Some(&batch), replace).await;
+        self.answered.fetch_add(u64::from(outcomes.is_ok()), Relaxed);
         for outcome in outcomes.iter().flatten() {
             self.chaos.trace(200 + *outcome as u64);
         }

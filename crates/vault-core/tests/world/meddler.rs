@@ -11,7 +11,7 @@ use std::{
 use vault_conformance::{Intercept, Intercepted};
 use vault_core::{
     MemoryStore, PageLimit, RecordId, RecordSink, RecordSource, Replacement, SealedRecord,
-    StoreError, StoreErrorKind, VaultStore, WriteOutcome,
+    StoreError, StoreErrorKind, VaultStore, WriteCount, WriteOutcome,
 };
 
 /// Meddles with the store in memory; clones share the counts.
@@ -30,6 +30,7 @@ enum Deed {
     Fail { which: RangeInclusive<usize>, kind: StoreErrorKind, after_effect: bool },
     Refuse { id: RecordId, kind: StoreErrorKind },
     ReversePages,
+    DoNotCount,
 }
 
 impl Meddler {
@@ -69,6 +70,11 @@ impl Meddler {
     /// Hands over every page in reverse.
     pub(crate) fn reversing() -> Self {
         Self::new(Deed::ReversePages)
+    }
+
+    /// Cannot tell how many writes there were.
+    pub(crate) fn not_counting() -> Self {
+        Self::new(Deed::DoNotCount)
     }
 
     pub(crate) fn over(&self, store: MemoryStore) -> impl VaultStore + use<> {
@@ -114,6 +120,13 @@ impl Intercept for Meddled {
             page.reverse();
         }
         Ok(page)
+    }
+
+    async fn write_count(&self) -> Result<Option<WriteCount>, StoreError> {
+        match self.meddler.deed {
+            Deed::DoNotCount => Ok(None),
+            _ => self.store.write_count().await,
+        }
     }
 
     async fn write_batch(
