@@ -168,6 +168,7 @@ fn serialization_failures_lose_nothing() {
         let mut rounds = Rounds::at_least(2);
         let (mut rekeys, mut retries) = (0, 0);
         while rounds.again(retries > 10) {
+            scene.restore().await;
             // Its picture of the vault is older than the rekey's changes, one of which it is going to overwrite.
             let mut stale = PgConnection::connect(&url.replace(TROUBLED, "writer")).await.unwrap();
             execute(&mut stale, &format!("BEGIN; SELECT count(*) FROM {}", table(&scene))).await;
@@ -184,9 +185,6 @@ fn serialization_failures_lose_nothing() {
             );
             retries += report["retries"].as_u64().unwrap();
             rekeys += 1;
-            if rekeys == 1 {
-                scene.restore().await;
-            }
         }
         stop.store(true, Relaxed);
         let Added { seconds, met } = writer.join().unwrap();
