@@ -94,7 +94,7 @@ macro_rules! sixteen_rounds {
     (@ $w:ident, $words:ident, $k:expr, $a:ident $b:ident $c:ident $d:ident $e:ident $f:ident $g:ident $h:ident, $t:literal $($more:literal)*) => {
         $words!($w, $t);
         let t1 = $h + sum_1($e) + choice($e, $f, $g) + ($w[$t] + $k[$t]);
-        $d = $d + t1;
+        $d += t1;
         $h = t1 + sum_0($a) + majority($a, $b, $c);
         sixteen_rounds!(@ $w, $words, $k, $h $a $b $c $d $e $f $g, $($more)*);
     };
@@ -109,8 +109,7 @@ macro_rules! of_the_block {
 /// The others follow from those before, in the places of those that are not needed any more.
 macro_rules! scheduled {
     ($w:ident, $t:literal) => {
-        $w[$t] = $w[$t]
-            + sigma_0($w[($t + 1) % WORDS_PER_BLOCK])
+        $w[$t] += sigma_0($w[($t + 1) % WORDS_PER_BLOCK])
             + $w[($t + 9) % WORDS_PER_BLOCK]
             + sigma_1($w[($t + 14) % WORDS_PER_BLOCK]);
     };
@@ -143,7 +142,6 @@ macro_rules! functions {
     ($($name:ident($($x:ident),+) = $value:expr;)*) => {
         $(
             #[inline(always)]
-            #[expect(clippy::inline_always, reason = "as above")]
             fn $name<S: Simd>($($x: u32x8<S>),+) -> u32x8<S> {
                 $value
             }
