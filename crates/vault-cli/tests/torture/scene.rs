@@ -9,6 +9,7 @@ use std::{
         Arc,
         atomic::{AtomicU32, Ordering::Relaxed},
     },
+    time::{Duration, Instant},
 };
 
 use tempfile::TempDir;
@@ -96,8 +97,18 @@ impl Scene {
         self.ledger.extend(all.into_iter().map(|due| (due.record.id.clone(), due)));
     }
 
+    /// The vault's store. On a machine that is busy enough a server does not answer at once.
     pub(crate) async fn open(&self) -> Arc<dyn VaultStore> {
-        vaultstore::open(&self.url.parse().unwrap()).await.unwrap()
+        let (url, begun) = (self.url.parse().unwrap(), Instant::now());
+        loop {
+            match vaultstore::open(&url).await {
+                Ok(store) => return store,
+                Err(error) => assert!(
+                    error.kind().is_retryable() && begun.elapsed() < Duration::from_mins(2),
+                    "{error:?}"
+                ),
+            }
+        }
     }
 
     /// How many records are a name's by the ledger.
