@@ -28,6 +28,14 @@ use crate::{
 /// How many pages can be read at a time.
 const READERS: u32 = 4;
 
+/// How many rows a connection's thread may be ahead of who takes them: few changes from thread to thread, and in the worst
+/// case, with each as long as [`INLINE_LEN`](crate::record::INLINE_LEN) lets it be, 32 MiB.
+const ROW_BUFFER: usize = 512;
+
+/// 16 MiB for each connection, in SQLite's own unit of negative KiB: what a page of a rekey changes stays in memory until it
+/// is committed.
+const CACHE: &str = "-16384";
+
 /// Makes a new vault; what it could not finish it takes away again.
 pub(crate) async fn create(
     path: &Path,
@@ -152,6 +160,8 @@ fn connect_options(location: &Path, options: &SqliteOptions) -> SqliteConnectOpt
         .filename(location)
         .create_if_missing(false)
         .busy_timeout(options.busy_timeout)
+        .row_buffer_size(ROW_BUFFER)
+        .pragma("cache_size", CACHE)
         // Whoever made the file must not have its views and triggers call functions with side effects.
         .pragma("trusted_schema", "OFF")
         .disable_statement_logging()
