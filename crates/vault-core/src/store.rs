@@ -188,7 +188,8 @@ pub trait VaultStore: RecordSource + RecordSink {
     ///
     /// Between two counts that [differ only](WriteCount::is_after_only) by some batches, nothing but those batches has
     /// changed a record: every other write through this store, be it dropped half-way or refused, counts as one at least,
-    /// and what others do to the same database makes `elsewhere` another number. [`WriteCounter`] counts the former.
+    /// and what others do to the same database makes `elsewhere` another number. [`WriteCounter`](crate::WriteCounter) counts the
+    /// former.
     ///
     /// # Errors
     /// [`StoreError`]; the caller knows as little as from `None`.
