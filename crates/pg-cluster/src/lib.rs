@@ -11,6 +11,7 @@ mod user;
 use std::{
     fs,
     net::TcpListener,
+    os::unix::fs::PermissionsExt as _,
     path::{Path, PathBuf},
     process::Command,
 };
@@ -90,6 +91,14 @@ impl Cluster {
         &self.server.folder
     }
 
+    /// Starts the server anew as one that also takes encrypted connections, with this certificate and its key, both in PEM.
+    ///
+    /// # Errors
+    /// What `pg_ctl` says, or that the files could not be written.
+    pub fn encrypt(&self, certificate: &str, key: &str) -> Result<(), String> {
+        self.server.encrypt(certificate, key)
+    }
+
     /// Stops the server at once, as a crash does; what was committed is there after [`start_again`](Self::start_again).
     ///
     /// # Errors
@@ -128,6 +137,25 @@ impl Server {
             .arg(self.data());
         captured(&mut initdb)?;
         fs::remove_file(&password_file).map_err(|error| error.to_string())
+    }
+
+    fn encrypt(&self, certificate: &str, key: &str) -> Result<(), String> {
+        for (name, text) in [
+            ("server.crt", certificate),
+            ("server.key", key),
+            ("postgresql.auto.conf", "ssl = on\n"),
+        ] {
+            let path = self.data().join(name);
+            write(&path, text)?;
+            // A key that others may read is refused.
+            fs::set_permissions(&path, fs::Permissions::from_mode(0o600))
+                .map_err(|error| format!("{}: {error}", path.display()))?;
+            if let Some(user) = &self.user {
+                user.own(&path)?;
+            }
+        }
+        self.pg_ctl(&["stop", "-m", "fast", "-w"])?;
+        self.start()
     }
 
     fn start_on_a_free_port(&mut self) -> Result<(), String> {

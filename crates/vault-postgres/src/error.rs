@@ -170,13 +170,13 @@ fn from_sqlx(error: sqlx::Error, place: &Place) -> StoreError {
             }
             .with_source(error);
         }
-        sqlx::Error::Io(_) => (
+        sqlx::Error::Io(io) if !is_handshake(io) => (
             Kind::Retryable,
             format!(
                 "{place} cannot be reached, and nothing was changed; check that the server is running and the network"
             ),
         ),
-        sqlx::Error::Tls(_) => (
+        sqlx::Error::Io(_) | sqlx::Error::Tls(_) => (
             Kind::Denied,
             format!(
                 "{place} gave no TLS connection that can be trusted; check its certificate, or sslmode and sslrootcert in the URL"
@@ -206,6 +206,12 @@ fn from_sqlx(error: sqlx::Error, place: &Place) -> StoreError {
         _ => return other(place).with_source(error),
     };
     StoreError::new(kind, sentence).with_source(error)
+}
+
+/// Whether TLS broke off over what the peer sent, such as a certificate that nobody trusts: the driver hands that on as an
+/// error of reading.
+fn is_handshake(error: &std::io::Error) -> bool {
+    error.kind() == std::io::ErrorKind::InvalidData
 }
 
 fn other(place: &Place) -> StoreError {

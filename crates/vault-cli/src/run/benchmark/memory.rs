@@ -18,6 +18,8 @@ pub(super) fn forget_peak() -> Option<()> {
 
 #[cfg(all(test, target_os = "linux"))]
 mod tests {
+    use std::{thread, time::Duration};
+
     use super::*;
 
     #[test]
@@ -26,7 +28,15 @@ mod tests {
         let block = vec![1u8; usize::try_from(LARGE).unwrap()];
         assert!(peak().unwrap() > LARGE);
         drop(std::hint::black_box(block));
-        forget_peak().unwrap();
-        assert!(peak().unwrap() < LARGE);
+        // The allocator gives it back in its own time, and only when it is asked for something.
+        for _ in 0..1000 {
+            drop(std::hint::black_box(vec![1u8; 1 << 20]));
+            forget_peak().unwrap();
+            if peak().unwrap() < LARGE {
+                return;
+            }
+            thread::sleep(Duration::from_millis(10));
+        }
+        panic!("the peak is still {} bytes", peak().unwrap());
     }
 }
