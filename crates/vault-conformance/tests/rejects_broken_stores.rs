@@ -64,6 +64,8 @@ const REJECTIONS: &[(Defect, &str)] = &[
     (Defect::OutcomeLeftOutForMissing, "one_outcome_per_replacement_in_order"),
     (Defect::PrefixOnError, "a_batch_is_all_or_nothing_on_error"),
     (Defect::PrefixOnDrop, "dropping_the_future_commits_the_whole_batch_or_nothing"),
+    (Defect::CountsAnsweredBatchesOnly, "a_write_count_tells_batches_from_all_other_writes"),
+    (Defect::CountsAnsweredBatchesOnly, "a_dropped_batch_that_comes_to_pass_is_counted"),
     (Defect::TrimsEnvelopes, "the_store_never_looks_into_an_envelope"),
     (Defect::RefusesWhatIsNoEnvelope, "the_store_never_looks_into_an_envelope"),
     (Defect::SmallBatchesOnly, "a_batch_may_be_large"),

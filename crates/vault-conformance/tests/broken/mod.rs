@@ -10,7 +10,10 @@ use std::{
     collections::HashSet,
     future::poll_fn,
     num::NonZeroUsize,
-    sync::{Arc, Mutex},
+    sync::{
+        Arc, Mutex,
+        atomic::{AtomicU64, Ordering::Relaxed},
+    },
     task::Poll,
 };
 
@@ -18,7 +21,7 @@ use async_trait::async_trait;
 use vault_core::{
     DeleteOutcome, EnvelopeText, InsertOutcome, MemoryStore, PageLimit, Purge, PutSetting, Query,
     Record, RecordChange, RecordId, RecordSink, RecordSource, Replacement, SealedRecord,
-    StoreError, StoreErrorKind, Timestamp, Token, VaultStore, WriteOutcome,
+    StoreError, StoreErrorKind, Timestamp, Token, VaultStore, WriteCount, WriteOutcome,
 };
 
 /// What is wrong with a [`BrokenStore`].
@@ -55,6 +58,7 @@ pub(crate) enum Defect {
     OutcomeLeftOutForMissing,
     PrefixOnError,
     PrefixOnDrop,
+    CountsAnsweredBatchesOnly,
     TrimsEnvelopes,
     RefusesWhatIsNoEnvelope,
     SmallBatchesOnly,
@@ -122,6 +126,8 @@ pub(crate) struct BrokenStore {
     ghosts: Mutex<HashSet<Token>>,
     /// What a defect that forgets goes back to.
     durable: Mutex<Option<MemoryStore>>,
+    /// How many batches were answered, for a defect that counts nothing else.
+    answered: AtomicU64,
 }
 
 #[derive(Default)]
@@ -138,6 +144,7 @@ impl BrokenStore {
             scan: Mutex::default(),
             ghosts: Mutex::default(),
             durable: Mutex::default(),
+            answered: AtomicU64::new(0),
         }
     }
 
@@ -275,12 +282,23 @@ impl RecordSink for BrokenStore {
                 }
             }
         }
-        Ok(self.write(kept).await)
+        let outcomes = self.write(kept).await;
+        if self.defect == Defect::CountsAnsweredBatchesOnly {
+            yield_once().await;
+            self.answered.fetch_add(1, Relaxed);
+        }
+        Ok(outcomes)
     }
 }
 
 #[async_trait]
 impl VaultStore for BrokenStore {
+    async fn write_count(&self) -> Result<Option<WriteCount>, StoreError> {
+        let here = self.answered.load(Relaxed);
+        let counts = self.defect == Defect::CountsAnsweredBatchesOnly;
+        Ok(counts.then_some(WriteCount { here, elsewhere: 0 }))
+    }
+
     async fn insert(&self, records: Vec<Record>) -> Result<Vec<InsertOutcome>, StoreError> {
         self.about_to(Defect::ForgetsInserts).await;
         let mut kept = Vec::new();
