@@ -92,7 +92,7 @@ pub struct RedbOptions {
     /// The most memory that redb takes for pages, in bytes: 32 MiB by default.
     ///
     /// redb's own default of 1 GiB would in time hold all pages of a million records in memory, where a rekey
-    /// promises to stay below 200 MiB. A rekey passes over the file once, so a larger cache gains it nothing: measured
+    /// promises to stay below 200 MiB. A rekey passes over the file from end to end, so a larger cache gains it nothing: measured
     /// with a million records of 600 bytes in pages of 16,384, reading and rewriting took as long with 32 MiB as with
     /// 64 or 96, and the whole process 100 to 135 MiB instead of up to 200 or 230.
     pub cache_bytes: usize,

@@ -1,10 +1,9 @@
 //! Whether anybody else wrote to the vault during a pass.
 
-use super::commit::Settled;
+use super::{commit::Settled, plan::DryRun};
 use crate::{VaultStore, WriteCount};
 
 /// What the store counted when a pass began, and what this run has written since.
-#[derive(Default)]
 pub(super) struct Others {
     /// `None` where the store could not tell: then they wrote.
     before: Option<WriteCount>,
@@ -12,8 +11,13 @@ pub(super) struct Others {
 }
 
 impl Others {
-    pub(super) async fn from_now_on(store: &dyn VaultStore) -> Self {
-        Self { before: store.write_count().await.unwrap_or_default(), batches: 0 }
+    /// A dry run has nothing to catch up with, and is not to open what a store opens only for writers.
+    pub(super) async fn from_now_on(store: &dyn VaultStore, dry_run: DryRun) -> Self {
+        let before = match dry_run {
+            DryRun::No => store.write_count().await.unwrap_or_default(),
+            DryRun::Yes => None,
+        };
+        Self { before, batches: 0 }
     }
 
     pub(super) fn take(&mut self, settled: &Settled) {

@@ -14,7 +14,7 @@ use super::{
     examine::Finding,
     merge::{Answer, Asker},
     others::Others,
-    plan::MergeCheck,
+    plan::{DryRun, MergeCheck},
     progress::{Asked, Progress},
     report::{Earlier, MAX_PROBLEMS, RekeyReport, RunEnd},
     sealing::Sealing,
@@ -53,8 +53,9 @@ pub struct RekeySession {
     failed_in_a_row: u32,
     /// Whether this run began the pass under way, at its beginning.
     whole: bool,
-    /// Who else wrote since then, or since the one before.
+    /// What the store counted when the pass under way began.
     others: Others,
+    /// The next count, while the store is asked for it.
     counting: Option<BoxFuture<'static, Others>>,
     /// Left open by the last pass, and not seen by this one.
     due: HashSet<RecordId>,
@@ -290,12 +291,10 @@ impl RekeySession {
 
     /// Asks the store for another count of its writes.
     fn poll_others(&mut self, cx: &mut Context<'_>) -> Poll<Others> {
-        if self.report.dry_run {
-            return Poll::Ready(Others::default());
-        }
+        let dry_run = if self.report.dry_run { DryRun::Yes } else { DryRun::No };
         let counting = self.counting.get_or_insert_with(|| {
             let store = Arc::clone(&self.passes.store);
-            async move { Others::from_now_on(&*store).await }.boxed()
+            async move { Others::from_now_on(&*store, dry_run).await }.boxed()
         });
         let others = ready!(counting.poll_unpin(cx));
         self.counting = None;

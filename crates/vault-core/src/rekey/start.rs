@@ -63,10 +63,7 @@ impl RekeySession {
         report.stages.prepare = begun.elapsed();
         let retry = Retry::new(Arc::clone(plan.options.timer()));
         let page = plan.options.page();
-        let others = match plan.dry_run {
-            DryRun::No => Others::from_now_on(&*store).await,
-            DryRun::Yes => Others::default(),
-        };
+        let others = Others::from_now_on(&*store, plan.dry_run).await;
         let passes = Passes { store, seeker, workers, retry, page };
         Ok(Self::new(
             passes,

@@ -2,7 +2,7 @@
 //!
 //! A bulk rekey hashes the same few hundred bytes of each of a million records. Without SHA instructions one block of
 //! 64 bytes takes a processor about 0.4 µs; eight messages side by side, one in each lane of its vectors, take a
-//! quarter of that for each. Where the processor has SHA instructions, or no wide vectors, the `sha2` crate hashes one
+//! seventh of that for each. Where the processor has SHA instructions, or no wide vectors, the `sha2` crate hashes one
 //! message after the other; that is decided once, and the digests are the same.
 //!
 //! # Security
