@@ -13,11 +13,17 @@ use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD};
 use criterion::{BenchmarkGroup, BenchmarkId, Criterion, Throughput, measurement::WallTime};
 use futures::executor::block_on;
 use sha2::{Digest as _, Sha256};
+use vault_core::envelope::{
+    Envelope, OpenOutcome, OpenPolicy, Padding, SealParams, V2Params, check, open, seal,
+};
+use vault_core::kdf::{KdfMemory, KdfMinimum, KdfSetting};
+use vault_core::rekey::RekeyMode;
+use vault_core::run::RunOptions;
+use vault_core::store::EnvelopeText;
+use vault_core::token::TokenLength;
 use vault_core::{
-    DryRun, Envelope, EnvelopeText, KdfFloor, KdfMemory, KdfParams, MemoryStore, NewVault,
-    OpenOutcome, OpenPolicy, Padding, Password, Record, RecordId, RekeyPlan, RunOptions, SealSpec,
-    Timestamp, Token, TokenLength, V2Cost, Vault, VaultKdf, VaultKey, VaultOptions, WriteFormat,
-    check, open, seal,
+    InitOptions, KdfParams, MemoryStore, Password, PasswordKey, Record, RecordId, RekeyPlan,
+    Timestamp, Token, Vault, VaultOptions, WriteFormat,
 };
 
 const SIZES: [usize; 4] = [64, 1024, 64 * 1024, 1024 * 1024];
@@ -29,8 +35,8 @@ fn main() {
     let mut criterion = Criterion::default().configure_from_args();
     let bench = Bench::new();
     bench.parts(&mut criterion);
-    bench.format(&mut criterion, "v3", &SealSpec::V3 { kdf: bench.kdf, padding: Padding::None });
-    bench.format(&mut criterion, "v2", &SealSpec::V2 { params: bench.kdf.params });
+    bench.format(&mut criterion, "v3", &SealParams::V3 { kdf: bench.kdf, padding: Padding::None });
+    bench.format(&mut criterion, "v2", &SealParams::V2 { params: bench.kdf.params });
     bench.other_password(&mut criterion);
     criterion.final_summary();
 }
@@ -45,8 +51,8 @@ fn timed<'c>(criterion: &'c mut Criterion, name: &str) -> BenchmarkGroup<'c, Wal
 }
 
 struct Bench {
-    kdf: VaultKdf,
-    key: VaultKey,
+    kdf: KdfSetting,
+    key: PasswordKey,
     id: RecordId,
     policy: OpenPolicy,
 }
@@ -54,10 +60,10 @@ struct Bench {
 impl Bench {
     fn new() -> Self {
         let params = KdfParams::new(8, 1, 1).expect("the cheapest Argon2id");
-        let kdf = VaultKdf::generate(params).expect("the system has randomness");
-        let key = VaultKey::new(Password::new("a password"));
+        let kdf = KdfSetting::generate(params).expect("the system has randomness");
+        let key = PasswordKey::new(Password::new("a password"));
         key.prepare(&kdf, &mut KdfMemory::new()).expect("there are 8 KiB");
-        let policy = OpenPolicy { v2_costs: vec![V2Cost::new(params)], ..OpenPolicy::default() };
+        let policy = OpenPolicy { v2_costs: vec![V2Params::new(params)], ..OpenPolicy::default() };
         Self { kdf, key, id: RecordId::from_stored("0192f0c1-0000-7000-8000-000000000000"), policy }
     }
 
@@ -67,7 +73,7 @@ impl Bench {
         let mut memory = KdfMemory::new();
         group.bench_function(BenchmarkId::new("argon2id", self.kdf.params), |bencher| {
             bencher.iter(|| {
-                VaultKey::new(Password::new("a password")).prepare(&self.kdf, &mut memory)
+                PasswordKey::new(Password::new("a password")).prepare(&self.kdf, &mut memory)
             });
         });
         for size in SIZES {
@@ -87,7 +93,7 @@ impl Bench {
         group.finish();
     }
 
-    fn format(&self, criterion: &mut Criterion, name: &str, spec: &SealSpec) {
+    fn format(&self, criterion: &mut Criterion, name: &str, spec: &SealParams) {
         let mut memory = KdfMemory::new();
         let mut group = timed(criterion, &format!("{name} seal"));
         for size in SIZES {
@@ -125,7 +131,7 @@ impl Bench {
         outcome
     }
 
-    fn seal_floor(&self, spec: &SealSpec, value: &[u8], memory: &mut KdfMemory) -> String {
+    fn seal_floor(&self, spec: &SealParams, value: &[u8], memory: &mut KdfMemory) -> String {
         let mut bytes = Vec::with_capacity(value.len() + V3_OVERHEAD);
         bytes.extend_from_slice(value);
         let tag = encrypt(&Aes256Gcm::new(&[1; 32].into()), &mut bytes);
@@ -135,7 +141,7 @@ impl Bench {
         URL_SAFE_NO_PAD.encode(&bytes)
     }
 
-    fn open_floor(&self, spec: &SealSpec, body: &str, memory: &mut KdfMemory) -> Vec<u8> {
+    fn open_floor(&self, spec: &SealParams, body: &str, memory: &mut KdfMemory) -> Vec<u8> {
         let mut bytes = URL_SAFE_NO_PAD.decode(body).expect("it was encoded");
         self.format_floor(spec, &bytes, memory);
         let len = bytes.len() - V3_OVERHEAD;
@@ -145,13 +151,13 @@ impl Bench {
     }
 
     /// What a format asks for beside AES-GCM and base64.
-    fn format_floor(&self, spec: &SealSpec, bytes: &[u8], memory: &mut KdfMemory) {
+    fn format_floor(&self, spec: &SealParams, bytes: &[u8], memory: &mut KdfMemory) {
         match spec {
-            SealSpec::V3 { .. } => {
+            SealParams::V3 { .. } => {
                 black_box(Sha256::digest(bytes));
             }
-            SealSpec::V2 { .. } => {
-                let key = VaultKey::new(Password::new("a password"));
+            SealParams::V2 { .. } => {
+                let key = PasswordKey::new(Password::new("a password"));
                 key.prepare(&self.kdf, memory).expect("there are 8 KiB");
             }
         }
@@ -160,11 +166,11 @@ impl Bench {
     /// What a rekey pays for each record that is under neither password: alone, and in the groups that the engine
     /// examines, where the time for one record is given and the store's is left out.
     fn other_password(&self, criterion: &mut Criterion) {
-        let spec = SealSpec::V3 { kdf: self.kdf, padding: Padding::None };
+        let spec = SealParams::V3 { kdf: self.kdf, padding: Padding::None };
         let mut memory = KdfMemory::new();
         let text = seal(&[7; 300], &self.key, &self.id, &spec, &mut memory)
             .expect("a small value is sealed");
-        let other = VaultKey::new(Password::new("another password"));
+        let other = PasswordKey::new(Password::new("another password"));
         other.prepare(&self.kdf, &mut memory).expect("there are 8 KiB");
         let mut group = timed(criterion, "v3 other password");
         group.bench_function(BenchmarkId::new("parse, check and try", 300), |bencher| {
@@ -196,8 +202,8 @@ impl Bench {
     /// A vault in memory whose records are all of one password. Their ids are not that of the envelope, which only
     /// who has the password can tell.
     fn vault_of(&self, text: &EnvelopeText) -> Vault {
-        let new = NewVault { cost: self.kdf.params, format: WriteFormat::V3 };
-        let options = VaultOptions { floor: KdfFloor::NONE, ..VaultOptions::default() };
+        let new = InitOptions { cost: self.kdf.params, format: WriteFormat::V3 };
+        let options = VaultOptions { floor: KdfMinimum::NONE, ..VaultOptions::default() };
         let vault = block_on(Vault::init(Arc::new(MemoryStore::new()), new, options))
             .expect("the store is empty");
         let now = Timestamp::from_micros(0);
@@ -223,7 +229,7 @@ const IN_GROUPS: usize = 20_000;
 fn dry_run(vault: &Vault) -> Duration {
     let plan = RekeyPlan::new()
         .pair(Password::new("another password"), Password::new("a new password"))
-        .dry_run(DryRun::Yes)
+        .dry_run(RekeyMode::DryRun)
         .options(RunOptions::default().without_threads());
     let session = block_on(vault.rekey(plan)).expect("the plan makes sense");
     let report = block_on(session.run()).expect("nothing fails");

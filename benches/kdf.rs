@@ -10,7 +10,8 @@ use std::{env, time::Duration};
 
 use argon2::{Algorithm, Argon2, Block, Params, Version};
 use criterion::{BenchmarkGroup, Criterion, SamplingMode, measurement::WallTime};
-use vault_core::{KdfMemory, KdfParams, Password, Salt, VaultKdf, VaultKey};
+use vault_core::kdf::{KdfMemory, KdfSetting, Salt};
+use vault_core::{KdfParams, Password, PasswordKey};
 
 const PASSWORD: &str = "a password";
 const SALT: [u8; Salt::LEN] = [7; Salt::LEN];
@@ -40,9 +41,9 @@ fn main() {
 }
 
 fn measure(group: &mut BenchmarkGroup<'_, WallTime>, name: &str, params: KdfParams) {
-    let kdf = VaultKdf { params, salt: Salt::from_bytes(SALT) };
+    let kdf = KdfSetting { params, salt: Salt::from_bytes(SALT) };
     let derive = |memory: &mut KdfMemory| {
-        VaultKey::new(Password::new(PASSWORD)).prepare(&kdf, memory).expect("there is memory");
+        PasswordKey::new(Password::new(PASSWORD)).prepare(&kdf, memory).expect("there is memory");
     };
     group.bench_function(criterion::BenchmarkId::new("memory taken anew", name), |bencher| {
         bencher.iter(|| derive(&mut KdfMemory::new()));
@@ -52,8 +53,8 @@ fn measure(group: &mut BenchmarkGroup<'_, WallTime>, name: &str, params: KdfPara
         bencher.iter(|| derive(&mut memory));
     });
     drop(memory);
-    let bare =
-        Params::new(params.m_kib(), params.t(), params.p(), None).expect("a preset is valid");
+    let bare = Params::new(params.m_cost(), params.t_cost(), params.p_cost(), None)
+        .expect("a preset is valid");
     let mut blocks = vec![Block::new(); bare.block_count()];
     let argon2 = Argon2::new(Algorithm::Argon2id, Version::V0x13, bare);
     group.bench_function(criterion::BenchmarkId::new("floor", name), |bencher| {

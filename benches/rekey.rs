@@ -15,10 +15,14 @@ use std::{
 
 use criterion::{BenchmarkGroup, BenchmarkId, Criterion, SamplingMode, measurement::WallTime};
 use futures::executor::block_on;
+use vault_core::envelope::{SealParams, seal};
+use vault_core::kdf::{KdfMemory, KdfMinimum};
+use vault_core::run::RunOptions;
+use vault_core::store::{EnvelopeText, InsertOutcome, PageLimit, Replacement, WriteOutcome};
+use vault_core::token::TokenLength;
 use vault_core::{
-    EnvelopeText, InsertOutcome, KdfFloor, KdfMemory, KdfParams, MemoryStore, NewVault, PageLimit,
-    Password, Record, RecordId, RekeyPlan, Replacement, RunOptions, SealSpec, Timestamp, Token,
-    TokenLength, Vault, VaultKey, VaultOptions, VaultStore, WriteFormat, WriteOutcome, seal,
+    InitOptions, KdfParams, MemoryStore, Password, PasswordKey, Record, RecordId, RekeyPlan,
+    Timestamp, Token, Vault, VaultOptions, VaultStore, WriteFormat,
 };
 use vault_redb::{RedbOptions, RedbStore};
 
@@ -95,11 +99,11 @@ fn measure(
 
 fn filled(store: Arc<dyn VaultStore>, records: usize, password: &str) -> Vault {
     let cost = KdfParams::new(8, 1, 1).expect("the cheapest Argon2id");
-    let options = VaultOptions { floor: KdfFloor::NONE, ..VaultOptions::default() };
-    let new = NewVault { cost, format: WriteFormat::V3 };
+    let options = VaultOptions { floor: KdfMinimum::NONE, ..VaultOptions::default() };
+    let new = InitOptions { cost, format: WriteFormat::V3 };
     let vault = block_on(Vault::init(store, new, options)).expect("the store is empty");
     let spec = block_on(vault.seal_spec()).expect("the vault is new");
-    let keys = [password, BYSTANDER].map(|password| VaultKey::new(Password::new(password)));
+    let keys = [password, BYSTANDER].map(|password| PasswordKey::new(Password::new(password)));
     let mut memory = KdfMemory::new();
     for begin in (0..records).step_by(FILL) {
         let numbers = begin..records.min(begin + FILL);
@@ -111,7 +115,7 @@ fn filled(store: Arc<dyn VaultStore>, records: usize, password: &str) -> Vault {
     vault
 }
 
-fn record(number: usize, key: &VaultKey, spec: &SealSpec, memory: &mut KdfMemory) -> Record {
+fn record(number: usize, key: &PasswordKey, spec: &SealParams, memory: &mut KdfMemory) -> Record {
     let millis = i64::try_from(number).expect("a number of records");
     let now = Timestamp::from_micros(millis * 1000);
     let id = RecordId::generate(now).expect("the system has randomness");
@@ -158,7 +162,7 @@ fn floor(store: &dyn VaultStore, records: usize) -> Duration {
             })
             .collect();
         let (next, outcomes) = block_on(async {
-            futures::join!(store.read_page(Some(&after), limit), store.write_batch(batch))
+            futures::join!(store.read_page(Some(&after), limit), store.swap_batch(batch))
         });
         let outcomes = outcomes.expect("the store can be written");
         assert!(outcomes.iter().all(|outcome| *outcome == WriteOutcome::Applied));

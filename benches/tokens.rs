@@ -12,10 +12,12 @@ use std::{env, sync::Arc, time::Duration};
 use argon2::{Algorithm, Argon2, Block, Params, Version};
 use criterion::{BenchmarkGroup, BenchmarkId, Criterion, SamplingMode, measurement::WallTime};
 use tokio::runtime::Runtime;
+use vault_core::store::{EnvelopeText, InsertOutcome};
+use vault_core::time::SystemClock;
+use vault_core::token::TokenLength;
 use vault_core::{
-    CreateOptions, EnvelopeText, InsertOutcome, KdfParams, MemoryStore, NewVault, Password, Record,
-    RecordId, SystemClock, Timestamp, Token, TokenLength, Vault, VaultKey, VaultOptions,
-    VaultStore,
+    CreateOptions, InitOptions, KdfParams, MemoryStore, Password, PasswordKey, Record, RecordId,
+    Timestamp, Token, Vault, VaultOptions, VaultStore,
 };
 
 /// How many records there are, and are read at once.
@@ -48,15 +50,17 @@ fn main() {
 }
 
 fn store_at(runtime: &Runtime, url: &str) -> Arc<dyn VaultStore> {
-    let url = url.parse().expect("every backend is compiled in: use --all-features");
-    runtime.block_on(vaultstore::create(&url)).expect("a new vault can be made")
+    let url = url
+        .parse::<vaultstore::StoreUrl>()
+        .expect("every backend is compiled in: use --all-features");
+    runtime.block_on(url.create()).expect("a new vault can be made")
 }
 
 /// A filled vault and how to use it.
 struct Bench<'r> {
     runtime: &'r Runtime,
     vault: Vault,
-    key: Arc<VaultKey>,
+    key: Arc<PasswordKey>,
     tokens: Vec<Token>,
 }
 
@@ -89,9 +93,9 @@ fn timed<'c>(criterion: &'c mut Criterion, name: &str) -> BenchmarkGroup<'c, Wal
 impl<'r> Bench<'r> {
     fn of(runtime: &'r Runtime, store: Arc<dyn VaultStore>) -> Self {
         let options = VaultOptions::default();
-        let vault = Vault::init(store, NewVault::default(), options);
+        let vault = Vault::init(store, InitOptions::default(), options);
         let vault = runtime.block_on(vault).expect("the store is empty");
-        let key = runtime.block_on(vault.unlock(Password::new("a password")));
+        let key = runtime.block_on(vault.derive_key(Password::new("a password")));
         let key = key.expect("there is memory for one Argon2id");
         let create = async {
             let mut tokens = Vec::with_capacity(RECORDS);
@@ -158,7 +162,7 @@ impl<'r> Bench<'r> {
 
 /// A record of its own, as large as those of the vault.
 fn another(length: usize) -> Record {
-    let now: Timestamp = vault_core::Clock::now(&SystemClock);
+    let now: Timestamp = vault_core::time::Clock::now(&SystemClock);
     Record {
         id: RecordId::generate(now).expect("the system has randomness"),
         token: Token::generate(TokenLength::default()).expect("the system has randomness"),
@@ -177,14 +181,15 @@ fn from_scratch(criterion: &mut Criterion, runtime: &Runtime) {
     group.bench_function(BenchmarkId::new("read", "default"), |bencher| {
         bencher.iter(|| {
             let read = async {
-                let key = bench.vault.unlock(Password::new("a password")).await?;
+                let key = bench.vault.derive_key(Password::new("a password")).await?;
                 bench.vault.read(&bench.tokens[0], &key).await
             };
             runtime.block_on(read).expect("it is there")
         });
     });
     let cost = KdfParams::DEFAULT;
-    let params = Params::new(cost.m_kib(), cost.t(), cost.p(), None).expect("a preset is valid");
+    let params =
+        Params::new(cost.m_cost(), cost.t_cost(), cost.p_cost(), None).expect("a preset is valid");
     let mut blocks = vec![Block::new(); params.block_count()];
     let argon2 = Argon2::new(Algorithm::Argon2id, Version::V0x13, params);
     group.bench_function(BenchmarkId::new("floor", "default"), |bencher| {

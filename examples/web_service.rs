@@ -27,9 +27,10 @@ use axum::{
     http::{HeaderMap, StatusCode, header::AUTHORIZATION},
     routing::{get, post},
 };
+use vaultstore::token::TokenLength;
 use vaultstore::{
-    CreateOptions, MemoryStore, NewVault, Password, Token, TokenLength, Vault, VaultError,
-    VaultKey, VaultOptions,
+    CreateOptions, InitOptions, MemoryStore, Password, PasswordKey, Token, Vault, VaultError,
+    VaultOptions,
 };
 
 /// How long a session lasts after it was begun. It is not prolonged by being used, so that a stolen one ends too.
@@ -46,11 +47,11 @@ struct Service {
 
 /// Keys by the names of their sessions, with the time at which each ends.
 #[derive(Default)]
-struct Sessions(Mutex<HashMap<Token, (Instant, Arc<VaultKey>)>>);
+struct Sessions(Mutex<HashMap<Token, (Instant, Arc<PasswordKey>)>>);
 
 impl Sessions {
     /// Begins a session; `None` when there are too many.
-    fn begin(&self, name: Token, key: Arc<VaultKey>) -> Option<()> {
+    fn begin(&self, name: Token, key: Arc<PasswordKey>) -> Option<()> {
         let now = Instant::now();
         let mut sessions = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         // A key is wiped when the last one who holds it is done.
@@ -62,7 +63,7 @@ impl Sessions {
         Some(())
     }
 
-    fn key(&self, name: &Token) -> Option<Arc<VaultKey>> {
+    fn key(&self, name: &Token) -> Option<Arc<PasswordKey>> {
         let sessions = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         let (end, key) = sessions.get(name)?;
         (*end > Instant::now()).then(|| Arc::clone(key))
@@ -72,7 +73,7 @@ impl Sessions {
 #[tokio::main]
 async fn main() -> Result<(), Box<dyn std::error::Error>> {
     let vault =
-        Vault::init(MemoryStore::new(), NewVault::default(), VaultOptions::default()).await?;
+        Vault::init(MemoryStore::new(), InitOptions::default(), VaultOptions::default()).await?;
     let service = Arc::new(Service { vault, sessions: Sessions::default() });
     let routes = Router::new()
         .route("/session", post(begin))
@@ -87,7 +88,7 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
 /// Turns a password into a session: one Argon2id, on the vault's own thread.
 async fn begin(State(service): State<Arc<Service>>, password: Bytes) -> Result<String, StatusCode> {
     let key =
-        service.vault.unlock(Password::new(password)).await.map_err(|error| status(&error))?;
+        service.vault.derive_key(Password::new(password)).await.map_err(|error| status(&error))?;
     let length = TokenLength::new(TokenLength::MAX).map_err(|_| failed())?;
     let name = Token::generate(length).map_err(|_| failed())?;
     service.sessions.begin(name.clone(), key).ok_or(StatusCode::SERVICE_UNAVAILABLE)?;
@@ -114,11 +115,11 @@ async fn read(
 ) -> Result<Vec<u8>, StatusCode> {
     let key = key_of(&service, &headers)?;
     let token = Token::new(token).map_err(|_| StatusCode::NOT_FOUND)?;
-    let value = service.vault.read_opaque(&token, &key).await.map_err(|error| status(&error))?;
+    let value = service.vault.read_or_none(&token, &key).await.map_err(|error| status(&error))?;
     value.map(|value| value.as_bytes().to_vec()).ok_or(StatusCode::NOT_FOUND)
 }
 
-fn key_of(service: &Service, headers: &HeaderMap) -> Result<Arc<VaultKey>, StatusCode> {
+fn key_of(service: &Service, headers: &HeaderMap) -> Result<Arc<PasswordKey>, StatusCode> {
     let bearer = headers.get(AUTHORIZATION).and_then(|value| value.to_str().ok());
     bearer
         .and_then(|value| value.strip_prefix("Bearer "))
@@ -129,7 +130,7 @@ fn key_of(service: &Service, headers: &HeaderMap) -> Result<Arc<VaultKey>, Statu
 
 fn status(error: &VaultError) -> StatusCode {
     match error {
-        VaultError::PasswordRefused(_) | VaultError::Seal(_) => StatusCode::BAD_REQUEST,
+        VaultError::PasswordPolicyViolation(_) | VaultError::Seal(_) => StatusCode::BAD_REQUEST,
         VaultError::Store(error) if error.kind().is_retryable() => StatusCode::SERVICE_UNAVAILABLE,
         _ => failed(),
     }

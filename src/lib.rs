@@ -4,8 +4,8 @@
 //! password, so a change of password is a scan: [`Vault::rekey`] tries the old one on every record and seals anew, under
 //! the new one, those that open.
 //!
-//! This crate is the whole library under one name: everything of the core, one backend per feature, and [`open`] and
-//! [`create`] for programs that learn from a text which backend to use.
+//! This crate is the whole library under one name: the core, one backend per feature (see
+//! [`backend`]), and [`StoreUrl`] for programs that choose the backend by an address.
 //!
 //! | feature | backend | a [`StoreUrl`] of it |
 //! | --- | --- | --- |
@@ -18,22 +18,22 @@
 //! ```
 //! # #[cfg(feature = "redb")]
 //! # fn main() -> Result<(), Box<dyn std::error::Error>> {
-//! use vaultstore::{CreateOptions, NewVault, Password, RekeyPlan, Vault, VaultOptions};
+//! use vaultstore::{CreateOptions, InitOptions, Password, RekeyPlan, StoreUrl, Vault, VaultOptions};
 //!
 //! # let folder = tempfile::tempdir()?;
 //! # let path = folder.path().join("vault.redb");
 //! # futures::executor::block_on(async {
-//! let url = format!("redb:{}", path.display()).parse()?;
-//! let vault = Vault::init(vaultstore::create(&url).await?, NewVault::default(), VaultOptions::default()).await?;
+//! let url: StoreUrl = format!("redb:{}", path.display()).parse()?;
+//! let vault = Vault::init(url.create().await?, InitOptions::default(), VaultOptions::default()).await?;
 //!
-//! let key = vault.unlock(Password::new("correct horse")).await?;
+//! let key = vault.derive_key(Password::new("correct horse")).await?;
 //! let token = vault.create(b"battery staple", &key, CreateOptions::default()).await?;
 //!
 //! let plan = RekeyPlan::new().pair(Password::new("correct horse"), Password::new("a better one"));
 //! let report = vault.rekey(plan).await?.run().await?;
 //! assert_eq!(report.counts.rekeyed, 1);
 //!
-//! let key = vault.unlock(Password::new("a better one")).await?;
+//! let key = vault.derive_key(Password::new("a better one")).await?;
 //! assert_eq!(vault.read(&token, &key).await?.as_bytes(), b"battery staple");
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! # })
@@ -46,17 +46,20 @@ mod backends;
 mod url;
 
 pub use vault_core::*;
-#[cfg(feature = "postgres")]
-pub use vault_postgres::{self as postgres, PostgresOptions, PostgresStore, PostgresUrl};
-#[cfg(feature = "redb")]
-pub use vault_redb::{self as redb, RedbOptions, RedbStore};
-#[cfg(feature = "sqlite")]
-pub use vault_sqlite::{self as sqlite, SqliteOptions, SqliteStore};
 
-pub use crate::{
-    backends::{Migrated, create, migrate, open},
-    url::{InvalidUrl, StoreUrl},
-};
+pub use crate::url::StoreUrl;
+
+/// Addresses of vaults, and the storage backends behind them, one per feature.
+pub mod backend {
+    #[cfg(feature = "postgres")]
+    pub use vault_postgres::{PostgresOptions, PostgresStore, PostgresUrl};
+    #[cfg(feature = "redb")]
+    pub use vault_redb::{RedbOptions, RedbStore};
+    #[cfg(feature = "sqlite")]
+    pub use vault_sqlite::{SqliteOptions, SqliteStore};
+
+    pub use crate::{backends::MigrationReport, url::ParseStoreUrlError};
+}
 
 /// The README's example, compiled and run with the documentation tests.
 #[cfg(all(doctest, feature = "redb"))]

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use std::{fmt, path::Path, str::FromStr};
 
 #[cfg(any(feature = "sqlite", feature = "postgres"))]
-use vault_core::{InvalidTableName, TableName, TableNames};
+use vault_core::store::{ParseTableNameError, TableName, TableNames};
 
 /// Where a vault is: `redb:PATH`, `sqlite:PATH` or `postgres://USER:PASSWORD@HOST:PORT/DATABASE`.
 ///
@@ -94,66 +94,66 @@ fn write_tables(f: &mut fmt::Formatter<'_>, tables: &TableNames) -> fmt::Result 
 }
 
 impl FromStr for StoreUrl {
-    type Err = InvalidUrl;
+    type Err = ParseStoreUrlError;
 
-    fn from_str(text: &str) -> Result<Self, InvalidUrl> {
-        let (scheme, rest) = text.split_once(':').ok_or(InvalidUrl::NoScheme)?;
+    fn from_str(text: &str) -> Result<Self, ParseStoreUrlError> {
+        let (scheme, rest) = text.split_once(':').ok_or(ParseStoreUrlError::NoScheme)?;
         match scheme {
             "redb" => redb(rest),
             "sqlite" => sqlite(rest),
             "postgres" | "postgresql" => postgres(text),
-            _ => Err(InvalidUrl::UnknownScheme),
+            _ => Err(ParseStoreUrlError::UnknownScheme),
         }
     }
 }
 
 #[cfg(feature = "redb")]
-fn redb(path: &str) -> Result<StoreUrl, InvalidUrl> {
+fn redb(path: &str) -> Result<StoreUrl, ParseStoreUrlError> {
     Ok(StoreUrl::Redb { path: some_path("redb", path)? })
 }
 
 #[cfg(not(feature = "redb"))]
-fn redb(_: &str) -> Result<StoreUrl, InvalidUrl> {
-    Err(InvalidUrl::NotCompiledIn { feature: "redb" })
+fn redb(_: &str) -> Result<StoreUrl, ParseStoreUrlError> {
+    Err(ParseStoreUrlError::NotCompiledIn { feature: "redb" })
 }
 
 #[cfg(feature = "sqlite")]
-fn sqlite(rest: &str) -> Result<StoreUrl, InvalidUrl> {
+fn sqlite(rest: &str) -> Result<StoreUrl, ParseStoreUrlError> {
     let (path, tables, others) = split_tables(rest)?;
     if others.is_some() {
-        return Err(InvalidUrl::UnknownParameter);
+        return Err(ParseStoreUrlError::UnknownParameter);
     }
     Ok(StoreUrl::Sqlite { path: some_path("sqlite", path)?, tables })
 }
 
 #[cfg(not(feature = "sqlite"))]
-fn sqlite(_: &str) -> Result<StoreUrl, InvalidUrl> {
-    Err(InvalidUrl::NotCompiledIn { feature: "sqlite" })
+fn sqlite(_: &str) -> Result<StoreUrl, ParseStoreUrlError> {
+    Err(ParseStoreUrlError::NotCompiledIn { feature: "sqlite" })
 }
 
 #[cfg(feature = "postgres")]
-fn postgres(text: &str) -> Result<StoreUrl, InvalidUrl> {
+fn postgres(text: &str) -> Result<StoreUrl, ParseStoreUrlError> {
     let (address, tables, others) = split_tables(text)?;
     let url = match others {
         Some(others) => format!("{address}?{others}").parse(),
         None => address.parse(),
     };
-    Ok(StoreUrl::Postgres { url: url.map_err(|_| InvalidUrl::Postgres)?, tables })
+    Ok(StoreUrl::Postgres { url: url.map_err(|_| ParseStoreUrlError::Postgres)?, tables })
 }
 
 #[cfg(not(feature = "postgres"))]
-fn postgres(_: &str) -> Result<StoreUrl, InvalidUrl> {
-    Err(InvalidUrl::NotCompiledIn { feature: "postgres" })
+fn postgres(_: &str) -> Result<StoreUrl, ParseStoreUrlError> {
+    Err(ParseStoreUrlError::NotCompiledIn { feature: "postgres" })
 }
 
 #[cfg(any(feature = "redb", feature = "sqlite"))]
-fn some_path(scheme: &'static str, path: &str) -> Result<PathBuf, InvalidUrl> {
-    if path.is_empty() { Err(InvalidUrl::NoPath { scheme }) } else { Ok(path.into()) }
+fn some_path(scheme: &'static str, path: &str) -> Result<PathBuf, ParseStoreUrlError> {
+    if path.is_empty() { Err(ParseStoreUrlError::NoPath { scheme }) } else { Ok(path.into()) }
 }
 
 /// Takes the parameters `table` and `meta` out of what stands behind the `?`.
 #[cfg(any(feature = "sqlite", feature = "postgres"))]
-fn split_tables(text: &str) -> Result<(&str, TableNames, Option<String>), InvalidUrl> {
+fn split_tables(text: &str) -> Result<(&str, TableNames, Option<String>), ParseStoreUrlError> {
     let Some((address, query)) = text.split_once('?') else {
         return Ok((text, TableNames::default(), None));
     };
@@ -170,7 +170,7 @@ fn split_tables(text: &str) -> Result<(&str, TableNames, Option<String>), Invali
             continue;
         };
         if place.replace(TableName::new(name)?).is_some() {
-            return Err(InvalidUrl::RepeatedParameter);
+            return Err(ParseStoreUrlError::RepeatedParameter);
         }
     }
     let default = TableNames::default();
@@ -184,7 +184,7 @@ fn split_tables(text: &str) -> Result<(&str, TableNames, Option<String>), Invali
 /// Why a text is not the address of a vault. The text itself is never part of it: an address may hold a password.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
-pub enum InvalidUrl {
+pub enum ParseStoreUrlError {
     /// There is no `scheme:` at the start.
     #[error("a vault's address begins with its backend: redb:PATH, sqlite:PATH or postgres://…")]
     NoScheme,
@@ -210,7 +210,7 @@ pub enum InvalidUrl {
     /// A name of a table breaks the rules.
     #[cfg(any(feature = "sqlite", feature = "postgres"))]
     #[error(transparent)]
-    Table(#[from] InvalidTableName),
+    Table(#[from] ParseTableNameError),
     /// `table` or `meta` comes twice.
     #[error("the address names the same table twice; write ?table=NAME&meta=NAME")]
     RepeatedParameter,
@@ -231,14 +231,14 @@ pub enum InvalidUrl {
 mod tests {
     use super::*;
 
-    fn parse(text: &str) -> Result<StoreUrl, InvalidUrl> {
+    fn parse(text: &str) -> Result<StoreUrl, ParseStoreUrlError> {
         text.parse()
     }
 
     #[test]
     fn what_is_no_address_says_why() {
-        assert_eq!(parse("vault.redb"), Err(InvalidUrl::NoScheme));
-        assert_eq!(parse("ftp://host/vault"), Err(InvalidUrl::UnknownScheme));
+        assert_eq!(parse("vault.redb"), Err(ParseStoreUrlError::NoScheme));
+        assert_eq!(parse("ftp://host/vault"), Err(ParseStoreUrlError::UnknownScheme));
     }
 
     #[test]
@@ -252,7 +252,7 @@ mod tests {
                 Ok(_) => assert!(is_in, "{url}"),
                 Err(error) => {
                     assert!(!is_in, "{url}: {error}");
-                    assert_eq!(error, InvalidUrl::NotCompiledIn { feature });
+                    assert_eq!(error, ParseStoreUrlError::NotCompiledIn { feature });
                 }
             }
         }
@@ -264,7 +264,7 @@ mod tests {
         let url = parse("redb:a:b.redb").unwrap();
         assert_eq!(url.file(), Some(Path::new("a:b.redb")));
         assert_eq!(url.to_string(), "redb:a:b.redb");
-        assert_eq!(parse("redb:"), Err(InvalidUrl::NoPath { scheme: "redb" }));
+        assert_eq!(parse("redb:"), Err(ParseStoreUrlError::NoPath { scheme: "redb" }));
     }
 
     #[cfg(feature = "sqlite")]
@@ -277,22 +277,28 @@ mod tests {
         let only_one = parse("sqlite:a.db?table=secrets").unwrap();
         assert_eq!(only_one.to_string(), "sqlite:a.db?table=secrets&meta=vault_meta");
 
-        assert_eq!(parse("sqlite:?table=a"), Err(InvalidUrl::NoPath { scheme: "sqlite" }));
-        assert_eq!(parse("sqlite:a.db?mode=ro"), Err(InvalidUrl::UnknownParameter));
-        assert_eq!(parse("sqlite:a.db?table=a&table=b"), Err(InvalidUrl::RepeatedParameter));
+        assert_eq!(parse("sqlite:?table=a"), Err(ParseStoreUrlError::NoPath { scheme: "sqlite" }));
+        assert_eq!(parse("sqlite:a.db?mode=ro"), Err(ParseStoreUrlError::UnknownParameter));
+        assert_eq!(
+            parse("sqlite:a.db?table=a&table=b"),
+            Err(ParseStoreUrlError::RepeatedParameter)
+        );
         let hostile = [
-            ("a\"b", InvalidTableName::Character),
-            ("a;DROP TABLE vault", InvalidTableName::Character),
-            ("a\0", InvalidTableName::Character),
-            ("", InvalidTableName::Empty),
-            ("sqlite_master", InvalidTableName::Reserved),
-            ("vault_meta", InvalidTableName::Same),
+            ("a\"b", ParseTableNameError::Character),
+            ("a;DROP TABLE vault", ParseTableNameError::Character),
+            ("a\0", ParseTableNameError::Character),
+            ("", ParseTableNameError::Empty),
+            ("sqlite_master", ParseTableNameError::Reserved),
+            ("vault_meta", ParseTableNameError::Same),
         ];
         for (name, error) in hostile {
-            assert_eq!(parse(&format!("sqlite:a.db?table={name}")), Err(InvalidUrl::Table(error)));
+            assert_eq!(
+                parse(&format!("sqlite:a.db?table={name}")),
+                Err(ParseStoreUrlError::Table(error))
+            );
         }
         let long = format!("sqlite:a.db?table={}", "x".repeat(64));
-        assert_eq!(parse(&long), Err(InvalidTableName::TooLong { len: 64 }.into()));
+        assert_eq!(parse(&long), Err(ParseTableNameError::TooLong { len: 64 }.into()));
     }
 
     #[cfg(feature = "postgres")]
@@ -307,7 +313,7 @@ mod tests {
             assert!(!format!("{url} {url:?}").contains("hunter2"));
             assert_eq!(url.file(), None);
         }
-        assert_eq!(parse("postgres://ann:pa/ss@host/db"), Err(InvalidUrl::Postgres));
-        assert_eq!(parse("postgres:db"), Err(InvalidUrl::Postgres));
+        assert_eq!(parse("postgres://ann:pa/ss@host/db"), Err(ParseStoreUrlError::Postgres));
+        assert_eq!(parse("postgres:db"), Err(ParseStoreUrlError::Postgres));
     }
 }

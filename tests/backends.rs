@@ -4,20 +4,20 @@
 #![expect(clippy::unwrap_used, reason = "a test that fails panics, in its helpers too")]
 
 use vaultstore::{
-    CreateOptions, KdfParams, NewVault, Password, RekeyPlan, StoreErrorKind, StoreUrl, Vault,
-    VaultOptions, create, migrate, open,
+    CreateOptions, InitOptions, KdfParams, Password, RekeyPlan, StoreErrorKind, StoreUrl, Vault,
+    VaultOptions,
 };
 
 async fn lives(url: &str) {
     let url: StoreUrl = url.parse().unwrap();
-    let kind = open(&url).await.err().unwrap().kind();
+    let kind = url.open().await.err().unwrap().kind();
     assert!(matches!(kind, StoreErrorKind::NotFound | StoreErrorKind::NotAVault), "{kind:?}");
 
     let cost = KdfParams::new(19_456, 2, 1).unwrap();
-    let new = NewVault { cost, ..NewVault::default() };
+    let new = InitOptions { cost, ..InitOptions::default() };
     let vault =
-        Vault::init(create(&url).await.unwrap(), new, VaultOptions::default()).await.unwrap();
-    let key = vault.unlock(Password::new("old")).await.unwrap();
+        Vault::init(url.create().await.unwrap(), new, VaultOptions::default()).await.unwrap();
+    let key = vault.derive_key(Password::new("old")).await.unwrap();
     let token = vault.create(b"value", &key, CreateOptions::default()).await.unwrap();
     let plan = RekeyPlan::new().pair(Password::new("old"), Password::new("new"));
     let report = vault.rekey(plan).await.unwrap().run().await.unwrap();
@@ -25,10 +25,10 @@ async fn lives(url: &str) {
     vault.store().close().await;
     drop(vault);
 
-    assert_eq!(create(&url).await.err().unwrap().kind(), StoreErrorKind::AlreadyExists);
-    assert_eq!(migrate(&url).await.unwrap().changes, [""; 0]);
-    let vault = Vault::open(open(&url).await.unwrap(), VaultOptions::default());
-    let key = vault.unlock(Password::new("new")).await.unwrap();
+    assert_eq!(url.create().await.err().unwrap().kind(), StoreErrorKind::AlreadyExists);
+    assert_eq!(url.migrate().await.unwrap().changes, [""; 0]);
+    let vault = Vault::new(url.open().await.unwrap(), VaultOptions::default());
+    let key = vault.derive_key(Password::new("new")).await.unwrap();
     assert_eq!(vault.read(&token, &key).await.unwrap().as_bytes(), b"value");
     vault.store().close().await;
 }

@@ -17,7 +17,7 @@ use std::error::Error;
 
 use futures::executor::block_on;
 use vaultstore::{
-    CreateOptions, NewVault, Password, Query, RekeyPlan, Vault, VaultOptions, VaultStore as _,
+    CreateOptions, InitOptions, Password, Query, RekeyPlan, Vault, VaultOptions, VaultStore as _,
 };
 
 use crate::store::LogStore;
@@ -28,8 +28,8 @@ fn main() -> Result<(), Box<dyn Error>> {
     block_on(async {
         let store = LogStore::open(&path)?;
         let vault =
-            Vault::init(store.clone(), NewVault::default(), VaultOptions::default()).await?;
-        let key = vault.unlock(Password::new("old")).await?;
+            Vault::init(store.clone(), InitOptions::default(), VaultOptions::default()).await?;
+        let key = vault.derive_key(Password::new("old")).await?;
         for value in 0..100_u32 {
             vault.create(&value.to_be_bytes(), &key, CreateOptions::default()).await?;
         }
@@ -49,7 +49,7 @@ mod tests {
     };
 
     use tempfile::TempDir;
-    use vault_conformance::Subject;
+    use vault_conformance::StoreUnderTest;
     use vaultstore::{Record, StoreErrorKind};
 
     use crate::store::LogStore;
@@ -70,7 +70,7 @@ mod tests {
         }
     }
 
-    impl Subject for Logs {
+    impl StoreUnderTest for Logs {
         type Store = LogStore;
 
         async fn fresh(&self) -> LogStore {

@@ -13,11 +13,13 @@ use std::{
 };
 
 use async_trait::async_trait;
+use vaultstore::query::{Envelopes, HasCursor as _, SortOrder};
+use vaultstore::store::{
+    DeleteOutcome, EnvelopeText, InsertOutcome, MAX_ENVELOPE_LEN, PageLimit, Purge, PutSetting,
+    RecordSink, RecordSource, RecordUpdate, Replacement, SealedRecord, WriteOutcome,
+};
 use vaultstore::{
-    DeleteOutcome, Direction, EnvelopeText, Envelopes, InsertOutcome, MAX_ENVELOPE_LEN,
-    Ordered as _, PageLimit, Purge, PutSetting, Query, Record, RecordChange, RecordId, RecordSink,
-    RecordSource, Replacement, SealedRecord, StoreError, StoreErrorKind, Timestamp, Token,
-    VaultStore, WriteOutcome,
+    Query, Record, RecordId, StoreError, StoreErrorKind, Timestamp, Token, VaultStore,
 };
 
 use crate::log::{Log, Operation, Row};
@@ -220,8 +222,8 @@ impl State {
             }
         }
         found.sort_by(|(one, _), (other, _)| match query.direction() {
-            Direction::Ascending => one.cmp(other),
-            Direction::Descending => other.cmp(one),
+            SortOrder::Ascending => one.cmp(other),
+            SortOrder::Descending => other.cmp(one),
         });
         let skipped = usize::try_from(query.skipped()).unwrap_or(usize::MAX);
         let wanted = found.into_iter().skip(skipped).take(query.page_limit().records.get());
@@ -258,7 +260,7 @@ impl State {
         Ok(outcomes)
     }
 
-    fn write_batch(&mut self, batch: &[Replacement]) -> Result<Vec<WriteOutcome>, Fault> {
+    fn swap_batch(&mut self, batch: &[Replacement]) -> Result<Vec<WriteOutcome>, Fault> {
         let (mut outcomes, mut puts, mut envelopes) = (Vec::new(), Vec::new(), Vec::new());
         for replacement in batch {
             let sealed = replacement.sealed.as_bytes().ok_or(Fault::NotLoaded)?;
@@ -276,7 +278,7 @@ impl State {
         Ok(outcomes)
     }
 
-    fn update(&mut self, change: &RecordChange) -> Result<WriteOutcome, Fault> {
+    fn update(&mut self, change: &RecordUpdate) -> Result<WriteOutcome, Fault> {
         let Some(mut record) = self.record(&change.id)? else { return Ok(WriteOutcome::Missing) };
         if !change.expects_times_of(&record)
             || change.expected.as_ref().is_some_and(|expected| record.envelope != *expected)
@@ -395,11 +397,8 @@ impl RecordSource for LogStore {
 
 #[async_trait]
 impl RecordSink for LogStore {
-    async fn write_batch(
-        &self,
-        batch: Arc<[Replacement]>,
-    ) -> Result<Vec<WriteOutcome>, StoreError> {
-        self.run(move |state| state.write_batch(&batch)).await
+    async fn swap_batch(&self, batch: Arc<[Replacement]>) -> Result<Vec<WriteOutcome>, StoreError> {
+        self.run(move |state| state.swap_batch(&batch)).await
     }
 }
 
@@ -443,7 +442,7 @@ impl VaultStore for LogStore {
         .await
     }
 
-    async fn update(&self, change: RecordChange) -> Result<WriteOutcome, StoreError> {
+    async fn update(&self, change: RecordUpdate) -> Result<WriteOutcome, StoreError> {
         self.run(move |state| state.update(&change)).await
     }
 

@@ -6,10 +6,8 @@ use std::{
     task::{Context, Poll, Waker},
 };
 
-use vault_core::{
-    EnvelopeText, InsertOutcome, MemoryStore, PageLimit, Record, RecordId, RecordSource as _,
-    Timestamp, Token, VaultStore as _,
-};
+use vault_core::store::{EnvelopeText, InsertOutcome, PageLimit, RecordSource as _};
+use vault_core::{MemoryStore, Record, RecordId, Timestamp, Token, VaultStore as _};
 
 /// The most records of one input, so that inputs stay fast.
 const MAX_RECORDS: usize = 200;

@@ -1,10 +1,10 @@
 //! Opening never panics, never gives a wrong value, and tells damage from a wrong password.
 
 use base64::{Engine as _, engine::general_purpose::URL_SAFE};
-use vault_core::{
-    Envelope, EnvelopeText, KdfLimits, KdfMemory, KdfParams, OpenOutcome, OpenPolicy, Password,
-    Plaintext, RecordId, V2Cost, VaultKey, open as open_envelope,
-};
+use vault_core::envelope::{Envelope, OpenOutcome, OpenPolicy, V2Params, open as open_envelope};
+use vault_core::kdf::{KdfLimits, KdfMemory};
+use vault_core::store::EnvelopeText;
+use vault_core::{KdfParams, Password, PasswordKey, Plaintext, RecordId};
 
 use super::sealer::{self, Damage};
 
@@ -44,8 +44,8 @@ impl Opener {
         let cheapest = KdfParams::new(sealer::M_KIB, 1, 1).expect("Argon2id is defined for it");
         // a stored header may ask for a little more than the cheapest, so that inputs stay fast
         let limits = KdfLimits { max_m_kib: 64, max_t: 2, max_p: 4, max_work_kib: 128 };
-        let policy = OpenPolicy { limits, v2_costs: vec![V2Cost::new(cheapest)] };
-        let key = VaultKey::new(Password::new(password));
+        let policy = OpenPolicy { limits, v2_costs: vec![V2Params::new(cheapest)] };
+        let key = PasswordKey::new(Password::new(password));
         let outcome = open_envelope(
             &envelope,
             &key,

@@ -4,7 +4,8 @@ use base64::{
     Engine as _,
     engine::general_purpose::{URL_SAFE, URL_SAFE_NO_PAD},
 };
-use vault_core::{Envelope, EnvelopeText, Format};
+use vault_core::envelope::{Envelope, Format};
+use vault_core::store::EnvelopeText;
 
 /// No bytes make the parser panic, and what it calls v2 or v3 says so.
 pub fn envelope_parse(data: &[u8]) {

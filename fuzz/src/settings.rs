@@ -3,13 +3,15 @@
 
 use std::{fmt::Display, str::FromStr};
 
-use vault_core::{KdfParams, Token, V2Cost, VaultKdf, WriteFormat};
+use vault_core::envelope::V2Params;
+use vault_core::kdf::KdfSetting;
+use vault_core::{KdfParams, Token, WriteFormat};
 
 /// Every type with a text of its own reads any text.
 pub fn settings(data: &[u8]) {
     let Ok(text) = str::from_utf8(data) else { return };
     // one spelling only
-    if let Some(kdf) = round_trip::<VaultKdf>(text) {
+    if let Some(kdf) = round_trip::<KdfSetting>(text) {
         assert_eq!(kdf.to_string(), text);
     }
     if let Some(format) = round_trip::<WriteFormat>(text) {
@@ -18,13 +20,13 @@ pub fn settings(data: &[u8]) {
     // any order of the fields, and names
     if let Some(params) = round_trip::<KdfParams>(text) {
         assert!(
-            params.t() >= 1
-                && params.p() >= 1
-                && u64::from(params.m_kib()) >= 8 * u64::from(params.p())
+            params.t_cost() >= 1
+                && params.p_cost() >= 1
+                && u64::from(params.m_cost()) >= 8 * u64::from(params.p_cost())
         );
     }
-    if let Some(cost) = round_trip::<V2Cost>(text) {
-        assert!((V2Cost::MIN_SALT_LEN..=V2Cost::MAX_SALT_LEN).contains(&cost.salt_len()));
+    if let Some(cost) = round_trip::<V2Params>(text) {
+        assert!((V2Params::MIN_SALT_LEN..=V2Params::MAX_SALT_LEN).contains(&cost.salt_len()));
     }
     if let Ok(token) = Token::new(text) {
         assert_eq!(token.as_str(), text);

@@ -7,7 +7,7 @@ Written from docs/format.md alone, on argon2-cffi and cryptography:
     python tests/golden/make.py write              # v3.json, and the vectors of our own in v2.json
     python tests/golden/make.py ancestor FOLDER    # v1.json and the ancestor's vectors in v2.json, from its databases
     python tests/golden/make.py verify [FILE ...]  # opens vectors: all of tests/golden, or FILE; `-` is stdin
-    cargo run -p vault-core --example golden -- 500 | python tests/golden/make.py verify -
+    cargo run -p vaultstore-core --example golden -- 500 | python tests/golden/make.py verify -
 
 Everything it writes is a pure function of this file, so `write` twice gives the same bytes.
 """

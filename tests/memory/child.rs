@@ -10,10 +10,14 @@ use std::{
 
 use futures::executor::block_on;
 use sha2::{Digest as _, Sha256};
+use vaultstore::envelope::{OpenPolicy, SealParams, V2Params};
+use vaultstore::kdf::KdfMinimum;
+use vaultstore::rekey::MergeCheck;
+use vaultstore::run::RunOptions;
+use vaultstore::store::PageLimit;
 use vaultstore::{
-    CreateOptions, KdfFloor, KdfParams, MergeCheck, NewVault, OpenPolicy, PageLimit, Password,
-    RekeyPlan, RunOptions, SealSpec, StoreUrl, Token, V2Cost, Vault, VaultError, VaultOptions,
-    create,
+    CreateOptions, InitOptions, KdfParams, Password, RekeyPlan, StoreUrl, Token, Vault, VaultError,
+    VaultOptions,
 };
 use zeroize::Zeroizing;
 
@@ -65,15 +69,15 @@ pub(crate) fn live(folder: &Path) {
 
 async fn make_vault(folder: &Path) -> Vault {
     let url: StoreUrl = format!("redb:{}", folder.join("vault").display()).parse().unwrap();
-    let open = OpenPolicy { v2_costs: vec![V2Cost::new(cost())], ..OpenPolicy::default() };
-    let options = VaultOptions { floor: KdfFloor::NONE, open, ..VaultOptions::default() };
-    let new = NewVault::default().with_cost(cost());
-    Vault::init(create(&url).await.unwrap(), new, options).await.unwrap()
+    let open = OpenPolicy { v2_costs: vec![V2Params::new(cost())], ..OpenPolicy::default() };
+    let options = VaultOptions { floor: KdfMinimum::NONE, open, ..VaultOptions::default() };
+    let new = InitOptions::default().with_cost(cost());
+    Vault::init(url.create().await.unwrap(), new, options).await.unwrap()
 }
 
 async fn fill_and_rekey(vault: &Vault, folder: &Path) -> Vec<Token> {
     let mut tokens = Vec::new();
-    let key = vault.unlock(password("old")).await.unwrap();
+    let key = vault.derive_key(password("old")).await.unwrap();
     for number in 0..RECORDS {
         let value = Zeroizing::new(secret(&format!("value {number}")));
         let created = vault.create(&value, &key, CreateOptions::default()).await;
@@ -81,17 +85,17 @@ async fn fill_and_rekey(vault: &Vault, folder: &Path) -> Vec<Token> {
     }
     drop(key);
     show_envelopes(vault, &folder.join("v3 old")).await;
-    rekey(vault, "old", "middle", SealSpec::V2 { params: cost() }).await;
+    rekey(vault, "old", "middle", SealParams::V2 { params: cost() }).await;
     show_envelopes(vault, &folder.join("v2 middle")).await;
     rekey(vault, "middle", "new", vault.seal_spec().await.unwrap()).await;
     show_envelopes(vault, &folder.join("v3 new")).await;
     tokens
 }
 
-async fn rekey(vault: &Vault, old: &str, new: &str, spec: SealSpec) {
+async fn rekey(vault: &Vault, old: &str, new: &str, spec: SealParams) {
     let run = RunOptions::default().parallel_threshold(0).page_limit(PageLimit::new(7, 1 << 20));
     let plan = RekeyPlan::new().pair(password(old), password(new)).write_as(spec).options(run);
-    let mut session = vault.rekey(plan.merge_check(MergeCheck::Whole)).await.unwrap();
+    let mut session = vault.rekey(plan.merge_check(MergeCheck::Full)).await.unwrap();
     while session.step().await.unwrap().is_some() {
         session.state().unwrap();
     }
@@ -110,9 +114,9 @@ async fn show_envelopes(vault: &Vault, path: &Path) {
 }
 
 async fn use_secrets(vault: &Vault, tokens: &[Token], folder: &Path) {
-    let old = vault.unlock(password("old")).await.unwrap();
+    let old = vault.derive_key(password("old")).await.unwrap();
     let middle = password("middle");
-    let new = vault.unlock(password("new")).await.unwrap();
+    let new = vault.derive_key(password("new")).await.unwrap();
     let wrong = vault.read(&tokens[0], &old).await;
     assert!(matches!(wrong, Err(VaultError::WrongPassword)));
     let values = vault.read_many(tokens, &new).await.unwrap();

@@ -18,11 +18,9 @@ mod process;
 mod tests {
     use std::{env, path::Path};
 
-    use crate::{
-        child::{self, FOLDER},
-        needles::{Needle, of_a_life},
-        process::Process,
-    };
+    use crate::child::{self, FOLDER};
+    use crate::needles::{Needle, of_a_life};
+    use crate::process::Process;
 
     #[test]
     fn nothing_secret_is_left_in_memory_once_it_was_dropped() {

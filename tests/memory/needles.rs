@@ -94,7 +94,7 @@ fn envelopes(path: &Path, version: u8) -> Vec<Vec<u8>> {
 }
 
 fn argon2id(password: &[u8], salt: &[u8]) -> [u8; 32] {
-    let params = Params::new(cost().m_kib(), cost().t(), cost().p(), Some(32)).unwrap();
+    let params = Params::new(cost().m_cost(), cost().t_cost(), cost().p_cost(), Some(32)).unwrap();
     let mut key = [0; 32];
     Argon2::new(Algorithm::Argon2id, Version::V0x13, params)
         .hash_password_into(password, salt, &mut key)

@@ -10,7 +10,8 @@ use std::{
     process::{Child, ChildStdin, ChildStdout, Command, Stdio},
 };
 
-use crate::{child::FOLDER, needles::Needle};
+use crate::child::FOLDER;
+use crate::needles::Needle;
 
 /// How much is read at a time.
 const WINDOW: usize = 1 << 20;

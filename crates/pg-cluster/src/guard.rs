@@ -6,7 +6,8 @@ use std::{
     process::{Child, Command, Stdio},
 };
 
-use crate::{binaries::Binaries, user::User};
+use crate::binaries::Binaries;
+use crate::user::User;
 
 /// Waits for the end of its standard input, which the owner holds open and the kernel closes when the owner is gone;
 /// then stops the server and removes the folder. `$1` is `pg_ctl`, `$2` the folder.

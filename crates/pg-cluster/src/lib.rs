@@ -16,7 +16,9 @@ use std::{
     process::Command,
 };
 
-use crate::{binaries::Binaries, guard::Guard, user::User};
+use crate::binaries::Binaries;
+use crate::guard::Guard;
+use crate::user::User;
 
 /// The environment variable that names the server for tests; `cargo xtask pg -- COMMAND` sets it.
 pub const VARIABLE: &str = "VAULTSTORE_TEST_POSTGRES_URL";

@@ -6,9 +6,10 @@ use std::{
     io::{self, Write as _},
 };
 
-use vaultstore::{EngineError, InvalidPlan, RandomError, StoreError, StoreErrorKind, VaultError};
-
-use crate::secrets::Interrupted;
+use vaultstore::rekey::{InvalidPlan, RekeyError};
+use vaultstore::run::ScanError;
+use vaultstore::store::RngError;
+use vaultstore::{StoreError, StoreErrorKind, VaultError};
 
 /// How a command that did its work ends.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -26,6 +27,10 @@ pub(crate) enum Exit {
     /// 130: interrupted; the same command does the rest.
     Interrupted,
 }
+
+/// Somebody pressed Ctrl-C instead of typing a password.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Interrupted;
 
 /// Why a command did not do its work.
 #[derive(Debug)]
@@ -134,25 +139,31 @@ impl From<StoreError> for Failure {
     }
 }
 
-impl From<EngineError> for Failure {
-    fn from(error: EngineError) -> Self {
+impl From<RekeyError> for Failure {
+    fn from(error: RekeyError) -> Self {
         match error {
-            EngineError::Plan(InvalidPlan::MergingPairs) | EngineError::Merge { .. } => {
+            RekeyError::Plan(InvalidPlan::MergingPairs) | RekeyError::Merge { .. } => {
                 Self::Refused(format!("{error} (--allow-merge)"))
             }
-            EngineError::Plan(plan) => Self::Usage(plan.to_string()),
-            EngineError::Store(error) => error.into(),
+            RekeyError::Plan(plan) => Self::Usage(plan.to_string()),
+            RekeyError::Store(error) => error.into(),
             error => Self::failed(error.to_string()).because(error),
         }
+    }
+}
+
+impl From<ScanError> for Failure {
+    fn from(error: ScanError) -> Self {
+        RekeyError::from(error).into()
     }
 }
 
 impl From<VaultError> for Failure {
     fn from(error: VaultError) -> Self {
         match error {
-            VaultError::PasswordRefused(_)
+            VaultError::PasswordPolicyViolation(_)
             | VaultError::RefusedSetting { .. }
-            | VaultError::CostBelowFloor(_)
+            | VaultError::CostBelowMinimum(_)
             | VaultError::CostOverLimit(_) => Self::Usage(error.to_string()),
             VaultError::Store(error) => error.into(),
             VaultError::Engine(error) => (*error).into(),
@@ -161,8 +172,8 @@ impl From<VaultError> for Failure {
     }
 }
 
-impl From<RandomError> for Failure {
-    fn from(error: RandomError) -> Self {
+impl From<RngError> for Failure {
+    fn from(error: RngError) -> Self {
         Self::failed(error.to_string()).because(error)
     }
 }
@@ -183,7 +194,7 @@ mod tests {
 
     #[test]
     fn a_plan_without_sense_is_wrong_usage() {
-        let failure = Failure::from(EngineError::Plan(vaultstore::InvalidPlan::SamePassword));
+        let failure = Failure::from(RekeyError::Plan(vaultstore::rekey::InvalidPlan::SamePassword));
         assert!(matches!(failure, Failure::Usage(_)));
     }
 }

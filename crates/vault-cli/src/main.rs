@@ -19,11 +19,9 @@ mod run;
 mod secrets;
 mod state_file;
 
-use crate::{
-    args::{Cli, Command},
-    exit::{Exit, Failure},
-    interrupt::Interrupts,
-};
+use crate::args::{Cli, Command};
+use crate::exit::{Exit, Failure};
+use crate::interrupt::Interrupts;
 
 /// A rekey hands a few allocations of each record from thread to thread, which glibc's takes an eighth of its time for.
 #[global_allocator]

@@ -2,22 +2,22 @@
 
 use std::time::Duration;
 
-use vaultstore::{
-    Clock, CreateOptions, Direction, Include, NewVault, OpenPolicy, OrderBy, PageLimit, Query,
-    RecordId, RunOptions, SystemClock, Timestamp, V2Cost, VaultOptions,
-};
+use vaultstore::envelope::{OpenPolicy, V2Params};
+use vaultstore::query::{Filter, SortKey, SortOrder};
+use vaultstore::run::RunOptions;
+use vaultstore::store::PageLimit;
+use vaultstore::time::{Clock, SystemClock};
+use vaultstore::{CreateOptions, InitOptions, Query, RecordId, Timestamp, VaultOptions};
 
-use crate::{
-    args::{CreateArgs, InitArgs, ListArgs, OpenArgs, RunArgs, Shown, Sort},
-    priority,
-};
+use crate::args::{CreateArgs, InitArgs, ListArgs, OpenArgs, RunArgs, Shown, Sort};
+use crate::priority;
 
-pub(crate) fn new_vault(args: &InitArgs) -> NewVault {
-    NewVault { cost: args.kdf, format: args.format }
+pub(crate) fn new_vault(args: &InitArgs) -> InitOptions {
+    InitOptions { cost: args.kdf, format: args.format }
 }
 
 /// The v2 costs that were named; without any, the one that the vault itself writes v2 with; else the default one.
-pub(crate) fn vault_options(open: &OpenArgs, own: Option<V2Cost>) -> VaultOptions {
+pub(crate) fn vault_options(open: &OpenArgs, own: Option<V2Params>) -> VaultOptions {
     let mut options = VaultOptions::default();
     let costs = if open.v2_presets.is_empty() {
         own.into_iter().collect()
@@ -31,7 +31,7 @@ pub(crate) fn vault_options(open: &OpenArgs, own: Option<V2Cost>) -> VaultOption
 }
 
 /// Each cost once: trying it twice costs an Argon2id per record.
-fn distinct(costs: &[V2Cost]) -> Vec<V2Cost> {
+fn distinct(costs: &[V2Params]) -> Vec<V2Params> {
     let mut distinct = Vec::new();
     for cost in costs {
         if !distinct.contains(cost) {
@@ -43,7 +43,7 @@ fn distinct(costs: &[V2Cost]) -> Vec<V2Cost> {
 
 pub(crate) fn run_options(args: &RunArgs) -> RunOptions {
     let options = RunOptions::default().page_limit(page_limit(args));
-    let mut options = options.on_worker_start(priority::be_patient);
+    let mut options = options.on_thread_start(priority::be_patient);
     if let Some(workers) = args.workers {
         options = options.workers(workers);
     }
@@ -77,18 +77,18 @@ pub(crate) fn end(expires_in: Option<Duration>) -> Option<Timestamp> {
 /// The filters and the order of a list; its limit and where it begins are another matter.
 pub(crate) fn query(args: &ListArgs) -> Query {
     let include = |shown| match shown {
-        Shown::Yes => Include::Yes,
-        Shown::No => Include::No,
-        Shown::Only => Include::Only,
+        Shown::Yes => Filter::Include,
+        Shown::No => Filter::Exclude,
+        Shown::Only => Filter::Only,
     };
     let order = match args.sort {
-        Sort::Id => OrderBy::Id,
-        Sort::Token => OrderBy::Token,
-        Sort::Created => OrderBy::CreatedAt,
-        Sort::Updated => OrderBy::UpdatedAt,
-        Sort::Expires => OrderBy::ExpiresAt,
+        Sort::Id => SortKey::Id,
+        Sort::Token => SortKey::Token,
+        Sort::Created => SortKey::CreatedAt,
+        Sort::Updated => SortKey::UpdatedAt,
+        Sort::Expires => SortKey::ExpiresAt,
     };
-    let direction = if args.reverse { Direction::Descending } else { Direction::Ascending };
+    let direction = if args.reverse { SortOrder::Descending } else { SortOrder::Ascending };
     let mut query = Query::new()
         .with_soft_deleted(include(args.deleted))
         .with_expired(include(args.expired))
@@ -108,7 +108,7 @@ mod tests {
 
     #[test]
     fn a_cost_that_is_named_twice_is_tried_once() {
-        let costs: Vec<V2Cost> =
+        let costs: Vec<V2Params> =
             ["lightweight", "default", "lightweight"].map(|cost| cost.parse().unwrap()).into();
         let options = vault_options(&OpenArgs { v2_presets: costs.clone() }, None);
         assert_eq!(options.open.v2_costs, costs[..2]);
@@ -116,11 +116,11 @@ mod tests {
 
     #[test]
     fn the_vaults_own_cost_is_tried_unless_others_are_named() {
-        let own: V2Cost = "high_security".parse().unwrap();
-        let tried = |named: &[V2Cost]| {
+        let own: V2Params = "high_security".parse().unwrap();
+        let tried = |named: &[V2Params]| {
             vault_options(&OpenArgs { v2_presets: named.into() }, Some(own)).open.v2_costs
         };
         assert_eq!(tried(&[]), [own]);
-        assert_eq!(tried(&[V2Cost::default()]), [V2Cost::default()]);
+        assert_eq!(tried(&[V2Params::default()]), [V2Params::default()]);
     }
 }

@@ -10,7 +10,8 @@ use std::{
 };
 
 use sha2::{Digest as _, Sha256};
-use vaultstore::{RekeyState, Shard, StoreUrl};
+use vaultstore::StoreUrl;
+use vaultstore::rekey::{RekeyState, Shard};
 
 use crate::exit::Failure;
 
@@ -77,7 +78,7 @@ impl StateFile {
         }
     }
 
-    pub(crate) fn refused(&self, why: vaultstore::StateRefused) -> Failure {
+    pub(crate) fn refused(&self, why: vaultstore::rekey::ResumeError) -> Failure {
         Failure::Usage(format!("{}: {why} (--restart)", self.path.display()))
     }
 

@@ -9,7 +9,7 @@ use std::{
     task::Poll,
 };
 
-use vault_core::{Replacement, StoreError, StoreErrorKind, VaultStore, WriteOutcome};
+use vault_store::{Replacement, StoreError, StoreErrorKind, VaultStore, WriteOutcome};
 
 use crate::{Intercept, Intercepted, poll_at_most};
 
@@ -176,18 +176,15 @@ impl<S: VaultStore> Intercept for Faults<S> {
         self.make(call, fault).await
     }
 
-    async fn write_batch(
-        &self,
-        batch: Arc<[Replacement]>,
-    ) -> Result<Vec<WriteOutcome>, StoreError> {
+    async fn swap_batch(&self, batch: Arc<[Replacement]>) -> Result<Vec<WriteOutcome>, StoreError> {
         let fault = self.next_fault();
         if let Some(Fault::Torn { first, .. }) = fault {
             let first = first.min(batch.len().saturating_sub(1));
-            let written = self.inner.write_batch(batch[..first].into()).await?;
+            let written = self.inner.swap_batch(batch[..first].into()).await?;
             let applied = written.iter().filter(|outcome| **outcome == WriteOutcome::Applied);
             self.counters.torn.fetch_add(applied.count() as u64, SeqCst);
         }
-        self.make(self.inner.write_batch(batch), fault).await
+        self.make(self.inner.swap_batch(batch), fault).await
     }
 }
 

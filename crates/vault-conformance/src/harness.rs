@@ -6,13 +6,13 @@ use std::{
     task::Poll,
 };
 
-use vault_core::{EnvelopeText, InsertOutcome, Record, VaultStore};
+use vault_store::{EnvelopeText, InsertOutcome, Record, VaultStore};
 
 /// A backend under test: how to make a store of it, and how to close and open that again.
 ///
 /// A case reports by panicking with a plain `assert!`; whatever goes wrong in a method here may panic as well.
 /// Nothing may be skipped: a server that does not answer is a failure.
-pub trait Subject: Sync {
+pub trait StoreUnderTest: Sync {
     /// The store that the backend makes; a rekey shares it with its futures.
     type Store: VaultStore + 'static;
 
@@ -26,7 +26,7 @@ pub trait Subject: Sync {
     fn reopen(&self, store: Self::Store) -> impl Future<Output = Self::Store>;
 
     /// Makes a stored record whose envelope has `len` bytes, more than
-    /// [`MAX_ENVELOPE_LEN`](vault_core::MAX_ENVELOPE_LEN).
+    /// [`MAX_ENVELOPE_LEN`](vault_store::MAX_ENVELOPE_LEN).
     ///
     /// Default: inserts it through the store. A backend that refuses to write such an envelope writes it past the
     /// store, with its driver and if need be on the closed database, because somebody else could.
@@ -45,7 +45,7 @@ pub trait Subject: Sync {
 
     /// The finest step of time that the store keeps, in microseconds.
     ///
-    /// Default: 1, what a [`Timestamp`](vault_core::Timestamp) holds. A schema of whole seconds says 1,000,000.
+    /// Default: 1, what a [`Timestamp`](vault_store::Timestamp) holds. A schema of whole seconds says 1,000,000.
     fn time_step(&self) -> i64 {
         1
     }
@@ -69,7 +69,7 @@ pub trait Subject: Sync {
 
 /// Makes one `#[test]` per case, so that a failure has a name.
 ///
-/// The expression gives the [`Subject`] and is evaluated once per test.
+/// The expression gives the [`StoreUnderTest`] and is evaluated once per test.
 #[macro_export]
 macro_rules! suite {
     ($subject:expr) => {
@@ -81,13 +81,13 @@ macro_rules! suite {
 ///
 /// # Panics
 /// When a case fails; the message names all that did.
-pub fn run_all<S: Subject>(subject: &S) {
+pub fn run_all<S: StoreUnderTest>(subject: &S) {
     let failing = failing_cases(subject);
     assert!(failing.is_empty(), "the store breaks its contract: {failing:?}");
 }
 
 /// Runs every case and names those that fail; what they have to say goes to the panic hook.
-pub fn failing_cases<S: Subject>(subject: &S) -> Vec<&'static str> {
+pub fn failing_cases<S: StoreUnderTest>(subject: &S) -> Vec<&'static str> {
     all_cases(subject).into_iter().filter(|(_, run)| panics(run)).map(|(name, _)| name).collect()
 }
 
@@ -95,7 +95,7 @@ pub fn failing_cases<S: Subject>(subject: &S) -> Vec<&'static str> {
 ///
 /// # Panics
 /// When there is no such case.
-pub fn case_fails<S: Subject>(subject: &S, case: &str) -> bool {
+pub fn case_fails<S: StoreUnderTest>(subject: &S, case: &str) -> bool {
     let mut cases = all_cases(subject).into_iter();
     let (_, run) = cases.find(|(name, _)| *name == case).unwrap();
     panics(&run)
@@ -104,7 +104,7 @@ pub fn case_fails<S: Subject>(subject: &S, case: &str) -> bool {
 /// A case, ready to run.
 type Run<'a> = Box<dyn Fn() + 'a>;
 
-fn all_cases<S: Subject>(subject: &S) -> Vec<(&'static str, Run<'_>)> {
+fn all_cases<S: StoreUnderTest>(subject: &S) -> Vec<(&'static str, Run<'_>)> {
     macro_rules! list {
         ([$subject:expr] { $($case:ident)* } { $($property:ident)* }) => {
             vec![
@@ -154,7 +154,7 @@ macro_rules! name_tests {
             #[test]
             fn $case() {
                 let subject = $subject;
-                $crate::Subject::block_on(&subject, $crate::cases::$case(&subject));
+                $crate::StoreUnderTest::block_on(&subject, $crate::cases::$case(&subject));
             }
         )*
         $(

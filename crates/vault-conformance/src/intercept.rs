@@ -3,10 +3,10 @@
 use std::{future::Future, num::NonZeroUsize, sync::Arc};
 
 use async_trait::async_trait;
-use vault_core::{
-    DeleteOutcome, InsertOutcome, PageLimit, Purge, PutSetting, Query, Record, RecordChange,
-    RecordId, RecordSink, RecordSource, Replacement, SealedRecord, StoreError, Timestamp, Token,
-    VaultStore, WriteCount, WriteOutcome,
+use vault_store::{
+    DeleteOutcome, InsertOutcome, PageLimit, Purge, PutSetting, Query, Record, RecordId,
+    RecordSink, RecordSource, RecordUpdate, Replacement, SealedRecord, StoreError, Timestamp,
+    Token, VaultStore, WriteCount, WriteOutcome,
 };
 
 /// What is done with the calls to a store; [`Intercepted`] makes a store of it.
@@ -47,12 +47,12 @@ pub trait Intercept: Send + Sync {
         async move { self.around(self.inner().read_records(ids)).await }
     }
 
-    /// [`RecordSink::write_batch`].
-    fn write_batch(
+    /// [`RecordSink::swap_batch`].
+    fn swap_batch(
         &self,
         batch: Arc<[Replacement]>,
     ) -> impl Future<Output = Result<Vec<WriteOutcome>, StoreError>> + Send {
-        async move { self.around(self.inner().write_batch(batch)).await }
+        async move { self.around(self.inner().swap_batch(batch)).await }
     }
 
     /// [`VaultStore::count_matching`].
@@ -94,11 +94,8 @@ impl<I: Intercept> RecordSource for Intercepted<I> {
 
 #[async_trait]
 impl<I: Intercept> RecordSink for Intercepted<I> {
-    async fn write_batch(
-        &self,
-        batch: Arc<[Replacement]>,
-    ) -> Result<Vec<WriteOutcome>, StoreError> {
-        self.0.write_batch(batch).await
+    async fn swap_batch(&self, batch: Arc<[Replacement]>) -> Result<Vec<WriteOutcome>, StoreError> {
+        self.0.swap_batch(batch).await
     }
 }
 
@@ -124,7 +121,7 @@ impl<I: Intercept> VaultStore for Intercepted<I> {
         self.0.write_count().await
     }
 
-    async fn update(&self, change: RecordChange) -> Result<WriteOutcome, StoreError> {
+    async fn update(&self, change: RecordUpdate) -> Result<WriteOutcome, StoreError> {
         self.0.around(self.0.inner().update(change)).await
     }
 

@@ -1,19 +1,19 @@
 //! The contract of a vaultstore backend as a test suite.
 //!
-//! Each sentence of the contract ([`RecordSource`](vault_core::RecordSource), [`RecordSink`](vault_core::RecordSink),
-//! [`VaultStore`](vault_core::VaultStore)) is an async function in [`cases`] that bears its name, and [`properties`]
-//! replays random histories beside [`MemoryStore`](vault_core::MemoryStore). The bulk rekey, which stands on the
+//! Each sentence of the contract ([`RecordSource`](vault_store::RecordSource), [`RecordSink`](vault_store::RecordSink),
+//! [`VaultStore`](vault_store::VaultStore)) is an async function in [`cases`] that bears its name, and [`properties`]
+//! replays random histories beside [`MemoryStore`](vault_store::MemoryStore). The bulk rekey, which stands on the
 //! contract, is run on the store as well: with faults, interruptions and writers beside it. So is the token API: writers
 //! race for one record, and random histories of its operations agree with a model. A storage author says how to make a
 //! store and how to close and open it again, and gets one test per case:
 //!
 //! ```
-//! use vault_conformance::Subject;
-//! use vault_core::MemoryStore;
+//! use vault_conformance::StoreUnderTest;
+//! use vault_store::MemoryStore;
 //!
 //! struct InMemory;
 //!
-//! impl Subject for InMemory {
+//! impl StoreUnderTest for InMemory {
 //!     type Store = MemoryStore;
 //!     async fn fresh(&self) -> MemoryStore {
 //!         MemoryStore::new()
@@ -48,5 +48,5 @@ mod samples;
 mod vault;
 
 pub use faults::{Fault, FaultPlan, Faults, FaultyStore};
-pub use harness::{Subject, case_fails, failing_cases, poll_at_most, run_all};
+pub use harness::{StoreUnderTest, case_fails, failing_cases, poll_at_most, run_all};
 pub use intercept::{Intercept, Intercepted};

@@ -10,20 +10,17 @@ use proptest::{
     sample::select,
     test_runner::{Config, TestRunner},
 };
-use vault_core::{
-    DeleteOutcome, Direction, EnvelopeText, Include, InsertOutcome, MemoryStore, OrderBy,
-    PageLimit, Purge, PutSetting, Query, Record, RecordChange, RecordId, RecordSource, Replacement,
-    SealedRecord, Timestamp, Token, VaultStore, WriteOutcome,
+use vault_store::{
+    DeleteOutcome, EnvelopeText, Filter, InsertOutcome, MemoryStore, PageLimit, Purge, PutSetting,
+    Query, Record, RecordId, RecordSource, RecordUpdate, Replacement, SealedRecord, SortKey,
+    SortOrder, Timestamp, Token, VaultStore, WriteOutcome,
 };
 
-use crate::{
-    Subject,
-    samples::{WIDE, envelope, list_all, scan, seconds, token},
-};
+use crate::StoreUnderTest;
+use crate::samples::{WIDE, envelope, list_all, scan, seconds, token};
 
-pub use crate::{
-    rekey::random_rekeys_end_as_a_model_does, vault::random_histories_of_a_vault_agree_with_a_model,
-};
+pub use crate::rekey::random_rekeys_end_as_a_model_does;
+pub use crate::vault::random_histories_of_a_vault_agree_with_a_model;
 
 /// Few texts, so that operations meet; in byte order they are not in dictionary order.
 const IDS: [&str; 8] = ["A", "B", "a", "aa", "b", "é", "\u{ff5e}", "\u{1f511}"];
@@ -35,8 +32,8 @@ const SETTINGS: [&str; 3] = ["a", "A", "%"];
 /// Random histories of every operation get the same answers from the backend as from [`MemoryStore`], step by step,
 /// and leave the same contents. A page may be shorter than the reference's, but not empty before the end.
 ///
-/// How many is [`Subject::histories`]; a history that fails is shrunk and printed.
-pub fn random_histories_answer_like_the_store_in_memory<S: Subject>(subject: &S) {
+/// How many is [`StoreUnderTest::histories`]; a history that fails is shrunk and printed.
+pub fn random_histories_answer_like_the_store_in_memory<S: StoreUnderTest>(subject: &S) {
     let config = Config {
         failure_persistence: None, // the printed history is enough to repeat a failure
         ..Config::with_cases(subject.histories())
@@ -50,7 +47,7 @@ pub fn random_histories_answer_like_the_store_in_memory<S: Subject>(subject: &S)
     }
 }
 
-async fn replay<S: Subject>(subject: &S, history: Vec<Step>) {
+async fn replay<S: StoreUnderTest>(subject: &S, history: Vec<Step>) {
     let model = MemoryStore::new();
     let mut store = subject.fresh().await;
     for step in history {
@@ -80,7 +77,7 @@ enum Step {
 #[derive(Clone, Debug)]
 enum Operation {
     Insert(Vec<Record>),
-    Update(Expectation, RecordChange),
+    Update(Expectation, RecordUpdate),
     WriteBatch(Vec<(Expectation, Replacement)>),
     Delete(RecordId),
     ReadPage(Option<RecordId>, PageLimit),
@@ -166,7 +163,7 @@ async fn run(store: &impl VaultStore, operation: Operation) -> Answer {
         Operation::Update(_, change) => Answer::Written(vec![store.update(change).await.unwrap()]),
         Operation::WriteBatch(batch) => {
             let batch = batch.into_iter().map(|(_, replacement)| replacement).collect();
-            Answer::Written(store.write_batch(batch).await.unwrap())
+            Answer::Written(store.swap_batch(batch).await.unwrap())
         }
         Operation::Delete(id) => Answer::Deleted(store.delete(&id).await.unwrap()),
         Operation::ReadPage(after, limit) => {
@@ -255,15 +252,15 @@ fn any_limit() -> impl Strategy<Value = PageLimit> {
 
 /// A place to go on from is that of a record that may never have been stored.
 fn any_query() -> impl Strategy<Value = Query> {
-    let include = || select(vec![Include::No, Include::Yes, Include::Only]);
+    let include = || select(vec![Filter::Exclude, Filter::Include, Filter::Only]);
     let orders = vec![
-        OrderBy::Id,
-        OrderBy::Token,
-        OrderBy::CreatedAt,
-        OrderBy::UpdatedAt,
-        OrderBy::ExpiresAt,
+        SortKey::Id,
+        SortKey::Token,
+        SortKey::CreatedAt,
+        SortKey::UpdatedAt,
+        SortKey::ExpiresAt,
     ];
-    let order = (select(orders), select(vec![Direction::Ascending, Direction::Descending]));
+    let order = (select(orders), select(vec![SortOrder::Ascending, SortOrder::Descending]));
     let names = (
         option::weighted(0.2, vec(any_id(), 0..5)),
         option::weighted(0.2, vec(select(&TOKENS[..]).prop_map(token), 0..5)),
@@ -308,7 +305,7 @@ fn any_replacement() -> impl Strategy<Value = Replacement> {
     })
 }
 
-fn any_change() -> impl Strategy<Value = RecordChange> {
+fn any_change() -> impl Strategy<Value = RecordUpdate> {
     let envelopes = (option::of(any_envelope()), option::of(any_envelope()));
     let expected = || option::weighted(0.1, option::weighted(0.1, any_time()));
     let times = (
@@ -320,7 +317,7 @@ fn any_change() -> impl Strategy<Value = RecordChange> {
         |(id, (expected, envelope), times, at)| {
             let (updated_at, expires_at, soft_deleted_at) = times;
             let (expected_expires_at, expected_soft_deleted_at) = at;
-            RecordChange {
+            RecordUpdate {
                 id,
                 expected,
                 expected_expires_at,

@@ -10,10 +10,10 @@ mod watched;
 use std::{num::NonZeroUsize, sync::Arc, time::Duration};
 
 use futures::future::BoxFuture;
-use vault_core::{
-    EngineError, EnvelopeText, MergeCheck, PageLimit, Record, RekeyPlan, RekeyReport, RekeySession,
-    RunEnd, RunOptions, Timer, Vault, VaultError, VaultStore,
-};
+use vault_core::rekey::{MergeCheck, RekeyError, RunStatus};
+use vault_core::run::{RunOptions, Timer};
+use vault_core::{RekeyPlan, RekeyReport, RekeySession, Vault, VaultError};
+use vault_store::{EnvelopeText, PageLimit, Record, VaultStore};
 
 use self::ledger::{Ledger, Moved, Owner};
 pub use self::{
@@ -27,14 +27,14 @@ pub use self::{
     },
     random::random_rekeys_end_as_a_model_does,
 };
-use crate::{
-    Subject,
-    samples::{WIDE, list_all, seconds, token},
-};
+use crate::StoreUnderTest;
+use crate::samples::{WIDE, list_all, seconds, token};
 
 /// Of a vault in which the owners' records lie mixed, exactly those under the old password are moved to the new one:
 /// soft-deleted and expired ones, odd values and old costs as well. All else stays as it is, byte for byte.
-pub async fn a_rekey_moves_exactly_the_records_under_the_old_password<S: Subject>(subject: &S) {
+pub async fn a_rekey_moves_exactly_the_records_under_the_old_password<S: StoreUnderTest>(
+    subject: &S,
+) {
     let store = Arc::new(subject.fresh().await);
     let ledger = Ledger::of_new_vault(&store).await;
     fill_with_everything(&store, &ledger).await;
@@ -45,13 +45,13 @@ pub async fn a_rekey_moves_exactly_the_records_under_the_old_password<S: Subject
     let counts = report.counts;
     assert_eq!((counts.rekeyed, counts.already_new, counts.other_password), (55, 20, 20));
     assert_eq!((counts.damaged, counts.malformed), (2, 3));
-    assert_eq!((counts.scanned, counts.total(), report.end), (100, 100, RunEnd::Complete));
+    assert_eq!((counts.scanned, counts.total(), report.end), (100, 100, RunStatus::Complete));
     let store = reopen(subject, store).await;
     assert_eq!(ledger.check(&*store, Moved::All).await, 75);
 }
 
 /// A second rekey finds every record of the first under the new password, and none under the old one.
-pub async fn a_second_rekey_finds_nothing<S: Subject>(subject: &S) {
+pub async fn a_second_rekey_finds_nothing<S: StoreUnderTest>(subject: &S) {
     let store = Arc::new(subject.fresh().await);
     let ledger = Ledger::of_new_vault(&store).await;
     ledger.fill(&*store, Owner::Old, 10).await;
@@ -68,7 +68,7 @@ pub async fn a_second_rekey_finds_nothing<S: Subject>(subject: &S) {
 }
 
 /// Rekeying again leaves every record as the first rekey left it, byte for byte.
-pub async fn a_rekey_is_idempotent<S: Subject>(subject: &S) {
+pub async fn a_rekey_is_idempotent<S: StoreUnderTest>(subject: &S) {
     let store = Arc::new(subject.fresh().await);
     let ledger = Ledger::of_new_vault(&store).await;
     fill_with_everything(&store, &ledger).await;
@@ -134,7 +134,7 @@ fn options(records: usize) -> RunOptions {
     RunOptions::default()
         .workers(NonZeroUsize::MIN)
         .page_limit(PageLimit::new(records, 8 << 20))
-        .wait_with(Arc::new(NoWait))
+        .timer(Arc::new(NoWait))
 }
 
 /// Between two tries of a failing call nothing needs time here.
@@ -155,14 +155,14 @@ async fn begin(
         .pair(Owner::Old.password(), Owner::New.password())
         .merge_check(MergeCheck::Off)
         .options(options);
-    Vault::open(store, ledger::options()).rekey(plan).await
+    Vault::new(store, ledger::options()).rekey(plan).await
 }
 
 /// Rekeys to the end, or to an error; nothing holds the store any longer then.
 async fn rekey(
     store: impl VaultStore + 'static,
     options: RunOptions,
-) -> Result<(RekeyReport, Option<EngineError>), VaultError> {
+) -> Result<(RekeyReport, Option<RekeyError>), VaultError> {
     let mut session = begin(store, options).await?;
     let error = loop {
         match session.step().await {
@@ -175,7 +175,7 @@ async fn rekey(
 }
 
 /// Closes the store and opens it again, which needs that nothing else holds it.
-async fn reopen<S: Subject>(subject: &S, store: Arc<S::Store>) -> Arc<S::Store> {
+async fn reopen<S: StoreUnderTest>(subject: &S, store: Arc<S::Store>) -> Arc<S::Store> {
     let store = Arc::into_inner(store).unwrap();
     Arc::new(subject.reopen(store).await)
 }

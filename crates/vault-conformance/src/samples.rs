@@ -1,6 +1,6 @@
 //! The records that the cases work on.
 
-use vault_core::{
+use vault_store::{
     EnvelopeText, InsertOutcome, PageLimit, Record, RecordId, RecordSource, Replacement,
     SealedRecord, Timestamp, Token, VaultStore,
 };

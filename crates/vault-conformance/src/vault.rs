@@ -7,9 +7,9 @@ mod races;
 
 use std::sync::Arc;
 
-use vault_core::{
-    KdfFloor, KdfParams, NewVault, Password, Vault, VaultKey, VaultOptions, VaultStore,
-};
+use vault_core::kdf::KdfMinimum;
+use vault_core::{InitOptions, KdfParams, Password, PasswordKey, Vault, VaultOptions};
+use vault_store::VaultStore;
 
 use self::clock::SetClock;
 pub use self::{
@@ -23,7 +23,7 @@ pub use self::{
 /// Options that allow the cheapest Argon2id there is: its cost is not what is tested here.
 fn options(clock: &Arc<SetClock>) -> VaultOptions {
     VaultOptions {
-        floor: KdfFloor::NONE,
+        floor: KdfMinimum::NONE,
         clock: Arc::<SetClock>::clone(clock),
         ..VaultOptions::default()
     }
@@ -31,10 +31,10 @@ fn options(clock: &Arc<SetClock>) -> VaultOptions {
 
 /// A new vault at that cost.
 async fn new_vault(store: Arc<impl VaultStore + 'static>, clock: &Arc<SetClock>) -> Vault {
-    let new = NewVault::default().with_cost(KdfParams::new(8, 1, 1).unwrap());
+    let new = InitOptions::default().with_cost(KdfParams::new(8, 1, 1).unwrap());
     Vault::init(store, new, options(clock)).await.unwrap()
 }
 
-async fn key(vault: &Vault, password: &str) -> Arc<VaultKey> {
-    vault.unlock(Password::new(password)).await.unwrap()
+async fn key(vault: &Vault, password: &str) -> Arc<PasswordKey> {
+    vault.derive_key(Password::new(password)).await.unwrap()
 }

@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use futures::executor::block_on;
 use vault_conformance::{Fault, FaultPlan, FaultyStore, poll_at_most};
-use vault_core::{
+use vault_store::{
     EnvelopeText, MemoryStore, PageLimit, PutSetting, Record, RecordId, RecordSink, Replacement,
     StoreErrorKind, Timestamp, Token, VaultStore,
 };
@@ -87,7 +87,7 @@ fn a_torn_batch_takes_effect_in_part() {
         let torn = Fault::Torn { first, kind: StoreErrorKind::Retryable };
         let store = faulty(FaultPlan::Every(1), torn);
         block_on(store.inner().insert(records.clone())).unwrap();
-        let told = block_on(store.write_batch(batch(count)));
+        let told = block_on(store.swap_batch(batch(count)));
         assert_eq!(told.unwrap_err().kind(), StoreErrorKind::Retryable);
         let stored = block_on(store.inner().list(None, PageLimit::new(9, 999))).unwrap();
         let new = stored.iter().filter(|r| r.envelope == EnvelopeText::from_stored(*b"new"));

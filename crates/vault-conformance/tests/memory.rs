@@ -1,11 +1,11 @@
 //! The reference store keeps its own contract.
 
-use vault_conformance::Subject;
-use vault_core::MemoryStore;
+use vault_conformance::StoreUnderTest;
+use vault_store::MemoryStore;
 
 struct InMemory;
 
-impl Subject for InMemory {
+impl StoreUnderTest for InMemory {
     type Store = MemoryStore;
 
     async fn fresh(&self) -> MemoryStore {

@@ -4,15 +4,14 @@ mod broken;
 
 use broken::{BrokenStore, Defect};
 use futures::{TryStreamExt as _, executor::block_on};
-use vault_conformance::{Subject, case_fails, failing_cases};
-use vault_core::{
-    CreateOptions, EnvelopeText, NewVault, Password, Query, Record, RecordInfo, StoreErrorKind,
-    Vault, VaultError, VaultOptions,
-};
+use vault_conformance::{StoreUnderTest, case_fails, failing_cases};
+use vault_core::records::RecordInfo;
+use vault_core::{CreateOptions, InitOptions, Password, Vault, VaultError, VaultOptions};
+use vault_store::{EnvelopeText, Query, Record, StoreErrorKind};
 
 struct Broken(Defect);
 
-impl Subject for Broken {
+impl StoreUnderTest for Broken {
     type Store = BrokenStore;
 
     async fn fresh(&self) -> BrokenStore {
@@ -202,8 +201,8 @@ fn random_histories_reject_broken_stores_as_well() {
 fn a_stream_over_a_store_that_repeats_the_position_ends_with_an_error() {
     let answer = block_on(async {
         let store = BrokenStore::new(Defect::RepeatsThePosition);
-        let vault = Vault::init(store, NewVault::default(), VaultOptions::default()).await?;
-        let key = vault.unlock(Password::new("password")).await?;
+        let vault = Vault::init(store, InitOptions::default(), VaultOptions::default()).await?;
+        let key = vault.derive_key(Password::new("password")).await?;
         vault.create(b"1", &key, CreateOptions::default()).await?;
         vault.create(b"2", &key, CreateOptions::default()).await?;
         vault.records().stream(Query::new().limit(1)).try_collect::<Vec<RecordInfo>>().await

@@ -1,11 +1,11 @@
 //! A store whose calls are pending for a while keeps the contract too: futures are dropped before, during and after.
 
-use vault_conformance::{Fault, FaultPlan, FaultyStore, Subject, run_all};
-use vault_core::MemoryStore;
+use vault_conformance::{Fault, FaultPlan, FaultyStore, StoreUnderTest, run_all};
+use vault_store::MemoryStore;
 
 struct Slow;
 
-impl Subject for Slow {
+impl StoreUnderTest for Slow {
     type Store = FaultyStore<MemoryStore>;
 
     async fn fresh(&self) -> Self::Store {

@@ -9,10 +9,15 @@ use std::sync::{
 
 use futures::{TryStreamExt as _, executor::block_on};
 use vault_conformance::{Fault, FaultPlan, FaultyStore};
+use vault_core::kdf::KdfMinimum;
+use vault_core::password::{PasswordPolicy, PasswordPolicyViolation};
+use vault_core::records::{RecordInfo, Upserted};
 use vault_core::{
-    Clock, CreateOptions, Direction, KdfFloor, KdfParams, MemoryStore, NewVault, OrderBy, Password,
-    PasswordPolicy, PasswordRefused, Query, RecordChange, RecordInfo, RekeyPlan, StoreErrorKind,
-    Timestamp, Token, Upserted, Vault, VaultError, VaultKey, VaultOptions, WriteFormat,
+    CreateOptions, InitOptions, KdfParams, Password, PasswordKey, RekeyPlan, Vault, VaultError,
+    VaultOptions, WriteFormat,
+};
+use vault_store::{
+    Clock, MemoryStore, Query, RecordUpdate, SortKey, SortOrder, StoreErrorKind, Timestamp, Token,
 };
 
 /// Counts the calls, and fails none.
@@ -30,7 +35,7 @@ struct World {
     store: Counting,
     clock: Arc<Hand>,
     vault: Vault,
-    key: Arc<VaultKey>,
+    key: Arc<PasswordKey>,
 }
 
 fn world() -> World {
@@ -43,14 +48,14 @@ fn world_with(passwords: PasswordPolicy) -> World {
         FaultyStore::new(MemoryStore::new(), never, Fault::ErrorBefore(StoreErrorKind::Other));
     let clock = Arc::new(Hand(AtomicI64::new(1_000_000)));
     let options = VaultOptions {
-        floor: KdfFloor::NONE,
+        floor: KdfMinimum::NONE,
         clock: clock.clone(),
         passwords,
         ..VaultOptions::default()
     };
-    let new = NewVault::default().with_cost(KdfParams::new(8, 1, 1).unwrap());
+    let new = InitOptions::default().with_cost(KdfParams::new(8, 1, 1).unwrap());
     let vault = block_on(Vault::init(store.clone(), new, options)).unwrap();
-    let key = block_on(vault.unlock(Password::new("password"))).unwrap();
+    let key = block_on(vault.derive_key(Password::new("password"))).unwrap();
     World { store, clock, vault, key }
 }
 
@@ -121,7 +126,7 @@ fn a_map_is_resolved_with_its_empty_values_and_its_losses() {
 fn what_users_see_is_one_answer_and_what_the_caller_sees_is_each_its_own() {
     let world = world();
     let (vault, key) = (&world.vault, &world.key);
-    let stranger = block_on(vault.unlock(Password::new("another"))).unwrap();
+    let stranger = block_on(vault.derive_key(Password::new("another"))).unwrap();
     let there = world.create("there", b"value", None);
     let expired = world.create("expired", b"value", Some(5));
     let hidden = world.create("hidden", b"value", None);
@@ -129,7 +134,7 @@ fn what_users_see_is_one_answer_and_what_the_caller_sees_is_each_its_own() {
     let damaged = world.create("damaged", b"value", None);
     let moved = block_on(vault.records().find_by_token(&there)).unwrap().unwrap();
     let target = block_on(vault.records().find_by_token(&damaged)).unwrap().unwrap();
-    let change = RecordChange { envelope: Some(moved.envelope), ..RecordChange::of(target.id) };
+    let change = RecordUpdate { envelope: Some(moved.envelope), ..RecordUpdate::of(target.id) };
     block_on(vault.records().update(change)).unwrap();
     let unknown = Token::new("unknown").unwrap();
 
@@ -142,10 +147,10 @@ fn what_users_see_is_one_answer_and_what_the_caller_sees_is_each_its_own() {
     for (token, key) in
         [(&there, &stranger), (&expired, key), (&hidden, key), (&damaged, key), (&unknown, key)]
     {
-        assert!(block_on(vault.read_opaque(token, key)).unwrap().is_none());
+        assert!(block_on(vault.read_or_none(token, key)).unwrap().is_none());
         assert!(block_on(vault.verify(token, key)).is_err());
     }
-    assert_eq!(block_on(vault.read_opaque(&there, key)).unwrap().unwrap().as_bytes(), b"value");
+    assert_eq!(block_on(vault.read_or_none(&there, key)).unwrap().unwrap().as_bytes(), b"value");
     block_on(vault.verify(&there, key)).unwrap();
 
     // A damaged record cannot be updated, and can be overwritten.
@@ -163,9 +168,9 @@ fn read_opaque_does_not_hide_a_failing_store() {
         FaultPlan::Every(1),
         Fault::ErrorBefore(StoreErrorKind::Stopped),
     );
-    let vault = Vault::open(broken.clone(), VaultOptions::default());
+    let vault = Vault::new(broken.clone(), VaultOptions::default());
     let token = Token::new("t").unwrap();
-    let answer = block_on(vault.read_opaque(&token, &world.key));
+    let answer = block_on(vault.read_or_none(&token, &world.key));
     assert!(
         matches!(answer, Err(VaultError::Store(error)) if error.kind() == StoreErrorKind::Stopped)
     );
@@ -213,17 +218,17 @@ fn purging_a_large_vault_goes_in_steps() {
 fn a_policy_is_for_new_passwords_only() {
     let world = world_with(PasswordPolicy::nist());
     let (vault, short) = (&world.vault, &world.key);
-    let refused = PasswordRefused::TooShort { least: 15 };
-    let is_refused = |answer: Result<(), VaultError>| matches!(answer, Err(VaultError::PasswordRefused(why)) if why == refused);
+    let refused = PasswordPolicyViolation::TooShort { least: 15 };
+    let is_refused = |answer: Result<(), VaultError>| matches!(answer, Err(VaultError::PasswordPolicyViolation(why)) if why == refused);
     let token = Token::new("t").unwrap();
     assert!(is_refused(block_on(vault.create(b"", short, CreateOptions::default())).map(drop)));
     assert!(is_refused(block_on(vault.create_with_token(b"", short, token.clone(), None))));
     assert!(is_refused(block_on(vault.upsert(&token, b"", short)).map(drop)));
 
     // A record from before the rule is read and updated, and not taken over or rekeyed to such a password.
-    let old = Vault::open(
+    let old = Vault::new(
         world.store.clone(),
-        VaultOptions { floor: KdfFloor::NONE, ..VaultOptions::default() },
+        VaultOptions { floor: KdfMinimum::NONE, ..VaultOptions::default() },
     );
     block_on(old.create_with_token(b"old", short, token.clone(), None)).unwrap();
     assert_eq!(block_on(vault.read(&token, short)).unwrap().as_bytes(), b"old");
@@ -269,7 +274,7 @@ fn a_stream_reads_page_by_page() {
     for number in 0..10 {
         world.create(&format!("t{number}"), b"", None);
     }
-    let query = Query::new().order_by(OrderBy::Token, Direction::Descending).limit(4);
+    let query = Query::new().order_by(SortKey::Token, SortOrder::Descending).limit(4);
     let (all, calls) =
         world.calls(world.vault.records().stream(query).try_collect::<Vec<RecordInfo>>());
     let tokens: Vec<String> =
@@ -285,12 +290,12 @@ fn every_operation_can_be_spawned() {
     let world = world();
     let (vault, key, records) = (&world.vault, &world.key, world.vault.records());
     let token = Token::new("t").unwrap();
-    let id = vault_core::RecordId::from_stored("id");
-    is_send(vault.unlock(Password::new("password")));
+    let id = vault_store::RecordId::from_stored("id");
+    is_send(vault.derive_key(Password::new("password")));
     is_send(vault.create(b"", key, CreateOptions::default()));
     is_send(vault.create_with_token(b"", key, token.clone(), None));
     is_send(vault.read(&token, key));
-    is_send(vault.read_opaque(&token, key));
+    is_send(vault.read_or_none(&token, key));
     is_send(vault.read_many(std::slice::from_ref(&token), key));
     is_send(vault.resolve([("name", token.clone())], key));
     is_send(vault.verify(&token, key));
@@ -310,7 +315,7 @@ fn every_operation_can_be_spawned() {
     is_send(records.list(&Query::new()));
     is_send(records.stream(Query::new()));
     is_send(records.find(&id));
-    is_send(records.update(RecordChange::of(id.clone())));
+    is_send(records.update(RecordUpdate::of(id.clone())));
     is_send(records.delete(&id));
     is_send(records.soft_delete(&id));
     is_send(vault.rekey(RekeyPlan::new()));

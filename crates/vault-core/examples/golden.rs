@@ -5,9 +5,9 @@
 #![expect(clippy::print_stdout, reason = "an example that prints")]
 
 use serde_json::json;
-use vault_core::{
-    KdfMemory, KdfParams, Padding, Password, RecordId, Salt, SealSpec, VaultKdf, VaultKey, seal,
-};
+use vault_core::envelope::{Padding, SealParams, seal};
+use vault_core::kdf::{KdfMemory, KdfSetting, Salt};
+use vault_core::{KdfParams, Password, PasswordKey, RecordId};
 
 fn main() -> Result<(), Box<dyn std::error::Error>> {
     let count: usize = std::env::args().nth(1).map_or(Ok(30), |count| count.parse())?;
@@ -16,16 +16,16 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     for number in 0..count {
         // the default cost now and then, since it is what people use
         let params = if number % 50 == 0 { KdfParams::DEFAULT } else { KdfParams::new(16, 1, 2)? };
-        let kdf = VaultKdf::generate(params)?;
+        let kdf = KdfSetting::generate(params)?;
         let (format, spec) = match number % 3 {
-            0 => ("v3", SealSpec::V3 { kdf, padding: Padding::None }),
-            1 => ("v3", SealSpec::V3 { kdf, padding: Padding::Padme }),
-            _ => ("v2", SealSpec::V2 { params }),
+            0 => ("v3", SealParams::V3 { kdf, padding: Padding::None }),
+            1 => ("v3", SealParams::V3 { kdf, padding: Padding::Padme }),
+            _ => ("v2", SealParams::V2 { params }),
         };
         let value = random_bytes(number * 7 % 2000)?;
         let password = random_bytes(number % 40)?;
         let id = format!("id-{number}-ключ");
-        let key = VaultKey::new(Password::new(password.clone()));
+        let key = PasswordKey::new(Password::new(password.clone()));
         let text = seal(&value, &key, &RecordId::from_stored(&*id), &spec, &mut memory)?;
         let text = str::from_utf8(text.as_bytes().unwrap_or_default())?;
         vectors.push(json!({
@@ -39,7 +39,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
 }
 
 /// As many random bytes as asked for, from what the library offers: salts.
-fn random_bytes(len: usize) -> Result<Vec<u8>, vault_core::RandomError> {
+fn random_bytes(len: usize) -> Result<Vec<u8>, vault_core::store::RngError> {
     let mut bytes = Vec::with_capacity(len + Salt::LEN);
     while bytes.len() < len {
         bytes.extend_from_slice(Salt::generate()?.as_bytes());

@@ -1,84 +1,130 @@
-//! Formats, cryptography, storage contract and rekey engine of vaultstore.
+//! Formats, cryptography and rekey engine of vaultstore.
 //!
-//! A [`Vault`] seals values into [`Record`]s and keeps them in a [`VaultStore`]. Each record is an *envelope* of its
-//! own, sealed under the password of whoever wrote it; nothing stored says which records share a password. To change
-//! a password, a [`RekeySession`] therefore tries the old one on every record and seals anew those that open.
+//! A [`Vault`] seals values into [`Record`]s and keeps them in a [`VaultStore`]. Each record is an
+//! *envelope* of its own, sealed under its writer's password; nothing stored says which records
+//! share a password. To change a password, a [`RekeySession`] tries the old one on every record and
+//! re-encrypts the records it opens.
 //!
-//! This crate depends on no database and no async runtime, reads no file and no environment. Backends are crates of
-//! their own, which see ids, tokens, times and envelope text, never a key or a plaintext.
+//! This crate depends on no database and no async runtime, and reads no file and no environment.
+//! Backends implement the traits of `vaultstore-store`, which this crate re-exports in [`store`].
 //!
-//! Reading order: [`Envelope`] is what is stored, [`seal()`] and [`open()`] are the two verbs of cryptography,
-//! [`RecordSource`], [`RecordSink`] and [`VaultStore`] are the contract of a store, [`Vault`] is what an application
-//! uses, [`RekeyPlan`] and [`RekeySession`] are the main job.
+//! The folders are floors; each imports only from those below it: `vault` (the token API), `engine`
+//! (rekey, census, copy), `scan` (one pass over a vault), `crypto` (envelopes and keys).
 
-mod census;
-mod copy;
-mod envelope;
-mod error;
-mod kdf;
-mod key;
-mod master;
-mod memory;
-mod pace;
-mod password_policy;
-mod query;
-mod record;
-mod rekey;
-mod retry;
-mod run;
+#![cfg_attr(docsrs, feature(doc_cfg))]
+
+mod crypto;
+mod engine;
 mod scan;
-mod seal;
-mod secret;
-mod sha256;
-mod stack;
-mod store;
-mod table;
-mod time;
-mod token;
 mod vault;
-mod workers;
-mod write_count;
 
-pub use census::{CensusPlan, CensusReport, CensusSession, ListUnopened, ValueCheck, ValueVerdict};
-pub use copy::{
-    CopyError, CopyInto, CopyPlan, CopyReport, CopySession, MAX_NAMED, Named, Side, Verified,
+pub use crate::{
+    crypto::{
+        kdf::KdfParams,
+        key::PasswordKey,
+        secret::{Password, Plaintext},
+    },
+    engine::rekey::{RekeyPlan, RekeyReport, RekeySession},
+    vault::{CreateOptions, InitOptions, Vault, VaultError, VaultOptions, WriteFormat},
 };
-pub use envelope::{
-    AesKeyLen, Envelope, Format, Malformed, Padding, ParseV2CostError, V1, V2, V2Cost, V3,
+pub use vault_store::{
+    MemoryStore, Query, Record, RecordId, StoreError, StoreErrorKind, Timestamp, Token, VaultStore,
 };
-pub(crate) use error::fill_random;
-pub use error::{RandomError, StoreError, StoreErrorKind};
-pub use kdf::{
-    CostBelowFloor, CostLimit, CostOverLimit, InvalidKdfParams, KdfError, KdfFloor, KdfLimits,
-    KdfMemory, KdfParams, ParseKdfParamsError, ParseVaultKdfError, Salt, VaultKdf,
-};
-pub use key::{VaultKey, VerifyError};
-pub use memory::MemoryStore;
-pub use password_policy::{PasswordPolicy, PasswordRefused};
-pub use query::{Direction, Envelopes, Include, OrderBy, Ordered, Position, Query, Rank};
-pub use record::{EnvelopeText, MAX_ENVELOPE_LEN, Record, RecordId, SealedRecord};
-pub use rekey::{
-    DryRun, Earlier, InvalidPlan, InvalidShard, MAX_PROBLEMS, MergeCheck, MergeReport, Problem,
-    ProblemKind, RekeyCounts, RekeyPlan, RekeyReport, RekeySession, RekeyState, RunEnd, Sealing,
-    Shard, StageTimes, StateRefused,
-};
-pub use retry::{ThreadTimer, Timer};
-pub use run::{EngineError, RunOptions};
-pub(crate) use seal::{Candidate, check_all, committed_to, open_all, seal_all};
-pub use seal::{
-    Checked, OpenOutcome, OpenPolicy, SealError, SealSpec, Unopenable, check, open, seal,
-};
-pub use secret::{Password, Plaintext};
-pub use store::{
-    DeleteOutcome, InsertOutcome, PageLimit, Purge, PutSetting, RecordChange, RecordSink,
-    RecordSource, Replacement, VaultStore, WriteOutcome,
-};
-pub use table::{InvalidTableName, TableName, TableNames};
-pub use time::{Clock, SystemClock, Timestamp};
-pub use token::{InvalidToken, InvalidTokenLength, Token, TokenLength};
-pub use vault::{
-    CreateOptions, NewVault, RecordInfo, Records, Resolved, Upserted, Vault, VaultError,
-    VaultOptions, WriteFormat,
-};
-pub use workers::WorkerError;
-pub use write_count::{WriteCount, WriteCounter, WriteUnderWay};
+
+/// The bulk rekey: its plan, its session, its state and its report.
+pub mod rekey {
+    pub use crate::{
+        engine::rekey::{
+            InvalidPlan, MergeCheck, MergeReport, ParseShardError, PreviousRuns, RekeyCounts,
+            RekeyError, RekeyMode, RekeyState, ResumeError, RunStatus, Shard, StageTimes,
+        },
+        scan::envelope_kind::EnvelopeKind,
+    };
+}
+
+/// Threads, memory and page sizes of a run over a whole vault, and what such a run finds wrong.
+pub mod run {
+    pub use crate::scan::{
+        error::ScanError,
+        options::RunOptions,
+        problem::{MAX_PROBLEMS, Problem, ProblemKind},
+        retry::{ThreadTimer, Timer},
+        workers::WorkerError,
+    };
+}
+
+/// Census and verification: what is in a vault, and what a set of passwords opens.
+pub mod census {
+    pub use crate::engine::census::{
+        CensusPlan, CensusReport, CensusSession, Unopened, ValueCheck, ValueVerdict,
+    };
+}
+
+/// Copies of a vault, as they are, into another store.
+pub mod copy {
+    pub use crate::engine::copy::{
+        CopyError, CopyPlan, CopyReport, CopySession, IdList, MAX_LISTED_IDS, OnExisting, Side,
+        Verified,
+    };
+}
+
+/// The parts of a [`Query`]: filters, order and keyset cursors.
+pub mod query {
+    pub use vault_store::{Cursor, Envelopes, Filter, HasCursor, SortKey, SortOrder, SortValue};
+}
+
+/// The contract of a store, for authors of a backend.
+pub mod store {
+    pub use vault_store::{
+        DeleteOutcome, EnvelopeText, InsertOutcome, MAX_ENVELOPE_LEN, PageLimit,
+        ParseTableNameError, Purge, PutSetting, RecordSink, RecordSource, RecordUpdate,
+        Replacement, RngError, SealedRecord, TableName, TableNames, WriteCount, WriteCounter,
+        WriteGuard, WriteOutcome,
+    };
+}
+
+/// Envelopes: parsing, checking, opening and sealing one record at a time.
+pub mod envelope {
+    pub use crate::crypto::{
+        envelope::{
+            AesKeyLen, Envelope, Format, Malformed, Padding, ParseV2ParamsError, V1, V2, V2Params,
+            V3,
+        },
+        seal::{
+            CheckedEnvelope, OpenOutcome, OpenPolicy, Rejected, SealError, SealParams, check, open,
+            seal,
+        },
+    };
+    pub use crate::vault::ParseWriteFormatError;
+}
+
+/// Argon2id: parameters, limits and memory.
+pub mod kdf {
+    pub use crate::crypto::{
+        kdf::{
+            CostBelowMinimum, CostLimit, CostOverLimit, InvalidKdfParams, KdfError, KdfLimits,
+            KdfMemory, KdfMinimum, KdfSetting, ParseKdfParamsError, ParseKdfSettingError, Salt,
+        },
+        key::VerifyError,
+    };
+}
+
+/// What the token API returns for lists, several tokens and upserts.
+pub mod records {
+    pub use crate::vault::{RecordInfo, Records, Resolved, Upserted};
+}
+
+/// Rules for new passwords.
+pub mod password {
+    pub use crate::vault::password_policy::{PasswordPolicy, PasswordPolicyViolation};
+}
+
+/// Tokens: their length and how a text is parsed into one.
+pub mod token {
+    pub use vault_store::{ParseTokenError, ParseTokenLengthError, TokenLength};
+}
+
+/// Clocks.
+pub mod time {
+    pub use vault_store::{Clock, SystemClock};
+}

@@ -7,9 +7,10 @@ mod world;
 use std::sync::Arc;
 
 use futures::executor::block_on;
-use vault_core::{
-    EngineError, MergeCheck, PageLimit, RekeyPlan, RunEnd, RunOptions, StoreErrorKind, VaultError,
-};
+use vault_core::rekey::{MergeCheck, RekeyError, RunStatus};
+use vault_core::run::RunOptions;
+use vault_core::store::PageLimit;
+use vault_core::{RekeyPlan, StoreErrorKind, VaultError};
 use world::{Meddler, World, password};
 
 /// Merges, because here it is looked at what moves; what is refused is in `resume.rs`.
@@ -19,7 +20,7 @@ fn plan() -> RekeyPlan {
 }
 
 fn options() -> RunOptions {
-    RunOptions::default().wait_with(Arc::new(world::NoWait))
+    RunOptions::default().timer(Arc::new(world::NoWait))
 }
 
 #[test]
@@ -66,7 +67,7 @@ fn a_store_that_is_gone_ends_the_run() {
     match ended {
         Err(VaultError::Engine(error)) => {
             assert!(
-                matches!(*error, EngineError::Store(error) if error.kind() == StoreErrorKind::Retryable)
+                matches!(*error, RekeyError::Store(error) if error.kind() == StoreErrorKind::Retryable)
             );
         }
         other => panic!("{other:?}"),
@@ -104,8 +105,8 @@ fn a_full_disk_ends_the_run_at_once_and_the_next_run_does_the_rest() {
         };
         (error, session.report().clone())
     });
-    assert!(matches!(error, EngineError::Store(error) if error.kind() == StoreErrorKind::Full));
-    assert_eq!(report.end, RunEnd::Failed);
+    assert!(matches!(error, RekeyError::Store(error) if error.kind() == StoreErrorKind::Full));
+    assert_eq!(report.end, RunStatus::Failed);
     assert_eq!(
         report.counts.rekeyed,
         world.count_under("new"),
@@ -131,7 +132,7 @@ fn a_stopped_run_counts_exactly_what_was_committed() {
             }
             session.stop().await.unwrap().clone()
         });
-        assert_eq!(report.end, RunEnd::Stopped);
+        assert_eq!(report.end, RunStatus::Stopped);
         assert_eq!(report.counts.rekeyed, world.count_under("new") - committed_before);
         assert_eq!(report.counts.scanned, report.counts.total());
     }

@@ -7,12 +7,15 @@ mod world;
 use std::sync::Arc;
 
 use futures::executor::block_on;
-use vault_core::{MergeCheck, PageLimit, RekeyPlan, RunEnd, RunOptions, StoreErrorKind};
+use vault_core::rekey::{MergeCheck, RunStatus};
+use vault_core::run::RunOptions;
+use vault_core::store::PageLimit;
+use vault_core::{RekeyPlan, StoreErrorKind};
 use world::{Meddler, World, password};
 
 fn options() -> RunOptions {
     let options = RunOptions::default().page_limit(PageLimit::new(10, 1 << 20));
-    options.wait_with(Arc::new(world::NoWait))
+    options.timer(Arc::new(world::NoWait))
 }
 
 fn plan() -> RekeyPlan {
@@ -31,7 +34,7 @@ fn what_is_written_behind_the_cursor_is_caught_up_with() {
     let report = world.rekey_through(&meddler, plan()).unwrap();
     assert_eq!((meddler.fired(), report.counts.rekeyed, report.counts.scanned), (1, 51, 51));
     // Nobody wrote beside the second pass.
-    assert_eq!((report.catch_up_passes, report.end), (1, RunEnd::Complete));
+    assert_eq!((report.catch_up_passes, report.end), (1, RunStatus::Complete));
     world.hand_over("old", "new");
     world.check();
 }
@@ -42,7 +45,7 @@ fn beside_which_nobody_writes_there_is_nothing_to_catch_up_with() {
     world.fill("old", 50);
     world.fill("other", 50);
     let report = world.rekey(plan()).unwrap();
-    assert_eq!((report.catch_up_passes, report.end), (0, RunEnd::Complete));
+    assert_eq!((report.catch_up_passes, report.end), (0, RunStatus::Complete));
     world.hand_over("old", "new");
     world.check();
 }
@@ -52,7 +55,7 @@ fn a_store_that_does_not_count_its_writes_is_read_once_more() {
     let world = World::new();
     world.fill("old", 50);
     let report = world.rekey_through(&Meddler::not_counting(), plan()).unwrap();
-    assert_eq!((report.catch_up_passes, report.end), (1, RunEnd::Complete));
+    assert_eq!((report.catch_up_passes, report.end), (1, RunStatus::Complete));
 }
 
 #[test]
@@ -94,12 +97,12 @@ fn a_writer_who_never_stops_is_told() {
     let state = block_on(async {
         let mut session = world.vault_through(&meddler).rekey(plan()).await.unwrap();
         while session.step().await.unwrap().is_some() {}
-        assert_eq!(session.report().end, RunEnd::StillWritten);
-        assert!(session.report().has_remains());
+        assert_eq!(session.report().end, RunStatus::NotConverged);
+        assert!(session.report().needs_attention());
         session.state().unwrap()
     });
     // Once that has ended, the same rekey does the rest, however many passes there were before.
-    assert_eq!(world.rekey(plan().resume(state)).unwrap().end, RunEnd::Complete);
+    assert_eq!(world.rekey(plan().resume(state)).unwrap().end, RunStatus::Complete);
     world.hand_over("old", "new");
     world.check();
 }

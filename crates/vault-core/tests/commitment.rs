@@ -15,9 +15,10 @@ use aes_gcm::{
 use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD};
 use hkdf::Hkdf;
 use sha2::{Digest as _, Sha256};
-use vault_core::{
-    Envelope, EnvelopeText, KdfMemory, OpenOutcome, OpenPolicy, Password, RecordId, VaultKey, open,
-};
+use vault_core::envelope::{Envelope, OpenOutcome, OpenPolicy, open};
+use vault_core::kdf::KdfMemory;
+use vault_core::store::EnvelopeText;
+use vault_core::{Password, PasswordKey, RecordId};
 
 const SALT: [u8; 16] = *b"salt of the test";
 const NONCE: [u8; 32] = [7; 32];
@@ -54,7 +55,7 @@ fn a_ciphertext_of_two_keys_opens_under_the_committed_password_only() {
 }
 
 fn opened(text: &EnvelopeText, password: &str) -> OpenOutcome {
-    let key = VaultKey::new(Password::new(password));
+    let key = PasswordKey::new(Password::new(password));
     let (id, policy) = (RecordId::from_stored(ID), OpenPolicy::default());
     let envelope = Envelope::parse(text).unwrap();
     open(&envelope, &key, &id, &policy, &mut KdfMemory::new()).unwrap()

@@ -13,11 +13,16 @@ use base64::{
 };
 use futures::executor::block_on;
 use v1::V1Pad;
+use vault_core::envelope::{
+    Envelope, OpenOutcome, OpenPolicy, Padding, SealParams, V2Params, open, seal,
+};
+use vault_core::kdf::{KdfMemory, KdfMinimum, KdfSetting};
+use vault_core::rekey::RunStatus;
+use vault_core::run::{MAX_PROBLEMS, ProblemKind};
+use vault_core::store::{EnvelopeText, PageLimit};
 use vault_core::{
-    Envelope, EnvelopeText, KdfFloor, KdfMemory, KdfParams, MAX_PROBLEMS, MemoryStore, NewVault,
-    OpenOutcome, OpenPolicy, Padding, PageLimit, Password, ProblemKind, Record, RecordId,
-    RekeyPlan, RunEnd, SealSpec, Timestamp, Token, V2Cost, Vault, VaultKdf, VaultKey, VaultOptions,
-    VaultStore, open, seal,
+    InitOptions, KdfParams, MemoryStore, Password, PasswordKey, Record, RecordId, RekeyPlan,
+    Timestamp, Token, Vault, VaultOptions, VaultStore,
 };
 
 const VALUE: &[u8] = b"the value";
@@ -36,28 +41,28 @@ fn cheap() -> KdfParams {
     KdfParams::new(8, 1, 1).unwrap()
 }
 
-fn v2() -> SealSpec {
-    SealSpec::V2 { params: cheap() }
+fn v2() -> SealParams {
+    SealParams::V2 { params: cheap() }
 }
 
 /// Of a vault with a salt of its own.
-fn v3() -> SealSpec {
-    SealSpec::V3 { kdf: VaultKdf::generate(cheap()).unwrap(), padding: Padding::None }
+fn v3() -> SealParams {
+    SealParams::V3 { kdf: KdfSetting::generate(cheap()).unwrap(), padding: Padding::None }
 }
 
 fn policy() -> OpenPolicy {
-    OpenPolicy { v2_costs: vec![V2Cost::new(cheap())], ..OpenPolicy::default() }
+    OpenPolicy { v2_costs: vec![V2Params::new(cheap())], ..OpenPolicy::default() }
 }
 
-fn key(password: &str) -> VaultKey {
-    VaultKey::new(Password::new(password))
+fn key(password: &str) -> PasswordKey {
+    PasswordKey::new(Password::new(password))
 }
 
 fn id(number: usize) -> RecordId {
     RecordId::from_stored(format!("{number:05}"))
 }
 
-fn sealed(number: usize, spec: &SealSpec, key: &VaultKey) -> Vec<u8> {
+fn sealed(number: usize, spec: &SealParams, key: &PasswordKey) -> Vec<u8> {
     let envelope = seal(VALUE, key, &id(number), spec, &mut KdfMemory::new()).unwrap();
     envelope.as_bytes().unwrap().to_vec()
 }
@@ -72,10 +77,11 @@ fn rekey_some(first: usize, texts: &[Vec<u8>]) -> Vec<Outcome> {
     let store = MemoryStore::new();
     let records = texts.iter().enumerate().map(|(number, text)| record(first + number, text));
     let before: Vec<Record> = records.collect();
-    let options = VaultOptions { floor: KdfFloor::NONE, open: policy(), ..VaultOptions::default() };
+    let options =
+        VaultOptions { floor: KdfMinimum::NONE, open: policy(), ..VaultOptions::default() };
     let report = block_on(async {
         let vault =
-            Vault::init(store.clone(), NewVault::default().with_cost(cheap()), options).await;
+            Vault::init(store.clone(), InitOptions::default().with_cost(cheap()), options).await;
         store.insert(before.clone()).await.unwrap();
         let plan = RekeyPlan::new().pair(Password::new("old"), Password::new("new"));
         vault.unwrap().rekey(plan).await.unwrap().run().await.unwrap()
@@ -92,7 +98,7 @@ fn rekey_some(first: usize, texts: &[Vec<u8>]) -> Vec<Outcome> {
         None => Outcome::OtherPassword,
     };
     let outcomes: Vec<_> = before.iter().zip(&after).map(outcome).collect();
-    assert_eq!((outcomes.len(), report.end), (texts.len(), RunEnd::Complete));
+    assert_eq!((outcomes.len(), report.end), (texts.len(), RunStatus::Complete));
     let count = |of: fn(&Outcome) -> bool| outcomes.iter().filter(|outcome| of(outcome)).count();
     let counts = report.counts;
     assert_eq!(counts.rekeyed, count(|it| matches!(it, Outcome::Rekeyed(_))) as u64);
@@ -116,7 +122,7 @@ fn record(number: usize, text: &[u8]) -> Record {
     }
 }
 
-fn opened(record: &Record, key: &VaultKey) -> Option<Vec<u8>> {
+fn opened(record: &Record, key: &PasswordKey) -> Option<Vec<u8>> {
     let envelope = Envelope::parse(&record.envelope).ok()?;
     match open(&envelope, key, &record.id, &policy(), &mut KdfMemory::new()).unwrap() {
         OpenOutcome::Opened(value) => Some(value.as_bytes().to_vec()),
@@ -232,7 +238,7 @@ fn a_v1_that_was_changed_is_what_the_format_says() {
 #[test]
 fn swapped_envelopes_are_damaged_in_v3_and_known_by_nobody_before() {
     let (spec, old, other) = (v3(), key("old"), key("another"));
-    let swapped = |spec: &SealSpec, key| {
+    let swapped = |spec: &SealParams, key| {
         let texts: Vec<_> = (0..10).map(|number| sealed(number ^ 1, spec, key)).collect();
         rekey(&texts)
     };

@@ -20,11 +20,14 @@ use std::{
 
 use futures::executor::block_on;
 use vault_conformance::{Intercept, Intercepted};
+use vault_core::envelope::{Envelope, OpenOutcome, OpenPolicy, SealParams, open, seal};
+use vault_core::kdf::{KdfMemory, KdfMinimum};
+use vault_core::rekey::RunStatus;
+use vault_core::run::RunOptions;
+use vault_core::store::{EnvelopeText, PageLimit, Replacement, SealedRecord, WriteOutcome};
 use vault_core::{
-    Envelope, EnvelopeText, KdfFloor, KdfMemory, KdfParams, MemoryStore, NewVault, OpenOutcome,
-    OpenPolicy, PageLimit, Password, Query, RecordId, RekeyPlan, Replacement, RunEnd, RunOptions,
-    SealSpec, SealedRecord, StoreError, Timestamp, Vault, VaultKey, VaultOptions, WriteOutcome,
-    open, seal,
+    InitOptions, KdfParams, MemoryStore, Password, PasswordKey, Query, RecordId, RekeyPlan,
+    StoreError, Timestamp, Vault, VaultOptions,
 };
 
 /// How far the peaks may be apart: 22 bytes for each record that one vault has more, so less than its id and no envelope.
@@ -61,13 +64,13 @@ fn peak_kib(records: u64) -> u64 {
 }
 
 fn rekey_and_tell_the_peak(records: u64) {
-    let options = || VaultOptions { floor: KdfFloor::NONE, ..VaultOptions::default() };
-    let new = NewVault::default().with_cost(KdfParams::new(8, 1, 1).unwrap());
+    let options = || VaultOptions { floor: KdfMinimum::NONE, ..VaultOptions::default() };
+    let new = InitOptions::default().with_cost(KdfParams::new(8, 1, 1).unwrap());
     let store = block_on(async {
         let inner = MemoryStore::new();
         let vault = Vault::init(inner.clone(), new, options()).await.unwrap();
         let spec = vault.seal_spec().await.unwrap();
-        let [old, new] = ["old", "new"].map(|password| VaultKey::new(Password::new(password)));
+        let [old, new] = ["old", "new"].map(|password| PasswordKey::new(Password::new(password)));
         Arc::new(Intercepted(Generated {
             inner,
             spec,
@@ -80,7 +83,7 @@ fn rekey_and_tell_the_peak(records: u64) {
     let run = RunOptions::default().page_limit(PageLimit::new(PAGE, 8 << 20));
     let pair = RekeyPlan::new().pair(Password::new("old"), Password::new("new"));
     let report = block_on(async {
-        let vault = Vault::open(Arc::clone(&store), options());
+        let vault = Vault::new(Arc::clone(&store), options());
         let mut session = vault.rekey(pair.options(run)).await.unwrap();
         while session.step().await.unwrap().is_some() {
             // As whoever wants to resume keeps it.
@@ -88,7 +91,7 @@ fn rekey_and_tell_the_peak(records: u64) {
         }
         session.report().clone()
     });
-    assert_eq!((report.end, report.counts.rekeyed), (RunEnd::Complete, records));
+    assert_eq!((report.end, report.counts.rekeyed), (RunStatus::Complete, records));
     // It was read a second time, to find nothing left.
     assert_eq!((report.counts.scanned, report.catch_up_passes), (records, 1));
     let status = fs::read_to_string("/proc/self/status").unwrap();
@@ -100,9 +103,9 @@ fn rekey_and_tell_the_peak(records: u64) {
 struct Generated {
     /// Has the settings and no record.
     inner: MemoryStore,
-    spec: SealSpec,
-    old: VaultKey,
-    new: VaultKey,
+    spec: SealParams,
+    old: PasswordKey,
+    new: PasswordKey,
     records: u64,
     moved: AtomicU64,
 }
@@ -170,10 +173,7 @@ impl Intercept for Generated {
         Ok(ids.iter().map(|id| Some(self.record(number_of(id)))).collect())
     }
 
-    async fn write_batch(
-        &self,
-        batch: Arc<[Replacement]>,
-    ) -> Result<Vec<WriteOutcome>, StoreError> {
+    async fn swap_batch(&self, batch: Arc<[Replacement]>) -> Result<Vec<WriteOutcome>, StoreError> {
         Ok(batch.iter().map(|replacement| self.take(replacement)).collect())
     }
 

@@ -3,10 +3,10 @@
 #![expect(clippy::unwrap_used, clippy::panic, reason = "a test that panics fails")]
 
 use serde_json::Value;
-use vault_core::{
-    Envelope, EnvelopeText, KdfFloor, KdfMemory, Malformed, OpenOutcome, OpenPolicy, Password,
-    RecordId, V2Cost, VaultKey, open,
-};
+use vault_core::envelope::{Envelope, Malformed, OpenOutcome, OpenPolicy, V2Params, open};
+use vault_core::kdf::{KdfMemory, KdfMinimum};
+use vault_core::store::EnvelopeText;
+use vault_core::{Password, PasswordKey, RecordId};
 
 const V1: &str = include_str!("../../../tests/golden/v1.json");
 const V2: &str = include_str!("../../../tests/golden/v2.json");
@@ -57,7 +57,7 @@ fn parsing_and_emitting_is_the_identity_on_canonical_texts() {
 
 #[test]
 fn another_password_opens_no_v1_record_of_the_ancestor() {
-    let other = VaultKey::new(Password::new("another password"));
+    let other = PasswordKey::new(Password::new("another password"));
     for vector in vectors(V1) {
         let outcome = outcome(&vector, &other, &mut KdfMemory::new());
         assert!(matches!(outcome, OpenOutcome::WrongPassword), "{}: {outcome:?}", vector["name"]);
@@ -68,7 +68,7 @@ fn another_password_opens_no_v1_record_of_the_ancestor() {
 fn every_cut_v1_record_is_malformed() {
     let mut cuts = 0;
     for mut vector in vectors(V1) {
-        let key = VaultKey::new(Password::new(unhex(&vector["password_hex"])));
+        let key = PasswordKey::new(Password::new(unhex(&vector["password_hex"])));
         let text = vector["text"].as_str().unwrap().to_owned();
         for len in 0..text.len().min(2000) {
             vector["text"] = text[..len].into();
@@ -94,7 +94,7 @@ fn every_cut_v1_record_is_malformed() {
 #[test]
 fn a_v1_record_with_a_flipped_bit_panics_nowhere_and_its_padding_may_be_anything() {
     let mut vector = vectors(V1).swap_remove(2);
-    let key = VaultKey::new(Password::new(unhex(&vector["password_hex"])));
+    let key = PasswordKey::new(Password::new(unhex(&vector["password_hex"])));
     let text = vector["text"].as_str().unwrap().to_owned();
     let mut opened = 0;
     for (at, bit) in (0..text.len()).flat_map(|at| (0..7).map(move |bit| (at, bit))) {
@@ -116,7 +116,7 @@ fn a_v1_record_with_a_flipped_bit_panics_nowhere_and_its_padding_may_be_anything
 fn the_costs_of_the_presets_are_above_the_floor_and_below_the_limits() {
     for name in ["default", "lightweight", "high_security", "rfc9106_first", "rfc9106_second"] {
         let params = name.parse().unwrap();
-        assert_eq!(KdfFloor::default().allow(&params), Ok(()), "{name}");
+        assert_eq!(KdfMinimum::default().allow(&params), Ok(()), "{name}");
         assert_eq!(OpenPolicy::default().limits.allow(&params), Ok(()), "{name}");
     }
 }
@@ -124,7 +124,7 @@ fn the_costs_of_the_presets_are_above_the_floor_and_below_the_limits() {
 fn assert_all_open(vectors: &[Value]) {
     let mut memory = KdfMemory::new();
     for vector in vectors {
-        let key = VaultKey::new(Password::new(unhex(&vector["password_hex"])));
+        let key = PasswordKey::new(Password::new(unhex(&vector["password_hex"])));
         match outcome(vector, &key, &mut memory) {
             OpenOutcome::Opened(opened) => {
                 assert!(opened.as_bytes() == value(vector), "{} opens wrong", vector["name"]);
@@ -134,11 +134,11 @@ fn assert_all_open(vectors: &[Value]) {
     }
 }
 
-fn outcome(vector: &Value, key: &VaultKey, memory: &mut KdfMemory) -> OpenOutcome {
+fn outcome(vector: &Value, key: &PasswordKey, memory: &mut KdfMemory) -> OpenOutcome {
     let envelope = Envelope::parse(&text(vector)).unwrap();
     let mut policy = OpenPolicy::default();
     if vector["format"] == "v2" {
-        let cost: V2Cost = vector["cost"].as_str().unwrap().parse().unwrap();
+        let cost: V2Params = vector["cost"].as_str().unwrap().parse().unwrap();
         policy.v2_costs = vec![cost];
     }
     let id = RecordId::from_stored(vector["id"].as_str().unwrap());

@@ -7,11 +7,11 @@ mod world;
 use std::{num::NonZeroUsize, sync::Arc};
 
 use futures::executor::block_on;
-use vault_core::{
-    DryRun, EngineError, InvalidPlan, KdfParams, MAX_PROBLEMS, MemoryStore, MergeCheck, OpenPolicy,
-    PageLimit, ProblemKind, RecordSource, RekeyPlan, RunEnd, RunOptions, SealSpec, V2Cost,
-    VaultError, VaultStore,
-};
+use vault_core::envelope::{OpenPolicy, SealParams, V2Params};
+use vault_core::rekey::{InvalidPlan, MergeCheck, RekeyError, RekeyMode, RunStatus};
+use vault_core::run::{MAX_PROBLEMS, ProblemKind, RunOptions};
+use vault_core::store::{PageLimit, RecordSource};
+use vault_core::{KdfParams, MemoryStore, RekeyPlan, VaultError, VaultStore};
 use world::{Meddler, World, cheap, password};
 
 /// Merges, because here it is looked at what moves; what is refused is in `resume.rs`.
@@ -21,7 +21,7 @@ fn plan() -> RekeyPlan {
 }
 
 fn options() -> RunOptions {
-    RunOptions::default().wait_with(Arc::new(world::NoWait))
+    RunOptions::default().timer(Arc::new(world::NoWait))
 }
 
 #[test]
@@ -39,7 +39,7 @@ fn a_rekey_moves_exactly_the_records_under_the_old_password() {
         (40, 20, 20)
     );
     assert_eq!((report.counts.scanned, report.counts.total()), (80, 80));
-    assert_eq!(report.end, RunEnd::Complete);
+    assert_eq!(report.end, RunStatus::Complete);
     for (old, now) in before.iter().zip(world.records()) {
         let moved = world.owner(&old.id) == "old";
         assert_eq!(old.envelope != now.envelope, moved, "only the matching envelopes change");
@@ -92,7 +92,7 @@ fn a_bad_record_stops_nothing_and_hides_nothing() {
     let report = world.rekey(plan()).unwrap();
 
     assert_eq!((report.counts.rekeyed, report.counts.damaged, report.counts.malformed), (5, 3, 2));
-    assert!(report.has_remains());
+    assert!(report.needs_attention());
     let listed: Vec<_> = report.problems.iter().map(|problem| problem.id.clone()).collect();
     assert_eq!(listed, [&ids[3], &ids[5], &ids[6], &ids[7], &ids[8]].map(Clone::clone));
     assert_eq!(report.problems[0].kind, ProblemKind::Damaged);
@@ -121,7 +121,7 @@ fn a_dry_run_counts_and_writes_nothing() {
     world.fill("old", 12);
     world.fill("other", 3);
     let before = world.records();
-    let report = world.rekey(plan().dry_run(DryRun::Yes)).unwrap();
+    let report = world.rekey(plan().dry_run(RekeyMode::DryRun)).unwrap();
     assert_eq!((report.counts.rekeyed, report.counts.other_password), (12, 3));
     assert!(report.dry_run);
     assert_eq!(world.records(), before);
@@ -149,7 +149,7 @@ fn several_pairs_share_one_scan_and_never_chain() {
 fn a_plan_without_sense_is_refused_before_anything_is_read() {
     let refused = |plan: RekeyPlan| match World::new().rekey(plan) {
         Err(VaultError::Engine(error)) => match *error {
-            EngineError::Plan(invalid) => invalid,
+            RekeyError::Plan(invalid) => invalid,
             other => panic!("{other}"),
         },
         other => panic!("{other:?}"),
@@ -201,11 +201,11 @@ fn pages_are_bounded_in_bytes() {
 
 #[test]
 fn v2_records_become_v3_and_v3_records_become_v2() {
-    let v2 = V2Cost::new(cheap());
+    let v2 = V2Params::new(cheap());
     let open = OpenPolicy { v2_costs: vec![v2], ..OpenPolicy::default() };
     let world = World::with_policy(open);
     world.fill("old", 4);
-    let to_v2 = plan().write_as(SealSpec::V2 { params: cheap() });
+    let to_v2 = plan().write_as(SealParams::V2 { params: cheap() });
     assert_eq!(world.rekey(to_v2).unwrap().counts.rekeyed, 4);
     assert!(
         world.records().iter().all(|record| record
@@ -246,11 +246,11 @@ fn argon2id_is_computed_once_per_password_and_salt_not_per_record() {
 fn a_cost_below_the_floor_is_not_written() {
     let world = World::new();
     world.fill("old", 1);
-    let vault = vault_core::Vault::open(world.store.clone(), vault_core::VaultOptions::default());
-    let refused = block_on(vault.rekey(plan().write_as(SealSpec::V2 { params: cheap() })));
-    assert!(matches!(refused, Err(VaultError::CostBelowFloor(_))));
+    let vault = vault_core::Vault::new(world.store.clone(), vault_core::VaultOptions::default());
+    let refused = block_on(vault.rekey(plan().write_as(SealParams::V2 { params: cheap() })));
+    assert!(matches!(refused, Err(VaultError::CostBelowMinimum(_))));
     let dear = KdfParams::new(4 * 1024 * 1024, 1, 1).unwrap();
-    let refused = block_on(vault.rekey(plan().write_as(SealSpec::V2 { params: dear })));
+    let refused = block_on(vault.rekey(plan().write_as(SealParams::V2 { params: dear })));
     assert!(matches!(refused, Err(VaultError::CostOverLimit(_))));
 }
 
@@ -293,7 +293,7 @@ fn a_record_that_writers_never_leave_alone_is_left_as_they_wrote_it() {
     });
     let report = world.rekey_through(&meddler, plan()).unwrap();
     assert_eq!((report.counts.rekeyed, report.counts.conflict), (4, 1));
-    assert!(report.has_remains());
+    assert!(report.needs_attention());
     world.hand_over_but("old", "new", &id);
     world.check();
 }
@@ -301,7 +301,7 @@ fn a_record_that_writers_never_leave_alone_is_left_as_they_wrote_it() {
 #[test]
 fn an_empty_vault_is_rekeyed_at_once() {
     let report = World::new().rekey(plan()).unwrap();
-    assert_eq!((report.counts.scanned, report.end), (0, RunEnd::Complete));
+    assert_eq!((report.counts.scanned, report.end), (0, RunStatus::Complete));
 }
 
 #[test]

@@ -11,18 +11,20 @@ mod world;
 use std::sync::Arc;
 
 use futures::executor::block_on;
-use vault_core::{
-    DryRun, EngineError, Format, InvalidPlan, MergeCheck, OpenPolicy, PageLimit, RecordId,
-    RekeyPlan, RekeyReport, RekeySession, RekeyState, RunEnd, RunOptions, SealSpec, Shard,
-    StateRefused, StoreErrorKind, V2Cost, VaultError,
+use vault_core::envelope::{Format, OpenPolicy, SealParams, V2Params};
+use vault_core::rekey::{
+    InvalidPlan, MergeCheck, RekeyError, RekeyMode, RekeyState, ResumeError, RunStatus, Shard,
 };
+use vault_core::run::RunOptions;
+use vault_core::store::PageLimit;
+use vault_core::{RecordId, RekeyPlan, RekeyReport, RekeySession, StoreErrorKind, VaultError};
 use world::{Meddler, World, cheap, password};
 
 const PAGE: usize = 10;
 
 fn options() -> RunOptions {
     let page = PageLimit::new(PAGE, 1 << 20);
-    RunOptions::default().wait_with(Arc::new(world::NoWait)).page_limit(page)
+    RunOptions::default().timer(Arc::new(world::NoWait)).page_limit(page)
 }
 
 fn plan() -> RekeyPlan {
@@ -31,14 +33,14 @@ fn plan() -> RekeyPlan {
 
 /// A vault whose records are all v2.
 fn v2_world(old: usize, other: usize) -> World {
-    let policy = OpenPolicy { v2_costs: vec![V2Cost::new(cheap())], ..OpenPolicy::default() };
+    let policy = OpenPolicy { v2_costs: vec![V2Params::new(cheap())], ..OpenPolicy::default() };
     let world = World::with_policy(policy);
     world.fill("v3 old", old);
     world.fill("v3 other", other);
     let to_v2 = RekeyPlan::new()
         .pair(password("v3 old"), password("old"))
         .pair(password("v3 other"), password("other"))
-        .write_as(SealSpec::V2 { params: cheap() });
+        .write_as(SealParams::V2 { params: cheap() });
     assert_eq!(world.rekey(to_v2).unwrap().counts.rekeyed, (old + other) as u64);
     world.hand_over("v3 old", "old");
     world.hand_over("v3 other", "other");
@@ -58,10 +60,10 @@ fn die_after(world: &World, plan: RekeyPlan, scanned: u64) -> RekeyState {
     })
 }
 
-fn refused(world: &World, plan: RekeyPlan) -> StateRefused {
+fn refused(world: &World, plan: RekeyPlan) -> ResumeError {
     match world.rekey(plan) {
         Err(VaultError::Engine(error)) => match *error {
-            EngineError::State(refused) => refused,
+            RekeyError::State(refused) => refused,
             other => panic!("{other}"),
         },
         other => panic!("{other:?}"),
@@ -83,7 +85,7 @@ fn a_run_that_resumes_derives_only_for_what_was_not_tried() {
     assert!((900..900 + PAGE as u64).contains(&tried), "{tried}");
     assert!(report.derivations >= 1000 - tried, "what was not tried is");
     assert_eq!((report.counts.rekeyed, report.counts.other_password), (300, 700));
-    assert_eq!((report.counts.scanned, report.end), (1000, RunEnd::Complete));
+    assert_eq!((report.counts.scanned, report.end), (1000, RunStatus::Complete));
     assert_eq!(report.earlier.runs, 1);
     world.hand_over("old", "new");
     world.check();
@@ -91,7 +93,7 @@ fn a_run_that_resumes_derives_only_for_what_was_not_tried() {
 
 #[test]
 fn a_catch_up_pass_over_an_unchanged_v2_vault_derives_nothing() {
-    for spec in [None, Some(SealSpec::V2 { params: cheap() })] {
+    for spec in [None, Some(SealParams::V2 { params: cheap() })] {
         let world = v2_world(30, 70);
         let plan = spec.into_iter().fold(plan(), RekeyPlan::write_as);
         let report = world.rekey_through(&Meddler::not_counting(), plan).unwrap();
@@ -125,7 +127,7 @@ fn a_job_of_many_runs_ends_with_the_same_counts() {
             if !more {
                 break session.report().clone();
             }
-            assert_eq!(session.stop().await.unwrap().end, RunEnd::Stopped);
+            assert_eq!(session.stop().await.unwrap().end, RunStatus::Stopped);
             state = Some(session.state().unwrap());
         }
     });
@@ -146,14 +148,14 @@ fn a_state_is_refused_with_other_passwords_another_vault_and_another_plan() {
         let plan = RekeyPlan::new().pair(password(old), password(new)).options(options());
         refused(&world, plan.resume(state.clone()))
     };
-    assert_eq!(other("old", "now"), StateRefused::OtherPasswords);
-    assert_eq!(other("odd", "new"), StateRefused::OtherPasswords);
+    assert_eq!(other("old", "now"), ResumeError::OtherPasswords);
+    assert_eq!(other("odd", "new"), ResumeError::OtherPasswords);
     let shard = plan().shard(Shard::new(0, 2).unwrap()).resume(state.clone());
-    assert_eq!(refused(&world, shard), StateRefused::OtherPlan);
-    let dry = plan().dry_run(DryRun::Yes).resume(state.clone());
-    assert_eq!(refused(&world, dry), StateRefused::OtherPlan);
+    assert_eq!(refused(&world, shard), ResumeError::OtherPlan);
+    let dry = plan().dry_run(RekeyMode::DryRun).resume(state.clone());
+    assert_eq!(refused(&world, dry), ResumeError::OtherPlan);
     let elsewhere = v2_world(1, 1);
-    assert_eq!(refused(&elsewhere, plan().resume(state.clone())), StateRefused::OtherVault);
+    assert_eq!(refused(&elsewhere, plan().resume(state.clone())), ResumeError::OtherVault);
     world.check_nothing_but("old", "new");
     // Nothing of that has spoiled it.
     assert_eq!(world.rekey(plan().resume(state)).unwrap().counts.rekeyed, 20);
@@ -176,7 +178,7 @@ fn a_record_that_failed_first_is_counted_as_what_it_is_last() {
 fn merge_refused(result: Result<RekeyReport, VaultError>) -> u64 {
     match result {
         Err(VaultError::Engine(error)) => match *error {
-            EngineError::Merge { records } => records,
+            RekeyError::Merge { records } => records,
             other => panic!("{other}"),
         },
         other => panic!("{other:?}"),
@@ -192,7 +194,7 @@ fn a_merge_is_refused_before_the_first_write_unless_allowed() {
     let before = world.records();
     assert_eq!(merge_refused(world.rekey(plan())), 7);
     assert_eq!(world.records(), before);
-    let dry = world.rekey(plan().dry_run(DryRun::Yes)).unwrap();
+    let dry = world.rekey(plan().dry_run(RekeyMode::DryRun)).unwrap();
     assert!(dry.would_merge());
 
     let report = world.rekey(plan().merge_check(MergeCheck::Off)).unwrap();
@@ -206,16 +208,17 @@ fn a_merge_is_refused_before_the_first_write_unless_allowed() {
 fn v2_records_are_asked_only_when_told_to_and_the_report_says_so() {
     let world = v2_world(20, 10);
     world.rename("other", "new");
-    let report = world.rekey(plan().dry_run(DryRun::Yes).merge_check(MergeCheck::Whole)).unwrap();
+    let report =
+        world.rekey(plan().dry_run(RekeyMode::DryRun).merge_check(MergeCheck::Full)).unwrap();
     assert_eq!((report.merge.found, report.merge.unasked), (10, 0));
     assert!(report.would_merge());
-    assert_eq!(merge_refused(world.rekey(plan().merge_check(MergeCheck::Whole))), 10);
+    assert_eq!(merge_refused(world.rekey(plan().merge_check(MergeCheck::Full))), 10);
     world.check_nothing_but("old", "new");
 
     let cheap = world.rekey(plan()).unwrap();
     assert_eq!(
         (cheap.merge.check, cheap.merge.found, cheap.merge.unasked),
-        (MergeCheck::Cheap, 0, 30)
+        (MergeCheck::Fast, 0, 30)
     );
     assert_eq!(cheap.counts.rekeyed, 20);
 }
@@ -248,7 +251,7 @@ fn pairs_that_would_merge_are_refused_and_pairs_that_make_room_are_not() {
     };
     match world.rekey(pairs(&[("a", "x"), ("b", "x")])) {
         Err(VaultError::Engine(error)) => {
-            assert!(matches!(*error, EngineError::Plan(InvalidPlan::MergingPairs)));
+            assert!(matches!(*error, RekeyError::Plan(InvalidPlan::MergingPairs)));
         }
         other => panic!("{other:?}"),
     }
@@ -325,7 +328,7 @@ fn a_report_says_how_records_were_sealed_before_and_are_after() {
     world.fill("old", 5);
     world.damage(&RecordId::from_stored("00000-old"));
     let report = world.rekey(plan()).unwrap();
-    let forms = |of: &std::collections::BTreeMap<vault_core::Sealing, u64>| {
+    let forms = |of: &std::collections::BTreeMap<vault_core::rekey::EnvelopeKind, u64>| {
         of.iter().map(|(sealing, count)| (sealing.format, sealing.cost, *count)).collect::<Vec<_>>()
     };
     let v3 = Some(cheap());

@@ -5,34 +5,38 @@
 use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD};
 use proptest::prelude::*;
 use sha2::{Digest as _, Sha256};
-use vault_core::{
-    CostLimit, CostOverLimit, Envelope, EnvelopeText, InvalidKdfParams, KdfLimits, KdfMemory,
-    KdfParams, MAX_ENVELOPE_LEN, Malformed, OpenOutcome, OpenPolicy, Padding, Password, RecordId,
-    Salt, SealError, SealSpec, Unopenable, V2Cost, VaultKdf, VaultKey, check, open, seal,
+use vault_core::envelope::{
+    Envelope, Malformed, OpenOutcome, OpenPolicy, Padding, Rejected, SealError, SealParams,
+    V2Params, check, open, seal,
 };
+use vault_core::kdf::{
+    CostLimit, CostOverLimit, InvalidKdfParams, KdfLimits, KdfMemory, KdfSetting, Salt,
+};
+use vault_core::store::{EnvelopeText, MAX_ENVELOPE_LEN};
+use vault_core::{KdfParams, Password, PasswordKey, RecordId};
 
 /// The cheapest cost that Argon2id is defined for.
 fn cheap() -> KdfParams {
     KdfParams::new(8, 1, 1).unwrap()
 }
 
-fn kdf() -> VaultKdf {
-    VaultKdf { params: cheap(), salt: Salt::from_bytes(*b"salt of the test") }
+fn kdf() -> KdfSetting {
+    KdfSetting { params: cheap(), salt: Salt::from_bytes(*b"salt of the test") }
 }
 
-fn specs() -> [SealSpec; 3] {
+fn specs() -> [SealParams; 3] {
     [
-        SealSpec::V3 { kdf: kdf(), padding: Padding::None },
-        SealSpec::V3 { kdf: kdf(), padding: Padding::Padme },
-        SealSpec::V2 { params: cheap() },
+        SealParams::V3 { kdf: kdf(), padding: Padding::None },
+        SealParams::V3 { kdf: kdf(), padding: Padding::Padme },
+        SealParams::V2 { params: cheap() },
     ]
 }
 
-fn key(password: impl Into<Vec<u8>>) -> VaultKey {
-    VaultKey::new(Password::new(password))
+fn key(password: impl Into<Vec<u8>>) -> PasswordKey {
+    PasswordKey::new(Password::new(password))
 }
 
-fn sealed(value: &[u8], key: &VaultKey, spec: &SealSpec) -> EnvelopeText {
+fn sealed(value: &[u8], key: &PasswordKey, spec: &SealParams) -> EnvelopeText {
     seal(value, key, &RecordId::from_stored("id"), spec, &mut KdfMemory::new()).unwrap()
 }
 
@@ -45,8 +49,9 @@ enum Answer {
     Malformed(Malformed),
 }
 
-fn answer(text: &EnvelopeText, key: &VaultKey, id: &str, memory: &mut KdfMemory) -> Answer {
-    let policy = OpenPolicy { limits: KdfLimits::default(), v2_costs: vec![V2Cost::new(cheap())] };
+fn answer(text: &EnvelopeText, key: &PasswordKey, id: &str, memory: &mut KdfMemory) -> Answer {
+    let policy =
+        OpenPolicy { limits: KdfLimits::default(), v2_costs: vec![V2Params::new(cheap())] };
     let envelope = match Envelope::parse(text) {
         Ok(envelope) => envelope,
         Err(malformed) => return Answer::Malformed(malformed),
@@ -274,7 +279,7 @@ fn a_header_with_a_bomb_is_refused_before_memory_is_taken() {
     let over =
         |limit, asked, allowed| Malformed::CostOverLimit(CostOverLimit { limit, asked, allowed });
     let too_little =
-        |m_kib, p| Malformed::InvalidCost(InvalidKdfParams::MemoryTooLittle { m_kib, p });
+        |m_cost, p| Malformed::InvalidCost(InvalidKdfParams::MemoryTooLittle { m_cost, p });
     let cases = [
         ((4 << 20, 1, 1), over(CostLimit::Memory, 4 << 20, 2 << 20)),
         ((u32::MAX, u32::MAX, 255), over(CostLimit::Memory, u64::from(u32::MAX), 2 << 20)),
@@ -303,12 +308,12 @@ fn a_header_with_a_bomb_is_refused_before_memory_is_taken() {
 #[test]
 fn raised_limits_open_what_the_defaults_refuse() {
     let (mut memory, key) = (KdfMemory::new(), key("password"));
-    let kdf = VaultKdf { params: KdfParams::new(8 * 65, 1, 65).unwrap(), ..kdf() };
-    let text = sealed(b"v", &key, &SealSpec::V3 { kdf, padding: Padding::None });
+    let kdf = KdfSetting { params: KdfParams::new(8 * 65, 1, 65).unwrap(), ..kdf() };
+    let text = sealed(b"v", &key, &SealParams::V3 { kdf, padding: Padding::None });
     let envelope = Envelope::parse(&text).unwrap();
     let id = RecordId::from_stored("id");
     let refused = check(&envelope, &OpenPolicy::default()).map(|_| ());
-    assert!(matches!(refused, Err(Unopenable::Malformed(Malformed::CostOverLimit(_)))));
+    assert!(matches!(refused, Err(Rejected::Malformed(Malformed::CostOverLimit(_)))));
     let mut policy = OpenPolicy::default();
     policy.limits.max_p = 65;
     let outcome = open(&envelope, &key, &id, &policy, &mut memory).unwrap();
@@ -355,7 +360,7 @@ fn a_v2_text_is_tried_with_every_cost_that_it_is_long_enough_for() {
     let (mut memory, key) = (KdfMemory::new(), key("password"));
     let envelope = Envelope::parse(&sealed(b"v", &key, &specs()[2])).unwrap();
     let id = RecordId::from_stored("id");
-    let cost = |text: &str| text.parse::<V2Cost>().unwrap();
+    let cost = |text: &str| text.parse::<V2Params>().unwrap();
     let mut outcome = |costs: &[&str]| {
         let policy = OpenPolicy {
             v2_costs: costs.iter().map(|text| cost(text)).collect(),
@@ -403,7 +408,7 @@ fn texts_of_no_known_format_are_malformed() {
 fn a_value_whose_envelope_would_not_be_read_is_not_written() {
     let (mut memory, key) = (KdfMemory::new(), key("password"));
     let largest_v3 = (MAX_ENVELOPE_LEN - 3) / 4 * 3 - 112;
-    let mut seal = |len: usize, spec: &SealSpec| {
+    let mut seal = |len: usize, spec: &SealParams| {
         seal(&vec![0; len], &key, &RecordId::from_stored("id"), spec, &mut memory)
     };
     let [plain, padme, v2] = specs();
@@ -411,8 +416,8 @@ fn a_value_whose_envelope_would_not_be_read_is_not_written() {
     assert!(matches!(seal(largest_v3 + 1, &plain), Err(SealError::TooLarge)));
     assert!(matches!(seal(largest_v3, &padme), Err(SealError::TooLarge)));
     assert!(matches!(seal(largest_v3 + 112, &v2), Err(SealError::TooLarge)));
-    let kdf = VaultKdf { params: KdfParams::new(2048, 1, 256).unwrap(), ..kdf() };
-    let lanes = seal(1, &SealSpec::V3 { kdf, padding: Padding::None });
+    let kdf = KdfSetting { params: KdfParams::new(2048, 1, 256).unwrap(), ..kdf() };
+    let lanes = seal(1, &SealParams::V3 { kdf, padding: Padding::None });
     assert!(matches!(lanes, Err(SealError::Lanes { p: 256 })));
 }
 

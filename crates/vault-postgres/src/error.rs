@@ -11,9 +11,10 @@
 use std::time::Duration;
 
 use sqlx::postgres::{PgDatabaseError, PgSeverity};
-use vault_core::{StoreError, StoreErrorKind as Kind};
+use vault_store::{StoreError, StoreErrorKind as Kind};
 
-use crate::{PostgresOptions, place::Place, record::Unstorable};
+use crate::options::PostgresOptions;
+use crate::place::Place;
 
 /// What went wrong inside, before it is put into words with the place.
 #[derive(Debug)]
@@ -279,6 +280,17 @@ fn commit_was_undone(error: &sqlx::Error) -> bool {
 
 fn sent_by_server(error: &sqlx::Error) -> Option<&PgDatabaseError> {
     error.as_database_error()?.try_downcast_ref()
+}
+
+/// Why a value cannot be stored, or looked for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Unstorable {
+    /// Postgres's texts hold no NUL.
+    Nul,
+    /// An envelope is not UTF-8.
+    NotText,
+    /// The text of the envelope was never loaded, so there is nothing to store.
+    EnvelopeNotLoaded,
 }
 
 fn describe(unstorable: Unstorable) -> &'static str {

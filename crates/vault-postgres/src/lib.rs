@@ -12,15 +12,15 @@
 //!   so that an answered commit survives a crash of the server, also where the database or the role has relaxed that. The
 //!   server's own `fsync` and `full_page_writes` must be on, as they are by default; no client can set them.
 //! - **Nothing half known.** An error says that nothing was changed, except
-//!   [`UnknownOutcome`](vault_core::StoreErrorKind::UnknownOutcome), which is given only when the answer to a commit was
+//!   [`UnknownOutcome`](vault_store::StoreErrorKind::UnknownOutcome), which is given only when the answer to a commit was
 //!   lost. Deadlocks, serialization failures, time limits, lost connections, and a server that starts, stops or is full of
-//!   connections are [`Retryable`](vault_core::StoreErrorKind::Retryable).
+//!   connections are [`Retryable`](vault_store::StoreErrorKind::Retryable).
 //! - **Cancellable.** A call whose future is dropped runs to its end in a task of its own. (sqlx 0.9.0 loses writes that
 //!   were answered well if the future that begins a transaction is dropped; here none is, and each connection is rolled
 //!   back before anyone else has it.)
 //! - **No long snapshot.** Each page is one statement, so that a rekey of any length does not keep the server from
 //!   vacuuming. The server adds up the bytes of a page: it sends no more than was asked for, and no envelope over
-//!   [`MAX_ENVELOPE_LEN`](vault_core::MAX_ENVELOPE_LEN).
+//!   [`MAX_ENVELOPE_LEN`](vault_store::MAX_ENVELOPE_LEN).
 //! - **Pages in byte order** whatever the database's collation is.
 //! - **Looking does not touch.** Opening changes nothing; only [`PostgresStore::create`] and [`PostgresStore::migrate`]
 //!   make tables.
@@ -51,13 +51,13 @@
 //! # Example
 //!
 //! ```no_run
-//! use vault_core::VaultStore;
+//! use vault_store::VaultStore;
 //! use vault_postgres::{PostgresOptions, PostgresStore};
 //!
-//! # async fn example() -> Result<(), vault_core::StoreError> {
+//! # async fn example() -> Result<(), vault_store::StoreError> {
 //! let url = "postgres://app:secret@localhost/app";
 //! PostgresStore::migrate(url, PostgresOptions::default()).await?;
-//! let store = PostgresStore::connect(url, PostgresOptions::default()).await?;
+//! let store = PostgresStore::open(url, PostgresOptions::default()).await?;
 //! println!("{} records", store.count().await?);
 //! # Ok(())
 //! # }
@@ -65,6 +65,7 @@
 
 mod error;
 mod open;
+mod options;
 mod place;
 mod queries;
 mod reads;
@@ -74,25 +75,19 @@ mod shared;
 mod statements;
 mod writes;
 
-use std::{
-    fmt,
-    num::{NonZeroU32, NonZeroUsize},
-    sync::Arc,
-    time::Duration,
-};
+use std::{num::NonZeroUsize, sync::Arc};
 
 use async_trait::async_trait;
-use vault_core::{
-    DeleteOutcome, InsertOutcome, PageLimit, Purge, PutSetting, Query, Record, RecordChange,
-    RecordId, RecordSink, RecordSource, Replacement, SealedRecord, StoreError, TableNames,
-    Timestamp, Token, VaultStore, WriteOutcome,
+use vault_store::{
+    DeleteOutcome, InsertOutcome, PageLimit, Purge, PutSetting, Query, Record, RecordId,
+    RecordSink, RecordSource, RecordUpdate, Replacement, SealedRecord, StoreError, Timestamp,
+    Token, VaultStore, WriteOutcome,
 };
 
+pub use crate::options::{Migration, PostgresOptions};
 pub use crate::place::PostgresUrl;
-use crate::shared::{
-    Effect::{Reads, Writes},
-    Shared,
-};
+use crate::shared::Effect::{Reads, Writes};
+use crate::shared::Shared;
 
 /// A vault in two tables of a Postgres database. Clones share a pool of connections, which are closed when the last one
 /// is dropped.
@@ -104,67 +99,21 @@ pub struct PostgresStore {
     shared: Arc<Shared>,
 }
 
-/// Where in the database a vault is, and how it is used.
-#[derive(Clone, Debug)]
-#[non_exhaustive]
-pub struct PostgresOptions {
-    /// The names of the two tables: `vault` and `vault_meta` by default.
-    ///
-    /// They are looked for in the schemas that the connection searches (`search_path`), and made in the first of them.
-    pub tables: TableNames,
-    /// The most connections that are open at a time: 8 by default.
-    ///
-    /// A rekey uses two; a server allows 100 by default, for all its users.
-    pub max_connections: NonZeroU32,
-    /// How long a call waits for a connection: 10 seconds by default, in which most servers have started again.
-    pub connect_timeout: Duration,
-}
-
-impl Default for PostgresOptions {
-    fn default() -> Self {
-        Self {
-            tables: TableNames::default(),
-            max_connections: NonZeroU32::new(8).unwrap_or(NonZeroU32::MIN),
-            connect_timeout: Duration::from_secs(10),
-        }
-    }
-}
-
-/// What [`PostgresStore::migrate`] found and did.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-#[non_exhaustive]
-pub enum Migration {
-    /// There was no vault; now there is an empty one.
-    Created,
-    /// The vault was of this version already, and nothing was changed.
-    Current,
-}
-
-/// One sentence for a user.
-impl fmt::Display for Migration {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
-            Self::Created => "the tables of the vault were made; it is empty",
-            Self::Current => "the tables of the vault are current; nothing was changed",
-        })
-    }
-}
-
 impl PostgresStore {
     /// Opens the vault that is there.
     ///
     /// # Errors
     /// `NotAVault` when there is none, `NewerSchema`, `OlderSchema`, `Corrupt`, `Denied`, `NotFound` (no such database),
-    /// `Retryable` (the server is down) or `Unsupported` (the URL) of [`vault_core::StoreErrorKind`]. Nothing was
+    /// `Retryable` (the server is down) or `Unsupported` (the URL) of [`vault_store::StoreErrorKind`]. Nothing was
     /// changed.
-    pub async fn connect(url: &str, options: PostgresOptions) -> Result<Self, StoreError> {
+    pub async fn open(url: &str, options: PostgresOptions) -> Result<Self, StoreError> {
         Ok(Self { shared: Arc::new(open::open(url, &options).await?) })
     }
 
     /// Makes an empty vault and opens it.
     ///
     /// # Errors
-    /// [`AlreadyExists`](vault_core::StoreErrorKind::AlreadyExists) when there is a vault, and what
+    /// [`AlreadyExists`](vault_store::StoreErrorKind::AlreadyExists) when there is a vault, and what
     /// [`migrate`](Self::migrate) answers.
     pub async fn create(url: &str, options: PostgresOptions) -> Result<Self, StoreError> {
         Ok(Self { shared: Arc::new(open::create(url, &options).await?) })
@@ -175,7 +124,7 @@ impl PostgresStore {
     /// Several processes may do so at once: one makes the tables, the others find them made.
     ///
     /// # Errors
-    /// `NotAVault` when the tables are another program's, else as [`connect`](Self::connect). Nothing was changed.
+    /// `NotAVault` when the tables are another program's, else as [`open`](Self::open). Nothing was changed.
     pub async fn migrate(url: &str, options: PostgresOptions) -> Result<Migration, StoreError> {
         open::migrate(url, &options).await
     }
@@ -209,10 +158,7 @@ impl RecordSource for PostgresStore {
 
 #[async_trait]
 impl RecordSink for PostgresStore {
-    async fn write_batch(
-        &self,
-        batch: Arc<[Replacement]>,
-    ) -> Result<Vec<WriteOutcome>, StoreError> {
+    async fn swap_batch(&self, batch: Arc<[Replacement]>) -> Result<Vec<WriteOutcome>, StoreError> {
         self.shared
             .run(Writes, move |shared| async move { writes::batch(&shared, &batch).await })
             .await
@@ -276,7 +222,7 @@ impl VaultStore for PostgresStore {
             .await
     }
 
-    async fn update(&self, change: RecordChange) -> Result<WriteOutcome, StoreError> {
+    async fn update(&self, change: RecordUpdate) -> Result<WriteOutcome, StoreError> {
         self.shared
             .run(Writes, move |shared| async move { writes::update(&shared, &change).await })
             .await

@@ -7,16 +7,14 @@ use sqlx::{
     postgres::{PgConnectOptions, PgPoolOptions},
 };
 use tokio::{runtime::Handle, time};
-use vault_core::{StoreError, StoreErrorKind};
+use vault_store::{StoreError, StoreErrorKind};
 
-use crate::{
-    Migration, PostgresOptions,
-    error::{self, Fault},
-    place::{self, Place},
-    schema::{self, Schema},
-    shared::Shared,
-    statements::Statements,
-};
+use crate::error::{self, Fault};
+use crate::options::{Migration, PostgresOptions};
+use crate::place::{self, Place};
+use crate::schema::{self, Schema};
+use crate::shared::Shared;
+use crate::statements::Statements;
 
 /// A commit is durable when it is answered, also where the database or the role has relaxed that. `remote_apply`
 /// promises even more and is left.
@@ -59,9 +57,9 @@ pub(crate) async fn migrate(url: &str, options: &PostgresOptions) -> Result<Migr
     let migrated = schema::migrate(&mut connection, options).await;
     let _ = connection.close().await;
     match migrated.map_err(|fault| fault.into_store_error(&place))? {
-        schema::Migrated::Done(migration) => Ok(migration),
-        schema::Migrated::Newer(version) => Err(error::newer_schema(&place, version)),
-        schema::Migrated::Foreign => Err(error::foreign(&place, options)),
+        schema::MigrationReport::Done(migration) => Ok(migration),
+        schema::MigrationReport::Newer(version) => Err(error::newer_schema(&place, version)),
+        schema::MigrationReport::Foreign => Err(error::foreign(&place, options)),
     }
 }
 

@@ -6,7 +6,7 @@ use sqlx::{
     ConnectOptions as _,
     postgres::{PgConnectOptions, PgSslMode},
 };
-use vault_core::{StoreError, StoreErrorKind};
+use vault_store::{StoreError, StoreErrorKind};
 
 /// A server as errors name it: host and port, never the user, the password, or anything that a slip in the URL could have
 /// made part of them.

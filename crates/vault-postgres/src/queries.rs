@@ -4,15 +4,13 @@
 //! them; any other reads every row once on the server, which keeps no more than the page.
 
 use sqlx::{Postgres, QueryBuilder, Row as _};
-use vault_core::{Direction, Envelopes, Include, OrderBy, Query, Rank, Record, Timestamp};
+use vault_store::{Envelopes, Filter, Query, Record, SortKey, SortOrder, SortValue, Timestamp};
 
-use crate::{
-    error::Fault,
-    reads,
-    record::{self, Time},
-    shared::Shared,
-    statements::{OTHER_COLUMNS, envelope_columns},
-};
+use crate::error::Fault;
+use crate::reads;
+use crate::record::{self, Time};
+use crate::shared::Shared;
+use crate::statements::{OTHER_COLUMNS, envelope_columns};
 
 /// The records that a query asks for. As with pages, the server sums the bytes and sends no envelope that has no room.
 pub(crate) async fn query(
@@ -73,9 +71,9 @@ fn filter(sql: &mut QueryBuilder<Postgres>, query: &Query, now: Timestamp) -> Re
         [("soft_deleted_at", query.soft_deleted()), ("expires_at", query.expired())]
     {
         let state = match include {
-            Include::Yes => continue,
-            Include::Only => "TRUE",
-            Include::No => "FALSE",
+            Filter::Include => continue,
+            Filter::Only => "TRUE",
+            Filter::Exclude => "FALSE",
         };
         sql.push(format!(" AND coalesce({column} <= ")).push_bind(Time(now));
         sql.push(format!(", FALSE) = {state}"));
@@ -86,16 +84,16 @@ fn filter(sql: &mut QueryBuilder<Postgres>, query: &Query, now: Timestamp) -> Re
 fn go_on_after(sql: &mut QueryBuilder<Postgres>, query: &Query) -> Result<(), Fault> {
     let Some(place) = query.position() else { return Ok(()) };
     let ahead = match query.direction() {
-        Direction::Ascending => ">",
-        Direction::Descending => "<",
+        SortOrder::Ascending => ">",
+        SortOrder::Descending => "<",
     };
     let id = record::text(place.id.as_str())?;
     sql.push(format!(" AND ({}, id) {ahead} (", key(query.order())));
     match &place.rank {
-        Rank::Id => sql.push_bind(id),
-        Rank::Token(token) => sql.push_bind(record::text(token.as_str())?),
-        Rank::Time(time) => sql.push_bind(Time(*time)),
-        Rank::Never => sql.push(NEVER),
+        SortValue::Id => sql.push_bind(id),
+        SortValue::Token(token) => sql.push_bind(record::text(token.as_str())?),
+        SortValue::Time(time) => sql.push_bind(Time(*time)),
+        SortValue::Never => sql.push(NEVER),
     };
     sql.push(", ").push_bind(id).push(")");
     Ok(())
@@ -104,20 +102,20 @@ fn go_on_after(sql: &mut QueryBuilder<Postgres>, query: &Query) -> Result<(), Fa
 /// Later than every time that a [`Timestamp`] holds.
 const NEVER: &str = "timestamptz '9999-12-31 23:59:59+00'";
 
-fn key(order: OrderBy) -> &'static str {
+fn key(order: SortKey) -> &'static str {
     match order {
-        OrderBy::Id => "id",
-        OrderBy::Token => "token",
-        OrderBy::CreatedAt => "created_at",
-        OrderBy::UpdatedAt => "updated_at",
-        OrderBy::ExpiresAt => "coalesce(expires_at, timestamptz '9999-12-31 23:59:59+00')",
+        SortKey::Id => "id",
+        SortKey::Token => "token",
+        SortKey::CreatedAt => "created_at",
+        SortKey::UpdatedAt => "updated_at",
+        SortKey::ExpiresAt => "coalesce(expires_at, timestamptz '9999-12-31 23:59:59+00')",
     }
 }
 
-fn way(direction: Direction) -> &'static str {
+fn way(direction: SortOrder) -> &'static str {
     match direction {
-        Direction::Ascending => "ASC",
-        Direction::Descending => "DESC",
+        SortOrder::Ascending => "ASC",
+        SortOrder::Descending => "DESC",
     }
 }
 

@@ -4,9 +4,12 @@ use std::collections::HashMap;
 
 use futures::TryStreamExt as _;
 use sqlx::{Postgres, Row as _, postgres::PgRow, query::Query};
-use vault_core::{PageLimit, Record, RecordId, SealedRecord, Token};
+use vault_store::{PageLimit, Record, RecordId, SealedRecord, Token};
 
-use crate::{error::Fault, record, shared::Shared, statements::Page};
+use crate::error::Fault;
+use crate::record;
+use crate::shared::Shared;
+use crate::statements::Page;
 
 /// A page of ids and envelopes.
 pub(crate) async fn sealed_page(

@@ -8,22 +8,11 @@ use sqlx::{
         PgArgumentBuffer, PgHasArrayType, PgRow, PgTypeInfo, PgValueFormat, PgValueRef, types::Oid,
     },
 };
-use vault_core::{
+use vault_store::{
     EnvelopeText, MAX_ENVELOPE_LEN, Record, RecordId, SealedRecord, Timestamp, Token,
 };
 
-use crate::error::Fault;
-
-/// Why a value cannot be stored, or looked for.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Unstorable {
-    /// Postgres's texts hold no NUL.
-    Nul,
-    /// An envelope is not UTF-8.
-    NotText,
-    /// The text of the envelope was never loaded, so there is nothing to store.
-    EnvelopeNotLoaded,
-}
+use crate::error::{Fault, Unstorable};
 
 /// A text that the server can take; checked here because it would end the transaction there.
 pub(crate) fn text(text: &str) -> Result<&str, Unstorable> {

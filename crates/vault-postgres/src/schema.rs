@@ -40,10 +40,8 @@
 
 use sqlx::{AssertSqlSafe, Connection as _, Executor as _, PgConnection, Row as _};
 
-use crate::{
-    Migration, PostgresOptions,
-    error::{Fault, code_of},
-};
+use crate::error::{Fault, code_of};
+use crate::options::{Migration, PostgresOptions};
 
 const VERSION: u32 = 1;
 /// The tables are being made.
@@ -74,7 +72,7 @@ pub(crate) enum Schema {
 }
 
 /// What became of making or upgrading the tables.
-pub(crate) enum Migrated {
+pub(crate) enum MigrationReport {
     Done(Migration),
     Newer(u32),
     Foreign,
@@ -111,13 +109,13 @@ pub(crate) async fn inspect(
 pub(crate) async fn migrate(
     connection: &mut PgConnection,
     options: &PostgresOptions,
-) -> Result<Migrated, Fault> {
+) -> Result<MigrationReport, Fault> {
     let mut tries = 1;
     loop {
         match try_migrate(connection, options).await {
             Err(Fault::Sqlx(error)) if tries < TRIES && was_outrun(&error) => tries += 1,
             Err(Fault::Sqlx(error)) => {
-                return not_a_table_of_ours(error, None, Some(Migrated::Foreign))?
+                return not_a_table_of_ours(error, None, Some(MigrationReport::Foreign))?
                     .ok_or(Fault::Outrun);
             }
             other => return other,
@@ -134,7 +132,7 @@ pub(crate) async fn check_encoding(connection: &mut PgConnection) -> Result<(), 
 async fn try_migrate(
     connection: &mut PgConnection,
     options: &PostgresOptions,
-) -> Result<Migrated, Fault> {
+) -> Result<MigrationReport, Fault> {
     let (records, meta) = (options.tables.vault(), options.tables.meta());
     let collate = by_bytes(connection).await?;
     let mut transaction = connection.begin().await?;
@@ -157,9 +155,9 @@ async fn try_migrate(
     let row = sqlx::query(AssertSqlSafe(lock)).fetch_one(&mut *transaction).await?;
     match row.try_get::<String, _>(0)?.parse() {
         Ok(UNFINISHED) => {}
-        Ok(VERSION) => return Ok(Migrated::Done(Migration::Current)),
-        Ok(newer) => return Ok(Migrated::Newer(newer)),
-        Err(_) => return Ok(Migrated::Foreign),
+        Ok(VERSION) => return Ok(MigrationReport::Done(Migration::Current)),
+        Ok(newer) => return Ok(MigrationReport::Newer(newer)),
+        Err(_) => return Ok(MigrationReport::Foreign),
     }
     let found = columns_of(&mut transaction, records.as_str()).await?;
     if found.is_empty() {
@@ -170,14 +168,14 @@ async fn try_migrate(
         );
         run(create).execute(&mut *transaction).await?;
     } else if found != COLUMNS {
-        return Ok(Migrated::Foreign);
+        return Ok(MigrationReport::Foreign);
     }
     let done = format!(
         "UPDATE {meta} SET value = '{VERSION}' WHERE scope = 'schema' AND name = 'version'"
     );
     run(done).execute(&mut *transaction).await?;
     transaction.commit().await.map_err(Fault::in_commit)?;
-    Ok(Migrated::Done(Migration::Created))
+    Ok(MigrationReport::Done(Migration::Created))
 }
 
 /// The columns of a table in the schema where new tables go; none when there is no such table.

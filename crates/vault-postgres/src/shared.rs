@@ -11,9 +11,11 @@ use std::{future::Future, sync::Arc};
 
 use sqlx::{PgConnection, PgPool, Postgres};
 use tokio::{runtime::Handle, task::JoinError};
-use vault_core::{StoreError, StoreErrorKind};
+use vault_store::{StoreError, StoreErrorKind};
 
-use crate::{error::Fault, place::Place, statements::Statements};
+use crate::error::Fault;
+use crate::place::Place;
+use crate::statements::Statements;
 
 /// An open vault.
 #[derive(Debug)]

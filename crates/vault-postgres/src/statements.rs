@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use sqlx::AssertSqlSafe;
 
-use vault_core::TableName;
+use vault_store::TableName;
 
 use crate::record::LONGEST;
 

@@ -5,16 +5,14 @@
 use std::{collections::HashSet, num::NonZeroUsize};
 
 use sqlx::Row as _;
-use vault_core::{
-    DeleteOutcome, InsertOutcome, Purge, PutSetting, Record, RecordChange, RecordId, Replacement,
+use vault_store::{
+    DeleteOutcome, InsertOutcome, Purge, PutSetting, Record, RecordId, RecordUpdate, Replacement,
     Timestamp, WriteOutcome,
 };
 
-use crate::{
-    error::Fault,
-    record::{self, Time},
-    shared::{Shared, Transaction},
-};
+use crate::error::Fault;
+use crate::record::{self, Time};
+use crate::shared::{Shared, Transaction};
 
 /// How often an insert begins anew when others take its ids or tokens between two of its statements.
 const INSERT_TRIES: usize = 8;
@@ -75,7 +73,7 @@ pub(crate) async fn insert(
 }
 
 /// Changes one record.
-pub(crate) async fn update(shared: &Shared, change: &RecordChange) -> Result<WriteOutcome, Fault> {
+pub(crate) async fn update(shared: &Shared, change: &RecordUpdate) -> Result<WriteOutcome, Fault> {
     let id = record::text(change.id.as_str())?;
     let envelope = change.envelope.as_ref().map(record::envelope).transpose()?;
     let expected = change.expected.as_ref().map(record::expected);

@@ -10,9 +10,9 @@ use std::{
 };
 
 use sqlx::AssertSqlSafe;
-use vault_conformance::Subject;
-use vault_core::{Record, VaultStore as _};
+use vault_conformance::StoreUnderTest;
 use vault_postgres::{PostgresOptions, PostgresStore};
+use vault_store::{Record, VaultStore as _};
 
 use crate::support::{Place, named, runtime};
 
@@ -34,7 +34,7 @@ impl Postgres {
     }
 }
 
-impl Subject for Postgres {
+impl StoreUnderTest for Postgres {
     type Store = PostgresStore;
 
     async fn fresh(&self) -> PostgresStore {
@@ -44,7 +44,7 @@ impl Subject for Postgres {
 
     async fn reopen(&self, store: PostgresStore) -> PostgresStore {
         store.close().await;
-        PostgresStore::connect(&self.place.url(), self.options()).await.unwrap()
+        PostgresStore::open(&self.place.url(), self.options()).await.unwrap()
     }
 
     async fn plant_too_long(
@@ -81,7 +81,7 @@ impl Subject for Postgres {
 
 /// Whole seconds of this century are exact in a float.
 #[expect(clippy::cast_precision_loss, reason = "the samples are whole seconds of this century")]
-fn micros(time: vault_core::Timestamp) -> f64 {
+fn micros(time: vault_store::Timestamp) -> f64 {
     time.as_micros() as f64
 }
 

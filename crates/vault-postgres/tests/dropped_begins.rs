@@ -13,8 +13,8 @@ use std::time::{Duration, Instant};
 
 use sqlx::{Connection as _, Executor as _, PgPool, postgres::PgPoolOptions};
 use vault_conformance::poll_at_most;
-use vault_core::{RecordSink as _, VaultStore as _};
 use vault_postgres::{PostgresOptions, PostgresStore};
+use vault_store::{RecordSink as _, VaultStore as _};
 
 use crate::support::{Place, all_ids, in_a_schema, record, replacement};
 
@@ -85,7 +85,7 @@ fn a_store_whose_futures_are_dropped_loses_none_and_leaves_no_transaction_open()
         let (mut acknowledged, mut dropped) = (Vec::new(), 0);
         for round in 0..ROUNDS {
             let batch = [replacement(&target, "v3:target")];
-            let write = store.write_batch(batch.into());
+            let write = store.swap_batch(batch.into());
             dropped += usize::from(poll_at_most(write, round % MOST_POLLS).await.is_none());
             // The dropped call runs to its end by itself; a transaction that nobody ends would stay.
             let begin = Instant::now();
@@ -98,7 +98,7 @@ fn a_store_whose_futures_are_dropped_loses_none_and_leaves_no_transaction_open()
         }
         assert!(dropped > ROUNDS / MOST_POLLS, "only {dropped} calls were dropped");
         store.close().await;
-        let store = PostgresStore::connect(&place.url(), PostgresOptions::default()).await.unwrap();
+        let store = PostgresStore::open(&place.url(), PostgresOptions::default()).await.unwrap();
         acknowledged.push("target".to_owned());
         assert_eq!(all_ids(&store).await, acknowledged);
     });

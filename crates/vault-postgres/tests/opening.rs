@@ -9,10 +9,10 @@ use std::{net::TcpListener, num::NonZeroU32, time::Duration};
 
 use futures::future::join_all;
 use sqlx::error::DatabaseError;
-use vault_core::{
+use vault_postgres::{Migration, PostgresOptions, PostgresStore};
+use vault_store::{
     InsertOutcome, PutSetting, RecordSink as _, StoreErrorKind, VaultStore as _, WriteOutcome,
 };
-use vault_postgres::{Migration, PostgresOptions, PostgresStore};
 
 use crate::support::{
     Place, all_ids, as_user, in_a_schema, in_database, named, open_error, record, records,
@@ -34,7 +34,7 @@ fn a_vault_is_made_once_and_stays() {
     in_a_schema(async |place| {
         assert_eq!(place.open_error().await, StoreErrorKind::NotAVault);
         assert_eq!(migrate(place).await, Ok(Migration::Created));
-        let store = PostgresStore::connect(&place.url(), PostgresOptions::default()).await.unwrap();
+        let store = PostgresStore::open(&place.url(), PostgresOptions::default()).await.unwrap();
         store.insert(records(3)).await.unwrap();
         store.put_setting("colour", "blue", PutSetting::Always).await.unwrap();
         store.close().await;
@@ -44,7 +44,7 @@ fn a_vault_is_made_once_and_stays() {
             create_error(place, PostgresOptions::default()).await,
             StoreErrorKind::AlreadyExists
         );
-        let store = PostgresStore::connect(&place.url(), PostgresOptions::default()).await.unwrap();
+        let store = PostgresStore::open(&place.url(), PostgresOptions::default()).await.unwrap();
         assert_eq!(all_ids(&store).await, ["000000", "000001", "000002"]);
         assert_eq!(store.settings().await.unwrap(), [("colour".to_owned(), "blue".to_owned())]);
     });
@@ -60,7 +60,7 @@ fn of_many_migrations_at_once_exactly_one_makes_the_tables() {
             let all: Vec<_> = all.into_iter().map(Result::unwrap).collect();
             let made = all.iter().filter(|migration| **migration == Migration::Created).count();
             assert_eq!((made, all.len()), (1, 8));
-            let store = PostgresStore::connect(url, names.clone()).await.unwrap();
+            let store = PostgresStore::open(url, names.clone()).await.unwrap();
             assert_eq!(store.insert(records(1)).await.unwrap(), [InsertOutcome::Inserted]);
         }
     });
@@ -108,7 +108,7 @@ fn a_vault_of_another_version_or_a_damaged_one_is_told() {
         version("0").await;
         assert_eq!(place.open_error().await, StoreErrorKind::OlderSchema);
         assert_eq!(migrate(place).await, Ok(Migration::Created));
-        let store = PostgresStore::connect(&place.url(), PostgresOptions::default()).await.unwrap();
+        let store = PostgresStore::open(&place.url(), PostgresOptions::default()).await.unwrap();
         assert_eq!(all_ids(&store).await, ["a"]);
         store.close().await;
 
@@ -148,12 +148,12 @@ fn reserved_words_and_the_longest_names_are_names_like_any_other() {
             store.insert(vec![record(table)]).await.unwrap();
             store.put_setting("meta", meta, PutSetting::Always).await.unwrap();
             let batch = [replacement(&record(table), "v3:new")];
-            assert_eq!(store.write_batch(batch.into()).await.unwrap(), [WriteOutcome::Applied]);
+            assert_eq!(store.swap_batch(batch.into()).await.unwrap(), [WriteOutcome::Applied]);
             store.close().await;
         }
         // Each pair is a vault of its own.
         for (table, meta) in pairs {
-            let store = PostgresStore::connect(&place.url(), named(table, meta)).await.unwrap();
+            let store = PostgresStore::open(&place.url(), named(table, meta)).await.unwrap();
             assert_eq!(all_ids(&store).await, [table]);
             assert_eq!(store.setting("meta").await.unwrap().as_deref(), Some(meta));
         }
@@ -194,12 +194,12 @@ fn a_user_without_the_privileges_is_denied() {
 
         // Who may read may look at everything and change nothing.
         place.run_owned(format!("GRANT SELECT ON ALL TABLES IN SCHEMA {schema} TO {user}")).await;
-        let reader = PostgresStore::connect(&url, PostgresOptions::default()).await.unwrap();
+        let reader = PostgresStore::open(&url, PostgresOptions::default()).await.unwrap();
         assert_eq!(all_ids(&reader).await.len(), 2);
         let batch = [replacement(&records(1)[0], "v3:new")];
         let kinds = [
             reader.insert(vec![record("x")]).await.unwrap_err().kind(),
-            reader.write_batch(batch.into()).await.unwrap_err().kind(),
+            reader.swap_batch(batch.into()).await.unwrap_err().kind(),
             reader.delete(&record("000000").id).await.unwrap_err().kind(),
             reader.put_setting("a", "b", PutSetting::Always).await.unwrap_err().kind(),
         ];
@@ -214,7 +214,7 @@ fn a_user_without_the_privileges_is_denied() {
             .await;
         let migrated = PostgresStore::migrate(&url, PostgresOptions::default()).await;
         assert_eq!(migrated.unwrap(), Migration::Current);
-        let writer = PostgresStore::connect(&url, PostgresOptions::default()).await.unwrap();
+        let writer = PostgresStore::open(&url, PostgresOptions::default()).await.unwrap();
         assert_eq!(writer.insert(vec![record("x")]).await.unwrap(), [InsertOutcome::Inserted]);
         writer.close().await;
         store.close().await;
@@ -228,7 +228,7 @@ fn a_refused_login_is_denied_and_its_error_holds_no_password() {
         place.vault().await;
         for user in ["vaultstore", "nobody_of_that_name"] {
             let url = place.url_of(&as_user(place.server(), user, "s3cret"));
-            let error = PostgresStore::connect(&url, PostgresOptions::default()).await.unwrap_err();
+            let error = PostgresStore::open(&url, PostgresOptions::default()).await.unwrap_err();
             assert_eq!(error.kind(), StoreErrorKind::Denied);
             assert!(everything_of(&error).contains(&host_and_port(place)), "{error}");
             assert!(!everything_of(&error).contains("s3cret"));
@@ -249,7 +249,7 @@ fn a_server_that_is_down_or_silent_is_named_and_may_be_tried_again() {
         options.connect_timeout = Duration::from_millis(300);
         for port in [down, port(&silent)] {
             let url = format!("postgres://ann:s3cret@127.0.0.1:{port}/db");
-            let error = PostgresStore::connect(&url, options.clone()).await.unwrap_err();
+            let error = PostgresStore::open(&url, options.clone()).await.unwrap_err();
             assert_eq!(error.kind(), StoreErrorKind::Retryable);
             assert!(error.to_string().contains(&format!("127.0.0.1:{port}")), "{error}");
             assert!(!everything_of(&error).contains("s3cret"));
@@ -290,7 +290,7 @@ fn a_database_of_another_encoding_is_refused() {
 fn outside_of_a_runtime_opening_is_refused() {
     let place = Place::new();
     let url = place.url();
-    let opening = PostgresStore::connect(&url, PostgresOptions::default());
+    let opening = PostgresStore::open(&url, PostgresOptions::default());
     let error = futures::executor::block_on(opening).unwrap_err();
     assert_eq!(error.kind(), StoreErrorKind::Unsupported);
 }
@@ -313,7 +313,7 @@ fn writes_are_durable_where_the_role_has_relaxed_that() {
         {
             let mut options = PostgresOptions::default();
             options.max_connections = NonZeroU32::MIN;
-            let store = PostgresStore::connect(&relaxed(level), options).await.unwrap();
+            let store = PostgresStore::open(&relaxed(level), options).await.unwrap();
             // A trigger tells what the writing connection has set.
             place
                 .run(

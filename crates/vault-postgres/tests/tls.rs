@@ -10,8 +10,8 @@ use std::{fs, path::PathBuf};
 use pg_cluster::Cluster;
 use rcgen::{BasicConstraints, CertificateParams, IsCa, Issuer, KeyPair, SanType, date_time_ymd};
 use tempfile::TempDir;
-use vault_core::{StoreErrorKind, VaultStore as _};
 use vault_postgres::{PostgresOptions, PostgresStore};
+use vault_store::{StoreErrorKind, VaultStore as _};
 
 use crate::support::{Place, all_ids, records, runtime};
 
@@ -84,7 +84,7 @@ fn a_store_trusts_only_a_server_that_proves_who_it_is() {
 
 /// What kind of error it is to connect; none of them tells the password.
 fn refused(url: &str) -> StoreErrorKind {
-    let connected = runtime().block_on(PostgresStore::connect(url, PostgresOptions::default()));
+    let connected = runtime().block_on(PostgresStore::open(url, PostgresOptions::default()));
     let error = connected.map(|_| "it connected").unwrap_err();
     let (_, after) = url.split_once("vaultstore:").unwrap();
     let (password, _) = after.split_once('@').unwrap();

@@ -20,11 +20,11 @@ use tokio::{
     io::{AsyncReadExt as _, AsyncWriteExt as _},
     net::{TcpListener, TcpStream},
 };
-use vault_core::{
+use vault_postgres::{PostgresOptions, PostgresStore};
+use vault_store::{
     EnvelopeText, InsertOutcome, Record, RecordId, RecordSink as _, RecordSource as _,
     StoreErrorKind, VaultStore as _, WriteOutcome,
 };
-use vault_postgres::{PostgresOptions, PostgresStore};
 
 use crate::support::{Place, all_ids, in_a_schema, record, records, replacement, runtime};
 
@@ -59,13 +59,13 @@ fn a_connection_cut_during_a_change_may_be_tried_again() {
         let batch: Arc<[_]> = records.iter().map(|record| replacement(record, "v3:new")).collect();
         let writing = runtime().spawn({
             let (store, batch) = (store.clone(), batch.clone());
-            async move { store.write_batch(batch).await }
+            async move { store.swap_batch(batch).await }
         });
         wait_until_somebody_waits(place).await;
         assert!(cut_connections_of(place).await > 0);
         assert_eq!(writing.await.unwrap().unwrap_err().kind(), StoreErrorKind::Retryable);
         held.rollback().await.unwrap();
-        assert_eq!(store.write_batch(batch).await.unwrap(), [WriteOutcome::Applied; 2]);
+        assert_eq!(store.swap_batch(batch).await.unwrap(), [WriteOutcome::Applied; 2]);
     });
 }
 
@@ -79,7 +79,7 @@ fn time_limits_may_be_tried_again() {
         held.execute("SELECT * FROM vault FOR UPDATE").await.unwrap();
         for limit in ["statement_timeout", "lock_timeout"] {
             let url = format!("{}%20-c{limit}%3D100", place.url());
-            let hasty = PostgresStore::connect(&url, PostgresOptions::default()).await.unwrap();
+            let hasty = PostgresStore::open(&url, PostgresOptions::default()).await.unwrap();
             let error = hasty.delete(&records(1)[0].id).await.unwrap_err();
             assert_eq!(error.kind(), StoreErrorKind::Retryable, "{limit}");
         }
@@ -94,7 +94,7 @@ fn a_pool_that_is_used_up_may_be_tried_again_and_a_closed_one_not() {
         place.vault().await.close().await;
         let mut options = one_connection();
         options.connect_timeout = Duration::from_millis(200);
-        let store = PostgresStore::connect(&place.url(), options).await.unwrap();
+        let store = PostgresStore::open(&place.url(), options).await.unwrap();
         store.insert(records(1)).await.unwrap();
         let mut holder = place.connection().await;
         let mut held = holder.begin().await.unwrap();
@@ -164,20 +164,20 @@ fn a_commit_whose_answer_is_lost_is_an_unknown_outcome() {
     in_a_schema(async |place| {
         place.vault().await.close().await;
         let proxy = Proxy::before(place).await;
-        let store = PostgresStore::connect(&proxy.url, one_connection()).await.unwrap();
+        let store = PostgresStore::open(&proxy.url, one_connection()).await.unwrap();
         let target = record("target");
         store.insert(vec![target.clone()]).await.unwrap();
 
         proxy.lose_answer_to_commit.store(true, SeqCst);
         let batch = [replacement(&target, "v3:new")];
-        let error = store.write_batch(batch.clone().into()).await.unwrap_err();
+        let error = store.swap_batch(batch.clone().into()).await.unwrap_err();
         assert_eq!(error.kind(), StoreErrorKind::UnknownOutcome);
         assert!(!proxy.lose_answer_to_commit.load(SeqCst), "no commit went through the proxy");
 
         let stored = store.read_records(std::slice::from_ref(&target.id)).await.unwrap();
         let envelope = stored[0].as_ref().map(|record| record.envelope.clone());
         assert_eq!(envelope, Some(EnvelopeText::from_stored(*b"v3:new")));
-        assert_eq!(store.write_batch(batch.into()).await.unwrap(), [WriteOutcome::Conflict]);
+        assert_eq!(store.swap_batch(batch.into()).await.unwrap(), [WriteOutcome::Conflict]);
     });
 }
 
@@ -202,12 +202,12 @@ fn batches_over_the_same_rows_run_into_no_deadlock() {
                     let batch: Vec<_> = records
                         .iter()
                         .zip(stored)
-                        .map(|(record, stored)| vault_core::Replacement {
+                        .map(|(record, stored)| vault_store::Replacement {
                             expected: stored.unwrap().envelope,
                             ..replacement(record, &format!("v3:{writer} {round}"))
                         })
                         .collect();
-                    store.write_batch(batch.into()).await.unwrap();
+                    store.swap_batch(batch.into()).await.unwrap();
                 }
             })
         });

@@ -17,7 +17,7 @@
 use std::{io, path::Path};
 
 use redb::{DatabaseError, SetDurabilityError, StorageError, TableError, TransactionError};
-use vault_core::{StoreError, StoreErrorKind as Kind};
+use vault_store::{StoreError, StoreErrorKind as Kind};
 
 use crate::record::{Malformed, Unstorable};
 

@@ -11,15 +11,13 @@ use std::{
 
 use futures::executor::block_on;
 use redb::{BackendError, StorageBackend, backends::InMemoryBackend};
-use vault_core::{
+use vault_store::{
     EnvelopeText, PageLimit, Record, RecordId, RecordSink, RecordSource, Replacement,
     StoreErrorKind, Timestamp, Token, VaultStore, WriteOutcome,
 };
 
-use crate::{
-    RedbOptions, RedbStore,
-    open::{self, Opened},
-};
+use crate::open::{self, Opened};
+use crate::{RedbOptions, RedbStore};
 
 /// What the operating system says when the disk is full.
 const ENOSPC: i32 = 28;
@@ -127,7 +125,7 @@ fn record(number: usize) -> Record {
 
 fn rewrite_all(store: &RedbStore, text: &str) -> Arc<[Replacement]> {
     let sealed = EnvelopeText::from_stored(text.repeat(600).into_bytes());
-    let replace = |record: vault_core::SealedRecord| Replacement {
+    let replace = |record: vault_store::SealedRecord| Replacement {
         id: record.id,
         expected: record.envelope,
         sealed: sealed.clone(),
@@ -135,7 +133,7 @@ fn rewrite_all(store: &RedbStore, text: &str) -> Arc<[Replacement]> {
     page_of(store).into_iter().map(replace).collect()
 }
 
-fn page_of(store: &RedbStore) -> Vec<vault_core::SealedRecord> {
+fn page_of(store: &RedbStore) -> Vec<vault_store::SealedRecord> {
     block_on(store.read_page(None, PageLimit::new(1000, usize::MAX))).unwrap()
 }
 
@@ -149,7 +147,7 @@ fn sweep(errno: i32) -> std::collections::HashMap<StoreErrorKind, usize> {
         let before = page_of(&store);
         let batch = rewrite_all(&store, "new");
         disk.fail_after(changes, errno);
-        let outcome = block_on(store.write_batch(Arc::clone(&batch)));
+        let outcome = block_on(store.swap_batch(Arc::clone(&batch)));
         let Err(error) = outcome else {
             assert_eq!(outcome.unwrap(), vec![WriteOutcome::Applied; 100]);
             break;
@@ -170,7 +168,7 @@ fn sweep(errno: i32) -> std::collections::HashMap<StoreErrorKind, usize> {
             error.kind()
         );
 
-        let outcomes = block_on(store.write_batch(rewrite_all(&store, "again"))).unwrap();
+        let outcomes = block_on(store.swap_batch(rewrite_all(&store, "again"))).unwrap();
         assert_eq!(outcomes, vec![WriteOutcome::Applied; 100]);
         assert_eq!(
             block_on(store.find(&[record(7).token])).unwrap()[0].as_ref().unwrap().id,

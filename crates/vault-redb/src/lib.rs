@@ -11,17 +11,17 @@
 //!   recovery never has to guess from checksums which state is the newest, even when the file's contents are chosen by
 //!   an attacker.
 //! - **Nothing half known.** A failed call says what is certain: an error changed nothing, except
-//!   [`UnknownOutcome`](vault_core::StoreErrorKind::UnknownOutcome), which is given only when the deciding write of a
+//!   [`UnknownOutcome`](vault_store::StoreErrorKind::UnknownOutcome), which is given only when the deciding write of a
 //!   commit had been attempted, and a panic of redb over a damaged file.
 //! - **Cancellable.** A call whose future is dropped runs to its end in the background or never starts.
 //! - **One process at a time.** The file is locked as long as it is open; a second opener is told
-//!   [`Locked`](vault_core::StoreErrorKind::Locked). The lock goes with the process, also on a crash. A call still
+//!   [`Locked`](vault_store::StoreErrorKind::Locked). The lock goes with the process, also on a crash. A call still
 //!   running in the background after its future was dropped keeps the file open until it ends.
 //! - **Looking does not touch.** Opening a file that is not a vault, or a vault of a newer version, changes not one
 //!   byte of it, even where redb would have repaired it.
 //! - **Private.** A new file has the mode 0600 from its first moment, whatever the umask.
 //! - **Damage is an error.** What redb finds corrupted, also where it panics over it, is reported as
-//!   [`Corrupt`](vault_core::StoreErrorKind::Corrupt); after a panic or a failure of the disk the store refuses to go
+//!   [`Corrupt`](vault_store::StoreErrorKind::Corrupt); after a panic or a failure of the disk the store refuses to go
 //!   on until it is opened again. Such a panic still passes the program's panic hook, which by default prints it. Pages
 //!   are not checked on every read: a damaged envelope is found by its own authentication tag.
 //!
@@ -39,7 +39,7 @@
 //! # Example
 //!
 //! ```
-//! use vault_core::{RecordSource, VaultStore};
+//! use vault_store::{RecordSource, VaultStore};
 //! use vault_redb::{RedbOptions, RedbStore};
 //!
 //! # let folder = tempfile::tempdir()?;
@@ -47,7 +47,7 @@
 //! # futures::executor::block_on(async {
 //! let store = RedbStore::create(&path, RedbOptions::default()).await?;
 //! assert_eq!(store.count().await?, 0);
-//! # Ok::<(), vault_core::StoreError>(())
+//! # Ok::<(), vault_store::StoreError>(())
 //! # })?;
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
@@ -68,13 +68,14 @@ mod faults;
 use std::{num::NonZeroUsize, path::Path, sync::Arc};
 
 use async_trait::async_trait;
-use vault_core::{
-    DeleteOutcome, InsertOutcome, PageLimit, Purge, PutSetting, Query, Record, RecordChange,
-    RecordId, RecordSink, RecordSource, Replacement, SealedRecord, StoreError, Timestamp, Token,
-    VaultStore, WriteCount, WriteOutcome,
+use vault_store::{
+    DeleteOutcome, InsertOutcome, PageLimit, Purge, PutSetting, Query, Record, RecordId,
+    RecordSink, RecordSource, RecordUpdate, Replacement, SealedRecord, StoreError, Timestamp,
+    Token, VaultStore, WriteCount, WriteOutcome,
 };
 
-use crate::{error::Fault, shared::Shared};
+use crate::error::Fault;
+use crate::shared::Shared;
 
 /// A vault in one redb file. Clones share the file; it is closed when the last one is dropped.
 ///
@@ -108,7 +109,7 @@ impl RedbStore {
     /// Makes an empty vault in a new file, which only its owner may read and write (mode 0600).
     ///
     /// # Errors
-    /// [`AlreadyExists`](vault_core::StoreErrorKind::AlreadyExists) when there is anything at the path, a symbolic
+    /// [`AlreadyExists`](vault_store::StoreErrorKind::AlreadyExists) when there is anything at the path, a symbolic
     /// link that leads nowhere included. On any error no file is left behind.
     pub async fn create(path: impl AsRef<Path>, options: RedbOptions) -> Result<Self, StoreError> {
         let path = path.as_ref().to_owned();
@@ -119,7 +120,7 @@ impl RedbStore {
     /// Opens a vault and locks it; after a crash redb recovers it first, which reads the whole file once.
     ///
     /// # Errors
-    /// `NotFound`, `NotAVault`, `NewerSchema`, `Denied`, `Locked` or `Corrupt` of [`vault_core::StoreErrorKind`]: what the
+    /// `NotFound`, `NotAVault`, `NewerSchema`, `Denied`, `Locked` or `Corrupt` of [`vault_store::StoreErrorKind`]: what the
     /// file is. With any of them the file is as it was before.
     pub async fn open(path: impl AsRef<Path>, options: RedbOptions) -> Result<Self, StoreError> {
         let path = path.as_ref().to_owned();
@@ -166,10 +167,7 @@ impl RecordSource for RedbStore {
 
 #[async_trait]
 impl RecordSink for RedbStore {
-    async fn write_batch(
-        &self,
-        batch: Arc<[Replacement]>,
-    ) -> Result<Vec<WriteOutcome>, StoreError> {
+    async fn swap_batch(&self, batch: Arc<[Replacement]>) -> Result<Vec<WriteOutcome>, StoreError> {
         self.run(move |shared| shared.write(|write| writes::batch(write, &batch))).await
     }
 }
@@ -195,7 +193,7 @@ impl VaultStore for RedbStore {
         self.run(move |shared| shared.read(|read| queries::count(read, &query, now))).await
     }
 
-    async fn update(&self, change: RecordChange) -> Result<WriteOutcome, StoreError> {
+    async fn update(&self, change: RecordUpdate) -> Result<WriteOutcome, StoreError> {
         self.run(move |shared| shared.write(|write| writes::update(write, change))).await
     }
 
@@ -248,9 +246,9 @@ impl VaultStore for RedbStore {
             .await
     }
 
-    /// Nobody else can have the file open: `elsewhere` stays 0.
+    /// Nobody else can have the file open: `external` stays 0.
     async fn write_count(&self) -> Result<Option<WriteCount>, StoreError> {
         let count = self.shared.writes().count();
-        Ok(count.map(|here| WriteCount { here, elsewhere: 0 }))
+        Ok(count.map(|local| WriteCount { local, external: 0 }))
     }
 }

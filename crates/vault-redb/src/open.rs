@@ -7,15 +7,13 @@ use std::{
 };
 
 use redb::{Builder, Database, ReadableDatabase, StorageBackend, backends::FileBackend};
-use vault_core::StoreError;
+use vault_store::StoreError;
 
-use crate::{
-    RedbOptions,
-    error::{self, Fault},
-    file::VaultFile,
-    schema::{self, Schema},
-    shared::{Shared, Verdict, no_panic},
-};
+use crate::RedbOptions;
+use crate::error::{self, Fault};
+use crate::file::VaultFile;
+use crate::schema::{self, Schema};
+use crate::shared::{Shared, Verdict, no_panic};
 
 /// Makes a new vault; what it could not finish it takes away again.
 pub(crate) fn create(path: &Path, options: &RedbOptions) -> Result<Shared, StoreError> {

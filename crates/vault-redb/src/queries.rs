@@ -7,17 +7,15 @@
 use std::{collections::BTreeSet, ops::Bound};
 
 use redb::{ReadOnlyTable, ReadTransaction, ReadableTableMetadata};
-use vault_core::{
-    Direction, Envelopes, OrderBy, Ordered as _, PageLimit, Position, Query, Record, RecordId,
+use vault_store::{
+    Cursor, Envelopes, HasCursor as _, PageLimit, Query, Record, RecordId, SortKey, SortOrder,
     Timestamp,
 };
 
-use crate::{
-    error::Fault,
-    reads::damaged_record,
-    record,
-    schema::{RECORDS, TOKENS},
-};
+use crate::error::Fault;
+use crate::reads::damaged_record;
+use crate::record;
+use crate::schema::{RECORDS, TOKENS};
 
 type BytesTable = ReadOnlyTable<&'static [u8], &'static [u8]>;
 
@@ -80,8 +78,8 @@ fn each_candidate(
     };
     if let Some(mut ids) = named(transaction, query)? {
         while let Some(id) = match query.direction() {
-            Direction::Ascending => ids.pop_first(),
-            Direction::Descending => ids.pop_last(),
+            SortOrder::Ascending => ids.pop_first(),
+            SortOrder::Descending => ids.pop_last(),
         } {
             if let Some(row) = records.get(&*id)?
                 && show_row(&id, row.value())? == Flow::Enough
@@ -94,8 +92,8 @@ fn each_candidate(
     let mut rows = records.range::<&[u8]>(range)?;
     loop {
         let entry = match query.direction() {
-            Direction::Ascending => rows.next(),
-            Direction::Descending => rows.next_back(),
+            SortOrder::Ascending => rows.next(),
+            SortOrder::Descending => rows.next_back(),
         };
         let Some(entry) = entry else { return Ok(()) };
         let (id, row) = entry?;
@@ -124,11 +122,11 @@ fn named(
 
 /// The rows that come into question: in the order of the ids those after the place to go on from, else all.
 fn range(query: &Query) -> (Bound<&[u8]>, Bound<&[u8]>) {
-    let after = query.position().filter(|_| query.order() == OrderBy::Id);
+    let after = query.position().filter(|_| query.order() == SortKey::Id);
     let after = after.map_or(Bound::Unbounded, |place| Bound::Excluded(place.id.as_bytes()));
     match query.direction() {
-        Direction::Ascending => (after, Bound::Unbounded),
-        Direction::Descending => (Bound::Unbounded, after),
+        SortOrder::Ascending => (after, Bound::Unbounded),
+        SortOrder::Descending => (Bound::Unbounded, after),
     }
 }
 
@@ -137,7 +135,7 @@ struct Places<'q> {
     query: &'q Query,
     /// How many are kept: those left out by the offset, and the page.
     most: usize,
-    kept: BTreeSet<Position>,
+    kept: BTreeSet<Cursor>,
 }
 
 impl<'q> Places<'q> {
@@ -147,18 +145,18 @@ impl<'q> Places<'q> {
         Self { query, most, kept: BTreeSet::new() }
     }
 
-    fn take(&mut self, place: Position) -> Flow {
+    fn take(&mut self, place: Cursor) -> Flow {
         if self.query.is_ahead(&place) {
             self.kept.insert(place);
         }
         if self.kept.len() > self.most {
             drop(match self.query.direction() {
-                Direction::Ascending => self.kept.pop_last(),
-                Direction::Descending => self.kept.pop_first(),
+                SortOrder::Ascending => self.kept.pop_last(),
+                SortOrder::Descending => self.kept.pop_first(),
             });
         }
         // In the order of the ids none that follows can be among the first.
-        if self.query.order() == OrderBy::Id && self.kept.len() == self.most {
+        if self.query.order() == SortKey::Id && self.kept.len() == self.most {
             Flow::Enough
         } else {
             Flow::More
@@ -170,8 +168,8 @@ impl<'q> Places<'q> {
         let offset = usize::try_from(self.query.skipped()).unwrap_or(usize::MAX);
         let ids = self.kept.into_iter().map(|place| place.id);
         match self.query.direction() {
-            Direction::Ascending => ids.skip(offset).collect(),
-            Direction::Descending => ids.rev().skip(offset).collect(),
+            SortOrder::Ascending => ids.skip(offset).collect(),
+            SortOrder::Descending => ids.rev().skip(offset).collect(),
         }
     }
 }

@@ -3,13 +3,11 @@
 use std::ops::Bound;
 
 use redb::{ReadTransaction, ReadableTable};
-use vault_core::{PageLimit, Record, RecordId, SealedRecord, Token};
+use vault_store::{PageLimit, Record, RecordId, SealedRecord, Token};
 
-use crate::{
-    error::Fault,
-    record::{self, Malformed},
-    schema::{RECORDS, SETTINGS, TOKENS},
-};
+use crate::error::Fault;
+use crate::record::{self, Malformed};
+use crate::schema::{RECORDS, SETTINGS, TOKENS};
 
 /// A page of ids and envelopes.
 pub(crate) fn sealed_page(

@@ -14,7 +14,7 @@
 //!
 //! Integers are little-endian; times are signed microseconds since 1970. The id is the row's key and not repeated.
 
-use vault_core::{EnvelopeText, MAX_ENVELOPE_LEN, Record, RecordId, Timestamp, Token};
+use vault_store::{EnvelopeText, MAX_ENVELOPE_LEN, Record, RecordId, Timestamp, Token};
 
 const VERSION: u8 = 1;
 const EXPIRES: u8 = 1;

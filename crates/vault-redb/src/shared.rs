@@ -7,12 +7,10 @@ use std::{
 };
 
 use redb::{Database, Durability, ReadTransaction, ReadableDatabase, WriteTransaction};
-use vault_core::{StoreError, WriteCounter};
+use vault_store::{StoreError, WriteCounter};
 
-use crate::{
-    error::{Fault, Stop},
-    file::VaultFile,
-};
+use crate::error::{Fault, Stop};
+use crate::file::VaultFile;
 
 /// An open vault.
 #[derive(Debug)]

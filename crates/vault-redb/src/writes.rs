@@ -3,18 +3,16 @@
 use std::{num::NonZeroUsize, ops::Bound};
 
 use redb::{ReadableTable, Table, WriteTransaction};
-use vault_core::{
-    DeleteOutcome, InsertOutcome, Purge, PutSetting, Record, RecordChange, RecordId, Replacement,
+use vault_store::{
+    DeleteOutcome, InsertOutcome, Purge, PutSetting, Record, RecordId, RecordUpdate, Replacement,
     Timestamp, WriteOutcome,
 };
 
-use crate::{
-    error::Fault,
-    reads::{damaged_record, setting_text},
-    record::{self, Row},
-    schema::{RECORDS, SETTINGS, TOKENS},
-    shared::Verdict,
-};
+use crate::error::Fault;
+use crate::reads::{damaged_record, setting_text};
+use crate::record::{self, Row};
+use crate::schema::{RECORDS, SETTINGS, TOKENS};
+use crate::shared::Verdict;
 
 type BytesTable<'t> = Table<'t, &'static [u8], &'static [u8]>;
 
@@ -49,7 +47,7 @@ pub(crate) fn insert(
 /// Changes one record.
 pub(crate) fn update(
     transaction: &WriteTransaction,
-    change: RecordChange,
+    change: RecordUpdate,
 ) -> Result<Verdict<WriteOutcome>, Fault> {
     let mut records = transaction.open_table(RECORDS)?;
     let Some(mut record) = stored(&records, &change.id)? else {

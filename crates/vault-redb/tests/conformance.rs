@@ -15,9 +15,9 @@ use std::{
 
 use redb::{ReadableTable, TableDefinition};
 use tempfile::TempDir;
-use vault_conformance::Subject;
-use vault_core::{InsertOutcome, Record, StoreErrorKind, VaultStore};
+use vault_conformance::StoreUnderTest;
 use vault_redb::{RedbOptions, RedbStore};
+use vault_store::{InsertOutcome, Record, StoreErrorKind, VaultStore};
 
 vault_conformance::suite!(Redb::new());
 
@@ -39,7 +39,7 @@ impl Redb {
     }
 }
 
-impl Subject for Redb {
+impl StoreUnderTest for Redb {
     type Store = RedbStore;
 
     async fn fresh(&self) -> RedbStore {

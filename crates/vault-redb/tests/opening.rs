@@ -11,11 +11,11 @@ use std::{
 
 use futures::executor::block_on;
 use tempfile::TempDir;
-use vault_core::{
+use vault_redb::{RedbOptions, RedbStore};
+use vault_store::{
     EnvelopeText, PageLimit, PutSetting, Record, RecordId, RecordSource, StoreErrorKind, Timestamp,
     Token, VaultStore,
 };
-use vault_redb::{RedbOptions, RedbStore};
 
 fn folder() -> TempDir {
     tempfile::tempdir().unwrap()
@@ -210,7 +210,7 @@ fn damaged_rows_are_corrupt_and_leave_the_store_usable() {
     tamper(&path, "settings", b"\xff", Some(b"x"));
     let store = open(&path).unwrap();
     let limit = PageLimit::new(1000, usize::MAX);
-    let kind = |error: vault_core::StoreError| error.kind();
+    let kind = |error: vault_store::StoreError| error.kind();
     let corrupt = StoreErrorKind::Corrupt;
     assert_eq!(block_on(store.read_page(None, limit)).map_err(kind), Err(corrupt));
     assert_eq!(block_on(store.list(None, limit)).map_err(kind), Err(corrupt));

@@ -10,7 +10,7 @@ use std::{fmt::Display, io, path::Path};
 
 use sqlx::error::DatabaseError;
 use tokio::task::JoinError;
-use vault_core::{StoreError, StoreErrorKind as Kind, TableName};
+use vault_store::{StoreError, StoreErrorKind as Kind, TableName};
 
 /// What went wrong inside, before it is put into words with the path.
 #[derive(Debug)]

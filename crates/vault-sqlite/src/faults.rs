@@ -4,7 +4,7 @@ use std::path::Path;
 
 use sqlx::{AssertSqlSafe, Executor as _};
 use tempfile::TempDir;
-use vault_core::{
+use vault_store::{
     EnvelopeText, InsertOutcome, PageLimit, Record, RecordId, RecordSink, Replacement,
     StoreErrorKind, Timestamp, Token, VaultStore, WriteOutcome,
 };
@@ -51,14 +51,14 @@ async fn on_a_full_disk_nothing_is_changed_and_later_it_goes_on() {
             sealed: EnvelopeText::from_stored(vec![b'b'; 9000]),
         })
         .collect();
-    let error = store.write_batch(batch.clone().into()).await.unwrap_err();
+    let error = store.swap_batch(batch.clone().into()).await.unwrap_err();
     assert_eq!(error.kind(), StoreErrorKind::Full);
     let new = (100..200).map(|number| record(number, 2000)).collect();
     assert_eq!(store.insert(new).await.unwrap_err().kind(), StoreErrorKind::Full);
     assert_eq!(store.list(None, PageLimit::new(1000, 1 << 20)).await.unwrap(), records);
 
     limit_pages(&store, 1000).await;
-    assert_eq!(store.write_batch(batch.into()).await.unwrap(), [WriteOutcome::Applied; 20]);
+    assert_eq!(store.swap_batch(batch.into()).await.unwrap(), [WriteOutcome::Applied; 20]);
 }
 
 #[tokio::test]

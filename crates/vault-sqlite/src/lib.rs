@@ -11,16 +11,16 @@
 //!   as a writer (`BEGIN IMMEDIATE`), and `synchronous = EXTRA` has it flushed when the future resolves, in every mode
 //!   of the journal. A page is a read transaction of its own.
 //! - **Nothing half known.** A failed call says what is certain: an error changed nothing, except
-//!   [`UnknownOutcome`](vault_core::StoreErrorKind::UnknownOutcome), which is given only when the disk failed during a
+//!   [`UnknownOutcome`](vault_store::StoreErrorKind::UnknownOutcome), which is given only when the disk failed during a
 //!   commit, or when the runtime ended under it.
 //! - **Cancellable.** A call whose future is dropped runs to its end in the background: each transaction is a task of
 //!   its own that is never dropped half-way.
 //! - **Opening changes nothing.** The first write turns on the write-ahead log (WAL), which the file remembers;
 //!   [`SqliteStore::migrate`] makes what a schema lacks; nothing else changes anything that was not asked for.
 //! - **Shared.** Other processes may read and write at the same time. Who waits for another writer longer than
-//!   [`busy_timeout`](SqliteOptions::busy_timeout) is told [`Retryable`](vault_core::StoreErrorKind::Retryable).
+//!   [`busy_timeout`](SqliteOptions::busy_timeout) is told [`Retryable`](vault_store::StoreErrorKind::Retryable).
 //! - **Read-only files can be read.** A file that this user may not write to opens; changes are answered with
-//!   [`Denied`](vault_core::StoreErrorKind::Denied). Where the folder forbids the files that a write-ahead log needs,
+//!   [`Denied`](vault_store::StoreErrorKind::Denied). Where the folder forbids the files that a write-ahead log needs,
 //!   and there is no log, the file is read as one that does not change: then nobody else should write to it.
 //! - **Private.** A new file has the mode 0600 from its first moment, whatever the umask, and so have its log and its
 //!   index of the log.
@@ -33,13 +33,13 @@
 //! | in the row | is read as |
 //! | --- | --- |
 //! | an envelope that is NULL | an empty text; a compare-and-swap never matches it |
-//! | an envelope over [`MAX_ENVELOPE_LEN`](vault_core::MAX_ENVELOPE_LEN) | its length, without loading it |
+//! | an envelope over [`MAX_ENVELOPE_LEN`](vault_store::MAX_ENVELOPE_LEN) | its length, without loading it |
 //! | a token that is NULL | an empty one |
 //! | a token that is no UTF-8 | with replacement characters |
 //! | `created_at` or `updated_at` that is no time | 1970-01-01 00:00:00 |
 //! | `expires_at` or `soft_deleted_at` that is no time | never, as the ancestor reads it |
 //!
-//! An id that is NULL or no UTF-8 text is an error ([`Corrupt`](vault_core::StoreErrorKind::Corrupt)) as soon as a page
+//! An id that is NULL or no UTF-8 text is an error ([`Corrupt`](vault_store::StoreErrorKind::Corrupt)) as soon as a page
 //! meets it: a scan that passed over it would be incomplete without saying so.
 //!
 //! Settings are rows of the table of settings with the object `vault` / `settings`, where the ancestor keeps its own.
@@ -60,7 +60,7 @@
 //! # Example
 //!
 //! ```
-//! use vault_core::{RecordSource, VaultStore};
+//! use vault_store::{RecordSource, VaultStore};
 //! use vault_sqlite::{SqliteOptions, SqliteStore};
 //!
 //! # let folder = tempfile::tempdir()?;
@@ -69,7 +69,7 @@
 //! let store = SqliteStore::create(&path, SqliteOptions::default()).await?;
 //! assert_eq!(store.count().await?, 0);
 //! store.close().await;
-//! # Ok::<(), vault_core::StoreError>(())
+//! # Ok::<(), vault_store::StoreError>(())
 //! # })?;
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
@@ -94,15 +94,17 @@ use std::{num::NonZeroUsize, path::Path, sync::Arc, time::Duration};
 
 use async_trait::async_trait;
 use tokio::runtime::Handle;
-use vault_core::{
-    DeleteOutcome, InsertOutcome, PageLimit, Purge, PutSetting, Query, Record, RecordChange,
-    RecordId, RecordSink, RecordSource, Replacement, SealedRecord, StoreError, TableNames,
+use vault_store::{
+    DeleteOutcome, InsertOutcome, PageLimit, Purge, PutSetting, Query, Record, RecordId,
+    RecordSink, RecordSource, RecordUpdate, Replacement, SealedRecord, StoreError, TableNames,
     Timestamp, Token, VaultStore, WriteCount, WriteOutcome,
 };
 
 pub use migrate::{MigrationReport, SchemaChange};
 
-use crate::{error::Fault, schema::MetaTable, shared::Shared};
+use crate::error::Fault;
+use crate::schema::MetaTable;
+use crate::shared::Shared;
 
 /// A vault in an SQLite database. Clones share its connections.
 ///
@@ -134,7 +136,7 @@ impl SqliteStore {
     /// Makes an empty vault in a new file, which only its owner may read and write (mode 0600).
     ///
     /// # Errors
-    /// [`AlreadyExists`](vault_core::StoreErrorKind::AlreadyExists) when there is anything at the path, a symbolic
+    /// [`AlreadyExists`](vault_store::StoreErrorKind::AlreadyExists) when there is anything at the path, a symbolic
     /// link that leads nowhere included. On any error no file is left behind. Outside a tokio runtime it fails.
     pub async fn create(
         path: impl AsRef<Path>,
@@ -149,7 +151,7 @@ impl SqliteStore {
     ///
     /// # Errors
     /// `NotFound`, `NotAVault`, `OlderSchema`, `Denied`, `Locked`, `Unsupported` or `Corrupt` of
-    /// [`vault_core::StoreErrorKind`]: what the file is. Outside a tokio runtime it fails.
+    /// [`vault_store::StoreErrorKind`]: what the file is. Outside a tokio runtime it fails.
     pub async fn open(path: impl AsRef<Path>, options: SqliteOptions) -> Result<Self, StoreError> {
         let path = path.as_ref();
         let runtime = Handle::try_current().map_err(|_| error::no_runtime(path))?;
@@ -209,10 +211,7 @@ impl RecordSource for SqliteStore {
 
 #[async_trait]
 impl RecordSink for SqliteStore {
-    async fn write_batch(
-        &self,
-        batch: Arc<[Replacement]>,
-    ) -> Result<Vec<WriteOutcome>, StoreError> {
+    async fn swap_batch(&self, batch: Arc<[Replacement]>) -> Result<Vec<WriteOutcome>, StoreError> {
         self.shared
             .write(move |connection, statements| {
                 Box::pin(async move { writes::batch(connection, statements, &batch).await })
@@ -290,7 +289,7 @@ impl VaultStore for SqliteStore {
             .await
     }
 
-    async fn update(&self, change: RecordChange) -> Result<WriteOutcome, StoreError> {
+    async fn update(&self, change: RecordUpdate) -> Result<WriteOutcome, StoreError> {
         self.shared
             .write(move |connection, statements| {
                 Box::pin(async move { writes::update(connection, statements, &change).await })
@@ -353,7 +352,7 @@ impl VaultStore for SqliteStore {
             .await
     }
 
-    /// `elsewhere` is made of SQLite's `data_version`, which tells of every other connection to the file.
+    /// `external` is made of SQLite's `data_version`, which tells of every other connection to the file.
     async fn write_count(&self) -> Result<Option<WriteCount>, StoreError> {
         self.shared.write_count().await
     }

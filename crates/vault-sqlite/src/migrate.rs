@@ -3,16 +3,13 @@
 use std::{fmt, path::Path};
 
 use sqlx::{Connection as _, Row as _, SqliteConnection};
-use vault_core::{StoreError, TableNames};
+use vault_store::{StoreError, TableNames};
 
-use crate::{
-    SqliteOptions,
-    error::{self, Fault},
-    open,
-    schema::{self, Encoding, MetaTable, TokenIndex, VaultTable},
-    statements::Statement,
-    time::NEVER,
-};
+use crate::error::{self, Fault};
+use crate::schema::{self, Encoding, MetaTable, TokenIndex, VaultTable};
+use crate::statements::Statement;
+use crate::time::NEVER;
+use crate::{SqliteOptions, open};
 
 /// What a migration did and found.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -15,15 +15,13 @@ use sqlx::{
     sqlite::{SqliteConnectOptions, SqlitePoolOptions, SqliteSynchronous},
 };
 use tokio::runtime::Handle;
-use vault_core::{StoreError, TableNames, WriteCounter};
+use vault_store::{StoreError, TableNames, WriteCounter};
 
-use crate::{
-    SqliteOptions,
-    error::{self, Fault, SQLITE_CANTOPEN, SQLITE_READONLY},
-    schema::{self, Encoding, MetaTable, Schema, VaultTable},
-    shared::{Shared, begin_write},
-    statements::Statements,
-};
+use crate::SqliteOptions;
+use crate::error::{self, Fault, SQLITE_CANTOPEN, SQLITE_READONLY};
+use crate::schema::{self, Encoding, MetaTable, Schema, VaultTable};
+use crate::shared::{Shared, begin_write};
+use crate::statements::Statements;
 
 /// How many pages can be read at a time.
 const READERS: u32 = 4;

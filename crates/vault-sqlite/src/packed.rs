@@ -7,7 +7,7 @@
 
 use std::fmt::Write as _;
 
-use vault_core::EnvelopeText;
+use vault_store::EnvelopeText;
 
 /// Rows of texts, to be bound as `?1` (places) and `?2` (bytes).
 #[derive(Debug)]

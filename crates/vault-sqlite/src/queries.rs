@@ -5,18 +5,15 @@
 
 use futures::TryStreamExt as _;
 use sqlx::{Row as _, SqliteConnection, query::Query as Bound, sqlite::SqliteArguments};
-use vault_core::{
-    Direction, EnvelopeText, Envelopes, Include, OrderBy, Query, Rank, Record, Timestamp,
+use vault_store::{
+    EnvelopeText, Envelopes, Filter, Query, Record, SortKey, SortOrder, SortValue, Timestamp,
 };
 
-use crate::{
-    error::Fault,
-    packed::Packed,
-    reads,
-    record::Stored as _,
-    statements::{Statement, Statements, moment},
-    time,
-};
+use crate::error::Fault;
+use crate::packed::Packed;
+use crate::record::Stored as _;
+use crate::statements::{Statement, Statements, moment};
+use crate::{reads, time};
 
 /// The records that a query asks for.
 pub(crate) async fn query(
@@ -76,10 +73,10 @@ fn bind<'q>(
     let number = |number: usize| i64::try_from(number).unwrap_or(i64::MAX);
     let place = query.position();
     let key = match place.map(|place| &place.rank) {
-        None | Some(Rank::Id) => None,
-        Some(Rank::Token(token)) => Some(token.as_str().to_owned()),
-        Some(Rank::Time(time)) => Some(time::precise_text(*time)?),
-        Some(Rank::Never) => Some(time::NEVER.to_owned()),
+        None | Some(SortValue::Id) => None,
+        Some(SortValue::Token(token)) => Some(token.as_str().to_owned()),
+        Some(SortValue::Time(time)) => Some(time::precise_text(*time)?),
+        Some(SortValue::Never) => Some(time::NEVER.to_owned()),
     };
     let ids = query.ids().into_iter().flatten().map(|id| [id.as_bytes()]);
     let tokens = query.tokens().into_iter().flatten().map(|token| [token.as_str().as_bytes()]);
@@ -120,15 +117,15 @@ fn conditions(query: &Query, place: Place) -> String {
     }
     for (state, include) in [(SOFT_DELETED, query.soft_deleted()), (EXPIRED, query.expired())] {
         match include {
-            Include::Yes => {}
-            Include::Only => and(state),
-            Include::No => and(&format!("NOT {state}")),
+            Filter::Include => {}
+            Filter::Only => and(state),
+            Filter::Exclude => and(&format!("NOT {state}")),
         }
     }
     if query.position().is_some() && place == Place::Counts {
         let ahead = match query.direction() {
-            Direction::Ascending => ">",
-            Direction::Descending => "<",
+            SortOrder::Ascending => ">",
+            SortOrder::Descending => "<",
         };
         match key(query.order()) {
             None => and(&format!("v.id COLLATE BINARY {ahead} ?1")),
@@ -142,8 +139,8 @@ fn conditions(query: &Query, place: Place) -> String {
 
 fn order(query: &Query) -> String {
     let way = match query.direction() {
-        Direction::Ascending => "ASC",
-        Direction::Descending => "DESC",
+        SortOrder::Ascending => "ASC",
+        SortOrder::Descending => "DESC",
     };
     let key = key(query.order()).map(|Key { column, .. }| format!("{column} {way}, "));
     let key = key.unwrap_or_default();
@@ -157,20 +154,20 @@ struct Key {
 }
 
 /// Every row has a key, the same as its record has when it is read: a time that is none is the epoch, or never.
-fn key(order: OrderBy) -> Option<Key> {
+fn key(order: SortKey) -> Option<Key> {
     const TIME: &str = "datetime(?5, 'subsec')";
     let (column, bound) = match order {
-        OrderBy::Id => return None,
-        OrderBy::Token => ("ifnull(CAST(v.vault_token AS TEXT), '') COLLATE BINARY", "?5"),
-        OrderBy::CreatedAt => (
+        SortKey::Id => return None,
+        SortKey::Token => ("ifnull(CAST(v.vault_token AS TEXT), '') COLLATE BINARY", "?5"),
+        SortKey::CreatedAt => (
             concat!("ifnull(", moment!("v.created_at"), ", datetime(0, 'unixepoch', 'subsec'))"),
             TIME,
         ),
-        OrderBy::UpdatedAt => (
+        SortKey::UpdatedAt => (
             concat!("ifnull(", moment!("v.updated_at"), ", datetime(0, 'unixepoch', 'subsec'))"),
             TIME,
         ),
-        OrderBy::ExpiresAt => {
+        SortKey::ExpiresAt => {
             (concat!("ifnull(", moment!("v.expires_at"), ", '9999-12-31 23:59:59.000')"), TIME)
         }
     };

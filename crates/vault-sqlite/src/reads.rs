@@ -2,14 +2,12 @@
 
 use futures::TryStreamExt as _;
 use sqlx::{Row as _, Sqlite, SqliteConnection, query::Query, sqlite::SqliteArguments};
-use vault_core::{EnvelopeText, PageLimit, Record, RecordId, SealedRecord, Token};
+use vault_store::{EnvelopeText, PageLimit, Record, RecordId, SealedRecord, Token};
 
-use crate::{
-    error::Fault,
-    packed::Packed,
-    record::{self, INLINE_LEN, Stored},
-    statements::{Statement, Statements},
-};
+use crate::error::Fault;
+use crate::packed::Packed;
+use crate::record::{self, INLINE_LEN, Stored};
+use crate::statements::{Statement, Statements};
 
 /// A page of ids and envelopes.
 pub(crate) async fn sealed_page(

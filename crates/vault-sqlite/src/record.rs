@@ -1,14 +1,12 @@
 //! From a row to a record, and what a record needs to become a row.
 
 use sqlx::{Row as _, sqlite::SqliteRow};
-use vault_core::{
-    EnvelopeText, MAX_ENVELOPE_LEN, Record, RecordChange, RecordId, SealedRecord, Token,
+use vault_store::{
+    EnvelopeText, MAX_ENVELOPE_LEN, Record, RecordId, RecordUpdate, SealedRecord, Token,
 };
 
-use crate::{
-    error::{Fault, Unstorable},
-    time,
-};
+use crate::error::{Fault, Unstorable};
+use crate::time;
 
 /// An envelope of at most so many bytes comes with its row; a longer one is fetched alone.
 ///
@@ -147,7 +145,7 @@ pub(crate) struct ChangedTexts {
 
 impl ChangedTexts {
     /// Checks that what is to change can be stored.
-    pub(crate) fn new(change: &RecordChange) -> Result<Self, Unstorable> {
+    pub(crate) fn new(change: &RecordUpdate) -> Result<Self, Unstorable> {
         Ok(Self {
             envelope: change.envelope.as_ref().map(envelope_text).transpose()?.map(str::to_owned),
             updated_at: change.updated_at.map(time::text).transpose()?,

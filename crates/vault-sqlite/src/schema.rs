@@ -6,9 +6,10 @@
 //! Before 0.27 there was no `expires_at`; such a vault has to be migrated first.
 
 use sqlx::{Row as _, SqliteConnection};
-use vault_core::{TableName, TableNames};
+use vault_store::{TableName, TableNames};
 
-use crate::{error::Fault, statements::Statement};
+use crate::error::Fault;
+use crate::statements::Statement;
 
 /// The table of records, word for word as the ancestor makes it.
 pub(crate) const VAULT_TABLE: &str = "CREATE TABLE {vault} (`id` text NOT NULL,`vault_token` text NOT NULL,\

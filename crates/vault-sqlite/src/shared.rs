@@ -11,9 +11,11 @@ use std::{
 use futures::future::BoxFuture;
 use sqlx::{Sqlite, SqliteConnection, SqlitePool, Transaction};
 use tokio::runtime::Handle;
-use vault_core::{StoreError, WriteCount, WriteCounter};
+use vault_store::{StoreError, WriteCount, WriteCounter};
 
-use crate::{error::Fault, schema::MetaTable, statements::Statements};
+use crate::error::Fault;
+use crate::schema::MetaTable;
+use crate::statements::Statements;
 
 /// An open vault.
 #[derive(Debug)]
@@ -80,9 +82,9 @@ impl Shared {
             let version: i64 =
                 sqlx::query_scalar("PRAGMA data_version").fetch_one(&mut *writer).await?;
             // While the writer is held, no write through this store can begin.
-            let Some(here) = shared.writes.count() else { return Ok(None) };
-            let elsewhere = shared.writers.load(SeqCst) << 32 | version.unsigned_abs();
-            Ok(Some(WriteCount { here, elsewhere }))
+            let Some(local) = shared.writes.count() else { return Ok(None) };
+            let external = shared.writers.load(SeqCst) << 32 | version.unsigned_abs();
+            Ok(Some(WriteCount { local, external }))
         });
         let answer = task.await.unwrap_or_else(|error| Err(Fault::ReadEnded(error)));
         answer.map_err(|fault: Fault| fault.into_store_error(&self.path))

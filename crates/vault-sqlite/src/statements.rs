@@ -7,14 +7,14 @@ use std::sync::Arc;
 
 use sqlx::{AssertSqlSafe, Sqlite, query::Query, sqlite::SqliteArguments};
 
-use vault_core::TableNames;
+use vault_store::TableNames;
 
 /// A statement with the names of the tables filled in.
 #[derive(Clone, Debug)]
 pub(crate) struct Statement(Arc<str>);
 
 impl Statement {
-    /// Fills in the names, which are safe to fill in: see [`TableName`](vault_core::TableName).
+    /// Fills in the names, which are safe to fill in: see [`TableName`](vault_store::TableName).
     pub(crate) fn new(template: &str, tables: &TableNames) -> Self {
         let sql = template
             .replace("{vault}", &tables.vault().to_string())

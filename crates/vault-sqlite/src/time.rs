@@ -1,7 +1,7 @@
 //! Times as the ancestor's schema holds them: text in UTC, in whole seconds.
 
 use jiff::{civil, tz::TimeZone};
-use vault_core::Timestamp;
+use vault_store::Timestamp;
 
 use crate::error::Unstorable;
 

@@ -7,19 +7,16 @@ use std::{
 
 use futures::TryStreamExt as _;
 use sqlx::{Row as _, SqliteConnection};
-use vault_core::{
-    DeleteOutcome, InsertOutcome, Purge, PutSetting, Query, Record, RecordChange, RecordId,
+use vault_store::{
+    DeleteOutcome, InsertOutcome, Purge, PutSetting, Query, Record, RecordId, RecordUpdate,
     Replacement, Timestamp, WriteOutcome,
 };
 
-use crate::{
-    error::Fault,
-    packed::{Packed, Part},
-    queries, reads,
-    record::{self, ChangedTexts, NewRow},
-    statements::Statements,
-    time,
-};
+use crate::error::Fault;
+use crate::packed::{Packed, Part};
+use crate::record::{self, ChangedTexts, NewRow};
+use crate::statements::Statements;
+use crate::{queries, reads, time};
 
 /// Replaces the envelopes of a batch with one statement.
 pub(crate) async fn batch(
@@ -62,7 +59,7 @@ pub(crate) async fn insert(
 pub(crate) async fn update(
     connection: &mut SqliteConnection,
     statements: &Statements,
-    change: &RecordChange,
+    change: &RecordUpdate,
 ) -> Result<WriteOutcome, Fault> {
     let texts = ChangedTexts::new(change)?;
     // Other programs write times in many ways, so they are compared as they are read; the transaction, which began as a

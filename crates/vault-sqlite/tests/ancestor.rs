@@ -10,12 +10,14 @@ use files::{bytes_of, connect, execute, folder, is_unchanged, open, options, wid
 use serde::Deserialize;
 use sha2::{Digest, Sha256};
 use sqlx::{AssertSqlSafe, Connection, Executor, Row, sqlite::SqliteRow};
-use vault_core::{
-    Envelope, EnvelopeText, KdfMemory, OpenOutcome, OpenPolicy, Password, PutSetting, Record,
-    RecordChange, RecordId, RecordSink, RecordSource, Replacement, StoreErrorKind, TableName,
-    TableNames, Timestamp, Token, V2Cost, VaultKey, VaultStore, WriteOutcome,
-};
+use vault_core::envelope::{Envelope, OpenOutcome, OpenPolicy, V2Params};
+use vault_core::kdf::KdfMemory;
+use vault_core::{Password, PasswordKey};
 use vault_sqlite::{SchemaChange, SqliteStore};
+use vault_store::{
+    EnvelopeText, PutSetting, Record, RecordId, RecordSink, RecordSource, RecordUpdate,
+    Replacement, StoreErrorKind, TableName, TableNames, Timestamp, Token, VaultStore, WriteOutcome,
+};
 
 const GOLDEN: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../../tests/golden/go");
 
@@ -69,7 +71,7 @@ async fn all(store: &SqliteStore) -> Vec<Record> {
 async fn every_record_of_the_ancestor_opens_with_its_password() {
     let now = Timestamp::from_micros(1_800_000_000_000_000);
     let mut memory = KdfMemory::new();
-    let mut keys: BTreeMap<String, VaultKey> = BTreeMap::new();
+    let mut keys: BTreeMap<String, PasswordKey> = BTreeMap::new();
     let mut opened = 0;
     for db in ["go-vault-light.sqlite", "go-vault-v1.sqlite"] {
         let folder = folder();
@@ -91,14 +93,16 @@ async fn every_record_of_the_ancestor_opens_with_its_password() {
             assert_eq!(record.is_soft_deleted(now), known.soft_deleted);
             assert_eq!(record.expires_at, None);
 
-            let v2_costs = known.cost.iter().map(|cost| cost.parse::<V2Cost>().unwrap()).collect();
+            let v2_costs =
+                known.cost.iter().map(|cost| cost.parse::<V2Params>().unwrap()).collect();
             let policy = OpenPolicy { v2_costs, ..OpenPolicy::default() };
             let key = keys
                 .entry(known.password.clone())
-                .or_insert_with(|| VaultKey::new(Password::new(known.password.as_bytes())));
+                .or_insert_with(|| PasswordKey::new(Password::new(known.password.as_bytes())));
             let envelope = Envelope::parse(&record.envelope).unwrap();
             let answer =
-                vault_core::open(&envelope, key, &record.id, &policy, &mut memory).unwrap();
+                vault_core::envelope::open(&envelope, key, &record.id, &policy, &mut memory)
+                    .unwrap();
             let OpenOutcome::Opened(plaintext) = answer else { panic!("{}: {answer:?}", known.id) };
             assert_eq!(plaintext.len(), known.plaintext_len);
             assert_eq!(sha256(plaintext.as_bytes()), known.plaintext_sha256);
@@ -128,7 +132,7 @@ async fn a_batch_changes_only_envelopes_of_the_ancestors_file() {
             sealed: sealed(n),
         })
         .collect();
-    let outcomes = store.write_batch(batch.into()).await.unwrap();
+    let outcomes = store.swap_batch(batch.into()).await.unwrap();
     assert_eq!(outcomes, [WriteOutcome::Applied; 10]);
     for (n, record) in records.iter_mut().enumerate().step_by(2) {
         record.envelope = sealed(n);
@@ -212,7 +216,7 @@ async fn older_generations_open_unchanged_and_can_be_written() {
             expected: records[0].envelope.clone(),
             sealed: sealed.clone(),
         }];
-        assert_eq!(store.write_batch(batch.into()).await.unwrap(), [WriteOutcome::Applied]);
+        assert_eq!(store.swap_batch(batch.into()).await.unwrap(), [WriteOutcome::Applied]);
         records[0].envelope = sealed;
         assert_eq!(all(&store).await, records);
         let new = Record {
@@ -433,15 +437,15 @@ async fn odd_rows_can_be_replaced_and_keep_the_rest_of_the_row() {
             sealed: EnvelopeText::from_stored(*b"v3:new"),
         })
         .collect();
-    let outcomes = store.write_batch(batch.into()).await.unwrap();
+    let outcomes = store.swap_batch(batch.into()).await.unwrap();
     // The first one is NULL, which is equal to nothing.
     assert_eq!(outcomes[0], WriteOutcome::Conflict);
     assert_eq!(outcomes[1..], [WriteOutcome::Applied; 6]);
     assert_eq!(text(&path, &rest).await, before);
 
-    let mend = RecordChange {
+    let mend = RecordUpdate {
         envelope: Some(EnvelopeText::from_stored(*b"v3:new")),
-        ..RecordChange::of(RecordId::from_stored(""))
+        ..RecordUpdate::of(RecordId::from_stored(""))
     };
     assert_eq!(store.update(mend).await.unwrap(), WriteOutcome::Applied);
     let new =
@@ -468,7 +472,7 @@ async fn long_envelopes_come_whole_and_the_longest_not_at_all() {
     let folder = folder();
     let path = folder.path().join("vault.sqlite");
     execute(&path, GENERATION_2).await;
-    let max = vault_core::MAX_ENVELOPE_LEN;
+    let max = vault_store::MAX_ENVELOPE_LEN;
     for (id, len) in [("a", 65_536), ("b", 65_537), ("c", max), ("d", 100_000_000)] {
         let insert = format!(
             "INSERT INTO vault (id, vault_token, vault_value) \
@@ -484,10 +488,10 @@ async fn long_envelopes_come_whole_and_the_longest_not_at_all() {
     assert_eq!(lengths, expected.map(|(len, loaded)| (len as u64, loaded)));
 
     // The longest one can be put right, and only while it is as long as it was.
-    let change = |len| RecordChange {
+    let change = |len| RecordUpdate {
         expected: Some(EnvelopeText::too_long(len)),
         envelope: Some(EnvelopeText::from_stored(*b"v3:short")),
-        ..RecordChange::of(RecordId::from_stored("d"))
+        ..RecordUpdate::of(RecordId::from_stored("d"))
     };
     assert_eq!(store.update(change(100_000_001)).await.unwrap(), WriteOutcome::Conflict);
     assert_eq!(store.update(change(100_000_000)).await.unwrap(), WriteOutcome::Applied);

@@ -11,9 +11,9 @@ use std::{
 use sqlx::{ConnectOptions, Connection, sqlite::SqliteConnectOptions};
 use tempfile::TempDir;
 use tokio::runtime::Runtime;
-use vault_conformance::Subject;
-use vault_core::{InsertOutcome, Record, VaultStore};
+use vault_conformance::StoreUnderTest;
 use vault_sqlite::{SqliteOptions, SqliteStore};
+use vault_store::{InsertOutcome, Record, VaultStore};
 
 /// One runtime for all cases: a store belongs to the one in which it was opened.
 static RUNTIME: LazyLock<Runtime> = LazyLock::new(|| Runtime::new().unwrap());
@@ -35,7 +35,7 @@ impl Sqlite {
     }
 }
 
-impl Subject for Sqlite {
+impl StoreUnderTest for Sqlite {
     type Store = SqliteStore;
 
     async fn fresh(&self) -> SqliteStore {

@@ -6,11 +6,11 @@ use std::{num::NonZeroUsize, path::Path};
 
 use sqlx::{AssertSqlSafe, ConnectOptions as _, Connection as _, sqlite::SqliteConnectOptions};
 use tempfile::TempDir;
-use vault_core::{
-    Direction, Include, OrderBy, Ordered as _, Purge, Query, Record, RecordChange, RecordId,
+use vault_sqlite::{SqliteOptions, SqliteStore};
+use vault_store::{
+    Filter, HasCursor as _, Purge, Query, Record, RecordId, RecordUpdate, SortKey, SortOrder,
     Timestamp, VaultStore, WriteOutcome,
 };
-use vault_sqlite::{SqliteOptions, SqliteStore};
 
 /// At 2026-11-22 00:55:18 UTC.
 const NOW: Timestamp = Timestamp::from_micros(1_795_308_918_000_000);
@@ -67,11 +67,11 @@ async fn filters_and_counts_judge_as_reading_does() {
     assert_eq!(all.len(), TIMES.len());
     assert_eq!(all.iter().filter(|record| record.is_expired(NOW)).count(), 7);
     for (soft_deleted, expired) in [
-        (Include::Yes, Include::Only),
-        (Include::Yes, Include::No),
-        (Include::Only, Include::Yes),
-        (Include::No, Include::Yes),
-        (Include::No, Include::Only),
+        (Filter::Include, Filter::Only),
+        (Filter::Include, Filter::Exclude),
+        (Filter::Only, Filter::Include),
+        (Filter::Exclude, Filter::Include),
+        (Filter::Exclude, Filter::Only),
     ] {
         let query = Query::new().with_soft_deleted(soft_deleted).with_expired(expired);
         let expected: Vec<_> =
@@ -84,11 +84,11 @@ async fn filters_and_counts_judge_as_reading_does() {
 #[tokio::test]
 async fn every_order_pages_through_all_records_once() {
     let (_folder, store) = vault().await;
-    for order in [OrderBy::CreatedAt, OrderBy::UpdatedAt, OrderBy::ExpiresAt] {
-        for direction in [Direction::Ascending, Direction::Descending] {
+    for order in [SortKey::CreatedAt, SortKey::UpdatedAt, SortKey::ExpiresAt] {
+        for direction in [SortOrder::Ascending, SortOrder::Descending] {
             let mut expected = all(&store).await;
             expected.sort_by_key(|record| record.position(order));
-            if direction == Direction::Descending {
+            if direction == SortOrder::Descending {
                 expected.reverse();
             }
             let mut query = Query::all().order_by(order, direction).limit(1);
@@ -122,12 +122,12 @@ async fn a_purge_takes_what_reading_calls_expired() {
 async fn a_change_expects_times_as_they_were_read() {
     let (_folder, store) = vault().await;
     for record in all(&store).await {
-        let change = RecordChange {
+        let change = RecordUpdate {
             updated_at: Some(NOW),
-            ..RecordChange::of(record.id.clone()).expecting_times_of(&record)
+            ..RecordUpdate::of(record.id.clone()).if_times_match(&record)
         };
         assert_eq!(store.update(change.clone()).await.unwrap(), WriteOutcome::Applied);
-        let other = RecordChange { expected_expires_at: Some(Some(Timestamp::MAX)), ..change };
+        let other = RecordUpdate { expected_expires_at: Some(Some(Timestamp::MAX)), ..change };
         assert_eq!(store.update(other).await.unwrap(), WriteOutcome::Conflict);
     }
 }

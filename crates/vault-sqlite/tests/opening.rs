@@ -16,11 +16,11 @@ use files::{bytes_of, connect, execute, folder, is_unchanged, open, options, wid
 use sqlx::{Connection, Executor};
 use tempfile::TempDir;
 use tokio::runtime::Runtime;
-use vault_core::{
-    DeleteOutcome, EnvelopeText, PutSetting, Record, RecordChange, RecordId, RecordSink,
-    RecordSource, Replacement, StoreErrorKind, Timestamp, Token, VaultStore,
-};
 use vault_sqlite::{SqliteOptions, SqliteStore};
+use vault_store::{
+    DeleteOutcome, EnvelopeText, PutSetting, Record, RecordId, RecordSink, RecordSource,
+    RecordUpdate, Replacement, StoreErrorKind, Timestamp, Token, VaultStore,
+};
 
 async fn open_error(path: &Path) -> StoreErrorKind {
     open(path).await.map(|_| "it opened").unwrap_err().kind()
@@ -273,7 +273,7 @@ async fn a_replaced_envelope_is_not_in_the_file_once_it_is_closed() {
     let store = open(&path).await.unwrap();
     let sealed = EnvelopeText::from_stored(*b"v3:new");
     let batch = [Replacement { id: secret.id, expected: secret.envelope.clone(), sealed }];
-    store.write_batch(batch.into()).await.unwrap();
+    store.swap_batch(batch.into()).await.unwrap();
     store.close().await;
     assert!(!holds(old));
 }
@@ -439,16 +439,16 @@ async fn read_and_try_to_write(store: &SqliteStore) -> String {
     let listed = store.list(None, wide()).await.unwrap().len();
     let scanned = store.read_page(None, wide()).await.unwrap().len();
     let found = store.find(&[record(3).token]).await.unwrap() == [Some(record(3))];
-    let change = RecordChange {
+    let change = RecordUpdate {
         updated_at: Some(Timestamp::from_micros(0)),
-        ..RecordChange::of(record(1).id)
+        ..RecordUpdate::of(record(1).id)
     };
     let replacement =
         Replacement { id: record(1).id, expected: record(1).envelope, sealed: record(2).envelope };
     let kinds = [
         store.insert(vec![record(1000)]).await.err(),
         store.insert(vec![record(1)]).await.err(),
-        store.write_batch([replacement].into()).await.err(),
+        store.swap_batch([replacement].into()).await.err(),
         store.update(change).await.err(),
         store.delete(&record(1).id).await.err(),
         store.put_setting("a", "b", PutSetting::IfAbsent).await.err(),

@@ -8,7 +8,8 @@ use std::{
 
 use serde_json::Value;
 
-use crate::{command::Run as _, workspace::Workspace};
+use crate::command::Run as _;
+use crate::workspace::Workspace;
 
 /// What a bench calls the least that the same work could cost, in the group and at the size of what it measures.
 const FLOOR: &str = "floor";

@@ -4,13 +4,11 @@ mod all_tests;
 
 use std::time::{Duration, Instant};
 
-use crate::{
-    arrows,
-    command::Run as _,
-    fuzz, golden,
-    pg::Server,
-    workspace::{Workspace, strings},
-};
+use crate::check::Done;
+use crate::command::Run as _;
+use crate::pg::Server;
+use crate::workspace::{Workspace, strings};
+use crate::{fuzz, golden, layers};
 
 /// How long each fuzz target runs.
 const FUZZ: Duration = Duration::from_secs(20);
@@ -18,28 +16,13 @@ const FUZZ: Duration = Duration::from_secs(20);
 /// The package whose features are the backends.
 const FACADE: &str = "vaultstore";
 
-/// What a check that did not fail did.
-pub(crate) enum Done {
-    /// All of it; a word on how much, where it is more than a yes.
-    Passed(String),
-    /// Nothing, and why; never on a CI machine where it could have been had.
-    LeftOut(String),
-}
-
-impl Done {
-    /// Passed, and there is no more to say.
-    pub(crate) fn passed() -> Self {
-        Self::Passed(String::new())
-    }
-}
-
 /// A check's name and what it does.
 type Check = (&'static str, fn(&Workspace) -> Result<Done, String>);
 
 /// Cheap checks first; what needs the same artifacts is together.
 const CHECKS: [Check; 9] = [
     ("rustfmt", rustfmt),
-    ("arrows", arrows::check),
+    ("layers", layers::check),
     ("clippy", clippy),
     ("features", features),
     ("rustdoc", rustdoc),

@@ -7,10 +7,8 @@ use std::{
     time::Duration,
 };
 
-use crate::{
-    command::Run as _,
-    workspace::{Workspace, strings, values},
-};
+use crate::command::Run as _;
+use crate::workspace::{Workspace, strings, values};
 
 /// Coverage feedback and the address sanitizer, whose allocator is what enforces the limit of one allocation. The
 /// flags are those of cargo-fuzz 0.13.

@@ -6,18 +6,16 @@ use std::{
     process::{Command, Stdio},
 };
 
-use crate::{
-    ci::Done,
-    command::Run as _,
-    pg::Server,
-    workspace::{Workspace, is_ci},
-};
+use crate::check::Done;
+use crate::command::Run as _;
+use crate::pg::Server;
+use crate::workspace::{Workspace, is_ci};
 
 /// The script that opens every vector; it exits with an error when one does not open to what it should.
 const SCRIPT: [&str; 2] = ["tests/golden/make.py", "verify"];
 
 /// What prints envelopes that were sealed just now, for the script to open as well: so many.
-const SEALED_NOW: [&str; 6] = ["--package", "vault-core", "--example", "golden", "--", "500"];
+const SEALED_NOW: [&str; 6] = ["--package", "vaultstore-core", "--example", "golden", "--", "500"];
 
 /// The script that reads a vault in SQLite that the command, its argument, has written.
 const READ_SQLITE: &str = "tests/golden/check_sqlite.py";

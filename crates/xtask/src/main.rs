@@ -6,20 +6,22 @@
 #![expect(clippy::print_stdout, reason = "what it prints is what it is for")]
 #![expect(clippy::print_stderr, reason = "what it prints is what it is for")]
 
-mod arrows;
 mod bench;
+mod check;
 mod ci;
 mod command;
 mod fuzz;
 mod golden;
-mod paths;
+mod imports;
+mod layers;
 mod pg;
 mod torture;
 mod workspace;
 
 use std::{process::ExitCode, time::Duration};
 
-use crate::{torture::Torture, workspace::Workspace};
+use crate::torture::Torture;
+use crate::workspace::Workspace;
 
 const USAGE: &str = "\
 usage: cargo xtask <task>

@@ -1,7 +1,10 @@
 //! `cargo xtask torture`: the scenarios that break the command and the engine, for longer than the tests do, and with
 //! figures at the end.
 
-use crate::{command::Run as _, golden, pg::Server, workspace::Workspace};
+use crate::command::Run as _;
+use crate::golden;
+use crate::pg::Server;
+use crate::workspace::Workspace;
 
 /// How many histories the simulation plays per second of a scenario: about as many as it can.
 const HISTORIES_PER_SECOND: u64 = 500;
@@ -40,7 +43,7 @@ impl Torture {
         let histories = LEAST_HISTORIES.max(self.seconds * HISTORIES_PER_SECOND);
         workspace
             .cargo("test")
-            .args(["--release", "--package", "vault-core", "--test", "simulation"])
+            .args(["--release", "--package", "vaultstore-core", "--test", "simulation"])
             .args(["--", "--nocapture"])
             .env("VAULTSTORE_SIM_HISTORIES", histories.to_string())
             .env("VAULTSTORE_SIM_FIRST_SEED", (self.seed << 32).to_string())
@@ -50,7 +53,7 @@ impl Torture {
         server.tell(&mut command);
         golden::leave(workspace, &mut command)?;
         command
-            .args(["--release", "--package", "vault-cli", "--test", "torture"])
+            .args(["--release", "--package", "vaultstore-cli", "--test", "torture"])
             .args(["--", "--nocapture", "--test-threads=1"])
             .env("VAULTSTORE_TORTURE_SECONDS", self.seconds.to_string())
             .env("VAULTSTORE_TORTURE_SEED", self.seed.to_string())

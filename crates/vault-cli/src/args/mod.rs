@@ -1,10 +1,10 @@
 //! What can be typed: the commands and their options, as clap reads them.
 
+mod bulk;
 mod parse;
 mod passwords;
 mod records;
 mod usage;
-mod whole;
 
 use clap::{
     Args, CommandFactory as _, FromArgMatches as _, Parser, Subcommand, parser::ValueSource,
@@ -12,15 +12,15 @@ use clap::{
 use vaultstore::{KdfParams, StoreUrl, WriteFormat};
 
 pub(crate) use self::{
+    bulk::{
+        BenchmarkArgs, CensusArgs, CopyArgs, OpenArgs, OutputArgs, ProgressMode, RekeyArgs, RunArgs,
+    },
     passwords::{NewPasswordArgs, OldPasswordArgs, PasswordArgs, PasswordsArgs, Source},
     records::{
         CreateArgs, DeleteArgs, ExistsArgs, ListArgs, PurgeArgs, ReadArgs, RenewArgs, Shown, Sort,
         TokenArgs, UpdateArgs, ValueArgs,
     },
     usage::one_line,
-    whole::{
-        BenchmarkArgs, CensusArgs, CopyArgs, OpenArgs, OutputArgs, ProgressMode, RekeyArgs, RunArgs,
-    },
 };
 
 /// An encrypted record vault, and a bulk rekey of it that stores no password metadata.

@@ -5,13 +5,14 @@ use std::{
     time::Duration,
 };
 
-use vaultstore::{Token, TokenLength};
+use vaultstore::Token;
+use vaultstore::token::TokenLength;
 
 pub(super) fn at_least_one(text: &str) -> Result<NonZeroUsize, &'static str> {
     text.parse().map_err(|_| "give a whole number of 1 or more")
 }
 
-pub(super) fn token(text: &str) -> Result<Token, vaultstore::InvalidToken> {
+pub(super) fn token(text: &str) -> Result<Token, vaultstore::token::ParseTokenError> {
     Token::new(text)
 }
 

@@ -3,7 +3,8 @@
 use std::{num::NonZeroUsize, path::PathBuf, time::Duration};
 
 use clap::{Args, ValueEnum};
-use vaultstore::{Token, TokenLength};
+use vaultstore::Token;
+use vaultstore::token::TokenLength;
 
 use super::{OpenArgs, PasswordArgs, parse};
 

@@ -3,7 +3,8 @@
 use std::{collections::BTreeMap, fmt::Write as _};
 
 use serde::Serialize;
-use vaultstore::{CensusReport, VaultKdf};
+use vaultstore::census::CensusReport;
+use vaultstore::kdf::KdfSetting;
 
 use super::{
     figures,
@@ -131,7 +132,7 @@ pub(crate) fn text(report: &CensusReport, names: &[String], end: End) -> String 
 
 /// The most frequent first.
 fn kdfs(report: &CensusReport) -> Vec<Kdf> {
-    let kdf = |(kdf, records): (&VaultKdf, &u64)| Kdf { kdf: kdf.to_string(), records: *records };
+    let kdf = |(kdf, records): (&KdfSetting, &u64)| Kdf { kdf: kdf.to_string(), records: *records };
     let mut kdfs: Vec<Kdf> = report.kdfs.iter().map(kdf).collect();
     kdfs.sort_by(|one, other| (other.records, &one.kdf).cmp(&(one.records, &other.kdf)));
     kdfs

@@ -3,7 +3,7 @@
 use std::fmt::Write as _;
 
 use serde::Serialize;
-use vaultstore::{CopyReport, Named};
+use vaultstore::copy::{CopyReport, IdList};
 
 use super::{
     figures,
@@ -90,7 +90,7 @@ pub(crate) fn json(report: &CopyReport, end: End) -> Report<'_> {
     }
 }
 
-fn ids(named: &Named) -> Vec<&str> {
+fn ids(named: &IdList) -> Vec<&str> {
     named.ids.iter().map(vaultstore::RecordId::as_str).collect()
 }
 

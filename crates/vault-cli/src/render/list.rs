@@ -3,7 +3,8 @@
 use std::fmt::Write as _;
 
 use serde::Serialize;
-use vaultstore::{RecordInfo, Timestamp};
+use vaultstore::Timestamp;
+use vaultstore::records::RecordInfo;
 
 use super::figures;
 

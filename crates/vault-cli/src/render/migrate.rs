@@ -1,7 +1,7 @@
 //! What `migrate` shows.
 
 use serde::Serialize;
-use vaultstore::Migrated;
+use vaultstore::backend::MigrationReport;
 
 use super::figures;
 
@@ -13,7 +13,7 @@ pub(crate) struct Report<'a> {
     password_links: u64,
 }
 
-pub(crate) fn json(migrated: &Migrated) -> Report<'_> {
+pub(crate) fn json(migrated: &MigrationReport) -> Report<'_> {
     Report {
         changes: &migrated.changes,
         shared_tokens: migrated.shared_tokens,
@@ -23,7 +23,7 @@ pub(crate) fn json(migrated: &Migrated) -> Report<'_> {
 }
 
 /// A line per change, or one that says that there was none.
-pub(crate) fn text(migrated: &Migrated) -> String {
+pub(crate) fn text(migrated: &MigrationReport) -> String {
     if migrated.changes.is_empty() {
         return "the tables are current; nothing was changed\n".to_owned();
     }
@@ -32,8 +32,8 @@ pub(crate) fn text(migrated: &Migrated) -> String {
 }
 
 /// What was found, left alone, and wants a person's eye.
-pub(crate) fn warnings(migrated: &Migrated) -> Vec<String> {
-    let Migrated { shared_tokens, password_identities, password_links, .. } = *migrated;
+pub(crate) fn warnings(migrated: &MigrationReport) -> Vec<String> {
+    let MigrationReport { shared_tokens, password_identities, password_links, .. } = *migrated;
     let mut warnings = Vec::new();
     if shared_tokens > 0 {
         warnings.push(format!(

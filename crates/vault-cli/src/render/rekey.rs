@@ -3,9 +3,9 @@
 use std::{collections::BTreeMap, fmt::Write as _};
 
 use serde::Serialize;
-use vaultstore::{
-    MergeCheck, MergeReport, Problem, ProblemKind, RekeyCounts, RekeyReport, RunEnd, Sealing,
-};
+use vaultstore::RekeyReport;
+use vaultstore::rekey::{EnvelopeKind, MergeCheck, MergeReport, RekeyCounts, RunStatus};
+use vaultstore::run::{Problem, ProblemKind};
 
 use super::{
     figures,
@@ -64,7 +64,7 @@ pub(crate) struct Report<'a> {
     before: Vec<Sealed>,
     after: Vec<Sealed>,
     merge_check: Merge,
-    earlier: Earlier,
+    earlier: PreviousRuns,
     catch_up_passes: u32,
     conflicts_settled: u64,
     retries: u64,
@@ -100,7 +100,7 @@ struct Merge {
 
 /// What earlier runs of the same job did.
 #[derive(Serialize)]
-struct Earlier {
+struct PreviousRuns {
     runs: u32,
     #[serde(flatten)]
     counts: Counts,
@@ -133,12 +133,12 @@ pub(crate) fn listed(problems: &[Problem]) -> Vec<Listed<'_>> {
 pub(crate) fn json(report: &RekeyReport) -> Report<'_> {
     Report {
         end: match report.end {
-            RunEnd::Running => "running",
-            RunEnd::Complete => "complete",
-            RunEnd::StillWritten => "still_written",
-            RunEnd::Stopped => "stopped",
-            RunEnd::Refused => "refused",
-            RunEnd::Failed => "failed",
+            RunStatus::Running => "running",
+            RunStatus::Complete => "complete",
+            RunStatus::NotConverged => "still_written",
+            RunStatus::Stopped => "stopped",
+            RunStatus::Refused => "refused",
+            RunStatus::Failed => "failed",
         },
         dry_run: report.dry_run,
         counts: Counts::of(&report.counts),
@@ -146,7 +146,7 @@ pub(crate) fn json(report: &RekeyReport) -> Report<'_> {
         before: sealed(&report.before),
         after: sealed(&report.after),
         merge_check: merge(&report.merge),
-        earlier: Earlier {
+        earlier: PreviousRuns {
             runs: report.earlier.runs,
             counts: Counts::of(&report.earlier.counts),
             derivations: report.earlier.derivations,
@@ -170,8 +170,8 @@ pub(crate) fn json(report: &RekeyReport) -> Report<'_> {
     }
 }
 
-fn sealed(sealings: &BTreeMap<Sealing, u64>) -> Vec<Sealed> {
-    let sealed = |(sealing, records): (&Sealing, &u64)| Sealed {
+fn sealed(sealings: &BTreeMap<EnvelopeKind, u64>) -> Vec<Sealed> {
+    let sealed = |(sealing, records): (&EnvelopeKind, &u64)| Sealed {
         format: sealing.format.to_string(),
         kdf: sealing.cost.map(|cost| cost.to_string()),
         records: *records,
@@ -182,8 +182,8 @@ fn sealed(sealings: &BTreeMap<Sealing, u64>) -> Vec<Sealed> {
 fn merge(report: &MergeReport) -> Merge {
     let asked = match report.check {
         MergeCheck::Off => "none",
-        MergeCheck::Cheap => "cheap",
-        MergeCheck::Whole => "all",
+        MergeCheck::Fast => "cheap",
+        MergeCheck::Full => "all",
     };
     Merge { asked, found: report.found, unasked: report.unasked }
 }
@@ -197,15 +197,19 @@ fn scanned_now(report: &RekeyReport) -> u64 {
 pub(crate) fn text(report: &RekeyReport) -> String {
     let counts = &report.counts;
     let head = match (report.end, report.dry_run) {
-        (RunEnd::Complete, false) => "rekey complete",
-        (RunEnd::Complete, true) => "dry run complete, nothing was written",
-        (RunEnd::StillWritten, _) => "rekey done, but somebody still writes under the old password",
-        (RunEnd::Refused, _) => "rekey refused, nothing was written",
-        (RunEnd::Failed, _) => "rekey broken off; what is counted was committed",
-        (RunEnd::Stopped | RunEnd::Running, false) => {
+        (RunStatus::Complete, false) => "rekey complete",
+        (RunStatus::Complete, true) => "dry run complete, nothing was written",
+        (RunStatus::NotConverged, _) => {
+            "rekey done, but somebody still writes under the old password"
+        }
+        (RunStatus::Refused, _) => "rekey refused, nothing was written",
+        (RunStatus::Failed, _) => "rekey broken off; what is counted was committed",
+        (RunStatus::Stopped | RunStatus::Running, false) => {
             "rekey interrupted; what is counted was committed, and the same command does the rest"
         }
-        (RunEnd::Stopped | RunEnd::Running, true) => "dry run interrupted, nothing was written",
+        (RunStatus::Stopped | RunStatus::Running, true) => {
+            "dry run interrupted, nothing was written"
+        }
     };
     let rekeyed = if report.dry_run { "would be rekeyed" } else { "rekeyed" };
     let mut text = format!("{head}\n");

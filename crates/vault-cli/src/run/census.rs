@@ -2,20 +2,21 @@
 
 use std::sync::Arc;
 
-use vaultstore::{CensusPlan, CensusReport, CensusSession, ListUnopened, Password, VaultKey};
+use vaultstore::census::{CensusPlan, CensusReport, CensusSession, Unopened};
+use vaultstore::{Password, PasswordKey};
 
 use super::{Context, blocking};
-use crate::{
-    args::{CensusArgs, OutputArgs, PasswordsArgs, Source},
-    exit::{Exit, Failure},
-    plan,
-    render::{self, census::End, progress::Progress},
-    secrets::{Passwords, Prompt},
-};
+use crate::args::{CensusArgs, OutputArgs, PasswordsArgs, Source};
+use crate::exit::{Exit, Failure};
+use crate::plan;
+use crate::render::census::End;
+use crate::render::progress::Progress;
+use crate::render::{self};
+use crate::secrets::{Passwords, Prompt};
 
 /// Damaged and malformed records make the exit code 3; records that none of the passwords opens are other people's.
 pub(super) async fn census(context: &Context, args: CensusArgs) -> Result<Exit, Failure> {
-    let (report, end) = survey(context, args, "census", ListUnopened::No).await?;
+    let (report, end) = survey(context, args, "census", Unopened::Count).await?;
     Ok(match end {
         End::Stopped => Exit::Interrupted,
         End::Complete if report.damaged + report.malformed > 0 => Exit::Remains,
@@ -25,7 +26,7 @@ pub(super) async fn census(context: &Context, args: CensusArgs) -> Result<Exit, 
 
 /// As a census, and a record that none of the passwords opens counts as a remain too.
 pub(super) async fn verify(context: &Context, args: CensusArgs) -> Result<Exit, Failure> {
-    let (report, end) = survey(context, args, "verify", ListUnopened::Yes).await?;
+    let (report, end) = survey(context, args, "verify", Unopened::List).await?;
     Ok(match end {
         End::Stopped => Exit::Interrupted,
         End::Complete if report.damaged + report.malformed + report.unopened > 0 => Exit::Remains,
@@ -37,13 +38,13 @@ async fn survey(
     context: &Context,
     args: CensusArgs,
     phase: &'static str,
-    list: ListUnopened,
+    list: Unopened,
 ) -> Result<(CensusReport, End), Failure> {
     let vault = context.open_for(&args.open).await?;
     let (names, passwords) = blocking(move || named_passwords(args.passwords, list)).await?;
     let mut census = CensusPlan::new().list_unopened(list).options(plan::run_options(&args.run));
     for password in passwords {
-        census = census.key(Arc::new(VaultKey::new(password)));
+        census = census.key(Arc::new(PasswordKey::new(password)));
     }
     context.interrupts.leave_first_to_command();
     let mut session = vault.census(census).await?;
@@ -60,11 +61,11 @@ async fn survey(
 /// The passwords, each with the name of its source. Only `verify` asks for one that was not given.
 fn named_passwords(
     args: PasswordsArgs,
-    list: ListUnopened,
+    list: Unopened,
 ) -> Result<(Vec<String>, Vec<Password>), Failure> {
     let mut reader = Passwords::default();
     let sources = args.sources();
-    if sources.is_empty() && list == ListUnopened::Yes {
+    if sources.is_empty() && list == Unopened::List {
         let typed = reader.read(None, Prompt::Known("Password"))?;
         return Ok((vec!["the password typed".to_owned()], vec![typed]));
     }

@@ -3,17 +3,17 @@
 use std::sync::Arc;
 
 use futures::FutureExt as _;
-use vaultstore::{
-    CopyError, CopyInto, CopyPlan, CopySession, PageLimit, RunOptions, Side, StoreErrorKind,
-    StoreUrl, VaultStore,
-};
+use vaultstore::copy::{CopyError, CopyPlan, CopySession, OnExisting, Side};
+use vaultstore::run::RunOptions;
+use vaultstore::store::PageLimit;
+use vaultstore::{StoreErrorKind, StoreUrl, VaultStore};
 
 use super::Context;
-use crate::{
-    args::{CopyArgs, OutputArgs},
-    exit::{self, Exit, Failure},
-    render::{self, copy::End, progress::Progress},
-};
+use crate::args::{CopyArgs, OutputArgs};
+use crate::exit::{self, Exit, Failure};
+use crate::render::copy::End;
+use crate::render::progress::Progress;
+use crate::render::{self};
 
 pub(super) async fn run(context: &Context, args: CopyArgs) -> Result<Exit, Failure> {
     if args.to == context.url {
@@ -26,7 +26,7 @@ pub(super) async fn run(context: &Context, args: CopyArgs) -> Result<Exit, Failu
     let target = context.to_be_closed(open_or_create(&args.to).await?);
     let mut plan = CopyPlan::new();
     if args.merge {
-        plan = plan.into(CopyInto::Existing);
+        plan = plan.into(OnExisting::Existing);
     }
     if let Some(records) = args.page_size {
         plan = plan.page(PageLimit::new(records.get(), RunOptions::DEFAULT_PAGE_BYTES));
@@ -49,7 +49,7 @@ pub(super) async fn run(context: &Context, args: CopyArgs) -> Result<Exit, Failu
 
 /// The target as it is, or a new one where there is nothing.
 async fn open_or_create(url: &StoreUrl) -> Result<Arc<dyn VaultStore>, Failure> {
-    let missing = match vaultstore::open(url).await {
+    let missing = match url.open().await {
         Err(error)
             if matches!(error.kind(), StoreErrorKind::NotFound | StoreErrorKind::NotAVault) =>
         {
@@ -57,7 +57,7 @@ async fn open_or_create(url: &StoreUrl) -> Result<Arc<dyn VaultStore>, Failure> 
         }
         opened => return Ok(opened?),
     };
-    match vaultstore::create(url).await {
+    match url.create().await {
         // Something is there, and what it is the first error tells.
         Err(error) if error.kind() == StoreErrorKind::AlreadyExists => Err(missing.into()),
         created => Ok(created?),

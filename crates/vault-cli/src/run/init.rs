@@ -9,11 +9,9 @@ use std::{
 use vaultstore::{StoreErrorKind, Vault, VaultOptions, VaultStore};
 
 use super::Context;
-use crate::{
-    args::InitArgs,
-    exit::{Exit, Failure},
-    plan, render,
-};
+use crate::args::InitArgs;
+use crate::exit::{Exit, Failure};
+use crate::{plan, render};
 
 pub(super) async fn run(context: &Context, args: &InitArgs) -> Result<Exit, Failure> {
     make(context, args).await?;
@@ -26,7 +24,7 @@ pub(super) async fn run(context: &Context, args: &InitArgs) -> Result<Exit, Fail
 }
 
 async fn make(context: &Context, args: &InitArgs) -> Result<(), Failure> {
-    let (store, half_made) = match vaultstore::create(&context.url).await {
+    let (store, half_made) = match context.url.create().await {
         Ok(store) => (store, HalfMade(context.url.file().map(Path::to_owned))),
         Err(error) if error.kind() == StoreErrorKind::AlreadyExists => {
             (untouched_store(context).await?, HalfMade(None))
@@ -47,7 +45,7 @@ async fn untouched_store(context: &Context) -> Result<Arc<dyn VaultStore>, Failu
             context.url
         ))
     };
-    let store = vaultstore::open(&context.url).await.map_err(|error| match error.kind() {
+    let store = context.url.open().await.map_err(|error| match error.kind() {
         StoreErrorKind::NotAVault => taken(),
         _ => error.into(),
     })?;

@@ -2,14 +2,15 @@
 
 use futures::{StreamExt as _, TryStreamExt as _};
 use serde::Serialize;
-use vaultstore::{PageLimit, Query, RecordId, RecordInfo, RunOptions, Vault};
+use vaultstore::records::RecordInfo;
+use vaultstore::run::RunOptions;
+use vaultstore::store::PageLimit;
+use vaultstore::{Query, RecordId, Vault};
 
 use super::Context;
-use crate::{
-    args::{ListArgs, Sort},
-    exit::{Exit, Failure},
-    plan, render,
-};
+use crate::args::{ListArgs, Sort};
+use crate::exit::{Exit, Failure};
+use crate::{plan, render};
 
 /// Records read at a time; a list is small and a page holds whole envelopes.
 const PAGE_RECORDS: usize = 1000;

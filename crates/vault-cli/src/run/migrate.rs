@@ -1,13 +1,11 @@
 //! `migrate`.
 
 use super::Context;
-use crate::{
-    exit::{self, Exit, Failure},
-    render,
-};
+use crate::exit::{self, Exit, Failure};
+use crate::render;
 
 pub(super) async fn run(context: &Context, json: bool) -> Result<Exit, Failure> {
-    let migrated = vaultstore::migrate(&context.url).await?;
+    let migrated = context.url.migrate().await?;
     if json {
         render::print_json(&render::migrate::json(&migrated))?;
     } else {

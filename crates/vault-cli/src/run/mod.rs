@@ -17,12 +17,10 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use vaultstore::{StoreErrorKind, StoreUrl, Vault, VaultOptions, VaultStore};
 
-use crate::{
-    args::{Cli, Command, OpenArgs},
-    exit::{Exit, Failure},
-    interrupt::Interrupts,
-    plan,
-};
+use crate::args::{Cli, Command, OpenArgs};
+use crate::exit::{Exit, Failure};
+use crate::interrupt::Interrupts;
+use crate::plan;
 
 /// Runs the command that was typed.
 ///
@@ -76,7 +74,7 @@ struct Context {
 impl Context {
     /// The store of a vault that exists.
     async fn open_store(&self) -> Result<Arc<dyn VaultStore>, Failure> {
-        let store = vaultstore::open(&self.url).await.map_err(|error| match error.kind() {
+        let store = self.url.open().await.map_err(|error| match error.kind() {
             StoreErrorKind::NotFound => Failure::failed(format!(
                 "there is no vault at {}; make one with \"vaultstore init\" or name another with --vault",
                 self.url
@@ -103,14 +101,14 @@ impl Context {
 
     /// The vault, for commands that open no record.
     async fn open(&self) -> Result<Vault, Failure> {
-        Ok(Vault::open(self.open_store().await?, VaultOptions::default()))
+        Ok(Vault::new(self.open_store().await?, VaultOptions::default()))
     }
 
     /// The vault, for commands that open records.
     async fn open_for(&self, args: &OpenArgs) -> Result<Vault, Failure> {
         let store = self.open_store().await?;
         let own = settings::own_v2_cost(&*store).await?;
-        Ok(Vault::open(store, plan::vault_options(args, own)))
+        Ok(Vault::new(store, plan::vault_options(args, own)))
     }
 }
 

@@ -3,11 +3,9 @@
 use clap::CommandFactory;
 use clap_complete::Shell;
 
-use crate::{
-    args::Cli,
-    exit::{Exit, Failure},
-    render,
-};
+use crate::args::Cli;
+use crate::exit::{Exit, Failure};
+use crate::render;
 
 pub(super) fn completions(shell: Shell) -> Result<Exit, Failure> {
     let mut script = Vec::new();

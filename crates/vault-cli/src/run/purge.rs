@@ -3,11 +3,9 @@
 use serde::Serialize;
 
 use super::Context;
-use crate::{
-    args::PurgeArgs,
-    exit::{Exit, Failure},
-    render,
-};
+use crate::args::PurgeArgs;
+use crate::exit::{Exit, Failure};
+use crate::render;
 
 #[derive(Serialize)]
 struct Purged {

@@ -4,19 +4,17 @@ use serde::Serialize;
 use vaultstore::{Plaintext, Token, VaultError};
 
 use super::{Context, blocking};
-use crate::{
-    args::ReadArgs,
-    exit::{Exit, Failure},
-    render,
-    secrets::{Passwords, Prompt},
-};
+use crate::args::ReadArgs;
+use crate::exit::{Exit, Failure};
+use crate::render;
+use crate::secrets::{Passwords, Prompt};
 
 pub(super) async fn run(context: &Context, args: ReadArgs) -> Result<Exit, Failure> {
     let vault = context.open_for(&args.open).await?;
     let password =
         blocking(|| Passwords::default().read(args.password.source(), Prompt::Known("Password")))
             .await?;
-    let key = vault.unlock(password).await?;
+    let key = vault.derive_key(password).await?;
     let answers = vault.read_many(&args.tokens, &key).await?;
     if args.json {
         return print_json(&args.tokens, answers);

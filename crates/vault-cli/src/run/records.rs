@@ -4,15 +4,12 @@ use serde::Serialize;
 use vaultstore::{Password, Plaintext, Token};
 
 use super::{Context, blocking};
-use crate::{
-    args::{
-        CreateArgs, DeleteArgs, ExistsArgs, PasswordArgs, RenewArgs, TokenArgs, UpdateArgs,
-        ValueArgs,
-    },
-    exit::{Exit, Failure},
-    plan, render,
-    secrets::{self, Passwords, Prompt},
+use crate::args::{
+    CreateArgs, DeleteArgs, ExistsArgs, PasswordArgs, RenewArgs, TokenArgs, UpdateArgs, ValueArgs,
 };
+use crate::exit::{Exit, Failure};
+use crate::secrets::{self, Passwords, Prompt};
+use crate::{plan, render};
 
 #[derive(Serialize)]
 struct Created<'a> {
@@ -24,7 +21,7 @@ pub(super) async fn create(context: &Context, args: CreateArgs) -> Result<Exit, 
     let options = plan::create_options(&args);
     let CreateArgs { token, value, password, json, .. } = args;
     let (value, password) = value_and_password(value, password, Prompt::New("Password")).await?;
-    let key = vault.unlock(password).await?;
+    let key = vault.derive_key(password).await?;
     let token = match token {
         Some(token) => {
             vault
@@ -46,7 +43,7 @@ pub(super) async fn update(context: &Context, args: UpdateArgs) -> Result<Exit, 
     let vault = context.open_for(&args.open).await?;
     let UpdateArgs { token, value, password, .. } = args;
     let (value, password) = value_and_password(value, password, Prompt::Known("Password")).await?;
-    let key = vault.unlock(password).await?;
+    let key = vault.derive_key(password).await?;
     vault.update(&token.token, value.as_bytes(), &key).await?;
     Ok(Exit::Done)
 }

@@ -2,20 +2,19 @@
 
 use std::sync::Arc;
 
-use vaultstore::{
-    DryRun, Earlier, EngineError, MergeCheck, Padding, Password, RekeyPlan, RekeyReport,
-    RekeySession, RunEnd, SealSpec, Vault, VaultError, VaultKdf, WriteFormat,
-};
+use vaultstore::envelope::{Padding, SealParams};
+use vaultstore::kdf::KdfSetting;
+use vaultstore::rekey::{MergeCheck, PreviousRuns, RekeyError, RekeyMode, RunStatus};
+use vaultstore::{Password, RekeyPlan, RekeyReport, RekeySession, Vault, VaultError, WriteFormat};
 
 use super::{Context, blocking, settings};
-use crate::{
-    args::{NewPasswordArgs, OldPasswordArgs, OutputArgs, RekeyArgs},
-    exit::{self, Exit, Failure},
-    plan,
-    render::{self, progress::Progress},
-    secrets::{self, Passwords, Prompt},
-    state_file::{self, StateFile},
-};
+use crate::args::{NewPasswordArgs, OldPasswordArgs, OutputArgs, RekeyArgs};
+use crate::exit::{self, Exit, Failure};
+use crate::plan;
+use crate::render::progress::Progress;
+use crate::render::{self};
+use crate::secrets::{self, Passwords, Prompt};
+use crate::state_file::{self, StateFile};
 
 /// What the counts have to be for success.
 #[derive(Clone, Copy, Debug)]
@@ -32,11 +31,11 @@ pub(super) async fn run(context: &Context, args: RekeyArgs) -> Result<Exit, Fail
     let vault = context.open_for(&args.open).await?;
     let spec = asked_spec(&vault, &args).await?;
     let expected = Expected { count: args.expect_count, zero_is_fine: args.allow_zero };
-    let dry_run = if args.dry_run { DryRun::Yes } else { DryRun::No };
+    let dry_run = if args.dry_run { RekeyMode::DryRun } else { RekeyMode::Apply };
     let merge = match (args.allow_merge, args.check_merge) {
         (true, _) => MergeCheck::Off,
-        (false, true) => MergeCheck::Whole,
-        (false, false) => MergeCheck::Cheap,
+        (false, true) => MergeCheck::Full,
+        (false, false) => MergeCheck::Fast,
     };
     let kept = if args.dry_run { None } else { Some(take_state(context, &args)?) };
     let mut rekey = RekeyPlan::new()
@@ -55,7 +54,7 @@ pub(super) async fn run(context: &Context, args: RekeyArgs) -> Result<Exit, Fail
     context.interrupts.leave_first_to_command();
     let session = vault.rekey(rekey).await.map_err(|error| match (error, &kept) {
         (VaultError::Engine(error), Some(kept)) => match *error {
-            EngineError::State(refused) => kept.refused(refused),
+            RekeyError::State(refused) => kept.refused(refused),
             error => error.into(),
         },
         (error, _) => error.into(),
@@ -85,7 +84,7 @@ fn take_state(context: &Context, args: &RekeyArgs) -> Result<StateFile, Failure>
     Ok(file)
 }
 
-fn tell_resumed(earlier: &Earlier, file: &StateFile) {
+fn tell_resumed(earlier: &PreviousRuns, file: &StateFile) {
     if earlier.runs == 0 {
         return;
     }
@@ -112,22 +111,22 @@ fn pairs(
 
 /// The format and cost that were asked for, with the vault's own salt: a salt of their own would show which records
 /// were rekeyed together.
-async fn asked_spec(vault: &Vault, args: &RekeyArgs) -> Result<Option<SealSpec>, Failure> {
+async fn asked_spec(vault: &Vault, args: &RekeyArgs) -> Result<Option<SealParams>, Failure> {
     if args.format.is_none() && args.kdf.is_none() {
         return Ok(None);
     }
     let own = vault.seal_spec().await?;
     let kdf = settings::vault_kdf(vault).await?;
-    let kdf = VaultKdf { params: args.kdf.unwrap_or(kdf.params), ..kdf };
+    let kdf = KdfSetting { params: args.kdf.unwrap_or(kdf.params), ..kdf };
     let format = args.format.unwrap_or(match own {
-        SealSpec::V2 { .. } => WriteFormat::V2,
-        SealSpec::V3 { padding: Padding::Padme, .. } => WriteFormat::V3Padme,
-        SealSpec::V3 { .. } => WriteFormat::V3,
+        SealParams::V2 { .. } => WriteFormat::V2,
+        SealParams::V3 { padding: Padding::Padme, .. } => WriteFormat::V3Padme,
+        SealParams::V3 { .. } => WriteFormat::V3,
     });
     Ok(Some(match format {
-        WriteFormat::V2 => SealSpec::V2 { params: kdf.params },
-        WriteFormat::V3 => SealSpec::V3 { kdf, padding: Padding::None },
-        WriteFormat::V3Padme => SealSpec::V3 { kdf, padding: Padding::Padme },
+        WriteFormat::V2 => SealParams::V2 { params: kdf.params },
+        WriteFormat::V3 => SealParams::V3 { kdf, padding: Padding::None },
+        WriteFormat::V3Padme => SealParams::V3 { kdf, padding: Padding::Padme },
     }))
 }
 
@@ -156,7 +155,7 @@ async fn drive(
 
 /// Whether the same command would find nothing that it has to remember.
 fn nothing_left(report: &RekeyReport) -> bool {
-    report.end == RunEnd::Complete && report.counts.failed + report.counts.conflict == 0
+    report.end == RunStatus::Complete && report.counts.failed + report.counts.conflict == 0
 }
 
 /// Steps until the rekey is done, an error ends it, or somebody interrupts.
@@ -194,8 +193,8 @@ async fn keep(session: &RekeySession, file: &Arc<StateFile>) -> Result<(), Failu
 /// A wrong count comes before remains: it mostly means a wrong password.
 fn judge(report: &RekeyReport, expected: Expected) -> Exit {
     match report.end {
-        RunEnd::Complete => {}
-        RunEnd::StillWritten => {
+        RunStatus::Complete => {}
+        RunStatus::NotConverged => {
             exit::say(
                 "pass after pass found records under the old password: somebody still writes with it; the same command \
                  goes on once that has ended",
@@ -227,5 +226,5 @@ fn judge(report: &RekeyReport, expected: Expected) -> Exit {
         );
         return Exit::OtherCount;
     }
-    if report.has_remains() { Exit::Remains } else { Exit::Done }
+    if report.needs_attention() { Exit::Remains } else { Exit::Done }
 }

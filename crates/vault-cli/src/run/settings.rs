@@ -2,17 +2,15 @@
 
 use std::collections::BTreeMap;
 
-use vaultstore::{
-    KdfFloor, KdfLimits, KdfParams, PutSetting, V2Cost, Vault, VaultError, VaultKdf, VaultStore,
-    WriteFormat,
-};
+use vaultstore::envelope::V2Params;
+use vaultstore::kdf::{KdfLimits, KdfMinimum, KdfSetting};
+use vaultstore::store::PutSetting;
+use vaultstore::{KdfParams, Vault, VaultError, VaultStore, WriteFormat};
 
 use super::Context;
-use crate::{
-    args::SettingsCommand,
-    exit::{Exit, Failure},
-    render,
-};
+use crate::args::SettingsCommand;
+use crate::exit::{Exit, Failure};
+use crate::render;
 
 const KDF: &str = "kdf";
 const FORMAT: &str = "format";
@@ -61,39 +59,39 @@ async fn checked(store: &dyn VaultStore, name: &str, value: &str) -> Result<Stri
 }
 
 /// A cost keeps the vault's salt, so that new and old records look alike; a whole setting is taken as it is.
-async fn kdf(store: &dyn VaultStore, value: &str) -> Result<VaultKdf, Failure> {
-    let kdf = if let Ok(kdf) = value.parse::<VaultKdf>() {
+async fn kdf(store: &dyn VaultStore, value: &str) -> Result<KdfSetting, Failure> {
+    let kdf = if let Ok(kdf) = value.parse::<KdfSetting>() {
         kdf
     } else {
         let params = value.parse::<KdfParams>();
         let params = params.map_err(|error| Failure::Usage(error.to_string()))?;
-        VaultKdf { params, ..stored_kdf(store).await? }
+        KdfSetting { params, ..stored_kdf(store).await? }
     };
     let usage = |sentence: String| Failure::Usage(sentence);
-    KdfFloor::default().allow(&kdf.params).map_err(|error| usage(error.to_string()))?;
+    KdfMinimum::default().allow(&kdf.params).map_err(|error| usage(error.to_string()))?;
     KdfLimits::default().allow(&kdf.params).map_err(|error| usage(error.to_string()))?;
     Ok(kdf)
 }
 
 /// The vault's salt and cost; a vault of the Go ancestor draws its salt here.
-pub(super) async fn vault_kdf(vault: &Vault) -> Result<VaultKdf, Failure> {
+pub(super) async fn vault_kdf(vault: &Vault) -> Result<KdfSetting, Failure> {
     vault.seal_spec().await?;
     stored_kdf(&**vault.store()).await
 }
 
 /// The cost of the v2 records that this vault writes, if it writes v2. Settings that cannot be understood are left for
 /// the vault to complain about.
-pub(super) async fn own_v2_cost(store: &dyn VaultStore) -> Result<Option<V2Cost>, Failure> {
+pub(super) async fn own_v2_cost(store: &dyn VaultStore) -> Result<Option<V2Params>, Failure> {
     if store.setting(FORMAT).await? != Some(WriteFormat::V2.to_string()) {
         return Ok(None);
     }
-    let kdf = store.setting(KDF).await?.and_then(|kdf| kdf.parse::<VaultKdf>().ok());
-    Ok(kdf.map(|kdf| V2Cost::new(kdf.params)))
+    let kdf = store.setting(KDF).await?.and_then(|kdf| kdf.parse::<KdfSetting>().ok());
+    Ok(kdf.map(|kdf| V2Params::new(kdf.params)))
 }
 
-async fn stored_kdf(store: &dyn VaultStore) -> Result<VaultKdf, Failure> {
+async fn stored_kdf(store: &dyn VaultStore) -> Result<KdfSetting, Failure> {
     match store.setting(KDF).await? {
-        None => Ok(VaultKdf::generate(KdfParams::DEFAULT)?),
+        None => Ok(KdfSetting::generate(KdfParams::DEFAULT)?),
         Some(kdf) => kdf.parse().map_err(|_| VaultError::InvalidSetting { name: KDF }.into()),
     }
 }

@@ -16,10 +16,11 @@ use zeroize::Zeroizing;
 
 pub(crate) use self::{
     pairs::read_pairs,
-    prompt::{Interrupted, restore_terminal},
-    source::{Passwords, Prompt},
+    prompt::{Prompt, restore_terminal},
+    source::Passwords,
 };
-use crate::{args::ValueArgs, exit::Failure};
+use crate::args::ValueArgs;
+use crate::exit::Failure;
 
 /// The longest password file, in bytes.
 const MAX_PASSWORD: usize = 1024 * 1024;

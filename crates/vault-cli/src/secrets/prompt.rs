@@ -12,8 +12,7 @@ use std::{
 use rustix::termios::{self, LocalModes, OptionalActions, SpecialCodeIndex, Termios};
 use zeroize::Zeroizing;
 
-use super::source::Prompt;
-use crate::exit::Failure;
+use crate::exit::{Failure, Interrupted};
 
 /// The longest password that can be typed, in bytes: a terminal's own line holds no more either.
 const MAX_TYPED: usize = 4096;
@@ -25,9 +24,14 @@ const CTRL_U: u8 = 0x15;
 const CTRL_BACKSLASH: u8 = 0x1c;
 const DELETE: u8 = 0x7f;
 
-/// Somebody pressed Ctrl-C instead of typing a password.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct Interrupted;
+/// What the terminal asks when no source was given.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Prompt {
+    /// A password that is in use: asked once.
+    Known(&'static str),
+    /// A new password: asked twice.
+    New(&'static str),
+}
 
 /// The terminal as it was before the echo went off, while it is off.
 static BEFORE: Mutex<Option<(File, Termios)>> = Mutex::new(None);

@@ -10,22 +10,10 @@ use std::{
 use vaultstore::Password;
 use zeroize::Zeroizing;
 
-use super::{
-    MAX_PASSWORD, prompt, read_file, read_line, read_to_end, stdin, strip_newline, unreadable,
-};
-use crate::{
-    args::Source,
-    exit::{self, Failure},
-};
-
-/// What the terminal asks when no source was given.
-#[derive(Clone, Copy, Debug)]
-pub(crate) enum Prompt {
-    /// A password that is in use: asked once.
-    Known(&'static str),
-    /// A new password: asked twice.
-    New(&'static str),
-}
+use super::prompt::{self, Prompt};
+use super::{MAX_PASSWORD, read_file, read_line, read_to_end, stdin, strip_newline, unreadable};
+use crate::args::Source;
+use crate::exit::{self, Failure};
 
 /// Reads the passwords of one command. Standard input gives one line at most once.
 #[derive(Debug, Default)]

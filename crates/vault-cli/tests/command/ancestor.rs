@@ -64,8 +64,8 @@ impl Ancestor {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
         runtime.block_on(async {
             let url = format!("sqlite:{}", self.sandbox.path("vault.sqlite").display());
-            let store = vaultstore::open(&url.parse().unwrap()).await.unwrap();
-            let wide = vaultstore::PageLimit::new(1000, 1 << 30);
+            let store = url.parse::<vaultstore::StoreUrl>().unwrap().open().await.unwrap();
+            let wide = vaultstore::store::PageLimit::new(1000, 1 << 30);
             let records = store.list(None, wide).await.unwrap();
             store.close().await;
             let stored = records.into_iter().map(|record| {

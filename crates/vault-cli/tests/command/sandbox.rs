@@ -11,7 +11,8 @@ use std::{
 use futures::executor::block_on;
 use serde_json::Value;
 use tempfile::TempDir;
-use vaultstore::{EnvelopeText, Record, RecordId, StoreUrl, Timestamp, Token, VaultStore};
+use vaultstore::store::EnvelopeText;
+use vaultstore::{Record, RecordId, StoreUrl, Timestamp, Token, VaultStore};
 
 /// Part of every secret of these tests: it must never be shown.
 pub(crate) const CANARY: &str = "hunter2";
@@ -110,7 +111,7 @@ impl Sandbox {
 
     /// The vault's store, opened by this process.
     pub(crate) fn store(&self) -> Arc<dyn VaultStore> {
-        block_on(vaultstore::open(&StoreUrl::Redb { path: self.path("vault.redb") })).unwrap()
+        block_on(StoreUrl::Redb { path: self.path("vault.redb") }.open()).unwrap()
     }
 }
 

@@ -3,7 +3,8 @@
 use base64::{Engine as _, engine::general_purpose::STANDARD};
 use futures::executor::block_on;
 use serde_json::{Value, json};
-use vaultstore::{RecordChange, Timestamp, Token, WriteOutcome};
+use vaultstore::store::{RecordUpdate, WriteOutcome};
+use vaultstore::{Timestamp, Token};
 
 use crate::sandbox::Sandbox;
 
@@ -13,7 +14,7 @@ fn expire(sandbox: &Sandbox, token: &str) {
     let found = block_on(store.find(&[Token::new(token).unwrap()])).unwrap();
     let id = found[0].as_ref().unwrap().id.clone();
     let expires_at = Some(Some(Timestamp::from_micros(1)));
-    let change = RecordChange { expires_at, ..RecordChange::of(id) };
+    let change = RecordUpdate { expires_at, ..RecordUpdate::of(id) };
     assert_eq!(block_on(store.update(change)).unwrap(), WriteOutcome::Applied);
 }
 

@@ -4,11 +4,9 @@ use std::os::unix::process::ExitStatusExt as _;
 
 use tempfile::TempDir;
 
-use crate::{
-    process::{Rekey, report},
-    rounds::{Rounds, figures, run},
-    scene::{Scene, postgres, sqlite},
-};
+use crate::process::{Rekey, report};
+use crate::rounds::{Rounds, figures, run};
+use crate::scene::{Scene, postgres, sqlite};
 
 const PAGES: [&str; 2] = ["--page-size", "5"];
 

@@ -4,11 +4,9 @@ use std::process::Command;
 
 use tempfile::TempDir;
 
-use crate::{
-    process::report,
-    rounds::{Rounds, figures, run},
-    scene::{Scene, redb, sqlite},
-};
+use crate::process::report;
+use crate::rounds::{Rounds, figures, run};
+use crate::scene::{Scene, redb, sqlite};
 
 const RECORDS: usize = 3000;
 const PAGES: [&str; 2] = ["--page-size", "200"];

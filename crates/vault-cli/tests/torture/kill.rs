@@ -9,12 +9,10 @@ use std::{
 
 use tempfile::TempDir;
 
-use crate::{
-    process::{Rekey, report},
-    records::DAMAGED,
-    rounds::{Rounds, figures, run, seconds},
-    scene::{Scene, postgres, redb, sqlite},
-};
+use crate::process::{Rekey, report};
+use crate::records::DAMAGED;
+use crate::rounds::{Rounds, figures, run, seconds};
+use crate::scene::{Scene, postgres, redb, sqlite};
 
 const RECORDS: usize = 1000;
 /// Small pages make many moments to die in.

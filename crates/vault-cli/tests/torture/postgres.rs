@@ -15,12 +15,10 @@ use pg_cluster::Cluster;
 use sqlx::{AssertSqlSafe, Connection as _, Executor as _, PgConnection, Row as _};
 use vaultstore::Timestamp;
 
-use crate::{
-    process::{Rekey, report},
-    proxy::{Cut, Proxy},
-    rounds::{Rounds, figures, run},
-    scene::{Scene, tables_at},
-};
+use crate::process::{Rekey, report};
+use crate::proxy::{Cut, Proxy};
+use crate::rounds::{Rounds, figures, run};
+use crate::scene::{Scene, tables_at};
 
 const RECORDS: usize = 1000;
 const PAGES: [&str; 2] = ["--page-size", "20"];

@@ -4,10 +4,12 @@ use std::{collections::BTreeMap, sync::Arc};
 
 use base64::{Engine as _, prelude::BASE64_STANDARD};
 use serde_json::{Value, json};
-use vaultstore::{
-    Envelope, EnvelopeText, KdfMemory, KdfParams, OpenOutcome, OpenPolicy, Padding, Password,
-    Record, RecordId, SealSpec, Timestamp, Token, V2Cost, VaultKdf, VaultKey, check, seal,
+use vaultstore::envelope::{
+    Envelope, OpenOutcome, OpenPolicy, Padding, SealParams, V2Params, check, seal,
 };
+use vaultstore::kdf::{KdfMemory, KdfSetting};
+use vaultstore::store::EnvelopeText;
+use vaultstore::{KdfParams, Password, PasswordKey, Record, RecordId, Timestamp, Token};
 
 /// The passwords by name; each has a file of that name.
 pub(crate) const NAMES: [&str; 4] = ["old", "new", "rival", "other"];
@@ -54,15 +56,15 @@ impl Due {
 /// What seals and opens records under each of the names.
 #[derive(Clone)]
 pub(crate) struct Sealer {
-    spec: SealSpec,
+    spec: SealParams,
     weak: KdfParams,
-    keys: BTreeMap<&'static str, Arc<VaultKey>>,
+    keys: BTreeMap<&'static str, Arc<PasswordKey>>,
 }
 
 impl Sealer {
-    pub(crate) fn new(spec: SealSpec) -> Self {
+    pub(crate) fn new(spec: SealParams) -> Self {
         let key = |name: &'static str| {
-            (name, Arc::new(VaultKey::new(Password::new(format!("the password {name}")))))
+            (name, Arc::new(PasswordKey::new(Password::new(format!("the password {name}")))))
         };
         Self { spec, weak: WEAK.parse().unwrap(), keys: NAMES.map(key).into() }
     }
@@ -75,10 +77,10 @@ impl Sealer {
         let sound = |name| self.due(&id, name, &value);
         let past = Some(Timestamp::from_micros(1_600_000_000_000_000));
         match number % CYCLE {
-            0 | 1 => self.sealed_as(&id, "old", &value, &SealSpec::V2 { params: self.weak }),
+            0 | 1 => self.sealed_as(&id, "old", &value, &SealParams::V2 { params: self.weak }),
             2..8 => sound("old"),
             8..12 => sound("new"),
-            12 => self.sealed_as(&id, "other", &value, &SealSpec::V2 { params: self.weak }),
+            12 => self.sealed_as(&id, "other", &value, &SealParams::V2 { params: self.weak }),
             13 | 14 => sound("rival"),
             15 => sound("other"),
             16 => damaged(sound("old"), number / CYCLE),
@@ -107,8 +109,8 @@ impl Sealer {
                 Due { record: Record { token, ..due.record }, ..due }
             }
             _ => {
-                let kdf = VaultKdf::generate(self.weak).unwrap();
-                self.sealed_as(id, "old", b"weak", &SealSpec::V3 { kdf, padding: Padding::None })
+                let kdf = KdfSetting::generate(self.weak).unwrap();
+                self.sealed_as(id, "old", b"weak", &SealParams::V3 { kdf, padding: Padding::None })
             }
         }
     }
@@ -118,7 +120,7 @@ impl Sealer {
         self.sealed_as(id, name, value, &self.spec)
     }
 
-    fn sealed_as(&self, id: &str, name: &'static str, value: &[u8], spec: &SealSpec) -> Due {
+    fn sealed_as(&self, id: &str, name: &'static str, value: &[u8], spec: &SealParams) -> Due {
         let id = RecordId::from_stored(id);
         let envelope = seal(value, &self.keys[name], &id, spec, &mut KdfMemory::new()).unwrap();
         let time = Timestamp::from_micros(1_700_000_000_000_000);
@@ -138,7 +140,8 @@ impl Sealer {
     /// The names that open a record, and what to.
     pub(crate) fn openers(&self, record: &Record) -> Vec<(&'static str, Vec<u8>)> {
         let envelope = Envelope::parse(&record.envelope).unwrap();
-        let policy = OpenPolicy { v2_costs: vec![V2Cost::new(self.weak)], ..OpenPolicy::default() };
+        let policy =
+            OpenPolicy { v2_costs: vec![V2Params::new(self.weak)], ..OpenPolicy::default() };
         let (checked, mut memory) = (check(&envelope, &policy).unwrap(), KdfMemory::new());
         let mut openers = Vec::new();
         for (name, key) in &self.keys {

@@ -13,10 +13,8 @@ use std::{
 };
 
 use tempfile::TempDir;
-use vaultstore::{
-    NewVault, PageLimit, Record, RecordId, Replacement, Vault, VaultOptions, VaultStore,
-    WriteOutcome,
-};
+use vaultstore::store::{PageLimit, Replacement, WriteOutcome};
+use vaultstore::{InitOptions, Record, RecordId, Vault, VaultOptions, VaultStore};
 
 use crate::records::{DAMAGED, Due, NAMES, Sealer, WEAK};
 
@@ -61,8 +59,8 @@ impl Scene {
         }
         let url = url(&folder);
         let cost = "t=2,m=19456,p=1".parse().unwrap();
-        let store = vaultstore::create(&url.parse().unwrap()).await.unwrap();
-        let new = NewVault { cost, ..NewVault::default() };
+        let store = url.parse::<vaultstore::StoreUrl>().unwrap().create().await.unwrap();
+        let new = InitOptions { cost, ..InitOptions::default() };
         let vault = Vault::init(Arc::clone(&store), new, VaultOptions::default()).await.unwrap();
         let sealer = Sealer::new(vault.seal_spec().await.unwrap());
         store.close().await;
@@ -99,9 +97,9 @@ impl Scene {
 
     /// The vault's store. On a machine that is busy enough a server does not answer at once.
     pub(crate) async fn open(&self) -> Arc<dyn VaultStore> {
-        let (url, begun) = (self.url.parse().unwrap(), Instant::now());
+        let (url, begun) = (self.url.parse::<vaultstore::StoreUrl>().unwrap(), Instant::now());
         loop {
-            match vaultstore::open(&url).await {
+            match url.open().await {
                 Ok(store) => return store,
                 Err(error) => assert!(
                     error.kind().is_retryable() && begun.elapsed() < Duration::from_mins(2),
@@ -165,7 +163,7 @@ impl Scene {
         });
         let back: Vec<_> = back.collect();
         for chunk in back.chunks(CHUNK) {
-            let outcomes = store.write_batch(chunk.into()).await.unwrap();
+            let outcomes = store.swap_batch(chunk.into()).await.unwrap();
             assert!(outcomes.iter().all(|outcome| *outcome == WriteOutcome::Applied));
         }
         store.close().await;

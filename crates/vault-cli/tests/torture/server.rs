@@ -4,11 +4,9 @@ use std::time::{Duration, Instant};
 
 use pg_cluster::Cluster;
 
-use crate::{
-    process::{Rekey, report},
-    rounds::{Rounds, figures, run},
-    scene::{Scene, tables_at},
-};
+use crate::process::{Rekey, report};
+use crate::rounds::{Rounds, figures, run};
+use crate::scene::{Scene, tables_at};
 
 #[test]
 fn a_server_that_crashes_loses_nothing() {

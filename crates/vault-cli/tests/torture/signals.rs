@@ -6,11 +6,9 @@ use std::{
     process::{Command, Output},
 };
 
-use crate::{
-    process::{Rekey, report},
-    rounds::run,
-    scene::{Scene, redb},
-};
+use crate::process::{Rekey, report};
+use crate::rounds::run;
+use crate::scene::{Scene, redb};
 
 const SMALL: [&str; 2] = ["--page-size", "10"];
 

@@ -13,17 +13,16 @@ use std::{
 };
 
 use tempfile::TempDir;
+use vaultstore::rekey::{MergeCheck, RunStatus};
+use vaultstore::store::{DeleteOutcome, InsertOutcome, RecordUpdate, WriteOutcome};
 use vaultstore::{
-    DeleteOutcome, InsertOutcome, MergeCheck, Password, RecordChange, RecordId, RekeyPlan, RunEnd,
-    StoreError, Timestamp, Vault, VaultOptions, VaultStore, WriteOutcome,
+    Password, RecordId, RekeyPlan, StoreError, Timestamp, Vault, VaultOptions, VaultStore,
 };
 
-use crate::{
-    process::report,
-    records::{Due, Sealer},
-    rounds::{Chances, figures, run, seconds},
-    scene::{Scene, postgres, redb, sqlite},
-};
+use crate::process::report;
+use crate::records::{Due, Sealer};
+use crate::rounds::{Chances, figures, run, seconds};
+use crate::scene::{Scene, postgres, redb, sqlite};
 
 /// How many writers there are; each has records of its own, which only a rekey changes beside it.
 const WRITERS: usize = 3;
@@ -89,7 +88,7 @@ async fn at_full_speed(backend: &str, url: fn(&TempDir) -> String, by: RekeyBy) 
                 run(async {
                     let store = match shared {
                         Some(store) => store,
-                        None => vaultstore::open(&url.parse().unwrap()).await.unwrap(),
+                        None => url.parse::<vaultstore::StoreUrl>().unwrap().open().await.unwrap(),
                     };
                     Writer::new(number, store, sealer, mine).write_until(&stop).await
                 })
@@ -151,7 +150,7 @@ async fn rekey(scene: &Scene, shared: Option<&Arc<dyn VaultStore>>, done: &mut D
         let output = scene.merge("old", "new", &["--allow-zero"]).output().unwrap();
         return told(&output, done);
     };
-    let vault = Vault::open(Arc::clone(store), VaultOptions::default());
+    let vault = Vault::new(Arc::clone(store), VaultOptions::default());
     let password = |name| Password::new(format!("the password {name}"));
     let plan = RekeyPlan::new().pair(password("old"), password("new")).merge_check(MergeCheck::Off);
     let report = vault.rekey(plan).await.unwrap().run().await.unwrap();
@@ -159,7 +158,7 @@ async fn rekey(scene: &Scene, shared: Option<&Arc<dyn VaultStore>>, done: &mut D
     done.moved += report.counts.rekeyed;
     done.settled += report.conflicts_settled;
     done.passes += u64::from(report.catch_up_passes);
-    report.end == RunEnd::Complete && report.counts.conflict == 0
+    report.end == RunStatus::Complete && report.counts.conflict == 0
 }
 
 fn told(output: &Output, done: &mut Done) -> bool {
@@ -234,10 +233,10 @@ impl Writer {
         let id = due.record.id.clone();
         let envelope = self.sealer.due(id.as_str(), owner, &value).record.envelope;
         let updated_at = Timestamp::from_micros(due.record.updated_at.as_micros() + 1_000_000);
-        self.change(RecordChange {
+        self.change(RecordUpdate {
             envelope: Some(envelope.clone()),
             updated_at: Some(updated_at),
-            ..RecordChange::of(id.clone())
+            ..RecordUpdate::of(id.clone())
         })
         .await;
         (due.name, due.value) = (owner, value);
@@ -252,7 +251,7 @@ impl Writer {
         let seconds = i64::try_from(self.chances.below(1_000_000)).unwrap();
         due.record.expires_at = Some(Timestamp::from_micros((1_600_000_000 + seconds) * 1_000_000));
         let expires_at = Some(due.record.expires_at);
-        self.change(RecordChange { expires_at, ..RecordChange::of(id.clone()) }).await;
+        self.change(RecordUpdate { expires_at, ..RecordUpdate::of(id.clone()) }).await;
         self.mine.insert(id, due);
         2
     }
@@ -262,7 +261,7 @@ impl Writer {
         let id = due.record.id.clone();
         due.record.soft_deleted_at = Some(Timestamp::from_micros(1_650_000_000_000_000));
         let soft_deleted_at = Some(due.record.soft_deleted_at);
-        self.change(RecordChange { soft_deleted_at, ..RecordChange::of(id.clone()) }).await;
+        self.change(RecordUpdate { soft_deleted_at, ..RecordUpdate::of(id.clone()) }).await;
         self.mine.insert(id, due);
         3
     }
@@ -275,7 +274,7 @@ impl Writer {
         4
     }
 
-    async fn change(&self, change: RecordChange) {
+    async fn change(&self, change: RecordUpdate) {
         let outcome = again(|| self.store.update(change.clone())).await;
         assert_eq!(outcome, WriteOutcome::Applied);
     }

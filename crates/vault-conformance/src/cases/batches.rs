@@ -3,18 +3,16 @@
 use std::{sync::Barrier, thread};
 
 use futures::future::join_all;
-use vault_core::{
+use vault_store::{
     EnvelopeText, MAX_ENVELOPE_LEN, RecordId, RecordSink, RecordSource, Replacement, SealedRecord,
     StoreErrorKind, VaultStore, WriteOutcome,
 };
 
 use super::MOST_POLLS;
-use crate::{
-    Subject, poll_at_most,
-    samples::{
-        WIDE, envelope, fill, ids, list_all, record, records, replacement, scan, sealed, seconds,
-    },
+use crate::samples::{
+    WIDE, envelope, fill, ids, list_all, record, records, replacement, scan, sealed, seconds,
 };
+use crate::{StoreUnderTest, poll_at_most};
 
 /// How many callers fight for one record.
 const RIVALS: usize = 8;
@@ -22,7 +20,7 @@ const RIVALS: usize = 8;
 /// "A batch is all or nothing on error."
 ///
 /// A value that some backends cannot hold stands at the end of the batch. A store that takes it must take the batch.
-pub async fn a_batch_is_all_or_nothing_on_error<S: Subject>(subject: &S) {
+pub async fn a_batch_is_all_or_nothing_on_error<S: StoreUnderTest>(subject: &S) {
     for odd in values_that_may_be_refused() {
         let store = subject.fresh().await;
         let records = records(8);
@@ -31,7 +29,7 @@ pub async fn a_batch_is_all_or_nothing_on_error<S: Subject>(subject: &S) {
             records.iter().map(|record| replacement(record, "v3:new")).collect();
         batch[7].sealed = odd;
 
-        let answer = store.write_batch(batch.clone().into()).await;
+        let answer = store.swap_batch(batch.clone().into()).await;
         let store = subject.reopen(store).await;
         let stored = scan(&store, WIDE).await;
         match answer {
@@ -57,10 +55,10 @@ pub(super) fn values_that_may_be_refused() -> [EnvelopeText; 3] {
 }
 
 /// "One outcome per replacement, in order", whatever order the ids have.
-pub async fn one_outcome_per_replacement_in_order<S: Subject>(subject: &S) {
+pub async fn one_outcome_per_replacement_in_order<S: StoreUnderTest>(subject: &S) {
     use WriteOutcome::{Applied, Conflict, Missing};
     let store = subject.fresh().await;
-    assert_eq!(store.write_batch([].into()).await.unwrap(), []);
+    assert_eq!(store.swap_batch([].into()).await.unwrap(), []);
     fill(&store, &["a", "b", "c", "d", "e"].map(record)).await;
 
     let stale = |id| Replacement { expected: envelope("stale"), ..replacement(&record(id), "x") };
@@ -72,7 +70,7 @@ pub async fn one_outcome_per_replacement_in_order<S: Subject>(subject: &S) {
         stale("d"),
         replacement(&record("c"), "v3:c2"),
     ];
-    let outcomes = store.write_batch(batch.into()).await.unwrap();
+    let outcomes = store.swap_batch(batch.into()).await.unwrap();
     assert_eq!(outcomes, [Applied, Conflict, Missing, Applied, Conflict, Applied]);
 
     let stored: Vec<_> = scan(&store, WIDE).await.into_iter().map(|r| r.envelope).collect();
@@ -80,14 +78,14 @@ pub async fn one_outcome_per_replacement_in_order<S: Subject>(subject: &S) {
 }
 
 /// "`Applied` is durable when the future resolves."
-pub async fn applied_is_durable<S: Subject>(subject: &S) {
+pub async fn applied_is_durable<S: StoreUnderTest>(subject: &S) {
     let mut store = subject.fresh().await;
     let mut records = records(20);
     fill(&store, &records).await;
     for round in 0..3 {
         let sealed_anew = format!("v3:round {round}");
         let batch: Vec<_> = records.iter().map(|r| replacement(r, &sealed_anew)).collect();
-        let outcomes = store.write_batch(batch.into()).await.unwrap();
+        let outcomes = store.swap_batch(batch.into()).await.unwrap();
         assert_eq!(outcomes, [WriteOutcome::Applied; 20]);
         for record in &mut records {
             record.envelope = envelope(&sealed_anew);
@@ -98,7 +96,7 @@ pub async fn applied_is_durable<S: Subject>(subject: &S) {
 }
 
 /// "`Conflict` leaves the record untouched", and envelopes are compared byte for byte.
-pub async fn conflict_leaves_the_record_untouched<S: Subject>(subject: &S) {
+pub async fn conflict_leaves_the_record_untouched<S: StoreUnderTest>(subject: &S) {
     let store = subject.fresh().await;
     let mut stored = record("a");
     stored.envelope = envelope("v3:Abc é");
@@ -109,14 +107,14 @@ pub async fn conflict_leaves_the_record_untouched<S: Subject>(subject: &S) {
     for other in others {
         let batch =
             [Replacement { expected: envelope(other), ..replacement(&stored, "v3:overwritten") }];
-        let outcomes = store.write_batch(batch.into()).await.unwrap();
+        let outcomes = store.swap_batch(batch.into()).await.unwrap();
         assert_eq!(outcomes, [WriteOutcome::Conflict], "expected {other:?}");
         assert_eq!(list_all(&store, WIDE).await, std::slice::from_ref(&stored));
     }
 }
 
 /// "Only the envelope changes: no timestamp and no other column."
-pub async fn only_the_envelope_changes<S: Subject>(subject: &S) {
+pub async fn only_the_envelope_changes<S: StoreUnderTest>(subject: &S) {
     let store = subject.fresh().await;
     let mut records = records(4);
     records[1].expires_at = Some(seconds(1));
@@ -125,7 +123,7 @@ pub async fn only_the_envelope_changes<S: Subject>(subject: &S) {
     fill(&store, &records).await;
 
     let batch: Vec<_> = records.iter().map(|record| replacement(record, "v3:new")).collect();
-    assert_eq!(store.write_batch(batch.into()).await.unwrap(), [WriteOutcome::Applied; 4]);
+    assert_eq!(store.swap_batch(batch.into()).await.unwrap(), [WriteOutcome::Applied; 4]);
     for record in &mut records {
         record.envelope = envelope("v3:new");
     }
@@ -138,7 +136,9 @@ pub async fn only_the_envelope_changes<S: Subject>(subject: &S) {
 /// "Dropping the future commits the whole batch or nothing", and harms no later write.
 ///
 /// The future is dropped after 0, 1, 2, … polls, until it is ready by then.
-pub async fn dropping_the_future_commits_the_whole_batch_or_nothing<S: Subject>(subject: &S) {
+pub async fn dropping_the_future_commits_the_whole_batch_or_nothing<S: StoreUnderTest>(
+    subject: &S,
+) {
     let mut store = subject.fresh().await;
     for polls in 0.. {
         assert!(polls < MOST_POLLS, "the write is never ready");
@@ -146,7 +146,7 @@ pub async fn dropping_the_future_commits_the_whole_batch_or_nothing<S: Subject>(
             (0..8).map(|n| record(&format!("dropped after {polls}, record {n}"))).collect();
         fill(&store, &records).await;
         let batch: Vec<_> = records.iter().map(|record| replacement(record, "v3:new")).collect();
-        let ready = poll_at_most(store.write_batch(batch.clone().into()), polls).await;
+        let ready = poll_at_most(store.swap_batch(batch.clone().into()), polls).await;
 
         let later = record(&format!("inserted after {polls} polls"));
         fill(&store, std::slice::from_ref(&later)).await;
@@ -170,7 +170,7 @@ fn after(replacement: &Replacement) -> SealedRecord {
 }
 
 /// Of many futures that replace the same expected envelope exactly one is `Applied`; the others are conflicts.
-pub async fn of_many_futures_that_replace_one_envelope_exactly_one_is_applied<S: Subject>(
+pub async fn of_many_futures_that_replace_one_envelope_exactly_one_is_applied<S: StoreUnderTest>(
     subject: &S,
 ) {
     let store = subject.fresh().await;
@@ -178,7 +178,7 @@ pub async fn of_many_futures_that_replace_one_envelope_exactly_one_is_applied<S:
     fill(&store, std::slice::from_ref(&contested)).await;
 
     let writes = (0..RIVALS).map(|rival| {
-        store.write_batch([replacement(&contested, &format!("v3:rival {rival}"))].into())
+        store.swap_batch([replacement(&contested, &format!("v3:rival {rival}"))].into())
     });
     let answers = join_all(writes).await;
     let outcomes = answers.into_iter().flat_map(Result::unwrap).collect();
@@ -186,7 +186,7 @@ pub async fn of_many_futures_that_replace_one_envelope_exactly_one_is_applied<S:
 }
 
 /// As with futures, of many threads exactly one wins, in each of several rounds.
-pub async fn of_many_threads_that_replace_one_envelope_exactly_one_is_applied<S: Subject>(
+pub async fn of_many_threads_that_replace_one_envelope_exactly_one_is_applied<S: StoreUnderTest>(
     subject: &S,
 ) {
     let store = subject.fresh().await;
@@ -197,7 +197,7 @@ pub async fn of_many_threads_that_replace_one_envelope_exactly_one_is_applied<S:
         let compete = |rival| {
             let batch = [replacement(&contested, &format!("v3:rival {rival}"))];
             start.wait();
-            subject.block_on(store.write_batch(batch.into())).unwrap()
+            subject.block_on(store.swap_batch(batch.into())).unwrap()
         };
         let outcomes = thread::scope(|scope| {
             let rivals: Vec<_> =
@@ -221,12 +221,12 @@ async fn assert_one_winner(store: &impl VaultStore, id: &RecordId, outcomes: Vec
 }
 
 /// A batch of 2,000 replacements is one batch; no driver's limit of parameters shows.
-pub async fn a_batch_may_be_large<S: Subject>(subject: &S) {
+pub async fn a_batch_may_be_large<S: StoreUnderTest>(subject: &S) {
     let store = subject.fresh().await;
     let records = records(2_000);
     fill(&store, &records).await;
     let batch: Vec<_> = records.iter().map(|record| replacement(record, "v3:new")).collect();
-    let outcomes = store.write_batch(batch.clone().into()).await.unwrap();
+    let outcomes = store.swap_batch(batch.clone().into()).await.unwrap();
     assert_eq!(outcomes, [WriteOutcome::Applied; 2_000]);
     assert_eq!(scan(&store, WIDE).await, batch.iter().map(after).collect::<Vec<_>>());
 }

@@ -2,20 +2,18 @@
 
 use std::collections::BTreeMap;
 
-use vault_core::{
+use vault_store::{
     EnvelopeText, MAX_ENVELOPE_LEN, PageLimit, RecordId, RecordSink, RecordSource, VaultStore,
     WriteOutcome,
 };
 
-use crate::{
-    Subject,
-    samples::{
-        WIDE, envelope, fill, ids, list_all, record, records, replacement, scan, sealed, seconds,
-    },
+use crate::StoreUnderTest;
+use crate::samples::{
+    WIDE, envelope, fill, ids, list_all, record, records, replacement, scan, sealed, seconds,
 };
 
 /// "Pages ascend strictly by id, compared as bytes."
-pub async fn pages_ascend_strictly_by_id_compared_as_bytes<S: Subject>(subject: &S) {
+pub async fn pages_ascend_strictly_by_id_compared_as_bytes<S: StoreUnderTest>(subject: &S) {
     // A locale, a case-insensitive collation, a numeric one and UTF-16 order each sort some of these otherwise.
     let texts = [
         "B",
@@ -64,7 +62,7 @@ pub async fn pages_ascend_strictly_by_id_compared_as_bytes<S: Subject>(subject: 
 }
 
 /// "`after` is exclusive", also when no record has that id, or none any more.
-pub async fn after_is_exclusive<S: Subject>(subject: &S) {
+pub async fn after_is_exclusive<S: StoreUnderTest>(subject: &S) {
     let store = subject.fresh().await;
     fill(&store, &["a", "aa", "b", "c", "d"].map(record)).await;
     store.delete(&RecordId::from_stored("c")).await.unwrap();
@@ -89,7 +87,9 @@ pub async fn after_is_exclusive<S: Subject>(subject: &S) {
 }
 
 /// "A record present during the whole scan comes exactly once", whatever comes and goes around it.
-pub async fn a_record_present_during_the_whole_scan_comes_exactly_once<S: Subject>(subject: &S) {
+pub async fn a_record_present_during_the_whole_scan_comes_exactly_once<S: StoreUnderTest>(
+    subject: &S,
+) {
     let store = subject.fresh().await;
     let records = records(80);
     fill(&store, &records).await;
@@ -126,7 +126,7 @@ pub async fn a_record_present_during_the_whole_scan_comes_exactly_once<S: Subjec
 }
 
 /// "`limit` is a maximum, in records and in bytes."
-pub async fn limit_is_a_maximum_in_records_and_in_bytes<S: Subject>(subject: &S) {
+pub async fn limit_is_a_maximum_in_records_and_in_bytes<S: StoreUnderTest>(subject: &S) {
     let store = subject.fresh().await;
     let mut records = records(20);
     for record in &mut records {
@@ -153,7 +153,7 @@ pub async fn limit_is_a_maximum_in_records_and_in_bytes<S: Subject>(subject: &S)
 }
 
 /// "A single record beyond the bytes comes alone."
-pub async fn a_single_record_beyond_the_bytes_comes_alone<S: Subject>(subject: &S) {
+pub async fn a_single_record_beyond_the_bytes_comes_alone<S: StoreUnderTest>(subject: &S) {
     let store = subject.fresh().await;
     let mut records = records(7);
     for big in [0, 3, 4, 6] {
@@ -186,7 +186,7 @@ pub async fn a_single_record_beyond_the_bytes_comes_alone<S: Subject>(subject: &
 }
 
 /// "An empty page means that nothing follows", and a page that is not empty does not.
-pub async fn an_empty_page_means_that_nothing_follows<S: Subject>(subject: &S) {
+pub async fn an_empty_page_means_that_nothing_follows<S: StoreUnderTest>(subject: &S) {
     let store = subject.fresh().await;
     assert_eq!(store.read_page(None, WIDE).await.unwrap(), []);
     assert_eq!(store.list(None, WIDE).await.unwrap(), []);
@@ -205,7 +205,7 @@ pub async fn an_empty_page_means_that_nothing_follows<S: Subject>(subject: &S) {
 }
 
 /// "Soft-deleted and expired records are part of the scan."
-pub async fn soft_deleted_and_expired_records_are_part_of_the_scan<S: Subject>(subject: &S) {
+pub async fn soft_deleted_and_expired_records_are_part_of_the_scan<S: StoreUnderTest>(subject: &S) {
     let store = subject.fresh().await;
     let mut records = records(6);
     records[1].soft_deleted_at = Some(seconds(1_700_000_200));
@@ -223,7 +223,7 @@ pub async fn soft_deleted_and_expired_records_are_part_of_the_scan<S: Subject>(s
 }
 
 /// "An envelope longer than `MAX_ENVELOPE_LEN` comes as `EnvelopeText::too_long`", and hides no other record.
-pub async fn an_envelope_longer_than_the_maximum_comes_as_too_long<S: Subject>(subject: &S) {
+pub async fn an_envelope_longer_than_the_maximum_comes_as_too_long<S: StoreUnderTest>(subject: &S) {
     let len = MAX_ENVELOPE_LEN as u64 + 1;
     let store = subject.fresh().await;
     let mut records = records(3);
@@ -241,7 +241,7 @@ pub async fn an_envelope_longer_than_the_maximum_comes_as_too_long<S: Subject>(s
 }
 
 /// "Each page is a read of its own: no snapshot is held between two pages."
-pub async fn each_page_is_a_read_of_its_own<S: Subject>(subject: &S) {
+pub async fn each_page_is_a_read_of_its_own<S: StoreUnderTest>(subject: &S) {
     let store = subject.fresh().await;
     let records = ["a", "b", "d", "e"].map(record);
     fill(&store, &records).await;
@@ -251,7 +251,7 @@ pub async fn each_page_is_a_read_of_its_own<S: Subject>(subject: &S) {
     fill(&store, &[record("c")]).await;
     store.delete(&records[2].id).await.unwrap();
     let batch = [replacement(&records[3], "v3:changed")];
-    assert_eq!(store.write_batch(batch.into()).await.unwrap(), [WriteOutcome::Applied]);
+    assert_eq!(store.swap_batch(batch.into()).await.unwrap(), [WriteOutcome::Applied]);
 
     let rest = store.read_page(Some(&records[0].id), WIDE).await.unwrap();
     let mut changed = record("e");
@@ -260,7 +260,7 @@ pub async fn each_page_is_a_read_of_its_own<S: Subject>(subject: &S) {
 }
 
 /// 2,000 records come whole and in order under narrow and wide limits.
-pub async fn many_records_come_under_any_limit<S: Subject>(subject: &S) {
+pub async fn many_records_come_under_any_limit<S: StoreUnderTest>(subject: &S) {
     let store = subject.fresh().await;
     let records = records(2_000);
     fill(&store, &records).await;

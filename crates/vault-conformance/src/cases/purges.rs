@@ -2,15 +2,13 @@
 
 use std::num::NonZeroUsize;
 
-use vault_core::{
-    InsertOutcome, Purge, Record, RecordChange, RecordId, Timestamp, VaultStore, WriteOutcome,
+use vault_store::{
+    InsertOutcome, Purge, Record, RecordId, RecordUpdate, Timestamp, VaultStore, WriteOutcome,
 };
 
 use super::MOST_POLLS;
-use crate::{
-    Subject, poll_at_most,
-    samples::{WIDE, fill, list_all, record, records, seconds},
-};
+use crate::samples::{WIDE, fill, list_all, record, records, seconds};
+use crate::{StoreUnderTest, poll_at_most};
 
 const NOW: Timestamp = Timestamp::from_micros(1_800_000_000_000_000);
 const MANY: NonZeroUsize = NonZeroUsize::new(1000).unwrap();
@@ -40,7 +38,7 @@ fn ids(ids: &[&str]) -> Vec<RecordId> {
 }
 
 /// "Records that are expired at `now`", and no others: hidden with the time, or gone.
-pub async fn purging_takes_exactly_what_is_expired<S: Subject>(subject: &S) {
+pub async fn purging_takes_exactly_what_is_expired<S: StoreUnderTest>(subject: &S) {
     let store = subject.fresh().await;
     let mut shelf = shelf();
     fill(&store, &shelf).await;
@@ -60,7 +58,7 @@ pub async fn purging_takes_exactly_what_is_expired<S: Subject>(subject: &S) {
 }
 
 /// [`Purge::Delete`] "frees the tokens", and [`Purge::SoftDelete`] does not.
-pub async fn purging_for_good_frees_the_tokens<S: Subject>(subject: &S) {
+pub async fn purging_for_good_frees_the_tokens<S: StoreUnderTest>(subject: &S) {
     let store = subject.fresh().await;
     fill(&store, &shelf()).await;
     let heir = |number| Record { token: record("a").token, ..record(&format!("heir {number}")) };
@@ -72,7 +70,7 @@ pub async fn purging_for_good_frees_the_tokens<S: Subject>(subject: &S) {
 }
 
 /// "The first ones in id order after an id, at most `limit`."
-pub async fn purging_goes_in_bounded_steps<S: Subject>(subject: &S) {
+pub async fn purging_goes_in_bounded_steps<S: StoreUnderTest>(subject: &S) {
     for purge in [Purge::SoftDelete, Purge::Delete] {
         let store = subject.fresh().await;
         let mut records = records(25);
@@ -101,7 +99,7 @@ pub async fn purging_goes_in_bounded_steps<S: Subject>(subject: &S) {
 }
 
 /// A purge is durable once its future resolves.
-pub async fn purging_is_durable<S: Subject>(subject: &S) {
+pub async fn purging_is_durable<S: StoreUnderTest>(subject: &S) {
     for purge in [Purge::SoftDelete, Purge::Delete] {
         let store = subject.fresh().await;
         fill(&store, &shelf()).await;
@@ -114,7 +112,7 @@ pub async fn purging_is_durable<S: Subject>(subject: &S) {
 }
 
 /// "Dropping a future leaves the operation done or not done, never half": a step of a purge.
-pub async fn dropping_a_purge_leaves_it_done_or_not_done<S: Subject>(subject: &S) {
+pub async fn dropping_a_purge_leaves_it_done_or_not_done<S: StoreUnderTest>(subject: &S) {
     let mut store = subject.fresh().await;
     for polls in 0.. {
         assert!(polls < MOST_POLLS, "the purge is never ready");
@@ -145,7 +143,7 @@ pub async fn dropping_a_purge_leaves_it_done_or_not_done<S: Subject>(subject: &S
 }
 
 /// "Changes one record if it still is as expected: time of expiry and time of soft deletion", and else nothing of it.
-pub async fn update_changes_nothing_unless_the_times_are_the_expected_ones<S: Subject>(
+pub async fn update_changes_nothing_unless_the_times_are_the_expected_ones<S: StoreUnderTest>(
     subject: &S,
 ) {
     let store = subject.fresh().await;
@@ -155,10 +153,10 @@ pub async fn update_changes_nothing_unless_the_times_are_the_expected_ones<S: Su
         fill(&store, std::slice::from_ref(&stored)).await;
         let changed = seconds(1_800_000_000);
         let change =
-            RecordChange { updated_at: Some(changed), ..RecordChange::of(stored.id.clone()) };
+            RecordUpdate { updated_at: Some(changed), ..RecordUpdate::of(stored.id.clone()) };
         for time in times {
-            let expiry = RecordChange { expected_expires_at: Some(time), ..change.clone() };
-            let hidden = RecordChange { expected_soft_deleted_at: Some(time), ..change.clone() };
+            let expiry = RecordUpdate { expected_expires_at: Some(time), ..change.clone() };
+            let hidden = RecordUpdate { expected_soft_deleted_at: Some(time), ..change.clone() };
             for (change, fits) in [(expiry, time == expires_at), (hidden, time == soft_deleted_at)]
             {
                 let outcome = store.update(change).await.unwrap();
@@ -167,17 +165,17 @@ pub async fn update_changes_nothing_unless_the_times_are_the_expected_ones<S: Su
                 let updated_at = if fits { changed } else { stored.updated_at };
                 let expected = Record { updated_at, ..stored.clone() };
                 assert_eq!(list_all(&store, WIDE).await, [expected]);
-                let undo = RecordChange {
+                let undo = RecordUpdate {
                     updated_at: Some(stored.updated_at),
-                    ..RecordChange::of(stored.id.clone())
+                    ..RecordUpdate::of(stored.id.clone())
                 };
-                store.update(undo.expecting_times_of(&stored)).await.unwrap();
+                store.update(undo.if_times_match(&stored)).await.unwrap();
                 assert_eq!(list_all(&store, WIDE).await, std::slice::from_ref(&stored));
             }
         }
         store.delete(&stored.id).await.unwrap();
     }
     let nobody =
-        RecordChange { expected_expires_at: Some(None), ..RecordChange::of(record("b").id) };
+        RecordUpdate { expected_expires_at: Some(None), ..RecordUpdate::of(record("b").id) };
     assert_eq!(store.update(nobody).await.unwrap(), WriteOutcome::Missing);
 }

@@ -2,20 +2,18 @@
 
 use std::{cmp::Ordering, collections::BTreeSet};
 
-use vault_core::{
-    Direction, EnvelopeText, Include, OrderBy, PageLimit, Query, Record, RecordId, Timestamp,
+use vault_store::{
+    EnvelopeText, Filter, PageLimit, Query, Record, RecordId, SortKey, SortOrder, Timestamp,
     VaultStore,
 };
 
-use crate::{
-    Subject,
-    samples::{envelope, fill, record, records, seconds, token},
-};
+use crate::StoreUnderTest;
+use crate::samples::{envelope, fill, record, records, seconds, token};
 
-const STATES: [Include; 3] = [Include::No, Include::Yes, Include::Only];
-const ORDERS: [OrderBy; 5] =
-    [OrderBy::Id, OrderBy::Token, OrderBy::CreatedAt, OrderBy::UpdatedAt, OrderBy::ExpiresAt];
-const DIRECTIONS: [Direction; 2] = [Direction::Ascending, Direction::Descending];
+const STATES: [Filter; 3] = [Filter::Exclude, Filter::Include, Filter::Only];
+const ORDERS: [SortKey; 5] =
+    [SortKey::Id, SortKey::Token, SortKey::CreatedAt, SortKey::UpdatedAt, SortKey::ExpiresAt];
+const DIRECTIONS: [SortOrder; 2] = [SortOrder::Ascending, SortOrder::Descending];
 
 /// The moment at which the records of the shelf are judged: some are expired or soft-deleted from just then on.
 const NOW: Timestamp = Timestamp::from_micros(100_000_000);
@@ -51,14 +49,14 @@ async fn ids_of(store: &impl VaultStore, query: &Query) -> Vec<String> {
 }
 
 /// Every filter must hold: ids, tokens, soft-deleted and expired or not; from the very moment on.
-pub async fn a_query_lets_through_exactly_what_its_filters_match<S: Subject>(subject: &S) {
+pub async fn a_query_lets_through_exactly_what_its_filters_match<S: StoreUnderTest>(subject: &S) {
     let store = subject.fresh().await;
     let shelf = shelf();
     fill(&store, &shelf).await;
     let wanted = |include, is_so: bool| match include {
-        Include::No => !is_so,
-        Include::Yes => true,
-        Include::Only => is_so,
+        Filter::Exclude => !is_so,
+        Filter::Include => true,
+        Filter::Only => is_so,
     };
     let id = RecordId::from_stored;
     let named = [
@@ -88,29 +86,31 @@ pub async fn a_query_lets_through_exactly_what_its_filters_match<S: Subject>(sub
 }
 
 /// What the order says, by itself: not as the code under test does it.
-fn compare(order: OrderBy, one: &Record, other: &Record) -> Ordering {
+fn compare(order: SortKey, one: &Record, other: &Record) -> Ordering {
     let never = |time: Option<Timestamp>| time.map_or(i64::MAX, Timestamp::as_micros);
     match order {
-        OrderBy::Id => Ordering::Equal,
-        OrderBy::Token => one.token.as_str().as_bytes().cmp(other.token.as_str().as_bytes()),
-        OrderBy::CreatedAt => one.created_at.cmp(&other.created_at),
-        OrderBy::UpdatedAt => one.updated_at.cmp(&other.updated_at),
-        OrderBy::ExpiresAt => never(one.expires_at).cmp(&never(other.expires_at)),
+        SortKey::Id => Ordering::Equal,
+        SortKey::Token => one.token.as_str().as_bytes().cmp(other.token.as_str().as_bytes()),
+        SortKey::CreatedAt => one.created_at.cmp(&other.created_at),
+        SortKey::UpdatedAt => one.updated_at.cmp(&other.updated_at),
+        SortKey::ExpiresAt => never(one.expires_at).cmp(&never(other.expires_at)),
     }
     .then_with(|| one.id.as_bytes().cmp(other.id.as_bytes()))
 }
 
-fn sorted(order: OrderBy, direction: Direction) -> Vec<Record> {
+fn sorted(order: SortKey, direction: SortOrder) -> Vec<Record> {
     let mut shelf = shelf();
     shelf.sort_by(|one, other| match direction {
-        Direction::Ascending => compare(order, one, other),
-        Direction::Descending => compare(order, other, one),
+        SortOrder::Ascending => compare(order, one, other),
+        SortOrder::Descending => compare(order, other, one),
     });
     shelf
 }
 
 /// Both directions of every order; among equals the id decides, in the same direction; never is later than every time.
-pub async fn a_query_comes_in_its_order_and_the_id_decides_among_equals<S: Subject>(subject: &S) {
+pub async fn a_query_comes_in_its_order_and_the_id_decides_among_equals<S: StoreUnderTest>(
+    subject: &S,
+) {
     let store = subject.fresh().await;
     fill(&store, &shelf()).await;
     for (order, direction) in ORDERS.iter().flat_map(|order| DIRECTIONS.map(|way| (*order, way))) {
@@ -129,7 +129,7 @@ pub async fn a_query_comes_in_its_order_and_the_id_decides_among_equals<S: Subje
 }
 
 /// "The one to go on from is exclusive, whether or not its record is still there", and the offset is counted from there.
-pub async fn a_query_goes_on_after_a_position_and_an_offset<S: Subject>(subject: &S) {
+pub async fn a_query_goes_on_after_a_position_and_an_offset<S: StoreUnderTest>(subject: &S) {
     for (order, direction) in ORDERS.iter().flat_map(|order| DIRECTIONS.map(|way| (*order, way))) {
         let store = subject.fresh().await;
         fill(&store, &shelf()).await;
@@ -162,7 +162,9 @@ pub async fn a_query_goes_on_after_a_position_and_an_offset<S: Subject>(subject:
 
 /// "The limit is a maximum in records and in bytes of loaded envelopes, except that the first record always comes", and
 /// an empty answer means that nothing follows.
-pub async fn the_limit_of_a_query_is_a_maximum_in_records_and_in_bytes<S: Subject>(subject: &S) {
+pub async fn the_limit_of_a_query_is_a_maximum_in_records_and_in_bytes<S: StoreUnderTest>(
+    subject: &S,
+) {
     let store = subject.fresh().await;
     let mut records = records(12);
     for record in &mut records {
@@ -170,7 +172,7 @@ pub async fn the_limit_of_a_query_is_a_maximum_in_records_and_in_bytes<S: Subjec
     }
     records[5].envelope = envelope(&"x".repeat(1000));
     fill(&store, &records).await;
-    let newest_first = Query::all().order_by(OrderBy::CreatedAt, Direction::Descending);
+    let newest_first = Query::all().order_by(SortKey::CreatedAt, SortOrder::Descending);
     for (most_records, most_bytes, most) in
         [(1, 1 << 20, 1), (3, 1 << 20, 3), (20, 1, 1), (20, 199, 1), (20, 200, 2), (2, 500, 2)]
     {
@@ -192,7 +194,7 @@ pub async fn the_limit_of_a_query_is_a_maximum_in_records_and_in_bytes<S: Subjec
 }
 
 /// Without envelopes only their lengths come, and bytes limit nothing.
-pub async fn a_query_without_envelopes_tells_their_lengths<S: Subject>(subject: &S) {
+pub async fn a_query_without_envelopes_tells_their_lengths<S: StoreUnderTest>(subject: &S) {
     let store = subject.fresh().await;
     let mut records = records(4);
     records[0].envelope = envelope("");
@@ -208,7 +210,7 @@ pub async fn a_query_without_envelopes_tells_their_lengths<S: Subject>(subject: 
 }
 
 /// "How many records the filters of a query let through; its position, offset and limit count for nothing."
-pub async fn count_matching_counts_what_the_filters_let_through<S: Subject>(subject: &S) {
+pub async fn count_matching_counts_what_the_filters_let_through<S: StoreUnderTest>(subject: &S) {
     let store = subject.fresh().await;
     fill(&store, &shelf()).await;
     for (soft_deleted, expired) in STATES.iter().flat_map(|one| STATES.map(|two| (*one, two))) {

@@ -1,21 +1,18 @@
 //! The contract of [`VaultStore`] about records and tokens.
 
-use vault_core::{
-    DeleteOutcome, InsertOutcome, PutSetting, Record, RecordChange, RecordId, RecordSink,
-    RecordSource, StoreErrorKind, Timestamp, VaultStore, WriteOutcome,
+use vault_store::{
+    DeleteOutcome, InsertOutcome, PutSetting, Record, RecordId, RecordSink, RecordSource,
+    RecordUpdate, StoreErrorKind, Timestamp, VaultStore, WriteOutcome,
 };
 
 use super::{MOST_POLLS, batches::values_that_may_be_refused};
-use crate::{
-    Subject, poll_at_most,
-    samples::{
-        WIDE, envelope, fill, ids, list_all, record, records, replacement, scan, sealed, seconds,
-        token,
-    },
+use crate::samples::{
+    WIDE, envelope, fill, ids, list_all, record, records, replacement, scan, sealed, seconds, token,
 };
+use crate::{StoreUnderTest, poll_at_most};
 
 /// Every field comes back as it was inserted, times to the store's finest step.
-pub async fn a_record_comes_back_as_it_was_inserted<S: Subject>(subject: &S) {
+pub async fn a_record_comes_back_as_it_was_inserted<S: StoreUnderTest>(subject: &S) {
     let step = subject.time_step();
     let steps_after = |base: i64, steps| Timestamp::from_micros((base / step + steps) * step);
     let store = subject.fresh().await;
@@ -36,7 +33,7 @@ pub async fn a_record_comes_back_as_it_was_inserted<S: Subject>(subject: &S) {
 }
 
 /// "One answer per id, in order" and "one answer per token, in order", repeated and unknown ones included.
-pub async fn one_answer_per_id_or_token_in_order<S: Subject>(subject: &S) {
+pub async fn one_answer_per_id_or_token_in_order<S: StoreUnderTest>(subject: &S) {
     let store = subject.fresh().await;
     let mut records = ["a", "b", "c"].map(record);
     records[1].soft_deleted_at = Some(seconds(1));
@@ -60,7 +57,7 @@ pub async fn one_answer_per_id_or_token_in_order<S: Subject>(subject: &S) {
 }
 
 /// "A token belongs to one record at a time, soft-deleted and expired ones included."
-pub async fn a_token_belongs_to_one_record_at_a_time<S: Subject>(subject: &S) {
+pub async fn a_token_belongs_to_one_record_at_a_time<S: StoreUnderTest>(subject: &S) {
     let store = subject.fresh().await;
     let mut holders = ["live", "expired", "soft-deleted"].map(record);
     holders[1].expires_at = Some(seconds(1));
@@ -78,7 +75,7 @@ pub async fn a_token_belongs_to_one_record_at_a_time<S: Subject>(subject: &S) {
 }
 
 /// "A record whose token or id is taken (also by an earlier one of the same call) is left out; the others go in."
-pub async fn insert_leaves_out_what_is_taken_and_takes_the_others<S: Subject>(subject: &S) {
+pub async fn insert_leaves_out_what_is_taken_and_takes_the_others<S: StoreUnderTest>(subject: &S) {
     use InsertOutcome::{IdTaken, Inserted, TokenTaken};
     let store = subject.fresh().await;
     assert_eq!(store.insert(Vec::new()).await.unwrap(), []);
@@ -106,7 +103,7 @@ pub async fn insert_leaves_out_what_is_taken_and_takes_the_others<S: Subject>(su
 }
 
 /// "On error none goes in": as with a batch, a value that some backends cannot hold comes last.
-pub async fn insert_is_all_or_nothing_on_error<S: Subject>(subject: &S) {
+pub async fn insert_is_all_or_nothing_on_error<S: StoreUnderTest>(subject: &S) {
     for odd in values_that_may_be_refused() {
         let store = subject.fresh().await;
         let mut records = records(6);
@@ -128,21 +125,21 @@ pub async fn insert_is_all_or_nothing_on_error<S: Subject>(subject: &S) {
 }
 
 /// "What is `None` stays as it is", and `Some(None)` takes a time away.
-pub async fn update_changes_only_what_it_names<S: Subject>(subject: &S) {
+pub async fn update_changes_only_what_it_names<S: StoreUnderTest>(subject: &S) {
     let store = subject.fresh().await;
     let mut stored = record("b");
     stored.expires_at = Some(seconds(4_000_000_000));
     fill(&store, &[record("a"), stored.clone(), record("c")]).await;
 
-    let nothing = RecordChange::of(stored.id.clone());
+    let nothing = RecordUpdate::of(stored.id.clone());
     let changes = [
         nothing.clone(),
-        RecordChange { envelope: Some(envelope("v3:new")), ..nothing.clone() },
-        RecordChange { updated_at: Some(seconds(1_800_000_000)), ..nothing.clone() },
-        RecordChange { soft_deleted_at: Some(Some(seconds(1))), ..nothing.clone() },
-        RecordChange { expires_at: Some(None), ..nothing.clone() },
-        RecordChange { expires_at: Some(Some(seconds(2))), ..nothing.clone() },
-        RecordChange { soft_deleted_at: Some(None), ..nothing.clone() },
+        RecordUpdate { envelope: Some(envelope("v3:new")), ..nothing.clone() },
+        RecordUpdate { updated_at: Some(seconds(1_800_000_000)), ..nothing.clone() },
+        RecordUpdate { soft_deleted_at: Some(Some(seconds(1))), ..nothing.clone() },
+        RecordUpdate { expires_at: Some(None), ..nothing.clone() },
+        RecordUpdate { expires_at: Some(Some(seconds(2))), ..nothing.clone() },
+        RecordUpdate { soft_deleted_at: Some(None), ..nothing.clone() },
     ];
     for change in changes {
         let outcome = store.update(change.clone()).await.unwrap();
@@ -150,15 +147,15 @@ pub async fn update_changes_only_what_it_names<S: Subject>(subject: &S) {
         apply(&change, &mut stored);
         assert_eq!(list_all(&store, WIDE).await, [record("a"), stored.clone(), record("c")]);
     }
-    let nobody = RecordChange {
+    let nobody = RecordUpdate {
         envelope: Some(envelope("v3:x")),
-        ..RecordChange::of(RecordId::from_stored("nobody"))
+        ..RecordUpdate::of(RecordId::from_stored("nobody"))
     };
     assert_eq!(store.update(nobody).await.unwrap(), WriteOutcome::Missing);
     assert_eq!(store.count().await.unwrap(), 3);
 }
 
-fn apply(change: &RecordChange, record: &mut Record) {
+fn apply(change: &RecordUpdate, record: &mut Record) {
     if let Some(envelope) = &change.envelope {
         record.envelope = envelope.clone();
     }
@@ -168,24 +165,24 @@ fn apply(change: &RecordChange, record: &mut Record) {
 }
 
 /// "Changes one record if it still holds the expected envelope", and else nothing of it.
-pub async fn update_changes_nothing_unless_the_envelope_is_the_expected_one<S: Subject>(
+pub async fn update_changes_nothing_unless_the_envelope_is_the_expected_one<S: StoreUnderTest>(
     subject: &S,
 ) {
     let store = subject.fresh().await;
     let mut stored = record("a");
     fill(&store, std::slice::from_ref(&stored)).await;
-    let change = RecordChange {
+    let change = RecordUpdate {
         expected: Some(envelope("v3:A")),
         envelope: Some(envelope("v3:new")),
         updated_at: Some(seconds(1_800_000_000)),
         expires_at: Some(Some(seconds(1))),
         soft_deleted_at: Some(Some(seconds(1))),
-        ..RecordChange::of(stored.id.clone())
+        ..RecordUpdate::of(stored.id.clone())
     };
     assert_eq!(store.update(change.clone()).await.unwrap(), WriteOutcome::Conflict);
     assert_eq!(list_all(&store, WIDE).await, std::slice::from_ref(&stored));
 
-    let change = RecordChange { expected: Some(stored.envelope.clone()), ..change };
+    let change = RecordUpdate { expected: Some(stored.envelope.clone()), ..change };
     assert_eq!(store.update(change.clone()).await.unwrap(), WriteOutcome::Applied);
     apply(&change, &mut stored);
     assert_eq!(list_all(&store, WIDE).await, std::slice::from_ref(&stored));
@@ -193,7 +190,7 @@ pub async fn update_changes_nothing_unless_the_envelope_is_the_expected_one<S: S
 }
 
 /// "Removes one record for good, and frees its token."
-pub async fn delete_removes_for_good_and_frees_the_token<S: Subject>(subject: &S) {
+pub async fn delete_removes_for_good_and_frees_the_token<S: StoreUnderTest>(subject: &S) {
     let store = subject.fresh().await;
     let gone = record("gone");
     fill(&store, &[gone.clone(), record("stays")]).await;
@@ -204,7 +201,7 @@ pub async fn delete_removes_for_good_and_frees_the_token<S: Subject>(subject: &S
     assert_eq!(scan(&store, WIDE).await, [sealed(&record("stays"))]);
     assert_eq!(store.find(std::slice::from_ref(&gone.token)).await.unwrap(), [None]);
     assert_eq!(store.read_records(std::slice::from_ref(&gone.id)).await.unwrap(), [None]);
-    let outcomes = store.write_batch([replacement(&gone, "v3:x")].into()).await.unwrap();
+    let outcomes = store.swap_batch([replacement(&gone, "v3:x")].into()).await.unwrap();
     assert_eq!(outcomes, [WriteOutcome::Missing]);
 
     let heir = Record { token: gone.token.clone(), ..record("heir") };
@@ -214,7 +211,7 @@ pub async fn delete_removes_for_good_and_frees_the_token<S: Subject>(subject: &S
 }
 
 /// "How many records there are, soft-deleted and expired ones included."
-pub async fn count_includes_soft_deleted_and_expired_records<S: Subject>(subject: &S) {
+pub async fn count_includes_soft_deleted_and_expired_records<S: StoreUnderTest>(subject: &S) {
     let store = subject.fresh().await;
     assert_eq!(store.count().await.unwrap(), 0);
     let mut records = records(5);
@@ -227,17 +224,17 @@ pub async fn count_includes_soft_deleted_and_expired_records<S: Subject>(subject
 }
 
 /// "Every operation is, once its future resolves, durable": insert, update, delete and settings.
-pub async fn every_operation_is_durable<S: Subject>(subject: &S) {
+pub async fn every_operation_is_durable<S: StoreUnderTest>(subject: &S) {
     let store = subject.fresh().await;
     let mut records = records(3);
     fill(&store, &records).await;
     let store = subject.reopen(store).await;
     assert_eq!(list_all(&store, WIDE).await, records);
 
-    let change = RecordChange {
+    let change = RecordUpdate {
         envelope: Some(envelope("v3:new")),
         soft_deleted_at: Some(Some(seconds(1))),
-        ..RecordChange::of(records[0].id.clone())
+        ..RecordUpdate::of(records[0].id.clone())
     };
     assert_eq!(store.update(change.clone()).await.unwrap(), WriteOutcome::Applied);
     apply(&change, &mut records[0]);
@@ -258,7 +255,7 @@ pub async fn every_operation_is_durable<S: Subject>(subject: &S) {
 }
 
 /// "Dropping a future leaves the operation done or not done, never half": inserting several records.
-pub async fn dropping_an_insert_leaves_it_done_or_not_done<S: Subject>(subject: &S) {
+pub async fn dropping_an_insert_leaves_it_done_or_not_done<S: StoreUnderTest>(subject: &S) {
     let mut store = subject.fresh().await;
     for polls in 0.. {
         assert!(polls < MOST_POLLS, "the insert is never ready");
@@ -285,18 +282,18 @@ pub async fn dropping_an_insert_leaves_it_done_or_not_done<S: Subject>(subject: 
 }
 
 /// "Dropping a future leaves the operation done or not done, never half": changing every field of a record.
-pub async fn dropping_an_update_leaves_it_done_or_not_done<S: Subject>(subject: &S) {
+pub async fn dropping_an_update_leaves_it_done_or_not_done<S: StoreUnderTest>(subject: &S) {
     let mut store = subject.fresh().await;
     for polls in 0.. {
         assert!(polls < MOST_POLLS, "the update is never ready");
         let before = record(&format!("dropped after {polls}"));
         fill(&store, std::slice::from_ref(&before)).await;
-        let change = RecordChange {
+        let change = RecordUpdate {
             envelope: Some(envelope("v3:new")),
             updated_at: Some(seconds(1_800_000_000)),
             expires_at: Some(Some(seconds(1))),
             soft_deleted_at: Some(Some(seconds(1))),
-            ..RecordChange::of(before.id.clone())
+            ..RecordUpdate::of(before.id.clone())
         };
         let ready = poll_at_most(store.update(change.clone()), polls).await;
         store = subject.reopen(store).await;
@@ -315,7 +312,7 @@ pub async fn dropping_an_update_leaves_it_done_or_not_done<S: Subject>(subject: 
 }
 
 /// "Dropping a future leaves the operation done or not done, never half": a record and its token go together.
-pub async fn dropping_a_delete_leaves_it_done_or_not_done<S: Subject>(subject: &S) {
+pub async fn dropping_a_delete_leaves_it_done_or_not_done<S: StoreUnderTest>(subject: &S) {
     let mut store = subject.fresh().await;
     for polls in 0.. {
         assert!(polls < MOST_POLLS, "the delete is never ready");

@@ -1,12 +1,12 @@
 //! The contract of [`VaultStore`] about settings.
 
 use futures::future::join_all;
-use vault_core::{PutSetting, VaultStore};
+use vault_store::{PutSetting, VaultStore};
 
-use crate::Subject;
+use crate::StoreUnderTest;
 
 /// "The value of a setting" is the one put last with `Always`; a setting that was never put has none.
-pub async fn a_setting_holds_what_was_put_last<S: Subject>(subject: &S) {
+pub async fn a_setting_holds_what_was_put_last<S: StoreUnderTest>(subject: &S) {
     let store = subject.fresh().await;
     assert_eq!(store.setting("format").await.unwrap(), None);
     for value in ["v2", "", "v3"] {
@@ -18,7 +18,7 @@ pub async fn a_setting_holds_what_was_put_last<S: Subject>(subject: &S) {
 }
 
 /// "`IfAbsent`: write only when the setting does not exist", and an empty value exists.
-pub async fn if_absent_keeps_what_is_stored<S: Subject>(subject: &S) {
+pub async fn if_absent_keeps_what_is_stored<S: StoreUnderTest>(subject: &S) {
     let store = subject.fresh().await;
     for first in ["first", ""] {
         let name = format!("named {first}");
@@ -31,7 +31,7 @@ pub async fn if_absent_keeps_what_is_stored<S: Subject>(subject: &S) {
 }
 
 /// "So that two processes that open a new vault agree": all callers are told the one value that is stored.
-pub async fn two_callers_of_if_absent_agree<S: Subject>(subject: &S) {
+pub async fn two_callers_of_if_absent_agree<S: StoreUnderTest>(subject: &S) {
     let store = subject.fresh().await;
     for round in 0..10 {
         let name = format!("setting {round}");
@@ -48,7 +48,7 @@ pub async fn two_callers_of_if_absent_agree<S: Subject>(subject: &S) {
 }
 
 /// "All settings in the order of their names."
-pub async fn settings_come_in_the_order_of_their_names<S: Subject>(subject: &S) {
+pub async fn settings_come_in_the_order_of_their_names<S: StoreUnderTest>(subject: &S) {
     let store = subject.fresh().await;
     assert_eq!(store.settings().await.unwrap(), []);
     for name in ["b", "a", "B", "ab", "é", "z", "a"] {

@@ -1,16 +1,14 @@
 //! What a store is handed comes back as it was: envelopes, ids, tokens and settings.
 
-use vault_core::{
+use vault_store::{
     PutSetting, Record, RecordSink, RecordSource, Replacement, VaultStore, WriteOutcome,
 };
 
-use crate::{
-    Subject,
-    samples::{WIDE, envelope, fill, list_all, record, records, replacement, sealed, token},
-};
+use crate::StoreUnderTest;
+use crate::samples::{WIDE, envelope, fill, list_all, record, records, replacement, sealed, token};
 
 /// "The store never looks into an envelope": it keeps any text, well-formed or not, and compares it as bytes.
-pub async fn the_store_never_looks_into_an_envelope<S: Subject>(subject: &S) {
+pub async fn the_store_never_looks_into_an_envelope<S: StoreUnderTest>(subject: &S) {
     let texts = [
         "",
         " ",
@@ -41,7 +39,7 @@ pub async fn the_store_never_looks_into_an_envelope<S: Subject>(subject: &S) {
     let next = texts.iter().cycle().skip(1);
     let batch: Vec<_> =
         records.iter().zip(next).map(|(record, text)| replacement(record, text)).collect();
-    let outcomes = store.write_batch(batch.clone().into()).await.unwrap();
+    let outcomes = store.swap_batch(batch.clone().into()).await.unwrap();
     assert_eq!(outcomes, vec![WriteOutcome::Applied; texts.len()]);
     for (record, replacement) in records.iter_mut().zip(batch) {
         record.envelope = replacement.sealed;
@@ -50,7 +48,7 @@ pub async fn the_store_never_looks_into_an_envelope<S: Subject>(subject: &S) {
 }
 
 /// An envelope of 1 MiB is written, compared and read like any other.
-pub async fn a_large_envelope_comes_back_unchanged<S: Subject>(subject: &S) {
+pub async fn a_large_envelope_comes_back_unchanged<S: StoreUnderTest>(subject: &S) {
     let store = subject.fresh().await;
     let large = |last: char| envelope(&("x".repeat((1 << 20) - 1) + &last.to_string()));
     let mut stored = Record { envelope: large('a'), ..record("large") };
@@ -62,16 +60,16 @@ pub async fn a_large_envelope_comes_back_unchanged<S: Subject>(subject: &S) {
         expected: large('b'), // differs in the last byte only
         sealed: large('c'),
     };
-    assert_eq!(store.write_batch([other].into()).await.unwrap(), [WriteOutcome::Conflict]);
+    assert_eq!(store.swap_batch([other].into()).await.unwrap(), [WriteOutcome::Conflict]);
     let same = Replacement { id: stored.id.clone(), expected: stored.envelope, sealed: large('d') };
-    assert_eq!(store.write_batch([same].into()).await.unwrap(), [WriteOutcome::Applied]);
+    assert_eq!(store.swap_batch([same].into()).await.unwrap(), [WriteOutcome::Applied]);
     stored.envelope = large('d');
     let subject_sees = store.read_page(None, WIDE).await.unwrap();
     assert_eq!(subject_sees, [sealed(&stored)]);
 }
 
 /// Ids, tokens and settings are data: quotes, wildcards, look-alikes and 255 bytes mean nothing to the store.
-pub async fn hostile_texts_come_back_unchanged<S: Subject>(subject: &S) {
+pub async fn hostile_texts_come_back_unchanged<S: StoreUnderTest>(subject: &S) {
     let long = "é".repeat(127) + "x"; // 255 bytes
     let almost = "é".repeat(127) + "y";
     let texts = [
@@ -132,7 +130,7 @@ pub async fn hostile_texts_come_back_unchanged<S: Subject>(subject: &S) {
         let read = store.read_records(std::slice::from_ref(&record.id)).await.unwrap();
         assert_eq!(read, [Some(sealed(record))]);
         let batch = [replacement(record, record.id.as_str())];
-        assert_eq!(store.write_batch(batch.into()).await.unwrap(), [WriteOutcome::Applied]);
+        assert_eq!(store.swap_batch(batch.into()).await.unwrap(), [WriteOutcome::Applied]);
     }
     for record in &mut records {
         record.envelope = envelope(record.id.as_str());

@@ -2,18 +2,16 @@
 
 use std::num::NonZeroUsize;
 
-use vault_core::{
-    Purge, RecordChange, RecordSink, RecordSource, Timestamp, VaultStore, WriteCount, WriteOutcome,
+use vault_store::{
+    Purge, RecordSink, RecordSource, RecordUpdate, Timestamp, VaultStore, WriteCount, WriteOutcome,
 };
 
 use super::MOST_POLLS;
-use crate::{
-    Subject, poll_at_most,
-    samples::{WIDE, envelope, fill, record, records, replacement, scan, sealed},
-};
+use crate::samples::{WIDE, envelope, fill, record, records, replacement, scan, sealed};
+use crate::{StoreUnderTest, poll_at_most};
 
 /// "Between two counts that differ only by some batches, nothing but those batches has changed a record."
-pub async fn a_write_count_tells_batches_from_all_other_writes<S: Subject>(subject: &S) {
+pub async fn a_write_count_tells_batches_from_all_other_writes<S: StoreUnderTest>(subject: &S) {
     let store = subject.fresh().await;
     let Some(mut before) = store.write_count().await.unwrap() else { return };
     let records = records(4);
@@ -22,27 +20,27 @@ pub async fn a_write_count_tells_batches_from_all_other_writes<S: Subject>(subje
 
     scan(&store, WIDE).await;
     let now = store.write_count().await.unwrap().unwrap();
-    assert!(now.is_after_only(&before, 0), "reading is no write");
+    assert!(now.advanced_only_by(&before, 0), "reading is no write");
 
     let batch = [replacement(&records[0], "v3:new"), replacement(&records[1], "v3:new")];
     for outcome in [WriteOutcome::Applied, WriteOutcome::Conflict] {
-        assert_eq!(store.write_batch(batch.to_vec().into()).await.unwrap(), [outcome; 2]);
+        assert_eq!(store.swap_batch(batch.to_vec().into()).await.unwrap(), [outcome; 2]);
         let now = store.write_count().await.unwrap().unwrap();
-        assert!(now.is_after_only(&before, 1), "a batch that was answered is one write");
+        assert!(now.advanced_only_by(&before, 1), "a batch that was answered is one write");
         before = now;
     }
 
-    let change = RecordChange {
+    let change = RecordUpdate {
         envelope: Some(envelope("v3:updated")),
-        ..RecordChange::of(records[2].id.clone())
+        ..RecordUpdate::of(records[2].id.clone())
     };
     store.update(change).await.unwrap();
     before = assert_counted(&store, &before, "an update").await;
     store.delete(&records[3].id).await.unwrap();
     before = assert_counted(&store, &before, "a deletion").await;
-    let expires = RecordChange {
+    let expires = RecordUpdate {
         expires_at: Some(Some(Timestamp::from_micros(0))),
-        ..RecordChange::of(records[2].id.clone())
+        ..RecordUpdate::of(records[2].id.clone())
     };
     store.update(expires).await.unwrap();
     before = assert_counted(&store, &before, "a change of a time").await;
@@ -54,7 +52,7 @@ pub async fn a_write_count_tells_batches_from_all_other_writes<S: Subject>(subje
 }
 
 /// A batch whose future was dropped counts for one that did not come to pass, or as a write of somebody else.
-pub async fn a_dropped_batch_that_comes_to_pass_is_counted<S: Subject>(subject: &S) {
+pub async fn a_dropped_batch_that_comes_to_pass_is_counted<S: StoreUnderTest>(subject: &S) {
     let store = subject.fresh().await;
     if store.write_count().await.unwrap().is_none() {
         return;
@@ -65,20 +63,20 @@ pub async fn a_dropped_batch_that_comes_to_pass_is_counted<S: Subject>(subject: 
         fill(&store, std::slice::from_ref(&record)).await;
         let before = settled_count(&store).await;
         let batch = vec![replacement(&record, "v3:new")];
-        let ready = poll_at_most(store.write_batch(batch.into()), polls).await;
+        let ready = poll_at_most(store.swap_batch(batch.into()), polls).await;
         if ready.is_some() {
             break;
         }
         let stored = store.read_records(std::slice::from_ref(&record.id)).await.unwrap();
         let now = settled_count(&store).await;
         let unchanged = stored == [Some(sealed(&record))];
-        assert!(unchanged || !now.is_after_only(&before, 0), "nobody counted a write");
+        assert!(unchanged || !now.advanced_only_by(&before, 0), "nobody counted a write");
     }
 }
 
 async fn assert_counted<S: VaultStore>(store: &S, before: &WriteCount, write: &str) -> WriteCount {
     let now = store.write_count().await.unwrap().unwrap();
-    assert!(!now.is_after_only(before, 0), "{write} was not counted");
+    assert!(!now.advanced_only_by(before, 0), "{write} was not counted");
     now
 }
 

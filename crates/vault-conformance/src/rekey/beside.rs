@@ -3,7 +3,7 @@
 use std::{sync::Arc, task::Poll};
 
 use futures::future::{BoxFuture, FutureExt};
-use vault_core::{RecordId, VaultStore, WriteOutcome};
+use vault_store::{RecordId, VaultStore, WriteOutcome};
 
 use super::{
     begin,
@@ -11,14 +11,14 @@ use super::{
     options, rekey, reopen,
     watched::Watched,
 };
-use crate::{Fault, FaultPlan, FaultyStore, Subject};
+use crate::{Fault, FaultPlan, FaultyStore, StoreUnderTest};
 
 /// So many batches of the rekey meet a writer; fewer than the rounds in which the engine settles a conflict.
 const MET: usize = 6;
 
 /// What writers update, delete and insert between the reading of a page and its batch is neither lost nor reverted,
 /// under whatever password they write, and the rekey settles every conflict.
-pub async fn no_write_beside_a_rekey_is_lost_or_reverted<S: Subject>(subject: &S) {
+pub async fn no_write_beside_a_rekey_is_lost_or_reverted<S: StoreUnderTest>(subject: &S) {
     let store = Arc::new(subject.fresh().await);
     let ledger = Ledger::of_new_vault(&store).await;
     ledger.fill(&*store, Owner::Old, 20).await;
@@ -62,7 +62,9 @@ fn deed<S: VaultStore + 'static>(
 
 /// A writer that updates between two polls of a rekey, while its batch is on the way, loses no update to it: not early
 /// on the way and not late.
-pub async fn no_write_between_two_polls_of_a_rekey_is_lost_or_reverted<S: Subject>(subject: &S) {
+pub async fn no_write_between_two_polls_of_a_rekey_is_lost_or_reverted<S: StoreUnderTest>(
+    subject: &S,
+) {
     let store = Arc::new(subject.fresh().await);
     let ledger = Ledger::of_new_vault(&store).await;
     ledger.fill(&*store, Owner::Old, 4).await;

@@ -2,7 +2,8 @@
 
 use std::sync::Arc;
 
-use vault_core::{RecordSource, RunEnd, StoreErrorKind, VaultStore};
+use vault_core::rekey::RunStatus;
+use vault_store::{RecordSource, StoreErrorKind, VaultStore};
 
 use super::{
     begin,
@@ -10,7 +11,7 @@ use super::{
     options, rekey, reopen,
     watched::Watched,
 };
-use crate::{Fault, FaultPlan, FaultyStore, Subject, poll_at_most};
+use crate::{Fault, FaultPlan, FaultyStore, StoreUnderTest, poll_at_most};
 
 /// Which calls go wrong, once a first one is given.
 type Plan = fn(u64) -> FaultPlan;
@@ -33,7 +34,7 @@ const MOST: usize = 10_000;
 
 /// Whichever call of a rekey goes wrong, and however: every record is there with its value, under the old password
 /// or the new one; the report counts what happened; and running again does the rest.
-pub async fn a_failing_store_never_loses_a_record<S: Subject>(subject: &S) {
+pub async fn a_failing_store_never_loses_a_record<S: StoreUnderTest>(subject: &S) {
     for (plan, fault) in FAULTS {
         let (mut calls, mut torn) = (0, 0);
         loop {
@@ -58,7 +59,11 @@ struct Fired {
     torn: u64,
 }
 
-async fn a_fault_loses_nothing<S: Subject>(subject: &S, plan: FaultPlan, fault: Fault) -> Fired {
+async fn a_fault_loses_nothing<S: StoreUnderTest>(
+    subject: &S,
+    plan: FaultPlan,
+    fault: Fault,
+) -> Fired {
     let (store, ledger) = small_vault(subject).await;
     let faulty = Arc::new(FaultyStore::new(Arc::clone(&store), plan, fault));
     let ended = rekey(Arc::clone(&faulty), options(3)).await;
@@ -81,7 +86,7 @@ async fn a_fault_loses_nothing<S: Subject>(subject: &S, plan: FaultPlan, fault: 
                 assert_eq!(counts.rekeyed, moved, "{plan:?} {fault:?}");
             }
             if error.is_none() {
-                assert_eq!((report.end, counts.scanned), (RunEnd::Complete, 9));
+                assert_eq!((report.end, counts.scanned), (RunStatus::Complete, 9));
                 assert_eq!(counts.rekeyed + counts.already_new, under_new);
                 assert_eq!(counts.rekeyed + counts.already_new + counts.failed, 8);
             }
@@ -92,7 +97,7 @@ async fn a_fault_loses_nothing<S: Subject>(subject: &S, plan: FaultPlan, fault: 
 }
 
 /// Dropped at whatever poll, a rekey has committed each batch whole or not at all, and running again does the rest.
-pub async fn a_dropped_rekey_loses_nothing<S: Subject>(subject: &S) {
+pub async fn a_dropped_rekey_loses_nothing<S: StoreUnderTest>(subject: &S) {
     for polls in 0..MOST {
         let (store, ledger) = small_vault(subject).await;
         let watched = Watched::over(Arc::clone(&store), Vec::new());
@@ -125,7 +130,7 @@ pub async fn a_dropped_rekey_loses_nothing<S: Subject>(subject: &S) {
 }
 
 /// A stopped rekey reports exactly what a look at the store finds, also after that was closed and opened again.
-pub async fn a_stopped_rekey_counts_exactly_what_was_committed<S: Subject>(subject: &S) {
+pub async fn a_stopped_rekey_counts_exactly_what_was_committed<S: StoreUnderTest>(subject: &S) {
     for steps in 0..4 {
         let (store, ledger) = small_vault(subject).await;
         let mut session = begin(Arc::clone(&store), options(3)).await.unwrap();
@@ -146,7 +151,7 @@ pub async fn a_stopped_rekey_counts_exactly_what_was_committed<S: Subject>(subje
 }
 
 /// Nine records of which seven are to be moved.
-async fn small_vault<S: Subject>(subject: &S) -> (Arc<S::Store>, Arc<Ledger>) {
+async fn small_vault<S: StoreUnderTest>(subject: &S) -> (Arc<S::Store>, Arc<Ledger>) {
     let store = Arc::new(subject.fresh().await);
     let ledger = Ledger::of_new_vault(&store).await;
     for (owner, count) in [(Owner::Old, 7), (Owner::New, 1), (Owner::Foreign, 1)] {
@@ -163,7 +168,7 @@ async fn finish<S: VaultStore + 'static>(store: &Arc<S>, ledger: &Ledger) {
     ledger.check(&**store, Moved::All).await;
 }
 
-async fn finish_and_reopen<S: Subject>(
+async fn finish_and_reopen<S: StoreUnderTest>(
     subject: &S,
     store: Arc<S::Store>,
     ledger: &Ledger,

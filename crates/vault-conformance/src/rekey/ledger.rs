@@ -5,11 +5,14 @@ use std::{
     sync::{Arc, Mutex},
 };
 
-use vault_core::{
-    DeleteOutcome, Envelope, EnvelopeText, InsertOutcome, KdfFloor, KdfMemory, KdfParams, NewVault,
-    OpenOutcome, OpenPolicy, Padding, Password, Record, RecordChange, RecordId, Salt, SealSpec,
-    V2Cost, Vault, VaultKdf, VaultKey, VaultOptions, VaultStore, WriteFormat, WriteOutcome, open,
-    seal,
+use vault_core::envelope::{
+    Envelope, OpenOutcome, OpenPolicy, Padding, SealParams, V2Params, open, seal,
+};
+use vault_core::kdf::{KdfMemory, KdfMinimum, KdfSetting, Salt};
+use vault_core::{InitOptions, KdfParams, Password, PasswordKey, Vault, VaultOptions, WriteFormat};
+use vault_store::{
+    DeleteOutcome, EnvelopeText, InsertOutcome, Record, RecordId, RecordUpdate, VaultStore,
+    WriteOutcome,
 };
 
 use crate::samples::{WIDE, list_all, seconds, token};
@@ -74,8 +77,8 @@ struct Due {
 
 /// The ledger of one vault.
 pub(super) struct Ledger {
-    spec: SealSpec,
-    keys: [VaultKey; 5],
+    spec: SealParams,
+    keys: [PasswordKey; 5],
     dues: Mutex<BTreeMap<RecordId, Due>>,
 }
 
@@ -86,21 +89,21 @@ fn cheap() -> KdfParams {
 
 /// Options that allow the cheap cost.
 pub(super) fn options() -> VaultOptions {
-    VaultOptions { floor: KdfFloor::NONE, open: policy(), ..VaultOptions::default() }
+    VaultOptions { floor: KdfMinimum::NONE, open: policy(), ..VaultOptions::default() }
 }
 
 fn policy() -> OpenPolicy {
-    OpenPolicy { v2_costs: vec![V2Cost::new(cheap())], ..OpenPolicy::default() }
+    OpenPolicy { v2_costs: vec![V2Params::new(cheap())], ..OpenPolicy::default() }
 }
 
 impl Ledger {
     /// Makes a vault in an empty store.
     pub(super) async fn of_new_vault(store: &Arc<impl VaultStore + 'static>) -> Arc<Self> {
-        let new = NewVault { cost: cheap(), format: WriteFormat::V3 };
+        let new = InitOptions { cost: cheap(), format: WriteFormat::V3 };
         let vault = Vault::init(Arc::clone(store), new, options()).await.unwrap();
         Arc::new(Self {
             spec: vault.seal_spec().await.unwrap(),
-            keys: Owner::WITH_PASSWORD.map(|owner| VaultKey::new(owner.password())),
+            keys: Owner::WITH_PASSWORD.map(|owner| PasswordKey::new(owner.password())),
             dues: Mutex::default(),
         })
     }
@@ -128,16 +131,16 @@ impl Ledger {
     /// A record in format v2.
     pub(super) fn v2_record(&self, id: &str, owner: Owner, value: &[u8]) -> Record {
         let record = self.record(id, owner, b"");
-        let spec = SealSpec::V2 { params: cheap() };
+        let spec = SealParams::V2 { params: cheap() };
         Record { envelope: self.seal(&record.id, owner, value, &spec), ..record }
     }
 
     /// A record of the old password, sealed long ago at another cost and salt.
     pub(super) fn record_of_another_cost(&self, id: &str, value: &[u8]) -> Record {
         let params = KdfParams::new(16, 2, 1).unwrap();
-        let kdf = VaultKdf { salt: Salt::generate().unwrap(), params };
+        let kdf = KdfSetting { salt: Salt::generate().unwrap(), params };
         let mut record = self.record(id, Owner::Old, value);
-        let spec = SealSpec::V3 { kdf, padding: Padding::Padme };
+        let spec = SealParams::V3 { kdf, padding: Padding::Padme };
         record.envelope = self.seal(&record.id, Owner::Old, value, &spec);
         record
     }
@@ -179,11 +182,11 @@ impl Ledger {
         };
         let sealed = self.seal(id, owner, value, &self.spec);
         let updated_at = seconds(1_800_000_000);
-        let change = RecordChange {
+        let change = RecordUpdate {
             expected: Some(stored.envelope),
             envelope: Some(sealed.clone()),
             updated_at: Some(updated_at),
-            ..RecordChange::of(id.clone())
+            ..RecordUpdate::of(id.clone())
         };
         let outcome = store.update(change).await.unwrap();
         if outcome == WriteOutcome::Applied {
@@ -266,7 +269,7 @@ impl Ledger {
         Owner::WITH_PASSWORD.into_iter().filter(opens).collect()
     }
 
-    fn seal(&self, id: &RecordId, owner: Owner, value: &[u8], spec: &SealSpec) -> EnvelopeText {
+    fn seal(&self, id: &RecordId, owner: Owner, value: &[u8], spec: &SealParams) -> EnvelopeText {
         seal(value, &self.keys[owner as usize], id, spec, &mut KdfMemory::new()).unwrap()
     }
 }

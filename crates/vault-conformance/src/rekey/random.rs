@@ -10,16 +10,16 @@ use proptest::{
     sample::{Index, select},
     test_runner::{Config, TestRunner},
 };
-use vault_core::{
-    EnvelopeText, MergeCheck, PageLimit, Record, RekeyPlan, RekeyReport, RekeyState, RunEnd, Shard,
-    StoreErrorKind, Vault, VaultStore,
-};
+use vault_core::rekey::{MergeCheck, RekeyState, RunStatus, Shard};
+use vault_core::{RekeyPlan, RekeyReport, Vault};
+use vault_store::{EnvelopeText, PageLimit, Record, StoreErrorKind, VaultStore};
 
 use super::{
     ledger::{self, LEGACY_VALUE, Ledger, Move, Moved, Owner},
     options, reopen,
 };
-use crate::{Fault, FaultPlan, FaultyStore, Subject, samples::seconds};
+use crate::samples::seconds;
+use crate::{Fault, FaultPlan, FaultyStore, StoreUnderTest};
 
 /// So often a run may fail before the faults end.
 const FAULTY_RUNS: usize = 3;
@@ -38,8 +38,8 @@ const PLANS: [&[Move]; 6] = [
 /// (pairs, pairs that chain, shards, limits of a page, workers), the faults of the store, and what a writer writes between
 /// two steps: once a rekey has run undisturbed, every record is what a model of the plan says, and each report is true.
 ///
-/// How many vaults is [`Subject::histories`]; one that fails is shrunk and printed.
-pub fn random_rekeys_end_as_a_model_does<S: Subject>(subject: &S) {
+/// How many vaults is [`StoreUnderTest::histories`]; one that fails is shrunk and printed.
+pub fn random_rekeys_end_as_a_model_does<S: StoreUnderTest>(subject: &S) {
     let config = Config {
         failure_persistence: None, // the printed vault is enough to repeat a failure
         ..Config::with_cases(subject.histories())
@@ -109,7 +109,7 @@ impl History {
     }
 }
 
-async fn play<S: Subject>(subject: &S, history: History) {
+async fn play<S: StoreUnderTest>(subject: &S, history: History) {
     let store = Arc::new(subject.fresh().await);
     let ledger = Ledger::of_new_vault(&store).await;
     fill(&store, &ledger, &history.records).await;
@@ -163,7 +163,7 @@ async fn rekey_at_last(
         state = kept.or(state);
         let Some(report) = report else { continue };
         assert_eq!(report.counts.scanned, report.counts.total());
-        if report.end == RunEnd::Complete {
+        if report.end == RunStatus::Complete {
             return report;
         }
     }
@@ -176,7 +176,7 @@ async fn run(
     plan: RekeyPlan,
     mut deed: impl AsyncFnMut(),
 ) -> (Option<RekeyReport>, Option<RekeyState>) {
-    let begun = Vault::open(store, ledger::options()).rekey(plan).await;
+    let begun = Vault::new(store, ledger::options()).rekey(plan).await;
     let Ok(mut session) = begun else { return (None, None) };
     let mut state = None;
     while let Ok(Some(_)) = session.step().await {

@@ -6,7 +6,7 @@ use std::{
 };
 
 use futures::future::BoxFuture;
-use vault_core::{Replacement, StoreError, VaultStore, WriteOutcome};
+use vault_store::{Replacement, StoreError, VaultStore, WriteOutcome};
 
 use crate::{Intercept, Intercepted};
 
@@ -36,15 +36,12 @@ impl<S: VaultStore> Intercept for Watched<S> {
         &self.inner
     }
 
-    async fn write_batch(
-        &self,
-        batch: Arc<[Replacement]>,
-    ) -> Result<Vec<WriteOutcome>, StoreError> {
+    async fn swap_batch(&self, batch: Arc<[Replacement]>) -> Result<Vec<WriteOutcome>, StoreError> {
         let deed = self.deeds.lock().unwrap().pop_front();
         if let Some(deed) = deed {
             deed.await;
         }
         self.batches.lock().unwrap().push(Arc::clone(&batch));
-        self.inner.write_batch(batch).await
+        self.inner.swap_batch(batch).await
     }
 }

@@ -2,7 +2,7 @@
 
 use std::sync::atomic::{AtomicI64, Ordering::SeqCst};
 
-use vault_core::{Clock, Timestamp};
+use vault_store::{Clock, Timestamp};
 
 use crate::samples::seconds;
 

@@ -9,10 +9,13 @@ use std::{
 use futures::TryStreamExt as _;
 use proptest::test_runner::{Config, TestRunner};
 use proptest_state_machine::ReferenceStateMachine as _;
-use vault_core::{
-    CreateOptions, DeleteOutcome, Direction, Include, MergeCheck, OrderBy, Password, Plaintext,
-    Query, RecordChange, RecordId, RecordInfo, RekeyPlan, RunOptions, Timestamp, Token, Upserted,
-    Vault, VaultError, VaultKey, WriteOutcome,
+use vault_core::records::{RecordInfo, Upserted};
+use vault_core::rekey::MergeCheck;
+use vault_core::run::RunOptions;
+use vault_core::{CreateOptions, Password, PasswordKey, Plaintext, RekeyPlan, Vault, VaultError};
+use vault_store::{
+    DeleteOutcome, Filter, Query, RecordId, RecordUpdate, SortKey, SortOrder, Timestamp, Token,
+    WriteOutcome,
 };
 
 use super::{
@@ -20,13 +23,14 @@ use super::{
     model::{Answer, BEGIN, Entry, Machine, Model, NAMED, Only, PASSWORDS, Refusal, Step},
     new_vault, options,
 };
-use crate::{Subject, samples::seconds};
+use crate::StoreUnderTest;
+use crate::samples::seconds;
 
 /// Random histories of every operation of a [`Vault`] get the answers of a model, and after each step every record is as
 /// the model has it: times, value and password.
 ///
-/// How many is [`Subject::histories`]; a history that fails is shrunk and printed.
-pub fn random_histories_of_a_vault_agree_with_a_model<S: Subject>(subject: &S) {
+/// How many is [`StoreUnderTest::histories`]; a history that fails is shrunk and printed.
+pub fn random_histories_of_a_vault_agree_with_a_model<S: StoreUnderTest>(subject: &S) {
     let config = Config {
         failure_persistence: None, // the printed history is enough to repeat a failure
         ..Config::with_cases(subject.histories())
@@ -53,18 +57,18 @@ pub fn random_histories_of_a_vault_agree_with_a_model<S: Subject>(subject: &S) {
 }
 
 /// Who uses the vault under test.
-struct User<'s, S: Subject> {
+struct User<'s, S: StoreUnderTest> {
     subject: &'s S,
     store: Option<Arc<S::Store>>,
     vault: Option<Vault>,
     clock: Arc<SetClock>,
     now: i64,
-    keys: Vec<Arc<VaultKey>>,
+    keys: Vec<Arc<PasswordKey>>,
     /// By their numbers.
     tokens: Vec<Token>,
 }
 
-impl<'s, S: Subject> User<'s, S> {
+impl<'s, S: StoreUnderTest> User<'s, S> {
     async fn of_new_vault(subject: &'s S) -> Self {
         let clock = Arc::new(SetClock::at(BEGIN));
         let store = Arc::new(subject.fresh().await);
@@ -135,7 +139,7 @@ impl<'s, S: Subject> User<'s, S> {
                 return Ok(value(&read));
             }
             Step::ReadOpaque { handle, password } => {
-                let read = vault.read_opaque(&self.token(*handle), key(password)).await?;
+                let read = vault.read_or_none(&self.token(*handle), key(password)).await?;
                 return Ok(read.as_ref().map_or(Answer::Nothing, value));
             }
             Step::ReadMany { handles, password } => {
@@ -191,9 +195,9 @@ impl<'s, S: Subject> User<'s, S> {
             }
             Step::List { descending, page, soft_deleted, expired } => {
                 let direction =
-                    if *descending { Direction::Descending } else { Direction::Ascending };
+                    if *descending { SortOrder::Descending } else { SortOrder::Ascending };
                 let query =
-                    query(*soft_deleted, *expired).order_by(OrderBy::Token, direction).limit(*page);
+                    query(*soft_deleted, *expired).order_by(SortKey::Token, direction).limit(*page);
                 let mut all: Vec<RecordInfo> = records.stream(query).try_collect().await?;
                 if *descending {
                     all.reverse();
@@ -211,9 +215,9 @@ impl<'s, S: Subject> User<'s, S> {
                 records.soft_delete(&self.id(*handle).await).await?
             }
             Step::ExpireRecord { handle, lasts } => {
-                let change = RecordChange::of(self.id(*handle).await);
+                let change = RecordUpdate::of(self.id(*handle).await);
                 let expires_at = Some(self.in_seconds(*lasts));
-                records.update(RecordChange { expires_at, ..change }).await?
+                records.update(RecordUpdate { expires_at, ..change }).await?
             }
             step => panic!("{step:?} is no step of the record API"),
         };
@@ -249,7 +253,7 @@ impl<'s, S: Subject> User<'s, S> {
         drop(self.vault.take());
         let store = Arc::into_inner(self.store.take().unwrap()).unwrap();
         let store = Arc::new(self.subject.reopen(store).await);
-        self.vault = Some(Vault::open(Arc::clone(&store), options(&self.clock)));
+        self.vault = Some(Vault::new(Arc::clone(&store), options(&self.clock)));
         self.store = Some(store);
         Answer::Done
     }
@@ -294,9 +298,9 @@ impl<'s, S: Subject> User<'s, S> {
 
 fn query(soft_deleted: Only, expired: Only) -> Query {
     let include = |only| match only {
-        Only::Without => Include::No,
-        Only::With => Include::Yes,
-        Only::Alone => Include::Only,
+        Only::Without => Filter::Exclude,
+        Only::With => Filter::Include,
+        Only::Alone => Filter::Only,
     };
     Query::new().with_soft_deleted(include(soft_deleted)).with_expired(include(expired))
 }

@@ -8,10 +8,13 @@ use std::{
     thread,
 };
 
-use vault_core::{Token, Upserted, Vault, VaultError, VaultKey};
+use vault_core::records::Upserted;
+use vault_core::{PasswordKey, Vault, VaultError};
+use vault_store::Token;
 
 use super::{SetClock, key, new_vault};
-use crate::{Subject, samples::seconds};
+use crate::StoreUnderTest;
+use crate::samples::seconds;
 
 /// At least so many rounds.
 const ROUNDS: usize = 24;
@@ -25,10 +28,10 @@ const NOW: i64 = 1_800_000_000;
 struct World<'s, S> {
     subject: &'s S,
     vault: Vault,
-    key: Arc<VaultKey>,
+    key: Arc<PasswordKey>,
 }
 
-impl<'s, S: Subject> World<'s, S> {
+impl<'s, S: StoreUnderTest> World<'s, S> {
     async fn new(subject: &'s S) -> Self {
         let store = Arc::new(subject.fresh().await);
         let vault = new_vault(store, &Arc::new(SetClock::at(NOW))).await;
@@ -78,7 +81,7 @@ fn contested(round: usize) -> Token {
 }
 
 /// Of two creates of one token exactly one wins; the other is told `TokenTaken`.
-pub async fn of_two_creates_of_one_token_exactly_one_wins<S: Subject>(subject: &S) {
+pub async fn of_two_creates_of_one_token_exactly_one_wins<S: StoreUnderTest>(subject: &S) {
     let world = World::new(subject).await;
     for round in 0..ROUNDS {
         let token = contested(round);
@@ -97,7 +100,7 @@ pub async fn of_two_creates_of_one_token_exactly_one_wins<S: Subject>(subject: &
 
 /// Of two upserts of one token exactly one makes the record. The other updates it, or is told that it is under another
 /// password.
-pub async fn of_two_upserts_exactly_one_creates<S: Subject>(subject: &S) {
+pub async fn of_two_upserts_exactly_one_creates<S: StoreUnderTest>(subject: &S) {
     let world = World::new(subject).await;
     let stranger = key(&world.vault, "another password").await;
     for round in 0..ROUNDS {
@@ -122,7 +125,7 @@ pub async fn of_two_upserts_exactly_one_creates<S: Subject>(subject: &S) {
 
 /// An update that a delete overtook is told so: a record that is gone does not come back, and one that was hidden holds
 /// the new value exactly if its writer was told that it does.
-pub async fn an_update_against_a_delete_is_told<S: Subject>(subject: &S) {
+pub async fn an_update_against_a_delete_is_told<S: StoreUnderTest>(subject: &S) {
     let world = World::new(subject).await;
     let (vault, key) = (&world.vault, &world.key);
     let mut told = [0, 0];
@@ -162,7 +165,7 @@ pub async fn an_update_against_a_delete_is_told<S: Subject>(subject: &S) {
 
 /// Of a renewal and a purge of one expired record exactly one wins: the record lives and nothing was purged, or it is
 /// gone and its renewer is told.
-pub async fn a_renewal_against_a_purge_is_told<S: Subject>(subject: &S) {
+pub async fn a_renewal_against_a_purge_is_told<S: StoreUnderTest>(subject: &S) {
     let world = World::new(subject).await;
     let (vault, key) = (&world.vault, &world.key);
     let (mut told, mut lived) = ([0, 0], 0);

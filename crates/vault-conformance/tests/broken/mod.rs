@@ -18,9 +18,9 @@ use std::{
 };
 
 use async_trait::async_trait;
-use vault_core::{
+use vault_store::{
     DeleteOutcome, EnvelopeText, InsertOutcome, MemoryStore, PageLimit, Purge, PutSetting, Query,
-    Record, RecordChange, RecordId, RecordSink, RecordSource, Replacement, SealedRecord,
+    Record, RecordId, RecordSink, RecordSource, RecordUpdate, Replacement, SealedRecord,
     StoreError, StoreErrorKind, Timestamp, Token, VaultStore, WriteCount, WriteOutcome,
 };
 
@@ -262,10 +262,7 @@ impl RecordSource for BrokenStore {
 
 #[async_trait]
 impl RecordSink for BrokenStore {
-    async fn write_batch(
-        &self,
-        batch: Arc<[Replacement]>,
-    ) -> Result<Vec<WriteOutcome>, StoreError> {
+    async fn swap_batch(&self, batch: Arc<[Replacement]>) -> Result<Vec<WriteOutcome>, StoreError> {
         self.about_to(Defect::ForgetsBatches).await;
         if self.defect == Defect::SmallBatchesOnly && batch.len() > 999 {
             return Err(refusal());
@@ -294,9 +291,9 @@ impl RecordSink for BrokenStore {
 #[async_trait]
 impl VaultStore for BrokenStore {
     async fn write_count(&self) -> Result<Option<WriteCount>, StoreError> {
-        let here = self.answered.load(Relaxed);
+        let local = self.answered.load(Relaxed);
         let counts = self.defect == Defect::CountsAnsweredBatchesOnly;
-        Ok(counts.then_some(WriteCount { here, elsewhere: 0 }))
+        Ok(counts.then_some(WriteCount { local, external: 0 }))
     }
 
     async fn insert(&self, records: Vec<Record>) -> Result<Vec<InsertOutcome>, StoreError> {
@@ -375,7 +372,7 @@ impl VaultStore for BrokenStore {
         self.purged(purge, now, after, limit).await
     }
 
-    async fn update(&self, mut change: RecordChange) -> Result<WriteOutcome, StoreError> {
+    async fn update(&self, mut change: RecordUpdate) -> Result<WriteOutcome, StoreError> {
         self.about_to(Defect::ForgetsUpdates).await;
         match self.defect {
             Defect::UpdateIgnoresExpected => change.expected = None,
@@ -387,7 +384,7 @@ impl VaultStore for BrokenStore {
             Defect::HalfUpdateOnDrop => {
                 let (expected, envelope) = (change.expected.take(), change.envelope.take());
                 let first =
-                    RecordChange { expected, envelope, ..RecordChange::of(change.id.clone()) };
+                    RecordUpdate { expected, envelope, ..RecordUpdate::of(change.id.clone()) };
                 let outcome = self.inner.update(first).await?;
                 yield_once().await;
                 if outcome != WriteOutcome::Applied {
@@ -407,7 +404,7 @@ impl VaultStore for BrokenStore {
             Defect::DeleteKeepsToken => drop(self.ghosts.lock().unwrap().insert(record.token)),
             Defect::DeleteOnlyHides => {
                 let soft_deleted_at = Some(Some(record.updated_at));
-                let change = RecordChange { soft_deleted_at, ..RecordChange::of(record.id) };
+                let change = RecordUpdate { soft_deleted_at, ..RecordUpdate::of(record.id) };
                 self.inner.update(change).await?;
                 return Ok(DeleteOutcome::Deleted);
             }

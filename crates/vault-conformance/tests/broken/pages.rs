@@ -1,6 +1,6 @@
 //! How a broken store reads pages.
 
-use vault_core::{EnvelopeText, PageLimit, Record, RecordId, Timestamp};
+use vault_store::{EnvelopeText, PageLimit, Record, RecordId, Timestamp};
 
 use super::{BrokenStore, Defect, Scan, contents, text};
 

@@ -2,9 +2,9 @@
 
 use std::{collections::BTreeSet, num::NonZeroUsize};
 
-use vault_core::{
-    Direction, EnvelopeText, Envelopes, Include, OrderBy, PageLimit, Purge, Query, Record,
-    RecordChange, RecordId, StoreError, Timestamp, VaultStore, WriteOutcome,
+use vault_store::{
+    EnvelopeText, Envelopes, Filter, PageLimit, Purge, Query, Record, RecordId, RecordUpdate,
+    SortKey, SortOrder, StoreError, Timestamp, VaultStore, WriteOutcome,
 };
 
 use super::{BrokenStore, Defect, contents, dawdle, yield_once};
@@ -19,8 +19,8 @@ impl BrokenStore {
     fn misread(&self, query: &Query, now: Timestamp) -> (Query, Timestamp) {
         let asked = query.clone();
         match self.defect {
-            Defect::QueryShowsSoftDeleted if asked.soft_deleted() == Include::No => {
-                (asked.with_soft_deleted(Include::Yes), now)
+            Defect::QueryShowsSoftDeleted if asked.soft_deleted() == Filter::Exclude => {
+                (asked.with_soft_deleted(Filter::Include), now)
             }
             Defect::QueryTakesNoIdsForAny if asked.ids().is_some_and(BTreeSet::is_empty) => {
                 let any = contents_ids(&self.inner);
@@ -38,14 +38,14 @@ impl BrokenStore {
         let (offset, most) = (query.skipped(), query.page_limit().records.get());
         let skip = usize::try_from(offset).unwrap_or(usize::MAX);
         match self.defect {
-            Defect::NeverComesFirst if query.order() == OrderBy::ExpiresAt => {
+            Defect::NeverComesFirst if query.order() == SortKey::ExpiresAt => {
                 let mut all = self.inner.query(&everything, now).await.unwrap();
                 all.sort_by_key(|record| record.expires_at.is_some());
                 all.into_iter().skip(skip).take(most).collect()
             }
             Defect::DescendsByKeyAndAscendsById
-                if query.direction() == Direction::Descending
-                    && query.order() == OrderBy::CreatedAt =>
+                if query.direction() == SortOrder::Descending
+                    && query.order() == SortKey::CreatedAt =>
             {
                 let mut all = self.inner.query(&everything, now).await.unwrap();
                 all.sort_by(|one, two| {
@@ -103,10 +103,10 @@ impl BrokenStore {
                 let found = self.expired(now, after, limit).await;
                 for id in &found {
                     let soft_deleted_at = Some(Some(now));
-                    let change = RecordChange {
+                    let change = RecordUpdate {
                         soft_deleted_at,
                         updated_at: Some(now),
-                        ..RecordChange::of(id.clone())
+                        ..RecordUpdate::of(id.clone())
                     };
                     inner.update(change).await?;
                 }
@@ -129,7 +129,7 @@ impl BrokenStore {
                 dawdle();
                 for id in &found {
                     let expires_at = Some(Some(now));
-                    let expire = RecordChange { expires_at, ..RecordChange::of(id.clone()) };
+                    let expire = RecordUpdate { expires_at, ..RecordUpdate::of(id.clone()) };
                     inner.update(expire).await?;
                 }
                 inner.purge_expired(purge, now, after, limit).await
@@ -161,7 +161,7 @@ impl BrokenStore {
     /// Reads the record, and writes it back later whether or not it is still there.
     pub(super) async fn update_in_two_steps(
         &self,
-        change: RecordChange,
+        change: RecordUpdate,
     ) -> Result<WriteOutcome, StoreError> {
         let before = contents(&self.inner).await;
         let outcome = self.inner.update(change.clone()).await?;
@@ -179,7 +179,7 @@ impl BrokenStore {
     }
 }
 
-fn contents_ids(store: &vault_core::MemoryStore) -> Vec<RecordId> {
+fn contents_ids(store: &vault_store::MemoryStore) -> Vec<RecordId> {
     let all = futures::executor::block_on(contents(store));
     all.into_iter().map(|record| record.id).collect()
 }

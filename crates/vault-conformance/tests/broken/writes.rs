@@ -1,7 +1,7 @@
 //! How a broken store keeps and replaces envelopes.
 
-use vault_core::{
-    EnvelopeText, RecordChange, RecordId, RecordSink, RecordSource, Replacement, StoreError,
+use vault_store::{
+    EnvelopeText, RecordId, RecordSink, RecordSource, RecordUpdate, Replacement, StoreError,
     Timestamp, VaultStore, WriteOutcome,
 };
 
@@ -44,7 +44,7 @@ impl BrokenStore {
                 replacement.expected = stored;
             }
         }
-        self.inner.write_batch(forced.into()).await.unwrap()
+        self.inner.swap_batch(forced.into()).await.unwrap()
     }
 
     /// Compares now and replaces later.
@@ -72,9 +72,9 @@ impl BrokenStore {
             Defect::ChecksAndWritesInTwoSteps => return self.check_then_write(&batch).await,
             Defect::PrefixOnDrop => {
                 let rest = batch.split_off(batch.len() / 2);
-                let mut outcomes = self.inner.write_batch(batch.into()).await.unwrap();
+                let mut outcomes = self.inner.swap_batch(batch.into()).await.unwrap();
                 yield_once().await;
-                outcomes.extend(self.inner.write_batch(rest.into()).await.unwrap());
+                outcomes.extend(self.inner.swap_batch(rest.into()).await.unwrap());
                 return outcomes;
             }
             Defect::ComparesWithoutCase => {
@@ -90,7 +90,7 @@ impl BrokenStore {
             }
             _ => {}
         }
-        let mut outcomes = self.inner.write_batch(batch.clone().into()).await.unwrap();
+        let mut outcomes = self.inner.swap_batch(batch.clone().into()).await.unwrap();
         match self.defect {
             Defect::ConflictOverwrites => drop(self.force(&batch).await),
             Defect::OutcomesInOrderOfIds => {
@@ -114,7 +114,7 @@ impl BrokenStore {
 
     /// Changes a column that a rekey must not change.
     async fn touch(&self, id: RecordId) {
-        let mut change = RecordChange::of(id);
+        let mut change = RecordUpdate::of(id);
         if self.defect == Defect::BumpsUpdatedAt {
             change.updated_at = Some(Timestamp::from_micros(1_900_000_000_000_000));
         } else {

@@ -3,7 +3,9 @@
 use std::sync::Arc;
 
 use super::{UPDATE_ROUNDS, Vault};
-use crate::{Record, RecordChange, Timestamp, Token, VaultError, VaultKey, WriteOutcome};
+use crate::crypto::key::PasswordKey;
+use crate::vault::VaultError;
+use vault_store::{Record, RecordUpdate, Timestamp, Token, WriteOutcome};
 
 /// What [`Vault::upsert`] did.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -28,28 +30,28 @@ impl Vault {
     /// mistake.
     ///
     /// ```
-    /// # use vault_core::*;
+    /// # use vault_core::{*, query::*, records::*, time::*, token::*};
     /// # futures::executor::block_on(async {
-    /// # let vault = Vault::init(MemoryStore::new(), NewVault::default(), VaultOptions::default()).await?;
-    /// # let key = vault.unlock(Password::new("correct horse")).await?;
+    /// # let vault = Vault::init(MemoryStore::new(), InitOptions::default(), VaultOptions::default()).await?;
+    /// # let key = vault.derive_key(Password::new("correct horse")).await?;
     /// let token = vault.create(b"old", &key, CreateOptions::default()).await?;
     /// vault.update(&token, b"new", &key).await?;
     ///
-    /// let other = vault.unlock(Password::new("another")).await?;
+    /// let other = vault.derive_key(Password::new("another")).await?;
     /// let refused = vault.update(&token, b"mine", &other).await;
     /// assert!(matches!(refused, Err(VaultError::UnderAnotherPassword)));
     /// # Ok::<(), VaultError>(()) }).unwrap();
     /// ```
     ///
     /// # Errors
-    /// [`VaultError::UnderAnotherPassword`] when the key does not open the present value, [`VaultError::Overtaken`]
+    /// [`VaultError::UnderAnotherPassword`] when the key does not open the present value, [`VaultError::ConcurrentModification`]
     /// when other writers kept changing the record meanwhile; else as [`read`](Self::read) and
     /// [`create`](Self::create). The password is not new here, so no rule for new ones applies.
     pub async fn update(
         &self,
         token: &Token,
         value: &[u8],
-        key: &Arc<VaultKey>,
+        key: &Arc<PasswordKey>,
     ) -> Result<(), VaultError> {
         self.rewrite(token, value, key, Owner::SameKey).await
     }
@@ -57,24 +59,24 @@ impl Vault {
     /// Replaces the value of a record under any password, also one that is damaged: from then on it is under this key.
     ///
     /// ```
-    /// # use vault_core::*;
+    /// # use vault_core::{*, query::*, records::*, time::*, token::*};
     /// # futures::executor::block_on(async {
-    /// # let vault = Vault::init(MemoryStore::new(), NewVault::default(), VaultOptions::default()).await?;
-    /// # let key = vault.unlock(Password::new("correct horse")).await?;
+    /// # let vault = Vault::init(MemoryStore::new(), InitOptions::default(), VaultOptions::default()).await?;
+    /// # let key = vault.derive_key(Password::new("correct horse")).await?;
     /// let token = vault.create(b"theirs", &key, CreateOptions::default()).await?;
-    /// let other = vault.unlock(Password::new("another")).await?;
+    /// let other = vault.derive_key(Password::new("another")).await?;
     /// vault.overwrite(&token, b"mine", &other).await?;
     /// assert!(matches!(vault.read(&token, &key).await, Err(VaultError::WrongPassword)));
     /// # Ok::<(), VaultError>(()) }).unwrap();
     /// ```
     ///
     /// # Errors
-    /// As [`update`](Self::update), without `UnderAnotherPassword`, and [`VaultError::PasswordRefused`].
+    /// As [`update`](Self::update), without `UnderAnotherPassword`, and [`VaultError::PasswordPolicyViolation`].
     pub async fn overwrite(
         &self,
         token: &Token,
         value: &[u8],
-        key: &Arc<VaultKey>,
+        key: &Arc<PasswordKey>,
     ) -> Result<(), VaultError> {
         self.options.passwords.allow(key.password())?;
         self.rewrite(token, value, key, Owner::Anybody).await
@@ -84,10 +86,10 @@ impl Vault {
     /// Of several that do so at once exactly one makes it.
     ///
     /// ```
-    /// # use vault_core::*;
+    /// # use vault_core::{*, query::*, records::*, time::*, token::*};
     /// # futures::executor::block_on(async {
-    /// # let vault = Vault::init(MemoryStore::new(), NewVault::default(), VaultOptions::default()).await?;
-    /// # let key = vault.unlock(Password::new("correct horse")).await?;
+    /// # let vault = Vault::init(MemoryStore::new(), InitOptions::default(), VaultOptions::default()).await?;
+    /// # let key = vault.derive_key(Password::new("correct horse")).await?;
     /// let token = Token::new("smtp").unwrap();
     /// assert_eq!(vault.upsert(&token, b"first", &key).await?, Upserted::Created);
     /// assert_eq!(vault.upsert(&token, b"second", &key).await?, Upserted::Updated);
@@ -101,7 +103,7 @@ impl Vault {
         &self,
         token: &Token,
         value: &[u8],
-        key: &Arc<VaultKey>,
+        key: &Arc<PasswordKey>,
     ) -> Result<Upserted, VaultError> {
         for _ in 0..UPDATE_ROUNDS {
             match self.update(token, value, key).await {
@@ -113,17 +115,17 @@ impl Vault {
                 done => return done.map(|()| Upserted::Created),
             }
         }
-        Err(VaultError::Overtaken)
+        Err(VaultError::ConcurrentModification)
     }
 
     /// Sets the end of a record; `None` is never. A record that is expired already lives again, unless somebody has
     /// purged it.
     ///
     /// ```
-    /// # use vault_core::*;
+    /// # use vault_core::{*, query::*, records::*, time::*, token::*};
     /// # futures::executor::block_on(async {
-    /// # let vault = Vault::init(MemoryStore::new(), NewVault::default(), VaultOptions::default()).await?;
-    /// # let key = vault.unlock(Password::new("correct horse")).await?;
+    /// # let vault = Vault::init(MemoryStore::new(), InitOptions::default(), VaultOptions::default()).await?;
+    /// # let key = vault.derive_key(Password::new("correct horse")).await?;
     /// let token = vault.create(b"value", &key, CreateOptions::default()).await?;
     /// let tomorrow = SystemClock.now().plus(std::time::Duration::from_hours(24));
     /// vault.renew(&token, Some(tomorrow)).await?;
@@ -131,7 +133,7 @@ impl Vault {
     /// ```
     ///
     /// # Errors
-    /// [`VaultError::UnknownToken`], [`VaultError::SoftDeleted`], [`VaultError::Overtaken`], and what the store says.
+    /// [`VaultError::UnknownToken`], [`VaultError::SoftDeleted`], [`VaultError::ConcurrentModification`], and what the store says.
     pub async fn renew(
         &self,
         token: &Token,
@@ -141,8 +143,8 @@ impl Vault {
             if record.is_soft_deleted(now) {
                 return Err(VaultError::SoftDeleted);
             }
-            let change = RecordChange::of(record.id.clone());
-            Ok(RecordChange { expires_at: Some(expires_at), ..change })
+            let change = RecordUpdate::of(record.id.clone());
+            Ok(RecordUpdate { expires_at: Some(expires_at), ..change })
         })
         .await
     }
@@ -151,26 +153,26 @@ impl Vault {
     pub(super) async fn change_times(
         &self,
         token: &Token,
-        change: impl Fn(&Record, Timestamp) -> Result<RecordChange, VaultError>,
+        change: impl Fn(&Record, Timestamp) -> Result<RecordUpdate, VaultError>,
     ) -> Result<(), VaultError> {
         for _ in 0..UPDATE_ROUNDS {
             let record = self.find(token).await?;
             let now = self.options.clock.now();
-            let change = RecordChange { updated_at: Some(now), ..change(&record, now)? };
-            match self.store.update(change.expecting_times_of(&record)).await? {
+            let change = RecordUpdate { updated_at: Some(now), ..change(&record, now)? };
+            match self.store.update(change.if_times_match(&record)).await? {
                 WriteOutcome::Applied => return Ok(()),
                 WriteOutcome::Missing => return Err(VaultError::UnknownToken),
                 WriteOutcome::Conflict => {}
             }
         }
-        Err(VaultError::Overtaken)
+        Err(VaultError::ConcurrentModification)
     }
 
     async fn rewrite(
         &self,
         token: &Token,
         value: &[u8],
-        key: &Arc<VaultKey>,
+        key: &Arc<PasswordKey>,
         owner: Owner,
     ) -> Result<(), VaultError> {
         for _ in 0..UPDATE_ROUNDS {
@@ -182,18 +184,18 @@ impl Vault {
                 }
             }
             let sealed = self.seal_value(value, record.id.clone(), key).await?;
-            let change = RecordChange {
+            let change = RecordUpdate {
                 expected: Some(record.envelope.clone()),
                 envelope: Some(sealed),
                 updated_at: Some(self.options.clock.now()),
-                ..RecordChange::of(record.id.clone())
+                ..RecordUpdate::of(record.id.clone())
             };
-            match self.store.update(change.expecting_times_of(&record)).await? {
+            match self.store.update(change.if_times_match(&record)).await? {
                 WriteOutcome::Applied => return Ok(()),
                 WriteOutcome::Missing => return Err(VaultError::UnknownToken),
                 WriteOutcome::Conflict => {}
             }
         }
-        Err(VaultError::Overtaken)
+        Err(VaultError::ConcurrentModification)
     }
 }

@@ -3,10 +3,11 @@
 use std::{fmt, str::FromStr, sync::Arc};
 
 use super::VaultError;
-use crate::{
-    Clock, KdfFloor, KdfParams, OpenPolicy, Padding, PasswordPolicy, PutSetting, SealSpec,
-    StoreError, StoreErrorKind, SystemClock, VaultKdf, VaultStore,
-};
+use crate::crypto::envelope::Padding;
+use crate::crypto::kdf::{KdfMinimum, KdfParams, KdfSetting};
+use crate::crypto::seal::{OpenPolicy, SealParams};
+use crate::vault::password_policy::PasswordPolicy;
+use vault_store::{Clock, PutSetting, StoreError, StoreErrorKind, SystemClock, VaultStore};
 
 /// The setting that holds salt and cost, as a PHC text (format.md, "Vault settings").
 pub(crate) const KDF: &str = "kdf";
@@ -17,21 +18,21 @@ pub(super) const FORMAT: &str = "format";
 /// What a new vault is to be like.
 ///
 /// ```
-/// use vault_core::{KdfParams, NewVault, WriteFormat};
+/// use vault_core::{InitOptions, KdfParams, WriteFormat};
 ///
 /// // What the Go package makes with its lightweight preset.
-/// let new = NewVault::default().with_cost(KdfParams::LIGHTWEIGHT).with_format(WriteFormat::V2);
+/// let new = InitOptions::default().with_cost(KdfParams::LIGHTWEIGHT).with_format(WriteFormat::V2);
 /// # assert_eq!(new.format, WriteFormat::V2);
 /// ```
 #[derive(Clone, Copy, Debug, Default)]
-pub struct NewVault {
+pub struct InitOptions {
     /// The Argon2id cost of new records. A v3 vault pays it once per password, a v2 vault once per record.
     pub cost: KdfParams,
     /// The format of new records.
     pub format: WriteFormat,
 }
 
-impl NewVault {
+impl InitOptions {
     /// With this cost: a preset such as [`KdfParams::LIGHTWEIGHT`], or one of the caller's own.
     #[must_use]
     pub fn with_cost(mut self, cost: KdfParams) -> Self {
@@ -70,14 +71,14 @@ impl fmt::Display for WriteFormat {
 }
 
 impl FromStr for WriteFormat {
-    type Err = UnknownFormat;
+    type Err = ParseWriteFormatError;
 
-    fn from_str(text: &str) -> Result<Self, UnknownFormat> {
+    fn from_str(text: &str) -> Result<Self, ParseWriteFormatError> {
         match text {
             "v3" => Ok(Self::V3),
             "v3+padme" => Ok(Self::V3Padme),
             "v2" => Ok(Self::V2),
-            _ => Err(UnknownFormat),
+            _ => Err(ParseWriteFormatError),
         }
     }
 }
@@ -85,7 +86,7 @@ impl FromStr for WriteFormat {
 /// A format that this version does not write.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("the format to write is v3, v3+padme or v2")]
-pub struct UnknownFormat;
+pub struct ParseWriteFormatError;
 
 /// How a program uses a vault.
 #[derive(Clone)]
@@ -93,7 +94,7 @@ pub struct VaultOptions {
     /// What stored headers may ask for, and the v2 costs to try.
     pub open: OpenPolicy,
     /// The least cost of new records.
-    pub floor: KdfFloor,
+    pub floor: KdfMinimum,
     /// What new passwords must be like. Records under older ones are read and updated as they are.
     pub passwords: PasswordPolicy,
     /// Where the present time comes from.
@@ -107,10 +108,10 @@ impl Default for VaultOptions {
     fn default() -> Self {
         Self {
             open: OpenPolicy::default(),
-            floor: KdfFloor::default(),
+            floor: KdfMinimum::default(),
             passwords: PasswordPolicy::default(),
             clock: Arc::new(SystemClock),
-            kept_memory_kib: KdfParams::DEFAULT.m_kib(),
+            kept_memory_kib: KdfParams::DEFAULT.m_cost(),
         }
     }
 }
@@ -128,11 +129,11 @@ impl fmt::Debug for VaultOptions {
 /// Writes the settings of a new vault.
 pub(super) async fn write(
     store: &dyn VaultStore,
-    new: NewVault,
+    new: InitOptions,
     options: &VaultOptions,
 ) -> Result<(), VaultError> {
     check_cost(new.cost, options)?;
-    let kdf = VaultKdf::generate(new.cost)?.to_string();
+    let kdf = KdfSetting::generate(new.cost)?.to_string();
     if store.setting(KDF).await?.is_some() {
         return Err(VaultError::AlreadyAVault);
     }
@@ -149,23 +150,23 @@ pub(super) async fn write(
 pub(super) async fn read(
     store: &dyn VaultStore,
     options: &VaultOptions,
-) -> Result<SealSpec, VaultError> {
+) -> Result<SealParams, VaultError> {
     let kdf = if let Some(kdf) = store.setting(KDF).await? {
         kdf
     } else {
-        let kdf = VaultKdf::generate(KdfParams::DEFAULT)?.to_string();
+        let kdf = KdfSetting::generate(KdfParams::DEFAULT)?.to_string();
         store.put_setting(KDF, &kdf, PutSetting::IfAbsent).await?
     };
-    let kdf: VaultKdf = kdf.parse().map_err(|_| VaultError::InvalidSetting { name: KDF })?;
+    let kdf: KdfSetting = kdf.parse().map_err(|_| VaultError::InvalidSetting { name: KDF })?;
     check_cost(kdf.params, options)?;
     let format = match store.setting(FORMAT).await? {
         Some(format) => format.parse().map_err(|_| VaultError::InvalidSetting { name: FORMAT })?,
         None => WriteFormat::default(),
     };
     Ok(match format {
-        WriteFormat::V3 => SealSpec::V3 { kdf, padding: Padding::None },
-        WriteFormat::V3Padme => SealSpec::V3 { kdf, padding: Padding::Padme },
-        WriteFormat::V2 => SealSpec::V2 { params: kdf.params },
+        WriteFormat::V3 => SealParams::V3 { kdf, padding: Padding::None },
+        WriteFormat::V3Padme => SealParams::V3 { kdf, padding: Padding::Padme },
+        WriteFormat::V2 => SealParams::V2 { params: kdf.params },
     })
 }
 
@@ -177,7 +178,7 @@ pub(super) fn check_setting(
 ) -> Result<(), VaultError> {
     match name {
         KDF => {
-            let kdf: Result<VaultKdf, _> = value.parse();
+            let kdf: Result<KdfSetting, _> = value.parse();
             check_cost(kdf.map_err(|_| VaultError::RefusedSetting { name: KDF })?.params, options)
         }
         FORMAT => match value.parse::<WriteFormat>() {

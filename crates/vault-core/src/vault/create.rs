@@ -3,7 +3,9 @@
 use std::sync::Arc;
 
 use super::{Vault, config};
-use crate::{InsertOutcome, Record, RecordId, Timestamp, Token, TokenLength, VaultError, VaultKey};
+use crate::crypto::key::PasswordKey;
+use crate::vault::VaultError;
+use vault_store::{InsertOutcome, Record, RecordId, Timestamp, Token, TokenLength};
 
 /// How often a random token that is taken is drawn again. At the default length not even one collision is likely in
 /// the life of a vault; at the shortest, 60 bits, eight in a row mean that something is broken.
@@ -22,10 +24,10 @@ impl Vault {
     /// Seals a value under a key and stores it under a fresh random token.
     ///
     /// ```
-    /// # use vault_core::*;
+    /// # use vault_core::{*, query::*, records::*, time::*, token::*};
     /// # futures::executor::block_on(async {
-    /// # let vault = Vault::init(MemoryStore::new(), NewVault::default(), VaultOptions::default()).await?;
-    /// # let key = vault.unlock(Password::new("correct horse")).await?;
+    /// # let vault = Vault::init(MemoryStore::new(), InitOptions::default(), VaultOptions::default()).await?;
+    /// # let key = vault.derive_key(Password::new("correct horse")).await?;
     /// let token = vault.create(b"battery staple", &key, CreateOptions::default()).await?;
     ///
     /// let expires_at = Some(SystemClock.now().plus(std::time::Duration::from_hours(24)));
@@ -37,11 +39,11 @@ impl Vault {
     /// ```
     ///
     /// # Errors
-    /// [`VaultError::PasswordRefused`], [`VaultError::Seal`], and what the store says.
+    /// [`VaultError::PasswordPolicyViolation`], [`VaultError::Seal`], and what the store says.
     pub async fn create(
         &self,
         value: &[u8],
-        key: &Arc<VaultKey>,
+        key: &Arc<PasswordKey>,
         options: CreateOptions,
     ) -> Result<Token, VaultError> {
         for _ in 0..TOKEN_TRIES {
@@ -57,10 +59,10 @@ impl Vault {
     /// Seals a value under a key and stores it under the caller's token.
     ///
     /// ```
-    /// # use vault_core::*;
+    /// # use vault_core::{*, query::*, records::*, time::*, token::*};
     /// # futures::executor::block_on(async {
-    /// # let vault = Vault::init(MemoryStore::new(), NewVault::default(), VaultOptions::default()).await?;
-    /// # let key = vault.unlock(Password::new("correct horse")).await?;
+    /// # let vault = Vault::init(MemoryStore::new(), InitOptions::default(), VaultOptions::default()).await?;
+    /// # let key = vault.derive_key(Password::new("correct horse")).await?;
     /// let token = Token::new("smtp").unwrap();
     /// vault.create_with_token(b"secret", &key, token.clone(), None).await?;
     /// vault.soft_delete(&token).await?;
@@ -76,7 +78,7 @@ impl Vault {
     pub async fn create_with_token(
         &self,
         value: &[u8],
-        key: &Arc<VaultKey>,
+        key: &Arc<PasswordKey>,
         token: Token,
         expires_at: Option<Timestamp>,
     ) -> Result<(), VaultError> {
@@ -90,7 +92,7 @@ impl Vault {
     async fn insert(
         &self,
         value: &[u8],
-        key: &Arc<VaultKey>,
+        key: &Arc<PasswordKey>,
         token: Token,
         expires_at: Option<Timestamp>,
     ) -> Result<InsertOutcome, VaultError> {

@@ -1,9 +1,12 @@
 //! Why the vault did not do what it was asked.
 
-use crate::{
-    CostBelowFloor, CostOverLimit, EngineError, KdfError, Malformed, PasswordRefused, RandomError,
-    SealError, StoreError, WorkerError,
-};
+use crate::crypto::envelope::Malformed;
+use crate::crypto::kdf::{CostBelowMinimum, CostOverLimit, KdfError};
+use crate::crypto::seal::SealError;
+use crate::engine::rekey::RekeyError;
+use crate::scan::workers::WorkerError;
+use crate::vault::password_policy::PasswordPolicyViolation;
+use vault_store::{RngError, StoreError};
 
 /// Why the vault did not do what it was asked. No variant carries a secret.
 #[derive(Debug, thiserror::Error)]
@@ -32,7 +35,7 @@ pub enum VaultError {
     UnderAnotherPassword,
     /// Other writers kept changing the record.
     #[error("other writers kept changing this record, and this change was not made; try again")]
-    Overtaken,
+    ConcurrentModification,
     /// Another record has the token, perhaps a soft-deleted or expired one.
     #[error("a record has this token already, perhaps a deleted or expired one; choose another")]
     TokenTaken,
@@ -42,15 +45,18 @@ pub enum VaultError {
     /// The record to restore is not soft-deleted.
     #[error("the record is not deleted, so there is nothing to restore")]
     NotSoftDeleted,
-    /// The new password breaks a rule of the [`PasswordPolicy`](crate::PasswordPolicy).
+    /// The new password breaks a rule of the [`PasswordPolicy`](crate::vault::password_policy::PasswordPolicy).
     #[error(transparent)]
-    PasswordRefused(#[from] PasswordRefused),
+    PasswordPolicyViolation(#[from] PasswordPolicyViolation),
     /// The value could not be sealed: it is too large, or the system has no randomness or memory to give.
     #[error(transparent)]
     Seal(#[from] SealError),
     /// The store holds a vault already.
     #[error("there is a vault already; open it, or choose another place")]
     AlreadyAVault,
+    /// The store is empty: no vault was created in it yet.
+    #[error("there is no vault in this store; create one first")]
+    NoVault,
     /// A setting cannot be understood.
     #[error("the vault's setting \"{name}\" cannot be understood; restore it from a backup")]
     InvalidSetting {
@@ -65,7 +71,7 @@ pub enum VaultError {
     },
     /// The cost of new records is below the configured minimum.
     #[error(transparent)]
-    CostBelowFloor(#[from] CostBelowFloor),
+    CostBelowMinimum(#[from] CostBelowMinimum),
     /// The cost of new records is over the configured limit.
     #[error(transparent)]
     CostOverLimit(#[from] CostOverLimit),
@@ -77,11 +83,11 @@ pub enum VaultError {
     Kdf(#[from] KdfError),
     /// The system has no randomness to give.
     #[error(transparent)]
-    Random(#[from] RandomError),
+    Random(#[from] RngError),
     /// The vault's thread failed.
     #[error(transparent)]
     Worker(#[from] WorkerError),
     /// A run over the whole vault failed.
     #[error(transparent)]
-    Engine(Box<EngineError>),
+    Engine(Box<RekeyError>),
 }

@@ -3,7 +3,10 @@
 use std::{collections::BTreeMap, sync::Arc};
 
 use super::{Vault, config};
-use crate::{Plaintext, SealedRecord, Token, VaultError, VaultKey};
+use crate::crypto::key::PasswordKey;
+use crate::crypto::secret::Plaintext;
+use crate::vault::VaultError;
+use vault_store::{SealedRecord, Token};
 
 /// What [`Vault::resolve`] found: every name is in exactly one of the two.
 #[derive(Debug)]
@@ -20,12 +23,12 @@ impl Vault {
     /// ```
     /// # use vault_core::*;
     /// # futures::executor::block_on(async {
-    /// # let vault = Vault::init(MemoryStore::new(), NewVault::default(), VaultOptions::default()).await?;
-    /// # let key = vault.unlock(Password::new("correct horse")).await?;
+    /// # let vault = Vault::init(MemoryStore::new(), InitOptions::default(), VaultOptions::default()).await?;
+    /// # let key = vault.derive_key(Password::new("correct horse")).await?;
     /// let token = vault.create(b"battery staple", &key, CreateOptions::default()).await?;
     /// assert_eq!(vault.read(&token, &key).await?.as_bytes(), b"battery staple");
     ///
-    /// let other = vault.unlock(Password::new("another")).await?;
+    /// let other = vault.derive_key(Password::new("another")).await?;
     /// assert!(matches!(vault.read(&token, &other).await, Err(VaultError::WrongPassword)));
     /// # Ok::<(), VaultError>(()) }).unwrap();
     /// ```
@@ -35,8 +38,12 @@ impl Vault {
     /// [`VaultError::WrongPassword`], [`VaultError::Damaged`], [`VaultError::Malformed`]: each its own.
     ///
     /// # Security
-    /// Whoever faces users should show them one answer for all of these: [`read_opaque`](Self::read_opaque).
-    pub async fn read(&self, token: &Token, key: &Arc<VaultKey>) -> Result<Plaintext, VaultError> {
+    /// Whoever faces users should show them one answer for all of these: [`read_or_none`](Self::read_or_none).
+    pub async fn read(
+        &self,
+        token: &Token,
+        key: &Arc<PasswordKey>,
+    ) -> Result<Plaintext, VaultError> {
         let record = self.find_live(token).await?;
         self.open_record(&record.envelope, record.id, key).await
     }
@@ -47,10 +54,10 @@ impl Vault {
     /// ```
     /// # use vault_core::*;
     /// # futures::executor::block_on(async {
-    /// # let vault = Vault::init(MemoryStore::new(), NewVault::default(), VaultOptions::default()).await?;
-    /// # let key = vault.unlock(Password::new("correct horse")).await?;
+    /// # let vault = Vault::init(MemoryStore::new(), InitOptions::default(), VaultOptions::default()).await?;
+    /// # let key = vault.derive_key(Password::new("correct horse")).await?;
     /// let unknown = Token::new("unknown").unwrap();
-    /// assert!(vault.read_opaque(&unknown, &key).await?.is_none());
+    /// assert!(vault.read_or_none(&unknown, &key).await?.is_none());
     /// # Ok::<(), VaultError>(()) }).unwrap();
     /// ```
     ///
@@ -59,10 +66,10 @@ impl Vault {
     ///
     /// # Security
     /// The answers are one, the time to them is not: a v2 record costs an Argon2id that an unknown token does not.
-    pub async fn read_opaque(
+    pub async fn read_or_none(
         &self,
         token: &Token,
-        key: &Arc<VaultKey>,
+        key: &Arc<PasswordKey>,
     ) -> Result<Option<Plaintext>, VaultError> {
         match self.read(token, key).await {
             Ok(value) => Ok(Some(value)),
@@ -87,8 +94,8 @@ impl Vault {
     /// ```
     /// # use vault_core::*;
     /// # futures::executor::block_on(async {
-    /// # let vault = Vault::init(MemoryStore::new(), NewVault::default(), VaultOptions::default()).await?;
-    /// # let key = vault.unlock(Password::new("correct horse")).await?;
+    /// # let vault = Vault::init(MemoryStore::new(), InitOptions::default(), VaultOptions::default()).await?;
+    /// # let key = vault.derive_key(Password::new("correct horse")).await?;
     /// let token = vault.create(b"battery staple", &key, CreateOptions::default()).await?;
     /// let unknown = Token::new("unknown").unwrap();
     /// let answers = vault.read_many(&[token.clone(), unknown, token], &key).await?;
@@ -106,7 +113,7 @@ impl Vault {
     pub async fn read_many(
         &self,
         tokens: &[Token],
-        key: &Arc<VaultKey>,
+        key: &Arc<PasswordKey>,
     ) -> Result<Vec<Result<Plaintext, VaultError>>, VaultError> {
         let found = self.store.find(tokens).await?;
         if found.len() != tokens.len() {
@@ -133,8 +140,8 @@ impl Vault {
     /// ```
     /// # use vault_core::*;
     /// # futures::executor::block_on(async {
-    /// # let vault = Vault::init(MemoryStore::new(), NewVault::default(), VaultOptions::default()).await?;
-    /// # let key = vault.unlock(Password::new("correct horse")).await?;
+    /// # let vault = Vault::init(MemoryStore::new(), InitOptions::default(), VaultOptions::default()).await?;
+    /// # let key = vault.derive_key(Password::new("correct horse")).await?;
     /// let empty = vault.create(b"", &key, CreateOptions::default()).await?;
     /// let unknown = Token::new("unknown").unwrap();
     /// let resolved = vault.resolve([("smtp", empty), ("imap", unknown)], &key).await?;
@@ -149,7 +156,7 @@ impl Vault {
     pub async fn resolve<N: Ord>(
         &self,
         tokens: impl IntoIterator<Item = (N, Token)>,
-        key: &Arc<VaultKey>,
+        key: &Arc<PasswordKey>,
     ) -> Result<Resolved<N>, VaultError> {
         let (names, tokens): (Vec<N>, Vec<Token>) = tokens.into_iter().unzip();
         let mut resolved = Resolved { values: BTreeMap::new(), refused: BTreeMap::new() };
@@ -167,8 +174,8 @@ impl Vault {
     /// ```
     /// # use vault_core::*;
     /// # futures::executor::block_on(async {
-    /// # let vault = Vault::init(MemoryStore::new(), NewVault::default(), VaultOptions::default()).await?;
-    /// # let key = vault.unlock(Password::new("correct horse")).await?;
+    /// # let vault = Vault::init(MemoryStore::new(), InitOptions::default(), VaultOptions::default()).await?;
+    /// # let key = vault.derive_key(Password::new("correct horse")).await?;
     /// let token = vault.create(b"battery staple", &key, CreateOptions::default()).await?;
     /// vault.verify(&token, &key).await?;
     /// # Ok::<(), VaultError>(()) }).unwrap();
@@ -176,7 +183,7 @@ impl Vault {
     ///
     /// # Errors
     /// As [`read`](Self::read).
-    pub async fn verify(&self, token: &Token, key: &Arc<VaultKey>) -> Result<(), VaultError> {
+    pub async fn verify(&self, token: &Token, key: &Arc<PasswordKey>) -> Result<(), VaultError> {
         self.read(token, key).await.map(drop)
     }
 
@@ -185,8 +192,8 @@ impl Vault {
     /// ```
     /// # use vault_core::*;
     /// # futures::executor::block_on(async {
-    /// # let vault = Vault::init(MemoryStore::new(), NewVault::default(), VaultOptions::default()).await?;
-    /// # let key = vault.unlock(Password::new("correct horse")).await?;
+    /// # let vault = Vault::init(MemoryStore::new(), InitOptions::default(), VaultOptions::default()).await?;
+    /// # let key = vault.derive_key(Password::new("correct horse")).await?;
     /// assert!(!vault.exists(&Token::new("unknown").unwrap()).await?);
     /// # Ok::<(), VaultError>(()) }).unwrap();
     /// ```

@@ -3,9 +3,11 @@
 use futures::{Stream, TryStreamExt as _, stream};
 
 use super::{Vault, config};
-use crate::{
-    DeleteOutcome, Envelope, Format, OrderBy, Ordered, Position, Query, Record, RecordChange,
-    RecordId, Timestamp, Token, VaultError, WriteOutcome,
+use crate::crypto::envelope::{Envelope, Format};
+use crate::vault::VaultError;
+use vault_store::{
+    Cursor, DeleteOutcome, HasCursor, Query, Record, RecordId, RecordUpdate, SortKey, Timestamp,
+    Token, WriteOutcome,
 };
 
 /// A record without its value, as a list shows it.
@@ -46,10 +48,10 @@ impl From<Record> for RecordInfo {
     }
 }
 
-impl Ordered for RecordInfo {
-    fn position(&self, order: OrderBy) -> Position {
+impl HasCursor for RecordInfo {
+    fn position(&self, order: SortKey) -> Cursor {
         let times = (self.created_at, self.updated_at, self.expires_at);
-        Position::new(order, &self.id, &self.token, times)
+        Cursor::new(order, &self.id, &self.token, times)
     }
 }
 
@@ -65,10 +67,10 @@ impl Vault {
     /// The record API.
     ///
     /// ```
-    /// # use vault_core::*;
+    /// # use vault_core::{*, query::*, records::*, store::*, time::*, token::*};
     /// # futures::executor::block_on(async {
-    /// # let vault = Vault::init(MemoryStore::new(), NewVault::default(), VaultOptions::default()).await?;
-    /// # let key = vault.unlock(Password::new("correct horse")).await?;
+    /// # let vault = Vault::init(MemoryStore::new(), InitOptions::default(), VaultOptions::default()).await?;
+    /// # let key = vault.derive_key(Password::new("correct horse")).await?;
     /// let token = vault.create(b"value", &key, CreateOptions::default()).await?;
     /// let records = vault.records();
     /// let record = records.find_by_token(&token).await?.unwrap();
@@ -87,10 +89,10 @@ impl<'v> Records<'v> {
     /// How many records the filters of a query let through.
     ///
     /// ```
-    /// # use vault_core::*;
+    /// # use vault_core::{*, query::*, records::*, store::*, time::*, token::*};
     /// # futures::executor::block_on(async {
-    /// # let vault = Vault::init(MemoryStore::new(), NewVault::default(), VaultOptions::default()).await?;
-    /// # let key = vault.unlock(Password::new("correct horse")).await?;
+    /// # let vault = Vault::init(MemoryStore::new(), InitOptions::default(), VaultOptions::default()).await?;
+    /// # let key = vault.derive_key(Password::new("correct horse")).await?;
     /// vault.create(b"value", &key, CreateOptions::default()).await?;
     /// assert_eq!(vault.records().count(&Query::new()).await?, 1);
     /// # Ok::<(), VaultError>(()) }).unwrap();
@@ -105,14 +107,14 @@ impl<'v> Records<'v> {
     /// The records that match a query, as many as its limit lets through; an empty list means that nothing follows.
     ///
     /// ```
-    /// # use vault_core::*;
+    /// # use vault_core::{*, query::*, records::*, store::*, time::*, token::*};
     /// # futures::executor::block_on(async {
-    /// # let vault = Vault::init(MemoryStore::new(), NewVault::default(), VaultOptions::default()).await?;
-    /// # let key = vault.unlock(Password::new("correct horse")).await?;
+    /// # let vault = Vault::init(MemoryStore::new(), InitOptions::default(), VaultOptions::default()).await?;
+    /// # let key = vault.derive_key(Password::new("correct horse")).await?;
     /// for value in [b"1", b"2", b"3"] {
     ///     vault.create(value, &key, CreateOptions::default()).await?;
     /// }
-    /// let newest = Query::new().order_by(OrderBy::CreatedAt, Direction::Descending).limit(2);
+    /// let newest = Query::new().order_by(SortKey::CreatedAt, SortOrder::Descending).limit(2);
     /// let page = vault.records().list(&newest).await?;
     /// let rest = vault.records().list(&newest.after(&page[1])).await?;
     /// assert_eq!((page.len(), rest.len()), (2, 1));
@@ -130,10 +132,10 @@ impl<'v> Records<'v> {
     /// keyset: a record that is there all the time, and keeps its place in the order, comes exactly once.
     ///
     /// ```
-    /// # use vault_core::*;
+    /// # use vault_core::{*, query::*, records::*, store::*, time::*, token::*};
     /// # futures::executor::block_on(async {
-    /// # let vault = Vault::init(MemoryStore::new(), NewVault::default(), VaultOptions::default()).await?;
-    /// # let key = vault.unlock(Password::new("correct horse")).await?;
+    /// # let vault = Vault::init(MemoryStore::new(), InitOptions::default(), VaultOptions::default()).await?;
+    /// # let key = vault.derive_key(Password::new("correct horse")).await?;
     /// use futures::TryStreamExt as _;
     ///
     /// for value in [b"1", b"2", b"3"] {
@@ -187,21 +189,21 @@ impl<'v> Records<'v> {
     /// Changes a record as it is stored, if it still is as the change expects.
     ///
     /// ```
-    /// # use vault_core::*;
+    /// # use vault_core::{*, query::*, records::*, store::*, time::*, token::*};
     /// # futures::executor::block_on(async {
-    /// # let vault = Vault::init(MemoryStore::new(), NewVault::default(), VaultOptions::default()).await?;
-    /// # let key = vault.unlock(Password::new("correct horse")).await?;
+    /// # let vault = Vault::init(MemoryStore::new(), InitOptions::default(), VaultOptions::default()).await?;
+    /// # let key = vault.derive_key(Password::new("correct horse")).await?;
     /// let token = vault.create(b"value", &key, CreateOptions::default()).await?;
     /// let record = vault.records().find_by_token(&token).await?.unwrap();
-    /// let change = RecordChange { expires_at: Some(None), ..RecordChange::of(record.id.clone()) };
-    /// let outcome = vault.records().update(change.expecting_times_of(&record)).await?;
+    /// let change = RecordUpdate { expires_at: Some(None), ..RecordUpdate::of(record.id.clone()) };
+    /// let outcome = vault.records().update(change.if_times_match(&record)).await?;
     /// assert_eq!(outcome, WriteOutcome::Applied);
     /// # Ok::<(), VaultError>(()) }).unwrap();
     /// ```
     ///
     /// # Errors
     /// What the store says.
-    pub async fn update(&self, change: RecordChange) -> Result<WriteOutcome, VaultError> {
+    pub async fn update(&self, change: RecordUpdate) -> Result<WriteOutcome, VaultError> {
         Ok(self.vault.store.update(change).await?)
     }
 
@@ -219,11 +221,11 @@ impl<'v> Records<'v> {
     /// What the store says.
     pub async fn soft_delete(&self, id: &RecordId) -> Result<WriteOutcome, VaultError> {
         let now = self.vault.options.clock.now();
-        let change = RecordChange {
+        let change = RecordUpdate {
             expected_soft_deleted_at: Some(None),
             soft_deleted_at: Some(Some(now)),
             updated_at: Some(now),
-            ..RecordChange::of(id.clone())
+            ..RecordUpdate::of(id.clone())
         };
         self.update(change).await
     }

@@ -3,7 +3,8 @@
 use std::num::NonZeroUsize;
 
 use super::Vault;
-use crate::{DeleteOutcome, Purge, RecordChange, Token, VaultError};
+use crate::vault::VaultError;
+use vault_store::{DeleteOutcome, Purge, RecordUpdate, Token};
 
 /// How many expired records one step takes: a commit each, and a few hundred KiB of ids in memory.
 const PURGE_STEP: NonZeroUsize = NonZeroUsize::new(4096).unwrap();
@@ -12,10 +13,10 @@ impl Vault {
     /// Removes a record for good, soft-deleted or not, and frees its token.
     ///
     /// ```
-    /// # use vault_core::*;
+    /// # use vault_core::{*, query::*, records::*, time::*, token::*};
     /// # futures::executor::block_on(async {
-    /// # let vault = Vault::init(MemoryStore::new(), NewVault::default(), VaultOptions::default()).await?;
-    /// # let key = vault.unlock(Password::new("correct horse")).await?;
+    /// # let vault = Vault::init(MemoryStore::new(), InitOptions::default(), VaultOptions::default()).await?;
+    /// # let key = vault.derive_key(Password::new("correct horse")).await?;
     /// let token = vault.create(b"value", &key, CreateOptions::default()).await?;
     /// vault.delete(&token).await?;
     /// assert!(matches!(vault.delete(&token).await, Err(VaultError::UnknownToken)));
@@ -35,10 +36,10 @@ impl Vault {
     /// Hides a record; its token stays taken and its envelope stays stored.
     ///
     /// ```
-    /// # use vault_core::*;
+    /// # use vault_core::{*, query::*, records::*, time::*, token::*};
     /// # futures::executor::block_on(async {
-    /// # let vault = Vault::init(MemoryStore::new(), NewVault::default(), VaultOptions::default()).await?;
-    /// # let key = vault.unlock(Password::new("correct horse")).await?;
+    /// # let vault = Vault::init(MemoryStore::new(), InitOptions::default(), VaultOptions::default()).await?;
+    /// # let key = vault.derive_key(Password::new("correct horse")).await?;
     /// let token = vault.create(b"value", &key, CreateOptions::default()).await?;
     /// vault.soft_delete(&token).await?;
     /// assert!(matches!(vault.read(&token, &key).await, Err(VaultError::SoftDeleted)));
@@ -46,14 +47,14 @@ impl Vault {
     /// ```
     ///
     /// # Errors
-    /// [`VaultError::UnknownToken`], [`VaultError::SoftDeleted`] when it is so already, [`VaultError::Overtaken`].
+    /// [`VaultError::UnknownToken`], [`VaultError::SoftDeleted`] when it is so already, [`VaultError::ConcurrentModification`].
     pub async fn soft_delete(&self, token: &Token) -> Result<(), VaultError> {
         self.change_times(token, |record, now| {
             if record.is_soft_deleted(now) {
                 return Err(VaultError::SoftDeleted);
             }
-            let change = RecordChange::of(record.id.clone());
-            Ok(RecordChange { soft_deleted_at: Some(Some(now)), ..change })
+            let change = RecordUpdate::of(record.id.clone());
+            Ok(RecordUpdate { soft_deleted_at: Some(Some(now)), ..change })
         })
         .await
     }
@@ -61,10 +62,10 @@ impl Vault {
     /// Brings a soft-deleted record back; whether it is expired is another matter.
     ///
     /// ```
-    /// # use vault_core::*;
+    /// # use vault_core::{*, query::*, records::*, time::*, token::*};
     /// # futures::executor::block_on(async {
-    /// # let vault = Vault::init(MemoryStore::new(), NewVault::default(), VaultOptions::default()).await?;
-    /// # let key = vault.unlock(Password::new("correct horse")).await?;
+    /// # let vault = Vault::init(MemoryStore::new(), InitOptions::default(), VaultOptions::default()).await?;
+    /// # let key = vault.derive_key(Password::new("correct horse")).await?;
     /// let token = vault.create(b"value", &key, CreateOptions::default()).await?;
     /// vault.soft_delete(&token).await?;
     /// vault.restore(&token).await?;
@@ -73,14 +74,14 @@ impl Vault {
     /// ```
     ///
     /// # Errors
-    /// [`VaultError::UnknownToken`], [`VaultError::NotSoftDeleted`], [`VaultError::Overtaken`].
+    /// [`VaultError::UnknownToken`], [`VaultError::NotSoftDeleted`], [`VaultError::ConcurrentModification`].
     pub async fn restore(&self, token: &Token) -> Result<(), VaultError> {
         self.change_times(token, |record, now| {
             if !record.is_soft_deleted(now) {
                 return Err(VaultError::NotSoftDeleted);
             }
-            let change = RecordChange::of(record.id.clone());
-            Ok(RecordChange { soft_deleted_at: Some(None), ..change })
+            let change = RecordUpdate::of(record.id.clone());
+            Ok(RecordUpdate { soft_deleted_at: Some(None), ..change })
         })
         .await
     }
@@ -88,10 +89,10 @@ impl Vault {
     /// Hides every record that is expired now and not hidden yet, and tells how many those were.
     ///
     /// ```
-    /// # use vault_core::*;
+    /// # use vault_core::{*, query::*, records::*, time::*, token::*};
     /// # futures::executor::block_on(async {
-    /// # let vault = Vault::init(MemoryStore::new(), NewVault::default(), VaultOptions::default()).await?;
-    /// # let key = vault.unlock(Password::new("correct horse")).await?;
+    /// # let vault = Vault::init(MemoryStore::new(), InitOptions::default(), VaultOptions::default()).await?;
+    /// # let key = vault.derive_key(Password::new("correct horse")).await?;
     /// let expires_at = Some(SystemClock.now());
     /// let options = CreateOptions { expires_at, ..CreateOptions::default() };
     /// let token = vault.create(b"value", &key, options).await?;
@@ -110,10 +111,10 @@ impl Vault {
     /// Removes every record that is expired now for good, hidden ones included, and tells how many those were.
     ///
     /// ```
-    /// # use vault_core::*;
+    /// # use vault_core::{*, query::*, records::*, time::*, token::*};
     /// # futures::executor::block_on(async {
-    /// # let vault = Vault::init(MemoryStore::new(), NewVault::default(), VaultOptions::default()).await?;
-    /// # let key = vault.unlock(Password::new("correct horse")).await?;
+    /// # let vault = Vault::init(MemoryStore::new(), InitOptions::default(), VaultOptions::default()).await?;
+    /// # let key = vault.derive_key(Password::new("correct horse")).await?;
     /// let expires_at = Some(SystemClock.now());
     /// let options = CreateOptions { expires_at, ..CreateOptions::default() };
     /// let token = vault.create(b"value", &key, options).await?;

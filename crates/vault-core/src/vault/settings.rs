@@ -3,7 +3,8 @@
 use std::sync::PoisonError;
 
 use super::{Vault, config};
-use crate::{PutSetting, VaultError};
+use crate::vault::VaultError;
+use vault_store::PutSetting;
 
 impl Vault {
     /// The value of a setting.
@@ -11,8 +12,8 @@ impl Vault {
     /// ```
     /// # use vault_core::*;
     /// # futures::executor::block_on(async {
-    /// # let vault = Vault::init(MemoryStore::new(), NewVault::default(), VaultOptions::default()).await?;
-    /// # let key = vault.unlock(Password::new("correct horse")).await?;
+    /// # let vault = Vault::init(MemoryStore::new(), InitOptions::default(), VaultOptions::default()).await?;
+    /// # let key = vault.derive_key(Password::new("correct horse")).await?;
     /// assert_eq!(vault.setting("format").await?.as_deref(), Some("v3"));
     /// assert_eq!(vault.setting("color").await?, None);
     /// # Ok::<(), VaultError>(()) }).unwrap();
@@ -30,8 +31,8 @@ impl Vault {
     /// ```
     /// # use vault_core::*;
     /// # futures::executor::block_on(async {
-    /// # let vault = Vault::init(MemoryStore::new(), NewVault::default(), VaultOptions::default()).await?;
-    /// # let key = vault.unlock(Password::new("correct horse")).await?;
+    /// # let vault = Vault::init(MemoryStore::new(), InitOptions::default(), VaultOptions::default()).await?;
+    /// # let key = vault.derive_key(Password::new("correct horse")).await?;
     /// vault.set_setting("color", "green").await?;
     /// vault.set_setting("format", "v3+padme").await?; // from now on lengths are hidden
     /// let refused = vault.set_setting("format", "v7").await;
@@ -40,7 +41,7 @@ impl Vault {
     /// ```
     ///
     /// # Errors
-    /// [`VaultError::RefusedSetting`], [`VaultError::CostBelowFloor`] and [`VaultError::CostOverLimit`] for a value that
+    /// [`VaultError::RefusedSetting`], [`VaultError::CostBelowMinimum`] and [`VaultError::CostOverLimit`] for a value that
     /// one of the vault's own cannot have, and what the store says. Another process that has the vault open goes on with
     /// what it read.
     pub async fn set_setting(&self, name: &str, value: &str) -> Result<(), VaultError> {
@@ -55,8 +56,8 @@ impl Vault {
     /// ```
     /// # use vault_core::*;
     /// # futures::executor::block_on(async {
-    /// # let vault = Vault::init(MemoryStore::new(), NewVault::default(), VaultOptions::default()).await?;
-    /// # let key = vault.unlock(Password::new("correct horse")).await?;
+    /// # let vault = Vault::init(MemoryStore::new(), InitOptions::default(), VaultOptions::default()).await?;
+    /// # let key = vault.derive_key(Password::new("correct horse")).await?;
     /// let names: Vec<String> = vault.settings().await?.into_iter().map(|(name, _)| name).collect();
     /// assert_eq!(names, ["format", "kdf"]);
     /// # Ok::<(), VaultError>(()) }).unwrap();

@@ -6,10 +6,10 @@ use std::sync::{
 };
 
 use futures::FutureExt;
-use vault_core::{
-    MemoryStore, PageLimit, RecordChange, RecordId, RecordSink, RecordSource, Replacement,
-    SealedRecord, StoreError, Timestamp, VaultStore, WriteOutcome,
+use vault_core::store::{
+    PageLimit, RecordSink, RecordSource, RecordUpdate, Replacement, SealedRecord, WriteOutcome,
 };
+use vault_core::{MemoryStore, RecordId, StoreError, Timestamp, VaultStore};
 
 use crate::counters::{Counters, add};
 
@@ -71,13 +71,13 @@ impl Backend {
         if self.sabotage == Sabotage::TornBatchReportedAsApplied {
             batch.truncate(acknowledged.div_ceil(2));
         }
-        let mut outcomes = now(self.inner.write_batch(batch.clone().into()));
+        let mut outcomes = now(self.inner.swap_batch(batch.clone().into()));
         self.count(&outcomes);
         match self.sabotage {
             Sabotage::BumpedTimestamp => {
                 let updated_at = Some(Timestamp::from_micros(1_900_000_000_000_000));
                 for Replacement { id, .. } in batch {
-                    now(self.inner.update(RecordChange { updated_at, ..RecordChange::of(id) }));
+                    now(self.inner.update(RecordUpdate { updated_at, ..RecordUpdate::of(id) }));
                 }
             }
             Sabotage::ConflictsReportedAsApplied => {
@@ -108,7 +108,7 @@ impl Backend {
             let envelope = Some(replacement.expected.clone());
             now(self
                 .inner
-                .update(RecordChange { envelope, ..RecordChange::of(replacement.id.clone()) }));
+                .update(RecordUpdate { envelope, ..RecordUpdate::of(replacement.id.clone()) }));
         }
     }
 

@@ -6,13 +6,13 @@ use std::sync::{
 };
 
 use futures::{FutureExt, future::BoxFuture};
-use vault_core::{RecordId, Replacement, StoreErrorKind, Timer};
+use vault_core::run::Timer;
+use vault_core::store::Replacement;
+use vault_core::{RecordId, StoreErrorKind};
 
-use crate::{
-    backend::Backend,
-    chance::Chance,
-    counters::{Counters, add},
-};
+use crate::backend::Backend;
+use crate::chance::Chance;
+use crate::counters::{Counters, add};
 
 pub(crate) struct Chaos {
     chance: Mutex<Chance>,

@@ -35,7 +35,7 @@ use chaos::Chaos;
 use counters::{Counters, add};
 use plans::Plan;
 use rekeyer::Rekeyer;
-use vault_core::{MergeCheck, RunEnd};
+use vault_core::rekey::{MergeCheck, RunStatus};
 use world::{Move, Owner, Violation, World};
 
 /// Plays the history of a seed; what comes back names everything that happened in it.
@@ -93,7 +93,7 @@ fn play_chain(seed: u64, counters: &Arc<Counters>) -> Result<u64, Violation> {
         if chance.one_in(10) {
             chaos.land_one();
         } else if let Some(report) = rekeyer.act(&mut world, &chaos, &mut chance)?
-            && report.end == RunEnd::Complete
+            && report.end == RunStatus::Complete
         {
             break;
         }

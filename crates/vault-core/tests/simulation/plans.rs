@@ -1,12 +1,12 @@
 //! What the rekeyers of a history are to do.
 
-use vault_core::{MergeCheck, RekeyPlan, SealSpec, Shard};
+use vault_core::RekeyPlan;
+use vault_core::envelope::SealParams;
+use vault_core::rekey::{MergeCheck, Shard};
 
-use crate::{
-    chance::Chance,
-    counters::{Counters, add},
-    world::{Move, Owner, v2, v3},
-};
+use crate::chance::Chance;
+use crate::counters::{Counters, add};
+use crate::world::{Move, Owner, v2, v3};
 
 /// What one rekeyer is to do.
 #[derive(Clone)]
@@ -14,11 +14,11 @@ pub(crate) struct Plan {
     pub(crate) pairs: Vec<Move>,
     pub(crate) shard: Shard,
     pub(crate) merge: MergeCheck,
-    write: SealSpec,
+    write: SealParams,
 }
 
 impl Plan {
-    pub(crate) fn new(pairs: &[Move], write: SealSpec) -> Self {
+    pub(crate) fn new(pairs: &[Move], write: SealParams) -> Self {
         Self { pairs: pairs.to_vec(), shard: Shard::WHOLE, merge: MergeCheck::Off, write }
     }
 
@@ -45,7 +45,7 @@ impl Plan {
 pub(crate) fn of_a_history(chance: &mut Chance, counters: &Counters) -> (Vec<Plan>, usize) {
     use Owner::{Foreign, New, Old, Rival};
     let write = chance.pick(&[v3(), v3(), v3(), v3(), v3(), v2()]);
-    let merge = chance.pick(&[MergeCheck::Off, MergeCheck::Off, MergeCheck::Cheap]);
+    let merge = chance.pick(&[MergeCheck::Off, MergeCheck::Off, MergeCheck::Fast]);
     let (mut plans, takes) = match chance.below(12) {
         0 => {
             add(&counters.histories_of_several_pairs, 1);

@@ -8,21 +8,20 @@ use std::{
 
 use futures::{FutureExt, future::BoxFuture};
 use vault_conformance::Intercepted;
-use vault_core::{
-    DryRun, EngineError, KdfFloor, MergeCheck, PageLimit, RekeyReport, RekeySession, RekeyState,
-    RunEnd, RunOptions, StoreErrorKind, Vault, VaultError, VaultOptions,
-};
+use vault_core::kdf::KdfMinimum;
+use vault_core::rekey::{MergeCheck, RekeyError, RekeyMode, RekeyState, RunStatus};
+use vault_core::run::RunOptions;
+use vault_core::store::PageLimit;
+use vault_core::{RekeyReport, RekeySession, StoreErrorKind, Vault, VaultError, VaultOptions};
 
-use crate::{
-    backend::Sabotage,
-    chance::Chance,
-    chaos::Chaos,
-    counters::add,
-    ensure,
-    plans::Plan,
-    store::SimStore,
-    world::{Violation, World, policy},
-};
+use crate::backend::Sabotage;
+use crate::chance::Chance;
+use crate::chaos::Chaos;
+use crate::counters::add;
+use crate::ensure;
+use crate::plans::Plan;
+use crate::store::SimStore;
+use crate::world::{Violation, World, policy};
 
 pub(crate) struct Rekeyer {
     plan: Plan,
@@ -62,7 +61,7 @@ enum State {
 /// How a run is begun.
 #[derive(Clone, Copy)]
 struct Begin {
-    dry_run: DryRun,
+    dry_run: RekeyMode,
     gone_from: usize,
     counts: bool,
     page: PageLimit,
@@ -185,7 +184,7 @@ impl Rekeyer {
     fn begin(&mut self, world: &World, chaos: &Arc<Chaos>, chance: &mut Chance) {
         let gone_from = if chance.one_in(20) { 1 + chance.below(12) } else { 0 };
         let dry = !self.chains() && chance.one_in(20);
-        let dry_run = if dry { DryRun::Yes } else { DryRun::No };
+        let dry_run = if dry { RekeyMode::DryRun } else { RekeyMode::Apply };
         let resume = self.chains() || !chance.one_in(4);
         self.begin_as(
             world,
@@ -204,12 +203,12 @@ impl Rekeyer {
         let store =
             SimStore::new(world.store.clone(), self.sabotage, chaos, begin.gone_from, begin.counts);
         let options =
-            VaultOptions { floor: KdfFloor::NONE, open: policy(), ..VaultOptions::default() };
-        let vault = Vault::open(Arc::clone(&store), options);
+            VaultOptions { floor: KdfMinimum::NONE, open: policy(), ..VaultOptions::default() };
+        let vault = Vault::new(Arc::clone(&store), options);
         let timer: Arc<Chaos> = Arc::clone(chaos);
-        let run = RunOptions::default().without_threads().page_limit(begin.page).wait_with(timer);
+        let run = RunOptions::default().without_threads().page_limit(begin.page).timer(timer);
         let mut plan = self.plan.begin().dry_run(begin.dry_run).options(run);
-        match self.job.kept.clone().filter(|_| begin.resume && begin.dry_run == DryRun::No) {
+        match self.job.kept.clone().filter(|_| begin.resume && begin.dry_run == RekeyMode::Apply) {
             Some(state) => {
                 add(&chaos.counters.resumes, 1);
                 plan = plan.resume(state);
@@ -234,7 +233,7 @@ impl Rekeyer {
             self.die(chaos);
         }
         let begin = Begin {
-            dry_run: DryRun::No,
+            dry_run: RekeyMode::Apply,
             gone_from: 0,
             counts: true,
             page: PageLimit::new(3, 1 << 20),
@@ -245,7 +244,7 @@ impl Rekeyer {
             // A caller that never stops and never drops it.
             if let Some(report) = self.act(world, chaos, &mut Chance::never())? {
                 ensure!(
-                    report.end == RunEnd::Complete,
+                    report.end == RunStatus::Complete,
                     "an undisturbed rekey ended {:?}",
                     report.end
                 );
@@ -289,19 +288,19 @@ impl Rekeyer {
             ensure!(rekeyed == applied, "{rekeyed} rekeyed, {applied} were written");
         }
         match report.end {
-            RunEnd::Complete => self.completed(&report, world, chaos)?,
-            RunEnd::Refused => {
+            RunStatus::Complete => self.completed(&report, world, chaos)?,
+            RunStatus::Refused => {
                 add(&counters.refusals, 1);
                 ensure!(now == 0, "a refused rekey wrote {now} records");
                 // The caller has been told, and allows it.
                 self.plan.merge = MergeCheck::Off;
             }
-            RunEnd::Failed => add(&counters.failures, 1),
-            RunEnd::StillWritten => return Err("a pass does not end".to_owned()),
-            RunEnd::Stopped => {}
-            RunEnd::Running => return Err("an ended rekey is running".to_owned()),
+            RunStatus::Failed => add(&counters.failures, 1),
+            RunStatus::NotConverged => return Err("a pass does not end".to_owned()),
+            RunStatus::Stopped => {}
+            RunStatus::Running => return Err("an ended rekey is running".to_owned()),
         }
-        if report.end == RunEnd::Complete {
+        if report.end == RunStatus::Complete {
             self.completed = true;
             add(&counters.completions, 1);
             add(&counters.dry_runs, u64::from(report.dry_run));
@@ -315,7 +314,7 @@ impl Rekeyer {
         } else {
             self.keep(session)?;
             // A page that broke off is looked at again: what it moved is found to be new.
-            self.job.died |= report.end == RunEnd::Failed;
+            self.job.died |= report.end == RunStatus::Failed;
         }
         Ok(report)
     }
@@ -347,12 +346,12 @@ impl Rekeyer {
     }
 
     /// Only what the store was made to say may end a run, or what its plan asks for.
-    fn expected(&self, error: &EngineError) -> Result<(), Violation> {
+    fn expected(&self, error: &RekeyError) -> Result<(), Violation> {
         use StoreErrorKind::{Full, Other, Retryable, Stopped, UnknownOutcome, Unsupported};
         let kinds = [Full, Other, Retryable, Stopped, UnknownOutcome, Unsupported];
         match error {
-            EngineError::Store(error) if kinds.contains(&error.kind()) => Ok(()),
-            EngineError::Merge { records: 1.. } if self.plan.merge != MergeCheck::Off => Ok(()),
+            RekeyError::Store(error) if kinds.contains(&error.kind()) => Ok(()),
+            RekeyError::Merge { records: 1.. } if self.plan.merge != MergeCheck::Off => Ok(()),
             other => Err(format!("a rekey ended with: {other}")),
         }
     }

@@ -6,16 +6,12 @@ use std::sync::{
 };
 
 use vault_conformance::{Intercept, Intercepted};
-use vault_core::{
-    MemoryStore, PageLimit, RecordId, Replacement, SealedRecord, StoreError, StoreErrorKind,
-    VaultStore as _, WriteCount, WriteOutcome,
-};
+use vault_core::store::{PageLimit, Replacement, SealedRecord, WriteCount, WriteOutcome};
+use vault_core::{MemoryStore, RecordId, StoreError, StoreErrorKind, VaultStore as _};
 
-use crate::{
-    backend::{Backend, Sabotage, now},
-    chaos::{Chaos, Fate},
-    counters::{Counters, add},
-};
+use crate::backend::{Backend, Sabotage, now};
+use crate::chaos::{Chaos, Fate};
+use crate::counters::{Counters, add};
 
 /// One rekeyer's way to the store.
 pub(crate) struct SimStore {
@@ -221,7 +217,7 @@ impl Intercept for SimStore {
             self.counted.fetch_add(1, Relaxed);
             match self.backend.sabotage {
                 Sabotage::CountsOnlyOwnWrites => {
-                    Some(WriteCount { here: self.answered.load(Relaxed), elsewhere: 0 })
+                    Some(WriteCount { local: self.answered.load(Relaxed), external: 0 })
                 }
                 _ if self.counts => now(self.inner().write_count()),
                 _ => None,
@@ -230,10 +226,7 @@ impl Intercept for SimStore {
         self.call(None, count).await
     }
 
-    async fn write_batch(
-        &self,
-        batch: Arc<[Replacement]>,
-    ) -> Result<Vec<WriteOutcome>, StoreError> {
+    async fn swap_batch(&self, batch: Arc<[Replacement]>) -> Result<Vec<WriteOutcome>, StoreError> {
         let replace = || {
             if self.backend.sabotage == Sabotage::CheckpointBeforeWrite {
                 *self.unwritten.lock().unwrap() = Some(Arc::clone(&batch));

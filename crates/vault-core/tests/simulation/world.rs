@@ -5,20 +5,23 @@ use std::{
     sync::{Arc, LazyLock},
 };
 
+use vault_core::envelope::{
+    Envelope, OpenOutcome, OpenPolicy, Padding, SealParams, V2Params, open, seal,
+};
+use vault_core::kdf::{KdfMemory, KdfSetting};
+use vault_core::rekey::Shard;
+use vault_core::store::{
+    DeleteOutcome, EnvelopeText, InsertOutcome, PageLimit, RecordSource, RecordUpdate, WriteOutcome,
+};
 use vault_core::{
-    DeleteOutcome, Envelope, EnvelopeText, InsertOutcome, KdfMemory, KdfParams, MemoryStore,
-    OpenOutcome, OpenPolicy, Padding, PageLimit, Password, Record, RecordChange, RecordId,
-    RecordSource, SealSpec, Shard, Timestamp, Token, V2Cost, VaultKdf, VaultKey, VaultStore,
-    WriteOutcome, open, seal,
+    KdfParams, MemoryStore, Password, PasswordKey, Record, RecordId, Timestamp, Token, VaultStore,
 };
 
-use crate::{
-    backend::now,
-    chance::Chance,
-    chaos::Chaos,
-    counters::{Counters, add},
-    v1::V1Pad,
-};
+use crate::backend::now;
+use crate::chance::Chance;
+use crate::chaos::Chaos;
+use crate::counters::{Counters, add};
+use crate::v1::V1Pad;
 
 /// Whose record it is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -60,16 +63,16 @@ macro_rules! ensure {
 }
 
 /// One salt and four keys for all histories: masters are derived once.
-static KEYS: LazyLock<[VaultKey; 4]> =
-    LazyLock::new(|| WITH_PASSWORD.map(|owner| VaultKey::new(owner.password())));
+static KEYS: LazyLock<[PasswordKey; 4]> =
+    LazyLock::new(|| WITH_PASSWORD.map(|owner| PasswordKey::new(owner.password())));
 static PADS: LazyLock<[V1Pad; 4]> =
     LazyLock::new(|| WITH_PASSWORD.map(|owner| V1Pad::of(owner.name().as_bytes())));
-static SPEC: LazyLock<SealSpec> = LazyLock::new(|| {
-    let kdf = VaultKdf::generate(KdfParams::new(8, 1, 1).unwrap()).unwrap();
-    SealSpec::V3 { kdf, padding: Padding::None }
+static SPEC: LazyLock<SealParams> = LazyLock::new(|| {
+    let kdf = KdfSetting::generate(KdfParams::new(8, 1, 1).unwrap()).unwrap();
+    SealParams::V3 { kdf, padding: Padding::None }
 });
 static POLICY: LazyLock<OpenPolicy> = LazyLock::new(|| OpenPolicy {
-    v2_costs: vec![V2Cost::new(SPEC.params())],
+    v2_costs: vec![V2Params::new(SPEC.params())],
     ..OpenPolicy::default()
 });
 
@@ -78,12 +81,12 @@ pub(crate) fn policy() -> OpenPolicy {
 }
 
 /// What a rekey writes, and most writers.
-pub(crate) fn v3() -> SealSpec {
+pub(crate) fn v3() -> SealParams {
     *SPEC
 }
 
-pub(crate) fn v2() -> SealSpec {
-    SealSpec::V2 { params: SPEC.params() }
+pub(crate) fn v2() -> SealParams {
+    SealParams::V2 { params: SPEC.params() }
 }
 
 struct Due {
@@ -216,11 +219,11 @@ impl World {
         let value = self.value(chance);
         let envelope = self.sealed(chance, &id, owner, &value);
         let updated_at = Timestamp::from_micros(1_800_000_000_000_000);
-        let update = RecordChange {
+        let update = RecordUpdate {
             expected,
             envelope: Some(envelope.clone()),
             updated_at: Some(updated_at),
-            ..RecordChange::of(id.clone())
+            ..RecordUpdate::of(id.clone())
         };
         match now(self.store.update(update)) {
             WriteOutcome::Applied => {
@@ -252,7 +255,7 @@ impl World {
     fn hide(&mut self, id: &RecordId) {
         let soft_deleted_at = Some(Timestamp::from_micros(1_750_000_000_000_000));
         let change =
-            RecordChange { soft_deleted_at: Some(soft_deleted_at), ..RecordChange::of(id.clone()) };
+            RecordUpdate { soft_deleted_at: Some(soft_deleted_at), ..RecordUpdate::of(id.clone()) };
         assert_eq!(now(self.store.update(change)), WriteOutcome::Applied);
         add(&self.counters.soft_deletes, 1);
         if let Some(due) = self.ledger.get_mut(id) {
@@ -263,10 +266,10 @@ impl World {
     fn renew(&mut self, chance: &mut Chance, id: &RecordId) {
         let expires_at = chance.pick(&[None, Some(Timestamp::from_micros(1_900_000_000_000_000))]);
         let updated_at = Timestamp::from_micros(1_850_000_000_000_000);
-        let renewal = RecordChange {
+        let renewal = RecordUpdate {
             expires_at: Some(expires_at),
             updated_at: Some(updated_at),
-            ..RecordChange::of(id.clone())
+            ..RecordUpdate::of(id.clone())
         };
         assert_eq!(now(self.store.update(renewal)), WriteOutcome::Applied);
         add(&self.counters.renewals, 1);

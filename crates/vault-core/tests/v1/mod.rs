@@ -9,7 +9,7 @@ use base64::{
 use md5::Md5;
 use sha1::Sha1;
 use sha2::{Digest, Sha256};
-use vault_core::EnvelopeText;
+use vault_core::store::EnvelopeText;
 
 /// The pad that v1 makes of a password.
 pub(crate) struct V1Pad(Vec<u8>);

@@ -9,10 +9,10 @@ use std::{
 };
 
 use vault_conformance::{Intercept, Intercepted};
-use vault_core::{
-    MemoryStore, PageLimit, RecordId, RecordSink, RecordSource, Replacement, SealedRecord,
-    StoreError, StoreErrorKind, VaultStore, WriteCount, WriteOutcome,
+use vault_core::store::{
+    PageLimit, RecordSink, RecordSource, Replacement, SealedRecord, WriteCount, WriteOutcome,
 };
+use vault_core::{MemoryStore, RecordId, StoreError, StoreErrorKind, VaultStore};
 
 /// Meddles with the store in memory; clones share the counts.
 #[derive(Clone)]
@@ -129,10 +129,7 @@ impl Intercept for Meddled {
         }
     }
 
-    async fn write_batch(
-        &self,
-        batch: Arc<[Replacement]>,
-    ) -> Result<Vec<WriteOutcome>, StoreError> {
+    async fn swap_batch(&self, batch: Arc<[Replacement]>) -> Result<Vec<WriteOutcome>, StoreError> {
         let number = self.meddler.writes.fetch_add(1, Ordering::SeqCst) + 1;
         self.meddler.batches.lock().unwrap().push(batch.len());
         match &self.meddler.deed {
@@ -143,7 +140,7 @@ impl Intercept for Meddled {
             Deed::Fail { which, kind, after_effect } if which.contains(&number) => {
                 self.fire();
                 if *after_effect {
-                    self.store.write_batch(batch).await?;
+                    self.store.swap_batch(batch).await?;
                 }
                 return Err(StoreError::new(*kind, "the test's store failed"));
             }
@@ -153,6 +150,6 @@ impl Intercept for Meddled {
             }
             _ => {}
         }
-        self.store.write_batch(batch).await
+        self.store.swap_batch(batch).await
     }
 }

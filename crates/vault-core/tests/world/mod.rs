@@ -12,11 +12,15 @@ use std::{
 
 use futures::{FutureExt, executor::block_on, future::BoxFuture};
 pub(crate) use meddler::Meddler;
+use vault_core::envelope::{Envelope, OpenOutcome, OpenPolicy, SealParams, open, seal};
+use vault_core::kdf::{KdfMemory, KdfMinimum};
+use vault_core::run::Timer;
+use vault_core::store::{
+    DeleteOutcome, EnvelopeText, InsertOutcome, PageLimit, RecordUpdate, WriteOutcome,
+};
 use vault_core::{
-    DeleteOutcome, Envelope, EnvelopeText, InsertOutcome, KdfFloor, KdfMemory, KdfParams,
-    MemoryStore, NewVault, OpenOutcome, OpenPolicy, PageLimit, Password, Record, RecordChange,
-    RecordId, RekeyPlan, RekeyReport, SealSpec, Timer, Timestamp, Token, Vault, VaultError,
-    VaultKey, VaultOptions, VaultStore, WriteFormat, WriteOutcome, open, seal,
+    InitOptions, KdfParams, MemoryStore, Password, PasswordKey, Record, RecordId, RekeyPlan,
+    RekeyReport, Timestamp, Token, Vault, VaultError, VaultOptions, VaultStore, WriteFormat,
 };
 
 /// The cheapest Argon2id there is, for tests only.
@@ -52,8 +56,8 @@ struct Due {
 pub(crate) struct World {
     pub(crate) store: MemoryStore,
     policy: OpenPolicy,
-    spec: SealSpec,
-    keys: Arc<Mutex<HashMap<String, Arc<VaultKey>>>>,
+    spec: SealParams,
+    keys: Arc<Mutex<HashMap<String, Arc<PasswordKey>>>>,
     ledger: Arc<Mutex<BTreeMap<RecordId, Due>>>,
     /// Records that are bad on purpose.
     bad: Arc<Mutex<Vec<RecordId>>>,
@@ -66,8 +70,8 @@ impl World {
 
     pub(crate) fn with_policy(policy: OpenPolicy) -> Self {
         let store = MemoryStore::new();
-        let options = VaultOptions { floor: KdfFloor::NONE, ..VaultOptions::default() };
-        let new = NewVault { cost: cheap(), format: WriteFormat::V3 };
+        let options = VaultOptions { floor: KdfMinimum::NONE, ..VaultOptions::default() };
+        let new = InitOptions { cost: cheap(), format: WriteFormat::V3 };
         let spec = block_on(async {
             Vault::init(store.clone(), new, options).await.unwrap().seal_spec().await.unwrap()
         });
@@ -82,11 +86,11 @@ impl World {
     }
 
     pub(crate) fn vault(&self) -> Vault {
-        Vault::open(self.store.clone(), self.options())
+        Vault::new(self.store.clone(), self.options())
     }
 
     pub(crate) fn vault_through(&self, meddler: &Meddler) -> Vault {
-        Vault::open(meddler.over(self.store.clone()), self.options())
+        Vault::new(meddler.over(self.store.clone()), self.options())
     }
 
     pub(crate) fn rekey(&self, plan: RekeyPlan) -> Result<RekeyReport, VaultError> {
@@ -102,14 +106,18 @@ impl World {
     }
 
     fn options(&self) -> VaultOptions {
-        VaultOptions { floor: KdfFloor::NONE, open: self.policy.clone(), ..VaultOptions::default() }
+        VaultOptions {
+            floor: KdfMinimum::NONE,
+            open: self.policy.clone(),
+            ..VaultOptions::default()
+        }
     }
 
-    pub(crate) fn key(&self, password: &str) -> Arc<VaultKey> {
+    pub(crate) fn key(&self, password: &str) -> Arc<PasswordKey> {
         let mut keys = self.keys.lock().unwrap();
         Arc::clone(
             keys.entry(password.to_owned())
-                .or_insert_with(|| Arc::new(VaultKey::new(Password::new(password)))),
+                .or_insert_with(|| Arc::new(PasswordKey::new(Password::new(password)))),
         )
     }
 
@@ -157,14 +165,14 @@ impl World {
         self.records().into_iter().find(|record| record.id == *id).unwrap()
     }
 
-    fn change(&self, change: RecordChange) {
+    fn change(&self, change: RecordUpdate) {
         assert_eq!(now(self.store.update(change)).unwrap(), WriteOutcome::Applied);
     }
 
     /// A writer's update.
     pub(crate) fn rewrite(&self, id: &RecordId, password: &str, value: &[u8]) {
         let envelope = Some(self.sealed(id, password, value));
-        self.change(RecordChange { envelope, ..RecordChange::of(id.clone()) });
+        self.change(RecordUpdate { envelope, ..RecordUpdate::of(id.clone()) });
         self.ledger
             .lock()
             .unwrap()
@@ -178,17 +186,17 @@ impl World {
 
     pub(crate) fn soft_delete(&self, id: &RecordId) {
         let soft_deleted_at = Some(Some(Timestamp::from_micros(1)));
-        self.change(RecordChange { soft_deleted_at, ..RecordChange::of(id.clone()) });
+        self.change(RecordUpdate { soft_deleted_at, ..RecordUpdate::of(id.clone()) });
     }
 
     pub(crate) fn expire(&self, id: &RecordId) {
         let expires_at = Some(Some(Timestamp::from_micros(1)));
-        self.change(RecordChange { expires_at, ..RecordChange::of(id.clone()) });
+        self.change(RecordUpdate { expires_at, ..RecordUpdate::of(id.clone()) });
     }
 
     pub(crate) fn plant(&self, id: &RecordId, text: &[u8]) {
         let envelope = Some(EnvelopeText::from_stored(text));
-        self.change(RecordChange { envelope, ..RecordChange::of(id.clone()) });
+        self.change(RecordUpdate { envelope, ..RecordUpdate::of(id.clone()) });
         self.ledger.lock().unwrap().remove(id);
         self.bad.lock().unwrap().push(id.clone());
     }
@@ -222,7 +230,7 @@ impl World {
     pub(crate) fn rename(&self, from: &str, to: &str) {
         let plan = RekeyPlan::new().pair(password(from), password(to));
         let count = self.count_under(from);
-        let moved = self.rekey(plan.write_as(SealSpec::V2 { params: cheap() })).unwrap();
+        let moved = self.rekey(plan.write_as(SealParams::V2 { params: cheap() })).unwrap();
         assert_eq!(moved.counts.rekeyed, count);
         self.hand_over(from, to);
     }

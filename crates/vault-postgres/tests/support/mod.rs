@@ -16,11 +16,11 @@ use std::sync::{
 
 use sqlx::{AssertSqlSafe, Connection as _, Executor as _, PgConnection, Row as _};
 use tokio::runtime::Runtime;
-use vault_core::{
+use vault_postgres::{PostgresOptions, PostgresStore};
+use vault_store::{
     EnvelopeText, PageLimit, Record, RecordId, RecordSource as _, Replacement, StoreErrorKind,
     TableName, TableNames, Timestamp, Token,
 };
-use vault_postgres::{PostgresOptions, PostgresStore};
 
 /// The runtime of all tests of a binary; it goes on while a test's thread waits.
 pub fn runtime() -> &'static Runtime {
@@ -141,7 +141,7 @@ pub async fn run(url: &str, sql: &str) -> sqlx::Result<()> {
 }
 
 pub async fn open_error(url: &str) -> StoreErrorKind {
-    let opened = PostgresStore::connect(url, PostgresOptions::default()).await;
+    let opened = PostgresStore::open(url, PostgresOptions::default()).await;
     opened.map(|_| "it opened").unwrap_err().kind()
 }
 

@@ -7,8 +7,8 @@ use sqlx::{
     sqlite::SqliteConnectOptions,
 };
 use tempfile::TempDir;
-use vault_core::{PageLimit, StoreError};
 use vault_sqlite::{SqliteOptions, SqliteStore};
+use vault_store::{PageLimit, StoreError};
 
 pub(crate) fn folder() -> TempDir {
     tempfile::tempdir().unwrap()

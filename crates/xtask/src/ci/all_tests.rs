@@ -1,7 +1,10 @@
 //! All tests and doctests, counted.
 
-use super::Done;
-use crate::{command::Run as _, golden, pg::Server, workspace::Workspace};
+use crate::check::Done;
+use crate::command::Run as _;
+use crate::golden;
+use crate::pg::Server;
+use crate::workspace::Workspace;
 
 /// How many histories the simulation of the rekey engine plays; by hand it plays fewer.
 const SIMULATION: &str = "VAULTSTORE_SIM_HISTORIES";

@@ -8,16 +8,16 @@ use std::{
 };
 
 use tokio::sync::mpsc;
-use vaultstore::{
-    Clock, InsertOutcome, KdfMemory, Record, RecordId, SealSpec, SystemClock, Token, TokenLength,
-    VaultKey, VaultStore, seal,
-};
+use vaultstore::envelope::{SealParams, seal};
+use vaultstore::kdf::KdfMemory;
+use vaultstore::store::InsertOutcome;
+use vaultstore::time::{Clock, SystemClock};
+use vaultstore::token::TokenLength;
+use vaultstore::{PasswordKey, Record, RecordId, Token, VaultStore};
 
 use super::population::Population;
-use crate::{
-    exit::Failure,
-    render::progress::{NoDetail, Progress, Step},
-};
+use crate::exit::Failure;
+use crate::render::progress::{NoDetail, Progress, Step};
 
 /// Records per insert: as many as a page of the rekey.
 const BATCH: usize = 16_384;
@@ -31,9 +31,9 @@ const CHUNK_TIME: Duration = Duration::from_secs(1);
 pub(super) struct Filling {
     pub(super) records: u64,
     pub(super) threads: NonZeroUsize,
-    pub(super) spec: SealSpec,
+    pub(super) spec: SealParams,
     pub(super) population: Arc<Population>,
-    pub(super) keys: Arc<[Arc<VaultKey>]>,
+    pub(super) keys: Arc<[Arc<PasswordKey>]>,
 }
 
 pub(super) struct Filled {

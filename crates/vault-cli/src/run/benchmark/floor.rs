@@ -5,13 +5,12 @@ use std::{
     time::{Duration, Instant},
 };
 
-use vaultstore::{PageLimit, Replacement, VaultStore, WriteOutcome};
+use vaultstore::VaultStore;
+use vaultstore::store::{PageLimit, Replacement, WriteOutcome};
 
 use super::population::{MATCHING, Population};
-use crate::{
-    exit::Failure,
-    render::progress::{NoDetail, Progress, Step},
-};
+use crate::exit::Failure;
+use crate::render::progress::{NoDetail, Progress, Step};
 
 /// Reads the pages that the rekey reads and rewrites the rows that it rewrites, each with the envelope that it holds;
 /// the next page is read while one is written.
@@ -48,7 +47,7 @@ async fn rewrite(store: &dyn VaultStore, batch: Arc<[Replacement]>) -> Result<()
     if batch.is_empty() {
         return Ok(());
     }
-    let outcomes = store.write_batch(batch).await?;
+    let outcomes = store.swap_batch(batch).await?;
     if outcomes.iter().all(|outcome| *outcome == WriteOutcome::Applied) {
         return Ok(());
     }

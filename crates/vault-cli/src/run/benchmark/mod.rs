@@ -11,23 +11,23 @@ mod verify;
 use std::{fs, num::NonZeroUsize, sync::Arc, thread};
 
 use tempfile::TempDir;
+use vaultstore::backend::ParseStoreUrlError;
+use vaultstore::envelope::{OpenPolicy, V2Params};
+use vaultstore::kdf::KdfMinimum;
+use vaultstore::token::TokenLength;
 use vaultstore::{
-    InvalidUrl, KdfFloor, NewVault, OpenPolicy, Password, RekeyPlan, RekeyReport, StoreUrl, Token,
-    TokenLength, V2Cost, Vault, VaultKey, VaultOptions, WriteFormat,
+    InitOptions, Password, PasswordKey, RekeyPlan, RekeyReport, StoreUrl, Token, Vault,
+    VaultOptions, WriteFormat,
 };
 
 use self::population::Population;
 use super::Context;
-use crate::{
-    args::BenchmarkArgs,
-    exit::{Exit, Failure},
-    plan,
-    render::{
-        self,
-        benchmark::{Figures, PeakMemory},
-        progress::Progress,
-    },
-};
+use crate::args::BenchmarkArgs;
+use crate::exit::{Exit, Failure};
+use crate::plan;
+use crate::render::benchmark::{Figures, PeakMemory};
+use crate::render::progress::Progress;
+use crate::render::{self};
 
 pub(super) async fn run(context: &Context, args: BenchmarkArgs) -> Result<Exit, Failure> {
     let place = Place::choose(context)?;
@@ -68,7 +68,8 @@ impl Place {
                 .because(error)
         })?;
         let url = format!("redb:{}", folder.path().join("vault.redb").display());
-        let url = url.parse().map_err(|error: InvalidUrl| Failure::failed(error.to_string()))?;
+        let url =
+            url.parse().map_err(|error: ParseStoreUrlError| Failure::failed(error.to_string()))?;
         Ok(Self { url, _folder: Some(folder) })
     }
 }
@@ -78,8 +79,8 @@ async fn make_vault(
     args: &BenchmarkArgs,
     url: &StoreUrl,
 ) -> Result<Vault, Failure> {
-    let store = context.to_be_closed(vaultstore::create(url).await?);
-    let new = NewVault { cost: args.kdf, format: args.format };
+    let store = context.to_be_closed(url.create().await?);
+    let new = InitOptions { cost: args.kdf, format: args.format };
     Ok(Vault::init(store, new, options(args)).await?)
 }
 
@@ -93,14 +94,14 @@ async fn open_anew(
 ) -> Result<Vault, Failure> {
     drop(before);
     context.close().await;
-    let store = context.to_be_closed(vaultstore::open(url).await?);
-    Ok(Vault::open(store, options(args)))
+    let store = context.to_be_closed(url.open().await?);
+    Ok(Vault::new(store, options(args)))
 }
 
 /// For a vault that may be cheaper than real ones.
 fn options(args: &BenchmarkArgs) -> VaultOptions {
-    let policy = OpenPolicy { v2_costs: vec![V2Cost::new(args.kdf)], ..OpenPolicy::default() };
-    VaultOptions { open: policy, floor: KdfFloor::NONE, ..VaultOptions::default() }
+    let policy = OpenPolicy { v2_costs: vec![V2Params::new(args.kdf)], ..OpenPolicy::default() };
+    VaultOptions { open: policy, floor: KdfMinimum::NONE, ..VaultOptions::default() }
 }
 
 /// All phases in their order. The floor comes before and after, because a file that was rewritten once is another file.
@@ -226,14 +227,14 @@ impl RandomPasswords {
     }
 
     /// A key for each group of the filled vault.
-    fn present(&self) -> impl Iterator<Item = Arc<VaultKey>> {
-        self.present.iter().map(|token| Arc::new(VaultKey::new(password(token))))
+    fn present(&self) -> impl Iterator<Item = Arc<PasswordKey>> {
+        self.present.iter().map(|token| Arc::new(PasswordKey::new(password(token))))
     }
 
     /// A key for each group after the rekey, and last the old password's, which must open nothing.
-    fn afterwards(&self) -> impl Iterator<Item = Arc<VaultKey>> {
+    fn afterwards(&self) -> impl Iterator<Item = Arc<PasswordKey>> {
         let tokens = std::iter::once(&self.new).chain(&self.present[1..]).chain(&self.present[..1]);
-        tokens.map(|token| Arc::new(VaultKey::new(password(token))))
+        tokens.map(|token| Arc::new(PasswordKey::new(password(token))))
     }
 }
 

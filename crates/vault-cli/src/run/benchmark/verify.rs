@@ -2,15 +2,15 @@
 
 use std::sync::Arc;
 
-use vaultstore::{CensusPlan, CensusReport, RekeyReport, ValueVerdict, Vault};
+use vaultstore::census::{CensusPlan, CensusReport, ValueVerdict};
+use vaultstore::{RekeyReport, Vault};
 
 use super::{RandomPasswords, population::Population};
-use crate::{
-    args::BenchmarkArgs,
-    exit::Failure,
-    plan,
-    render::{self, progress::Progress},
-};
+use crate::args::BenchmarkArgs;
+use crate::exit::Failure;
+use crate::plan;
+use crate::render::progress::Progress;
+use crate::render::{self};
 
 /// A census under every password that is left, and under the old one, with each value compared.
 pub(super) async fn verify(

@@ -1,0 +1,466 @@
+//! The two verbs: [`seal`] a value into an envelope, and [`open`] an envelope.
+
+mod aes;
+mod batch;
+mod v1;
+
+use aes_gcm::aes::{Aes128, Aes192, Aes256};
+use subtle::ConstantTimeEq as _;
+use zeroize::Zeroizing;
+
+pub(crate) use self::{
+    aes::{decrypt, encrypt},
+    batch::{Candidate, check_all, committed_to, open_all, seal_all},
+};
+use crate::crypto::envelope::{
+    AesKeyLen, Envelope, Format, Header, IV_LEN, KEY_LEN, Malformed, NONCE_LEN, Padding, TAG_LEN,
+    V1, V2, V2Params, V2Parts, V3, digest, suite_of,
+};
+use crate::crypto::kdf::{KdfError, KdfLimits, KdfMemory, KdfParams, KdfSetting, Salt};
+use crate::crypto::key::PasswordKey;
+use crate::crypto::master::{Master, Subkeys};
+use crate::crypto::secret::Plaintext;
+use vault_store::{EnvelopeText, MAX_ENVELOPE_LEN, RecordId, RngError};
+
+/// How a value is to be sealed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum SealParams {
+    /// As v3, with the vault's salt and cost.
+    V3 {
+        /// The vault's salt and cost.
+        kdf: KdfSetting,
+        /// Whether the length of the value is hidden.
+        padding: Padding,
+    },
+    /// As v2, which Go programs read too: 32 bytes of key and 16 of salt.
+    V2 {
+        /// The cost, which v2 does not store.
+        params: KdfParams,
+    },
+}
+
+impl SealParams {
+    /// The Argon2id cost: paid once per password as v3, once per record as v2.
+    #[must_use]
+    pub fn params(&self) -> KdfParams {
+        match self {
+            Self::V3 { kdf, .. } => kdf.params,
+            Self::V2 { params } => *params,
+        }
+    }
+}
+
+/// Seals a value into an envelope that opens with this key, and as v3 under this record id only.
+///
+/// Blocks for one Argon2id in v2, and in v3 when the key is not prepared for the salt and cost.
+///
+/// # Errors
+/// [`SealError`]; nothing was sealed.
+pub fn seal(
+    value: &[u8],
+    key: &PasswordKey,
+    id: &RecordId,
+    spec: &SealParams,
+    memory: &mut KdfMemory,
+) -> Result<EnvelopeText, SealError> {
+    match *spec {
+        SealParams::V3 { kdf, padding } => {
+            let mut nonce = [0; NONCE_LEN];
+            vault_store::fill_random(&mut nonce)?;
+            seal_v3(value, key, id, kdf, padding, nonce, memory)
+        }
+        SealParams::V2 { params } => {
+            let mut salt_and_iv = [0; Salt::LEN + IV_LEN];
+            vault_store::fill_random(&mut salt_and_iv)?;
+            seal_v2(value, key, &params, &salt_and_iv, memory)
+        }
+    }
+}
+
+/// Seals as v3 with a given nonce, which must never be used twice.
+// format.md §3.5
+pub(crate) fn seal_v3(
+    value: &[u8],
+    key: &PasswordKey,
+    id: &RecordId,
+    kdf: KdfSetting,
+    padding: Padding,
+    nonce: [u8; NONCE_LEN],
+    memory: &mut KdfMemory,
+) -> Result<EnvelopeText, SealError> {
+    let p = lanes_of(&kdf)?;
+    let plaintext_len = plaintext_len(value, padding).ok_or(SealError::TooLarge)?;
+    let suite = suite_of(padding);
+    let subkeys = key.with_master(&kdf, memory, |master| master.subkeys(suite, &nonce))?;
+    let header = Header { padding, kdf, p, nonce, commitment: subkeys.commitment };
+    let mut envelope = encrypt_v3(value, plaintext_len, id, &header, &subkeys)?;
+    envelope.put_check(&digest(envelope.checked()));
+    Ok(envelope.to_text())
+}
+
+/// The lanes of a cost, as a header holds them.
+fn lanes_of(kdf: &KdfSetting) -> Result<u8, SealError> {
+    u8::try_from(kdf.params.p_cost()).map_err(|_| SealError::Lanes { p: kdf.params.p_cost() })
+}
+
+/// The length of the plaintext that holds a value; `None` when its envelope would be too long.
+fn plaintext_len(value: &[u8], padding: Padding) -> Option<usize> {
+    padding
+        .plaintext_len(value.len())
+        .filter(|len| V3::text_len(*len).is_some_and(|text_len| text_len <= MAX_ENVELOPE_LEN))
+}
+
+/// An envelope that only lacks its check.
+fn encrypt_v3(
+    value: &[u8],
+    plaintext_len: usize,
+    id: &RecordId,
+    header: &Header,
+    subkeys: &Subkeys,
+) -> Result<V3, SealError> {
+    V3::assemble(
+        header,
+        plaintext_len,
+        |buffer| header.padding.append(value, buffer).ok_or(SealError::TooLarge),
+        |header, plaintext| {
+            let aad = additional_data(header, id).ok_or(SealError::TooLarge)?;
+            encrypt::<Aes256>(&*subkeys.key, &subkeys.iv, &aad, plaintext)
+        },
+    )
+}
+
+/// Seals as v2 with a given salt and initialization vector, which must never be used twice.
+// format.md §4.1
+pub(crate) fn seal_v2(
+    value: &[u8],
+    key: &PasswordKey,
+    params: &KdfParams,
+    salt_and_iv: &[u8; Salt::LEN + IV_LEN],
+    memory: &mut KdfMemory,
+) -> Result<EnvelopeText, SealError> {
+    let (salt, iv) = salt_and_iv.split_at(Salt::LEN);
+    if V2::text_len(value.len()).is_none_or(|len| len > MAX_ENVELOPE_LEN) {
+        return Err(SealError::TooLarge);
+    }
+    let mut aes_key = Zeroizing::new([0; KEY_LEN]);
+    memory.derive(key.password().as_bytes(), salt, params, &mut *aes_key)?;
+    let mut bytes = Zeroizing::new(Vec::with_capacity(salt_and_iv.len() + value.len() + TAG_LEN));
+    bytes.extend_from_slice(salt_and_iv);
+    bytes.extend_from_slice(value);
+    let mut iv_array = [0; IV_LEN];
+    iv_array.copy_from_slice(iv);
+    let tag = encrypt::<Aes256>(&*aes_key, &iv_array, &[], &mut bytes[salt_and_iv.len()..])?;
+    bytes.extend_from_slice(&tag);
+    Ok(V2::from_bytes(std::mem::take(&mut *bytes)).to_text())
+}
+
+/// A value was not sealed.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum SealError {
+    /// The system's random generator failed.
+    #[error(transparent)]
+    Random(#[from] RngError),
+    /// Argon2id could not run.
+    #[error(transparent)]
+    Kdf(#[from] KdfError),
+    /// The envelope's text would be longer than [`MAX_ENVELOPE_LEN`].
+    #[error("the value is too large: its envelope would be longer than {MAX_ENVELOPE_LEN} bytes")]
+    TooLarge,
+    /// The cost has more lanes than a v3 header can hold.
+    #[error("a v3 envelope holds at most 255 lanes (p), not {p}; choose another cost")]
+    Lanes {
+        /// The lanes that were asked for.
+        p: u32,
+    },
+}
+
+/// What an opener accepts and tries.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct OpenPolicy {
+    /// What a stored v3 header may ask for.
+    pub limits: KdfLimits,
+    /// The costs that are tried on a v2 envelope, in this order; each costs one Argon2id.
+    pub v2_costs: Vec<V2Params>,
+}
+
+impl Default for OpenPolicy {
+    /// The default limits, and the ancestor's default cost for v2.
+    fn default() -> Self {
+        Self { limits: KdfLimits::default(), v2_costs: vec![V2Params::default()] }
+    }
+}
+
+/// The answer to opening an envelope with a key.
+#[derive(Debug)]
+pub enum OpenOutcome {
+    /// The key fits, and this is the value.
+    Opened(Plaintext),
+    /// The envelope is sound as far as can be told, and of another password.
+    ///
+    /// In v2, damage and another cost look the same; in v1, damage may.
+    WrongPassword,
+    /// The envelope was changed after it was sealed, or belongs to another record id; only v3 can tell.
+    Damaged,
+    /// No password opens this text.
+    Malformed(Malformed),
+}
+
+/// What can be said of an envelope that no key opens.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Rejected {
+    /// Its check fails: it was changed after it was sealed.
+    Damaged,
+    /// Its header or shape is invalid, or asks for more than the limits allow.
+    Malformed(Malformed),
+}
+
+impl From<Rejected> for OpenOutcome {
+    fn from(unopenable: Rejected) -> Self {
+        match unopenable {
+            Rejected::Damaged => Self::Damaged,
+            Rejected::Malformed(malformed) => Self::Malformed(malformed),
+        }
+    }
+}
+
+/// Opens an envelope with a key: [`check`], then [`CheckedEnvelope::open`].
+///
+/// Blocks for one Argon2id where the key [is not ready](PasswordKey::is_ready_for): one per cost of the policy for v2, at
+/// most one for v3, none for v1.
+///
+/// # Errors
+/// [`KdfError`] when Argon2id could not run; nothing is known about the envelope then.
+pub fn open(
+    envelope: &Envelope,
+    key: &PasswordKey,
+    id: &RecordId,
+    policy: &OpenPolicy,
+    memory: &mut KdfMemory,
+) -> Result<OpenOutcome, KdfError> {
+    match check(envelope, policy) {
+        Ok(checked) => checked.open(key, id, memory),
+        Err(unopenable) => Ok(unopenable.into()),
+    }
+}
+
+/// Answers everything about an envelope that needs no key, once for all keys that will be tried on it.
+///
+/// This comes before any derivation, so that neither damage nor a forged header costs an Argon2id. For v3 it costs one
+/// SHA-256 over the envelope.
+///
+/// # Errors
+/// [`Rejected`] when no key opens it under this policy.
+pub fn check<'a>(
+    envelope: &'a Envelope,
+    policy: &'a OpenPolicy,
+) -> Result<CheckedEnvelope<'a>, Rejected> {
+    match envelope {
+        Envelope::V1(envelope) => Ok(CheckedEnvelope(Kind::V1(envelope))),
+        Envelope::V2(envelope) => {
+            // format.md §4.3: one flipped bit turns `v3:` into `v2:`
+            if envelope.is_v3_inside() {
+                return Err(Rejected::Damaged);
+            }
+            let costs = policy.v2_costs.as_slice();
+            let all_too_short = costs.iter().all(|cost| envelope.parts(cost.salt_len()).is_none());
+            // no cost configured is the configuration's fault, not the text's
+            if all_too_short && !costs.is_empty() {
+                return Err(Rejected::Malformed(Malformed::TooShort));
+            }
+            Ok(CheckedEnvelope(Kind::V2 { envelope, costs }))
+        }
+        Envelope::V3(envelope) => after_check(envelope, &policy.limits, envelope.check_holds()),
+    }
+}
+
+// format.md §3.6, steps 2 to 4
+fn after_check<'a>(
+    envelope: &'a V3,
+    limits: &KdfLimits,
+    check_holds: bool,
+) -> Result<CheckedEnvelope<'a>, Rejected> {
+    if !check_holds {
+        return Err(Rejected::Damaged);
+    }
+    let padding = envelope.padding().map_err(Rejected::Malformed)?;
+    let kdf = envelope.kdf().map_err(Rejected::Malformed)?;
+    limits
+        .allow(&kdf.params)
+        .map_err(|over| Rejected::Malformed(Malformed::CostOverLimit(over)))?;
+    Ok(CheckedEnvelope(Kind::V3 { envelope, kdf, padding }))
+}
+
+/// An envelope that some key may open, to be tried with several.
+#[derive(Debug)]
+pub struct CheckedEnvelope<'a>(Kind<'a>);
+
+#[derive(Debug)]
+enum Kind<'a> {
+    V1(&'a V1),
+    V2 { envelope: &'a V2, costs: &'a [V2Params] },
+    V3 { envelope: &'a V3, kdf: KdfSetting, padding: Padding },
+}
+
+impl CheckedEnvelope<'_> {
+    /// Opens the envelope with this key.
+    ///
+    /// A v3 that is not of this key costs one HKDF block and no allocation when the key is prepared.
+    ///
+    /// # Errors
+    /// [`KdfError`] when Argon2id could not run; nothing is known about the envelope then.
+    pub fn open(
+        &self,
+        key: &PasswordKey,
+        id: &RecordId,
+        memory: &mut KdfMemory,
+    ) -> Result<OpenOutcome, KdfError> {
+        match self.0 {
+            Kind::V1(envelope) => Ok(v1::open(envelope, key.v1())),
+            Kind::V2 { envelope, costs } => open_v2(envelope, costs, key, memory),
+            Kind::V3 { envelope, kdf, padding } => {
+                key.with_master(&kdf, memory, |master| open_v3(envelope, padding, master, id))
+            }
+        }
+    }
+
+    /// The envelope's format.
+    pub(crate) fn format(&self) -> Format {
+        match self.0 {
+            Kind::V1(_) => Format::V1,
+            Kind::V2 { .. } => Format::V2,
+            Kind::V3 { .. } => Format::V3,
+        }
+    }
+
+    /// The salt and cost that opening needs a master for; `None` for v1 and v2.
+    #[must_use]
+    pub fn kdf(&self) -> Option<KdfSetting> {
+        match self.0 {
+            Kind::V3 { kdf, .. } => Some(kdf),
+            Kind::V1(_) | Kind::V2 { .. } => None,
+        }
+    }
+}
+
+// format.md §3.6, steps 6 to 8
+fn open_v3(envelope: &V3, padding: Padding, master: &Master, id: &RecordId) -> OpenOutcome {
+    let suite = suite_of(padding);
+    let nonce = envelope.nonce();
+    if !bool::from(master.commitment(suite, &nonce).ct_eq(&envelope.commitment())) {
+        return OpenOutcome::WrongPassword;
+    }
+    decrypt_v3(envelope, padding, &master.subkeys(suite, &nonce), id)
+}
+
+// format.md §3.6, steps 7 and 8
+fn decrypt_v3(envelope: &V3, padding: Padding, subkeys: &Subkeys, id: &RecordId) -> OpenOutcome {
+    additional_data(envelope.header(), id)
+        .and_then(|aad| {
+            let (ciphertext, tag) = (envelope.ciphertext(), envelope.tag());
+            decrypt::<Aes256>(&*subkeys.key, &subkeys.iv, &aad, ciphertext, &tag)
+        })
+        .and_then(|plaintext| padding.remove(plaintext))
+        .map_or(OpenOutcome::Damaged, |value| OpenOutcome::Opened(Plaintext::from_zeroizing(value)))
+}
+
+// format.md §4.3
+fn open_v2(
+    envelope: &V2,
+    costs: &[V2Params],
+    key: &PasswordKey,
+    memory: &mut KdfMemory,
+) -> Result<OpenOutcome, KdfError> {
+    for cost in costs {
+        let Some(V2Parts { salt, iv, ciphertext, tag }) = envelope.parts(cost.salt_len()) else {
+            continue;
+        };
+        let mut buffer = Zeroizing::new([0; KEY_LEN]);
+        let aes_key = &mut buffer[..cost.key_len().bytes()];
+        memory.derive(key.password().as_bytes(), salt, cost.params(), aes_key)?;
+        let value = match cost.key_len() {
+            AesKeyLen::Bytes16 => decrypt::<Aes128>(aes_key, iv, &[], ciphertext, tag),
+            AesKeyLen::Bytes24 => decrypt::<Aes192>(aes_key, iv, &[], ciphertext, tag),
+            AesKeyLen::Bytes32 => decrypt::<Aes256>(aes_key, iv, &[], ciphertext, tag),
+        };
+        if let Some(value) = value {
+            return Ok(OpenOutcome::Opened(Plaintext::from_zeroizing(value)));
+        }
+    }
+    Ok(OpenOutcome::WrongPassword)
+}
+
+/// What is authenticated beside the ciphertext: the header, and the record id with its length.
+// format.md §3.3
+fn additional_data(header: &[u8], id: &RecordId) -> Option<Vec<u8>> {
+    let context = id.as_bytes();
+    let context_len = u32::try_from(context.len()).ok()?.to_be_bytes();
+    Some([header, &context_len, context].concat())
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::Value;
+
+    use super::*;
+    use crate::crypto::secret::Password;
+
+    fn vectors(json: &str) -> Vec<Value> {
+        let vectors: Vec<Value> = serde_json::from_str(json).unwrap();
+        vectors.into_iter().filter(|vector| vector["origin"] == "python").collect()
+    }
+
+    fn unhex(hex: &Value) -> Vec<u8> {
+        let digits: Vec<_> =
+            hex.as_str().unwrap().chars().map(|c| c.to_digit(16).unwrap()).collect();
+        digits.chunks(2).map(|pair| u8::try_from(pair[0] << 4 | pair[1]).unwrap()).collect()
+    }
+
+    fn value(vector: &Value) -> Vec<u8> {
+        let times = vector["value"]["times"].as_u64().unwrap();
+        unhex(&vector["value"]["hex"]).repeat(usize::try_from(times).unwrap())
+    }
+
+    fn cost(vector: &Value) -> V2Params {
+        vector["cost"].as_str().unwrap().parse().unwrap()
+    }
+
+    /// The other direction, opening, is in `tests/golden.rs`.
+    #[test]
+    fn sealing_v3_gives_the_bytes_of_the_second_implementation() {
+        let mut memory = KdfMemory::new();
+        let vectors = vectors(include_str!("../../../../../tests/golden/v3.json"));
+        assert!(vectors.len() >= 40);
+        for vector in vectors {
+            let salt = Salt::from_bytes(unhex(&vector["salt_hex"]).try_into().unwrap());
+            let kdf = KdfSetting { params: *cost(&vector).params(), salt };
+            let padding = if vector["padding"] == "padme" { Padding::Padme } else { Padding::None };
+            let nonce = unhex(&vector["nonce_hex"]).try_into().unwrap();
+            let key = PasswordKey::new(Password::new(unhex(&vector["password_hex"])));
+            let id = RecordId::from_stored(vector["id"].as_str().unwrap());
+            let sealed = seal_v3(&value(&vector), &key, &id, kdf, padding, nonce, &mut memory);
+            let text = vector["text"].as_str().unwrap().as_bytes();
+            assert!(sealed.unwrap().as_bytes() == Some(text), "{}", vector["name"]);
+        }
+    }
+
+    #[test]
+    fn sealing_v2_gives_the_bytes_of_the_second_implementation() {
+        let (mut memory, mut count) = (KdfMemory::new(), 0);
+        for vector in vectors(include_str!("../../../../../tests/golden/v2.json")) {
+            let cost = cost(&vector);
+            // what only a reader does
+            if cost != V2Params::new(*cost.params()) || vector["canonical"] == false {
+                continue;
+            }
+            let salt_and_iv = [unhex(&vector["salt_hex"]), unhex(&vector["iv_hex"])].concat();
+            let salt_and_iv = salt_and_iv.try_into().unwrap();
+            let key = PasswordKey::new(Password::new(unhex(&vector["password_hex"])));
+            let sealed = seal_v2(&value(&vector), &key, cost.params(), &salt_and_iv, &mut memory);
+            let text = vector["text"].as_str().unwrap().as_bytes();
+            assert!(sealed.unwrap().as_bytes() == Some(text), "{}", vector["name"]);
+            count += 1;
+        }
+        assert!(count >= 10);
+    }
+}

@@ -1,0 +1,303 @@
+//! Census and verify: what a vault holds, and what opens under which password.
+
+use std::{
+    collections::{BTreeMap, HashMap},
+    sync::Arc,
+    time::{Duration, Instant},
+};
+
+use crate::crypto::envelope::{Envelope, Format, V2Params};
+use crate::crypto::kdf::{KdfMemory, KdfSetting};
+use crate::crypto::key::PasswordKey;
+use crate::crypto::seal::{Candidate, OpenOutcome, OpenPolicy, check_all, open_all};
+use crate::crypto::secret::Plaintext;
+use crate::scan::error::ScanError;
+use crate::scan::options::RunOptions;
+use crate::scan::problem::{MAX_PROBLEMS, Problem, ProblemKind};
+use crate::scan::retry::Retry;
+use crate::scan::{Examine, Scan};
+use vault_store::{RecordId, SealedRecord, VaultStore};
+
+/// Judges an opened value, for who knows what it must be.
+pub type ValueCheck = Arc<dyn Fn(&RecordId, &Plaintext) -> ValueVerdict + Send + Sync>;
+
+/// What a [`ValueCheck`] says.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ValueVerdict {
+    /// The value is what it must be.
+    Right,
+    /// It is not.
+    Wrong,
+}
+
+/// What a census asks.
+#[derive(Default)]
+pub struct CensusPlan {
+    keys: Vec<Arc<PasswordKey>>,
+    check: Option<ValueCheck>,
+    list_unopened: Unopened,
+    options: RunOptions,
+}
+
+/// Whether a census lists the records that no given password opens.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Unopened {
+    /// Count them only.
+    #[default]
+    Count,
+    /// List the first [`MAX_PROBLEMS`].
+    List,
+}
+
+impl CensusPlan {
+    /// A census without passwords: formats, costs, sizes and damage, which need none.
+    #[must_use]
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// Tries this key too on each record. A record counts for the first key that opens it.
+    #[must_use]
+    pub fn key(mut self, key: Arc<PasswordKey>) -> Self {
+        self.keys.push(key);
+        self
+    }
+
+    /// Also judges every opened value.
+    #[must_use]
+    pub fn check_values(mut self, check: ValueCheck) -> Self {
+        self.check = Some(check);
+        self
+    }
+
+    /// Whether to list the records that none of the keys opens.
+    #[must_use]
+    pub fn list_unopened(mut self, list: Unopened) -> Self {
+        self.list_unopened = list;
+        self
+    }
+
+    /// Workers, memory and page sizes.
+    #[must_use]
+    pub fn options(mut self, options: RunOptions) -> Self {
+        self.options = options;
+        self
+    }
+}
+
+/// What a census found so far.
+#[derive(Clone, Debug, Default)]
+#[non_exhaustive]
+pub struct CensusReport {
+    /// Records seen.
+    pub scanned: u64,
+    /// Records by format.
+    pub formats: BTreeMap<Format, u64>,
+    /// v3 records by salt and cost. A vault has one, more after a change of cost or a merge.
+    pub kdfs: HashMap<KdfSetting, u64>,
+    /// Bytes of envelope text.
+    pub envelope_bytes: u64,
+    /// The longest envelope text, in bytes.
+    pub longest_envelope: u64,
+    /// Records that changed since they were written, or were moved.
+    pub damaged: u64,
+    /// Records that are no envelope.
+    pub malformed: u64,
+    /// For each key of the plan, in its order: how many records it opened.
+    pub opened: Vec<u64>,
+    /// Sound records that no key of the plan opened.
+    pub unopened: u64,
+    /// Opened records whose value the plan's check found wrong.
+    pub wrong_values: u64,
+    /// The first [`MAX_PROBLEMS`] damaged and malformed records.
+    pub problems: Vec<Problem>,
+    /// The first [`MAX_PROBLEMS`] records that no key opened, if the plan asked for them.
+    pub unopened_ids: Vec<RecordId>,
+    /// Argon2id computations made.
+    pub derivations: u64,
+    /// Time since the census began.
+    pub elapsed: Duration,
+}
+
+/// How many v3 salts a census tells apart; a hostile vault must not fill memory with them.
+const MAX_KDFS: usize = 1000;
+
+/// A census under way. Dropping it ends it; nothing is ever written.
+pub struct CensusSession {
+    scan: Scan<Inspector>,
+    list_unopened: Unopened,
+    begun: Instant,
+    total: u64,
+    report: CensusReport,
+}
+
+impl CensusSession {
+    pub(crate) async fn start(
+        store: Arc<dyn VaultStore>,
+        plan: CensusPlan,
+        policy: OpenPolicy,
+    ) -> Result<Self, ScanError> {
+        let total = store.count().await?;
+        let dearest =
+            policy.v2_costs.iter().map(V2Params::params).max_by_key(|params| params.m_cost());
+        let workers =
+            Arc::new(plan.options.start_workers(total, dearest.copied().unwrap_or_default())?);
+        let retry = Retry::new(Arc::clone(&plan.options.timer));
+        let report = CensusReport { opened: vec![0; plan.keys.len()], ..CensusReport::default() };
+        let inspector = Arc::new(Inspector { keys: plan.keys, check: plan.check, policy });
+        let scan = Scan::new(Arc::new(store), inspector, workers, retry, plan.options.page());
+        Ok(Self { scan, list_unopened: plan.list_unopened, begun: Instant::now(), total, report })
+    }
+
+    /// How many records the vault held when the census began.
+    #[must_use]
+    pub fn total(&self) -> u64 {
+        self.total
+    }
+
+    /// Looks at the next records, at most about two seconds of work; `None` when every record was seen.
+    ///
+    /// # Errors
+    /// [`ScanError`] when going on is pointless.
+    ///
+    /// # Cancel safety
+    /// Dropping the future loses nothing; the next call goes on.
+    pub async fn step(&mut self) -> Result<Option<&CensusReport>, ScanError> {
+        let step = std::future::poll_fn(|cx| self.scan.poll_next(cx)).await;
+        self.report.elapsed = self.begun.elapsed();
+        let Some(examined) = step.transpose()? else { return Ok(None) };
+        self.report.derivations += examined.derivations;
+        for inspected in examined.findings {
+            self.count(inspected);
+        }
+        Ok(Some(&self.report))
+    }
+
+    /// Takes every step that is left.
+    ///
+    /// # Errors
+    /// As [`step`](Self::step).
+    pub async fn run(mut self) -> Result<CensusReport, ScanError> {
+        while self.step().await?.is_some() {}
+        Ok(self.report)
+    }
+
+    /// What was found so far.
+    #[must_use]
+    pub fn report(&self) -> &CensusReport {
+        &self.report
+    }
+
+    fn count(&mut self, inspected: Inspected) {
+        let report = &mut self.report;
+        report.scanned += 1;
+        report.envelope_bytes += inspected.len;
+        report.longest_envelope = report.longest_envelope.max(inspected.len);
+        if let Some(format) = inspected.format {
+            *report.formats.entry(format).or_default() += 1;
+        }
+        if let Some(kdf) = inspected.kdf
+            && (report.kdfs.len() < MAX_KDFS || report.kdfs.contains_key(&kdf))
+        {
+            *report.kdfs.entry(kdf).or_default() += 1;
+        }
+        match inspected.state {
+            State::OpenedBy(key, verdict) => {
+                if let Some(opened) = report.opened.get_mut(key) {
+                    *opened += 1;
+                }
+                report.wrong_values += u64::from(verdict == ValueVerdict::Wrong);
+            }
+            State::Unopened(id) => {
+                report.unopened += 1;
+                if self.list_unopened == Unopened::List && report.unopened_ids.len() < MAX_PROBLEMS
+                {
+                    report.unopened_ids.push(id);
+                }
+            }
+            State::Problem(problem) => {
+                match problem.kind {
+                    ProblemKind::Damaged => report.damaged += 1,
+                    ProblemKind::Malformed(_) => report.malformed += 1,
+                }
+                if report.problems.len() < MAX_PROBLEMS {
+                    report.problems.push(problem);
+                }
+            }
+        }
+    }
+}
+
+struct Inspector {
+    keys: Vec<Arc<PasswordKey>>,
+    check: Option<ValueCheck>,
+    policy: OpenPolicy,
+}
+
+struct Inspected {
+    len: u64,
+    format: Option<Format>,
+    kdf: Option<KdfSetting>,
+    state: State,
+}
+
+enum State {
+    OpenedBy(usize, ValueVerdict),
+    Unopened(RecordId),
+    Problem(Problem),
+}
+
+impl Examine for Inspector {
+    type Finding = Inspected;
+
+    fn examine(
+        &self,
+        records: Vec<SealedRecord>,
+        memory: &mut KdfMemory,
+    ) -> Result<Vec<Inspected>, ScanError> {
+        let parsed: Vec<_> =
+            records.iter().map(|record| Envelope::parse(&record.envelope)).collect();
+        let ids = records.iter().map(|record| &record.id);
+        let (mut untried, unopenable) = check_all(&parsed, ids, &self.policy);
+        let mut inspected: Vec<_> = records
+            .iter()
+            .zip(&parsed)
+            .map(|(record, parsed)| Inspected {
+                len: record.envelope.len(),
+                format: parsed.as_ref().ok().map(Envelope::format),
+                kdf: None,
+                state: State::Unopened(record.id.clone()),
+            })
+            .collect();
+        let problem = |index: usize, kind| {
+            let id = records[index].id.clone();
+            State::Problem(Problem { id, kind })
+        };
+        for (index, why) in unopenable {
+            // A damaged header names a cost and salt that nobody ever used.
+            inspected[index].state = problem(index, why.into());
+        }
+        for candidate in &untried {
+            inspected[candidate.index].kdf = candidate.checked.kdf();
+        }
+        for (number, key) in self.keys.iter().enumerate() {
+            for (Candidate { index, id, .. }, outcome) in open_all(&mut untried, key, memory)? {
+                inspected[index].state = match outcome {
+                    OpenOutcome::Opened(value) => State::OpenedBy(number, self.verdict(id, &value)),
+                    OpenOutcome::WrongPassword => continue,
+                    OpenOutcome::Damaged => problem(index, ProblemKind::Damaged),
+                    OpenOutcome::Malformed(malformed) => {
+                        problem(index, ProblemKind::Malformed(malformed))
+                    }
+                };
+            }
+        }
+        Ok(inspected)
+    }
+}
+
+impl Inspector {
+    fn verdict(&self, id: &RecordId, value: &Plaintext) -> ValueVerdict {
+        self.check.as_ref().map_or(ValueVerdict::Right, |check| check(id, value))
+    }
+}

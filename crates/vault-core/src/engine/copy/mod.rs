@@ -1,0 +1,331 @@
+//! Copying a vault into another store, whatever the two backends are.
+//!
+//! Records go as they are: id, token, envelope and times, so that every envelope opens in the copy as it did before (a
+//! v3 envelope is bound to its id). No password is needed and nothing is sealed anew.
+
+mod compare;
+mod error;
+
+use std::sync::Arc;
+
+use self::compare::{Compared, Comparison};
+pub use self::error::{CopyError, Side};
+use crate::scan::retry::{Retry, ThreadTimer, Timer, Tries};
+use vault_store::{
+    InsertOutcome, PageLimit, PutSetting, Record, RecordId, StoreError, StoreErrorKind, VaultStore,
+};
+
+/// The most records that a [`CopyReport`] names per list; the counts go on.
+pub const MAX_LISTED_IDS: usize = 1000;
+
+/// How a vault is copied.
+#[derive(Clone)]
+pub struct CopyPlan {
+    into: OnExisting,
+    page: PageLimit,
+    timer: Arc<dyn Timer>,
+}
+
+/// What the target may hold before.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum OnExisting {
+    /// Nothing but what is in the source as well, byte for byte: an empty store, or a copy that was broken off.
+    #[default]
+    Empty,
+    /// Anything: what is there stays as it is.
+    Existing,
+}
+
+impl CopyPlan {
+    /// A copy into an empty store, in transactions of at most 4,096 records and 8 MiB: large enough that the store's
+    /// flush does not set the pace, small enough to hold one page of each side in memory.
+    #[must_use]
+    pub fn new() -> Self {
+        Self {
+            into: OnExisting::Empty,
+            page: PageLimit::new(4096, 8 << 20),
+            timer: Arc::new(ThreadTimer),
+        }
+    }
+
+    /// Says what the target may hold before.
+    #[must_use]
+    pub fn into(mut self, into: OnExisting) -> Self {
+        self.into = into;
+        self
+    }
+
+    /// Bounds the records and bytes of one transaction.
+    #[must_use]
+    pub fn page(mut self, page: PageLimit) -> Self {
+        self.page = page;
+        self
+    }
+
+    /// Waits between two tries with this timer instead of a thread of its own.
+    #[must_use]
+    pub fn timer(mut self, timer: Arc<dyn Timer>) -> Self {
+        self.timer = timer;
+        self
+    }
+}
+
+impl Default for CopyPlan {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+/// A copy under way: [`step`](Self::step) does one transaction.
+///
+/// A copy that was broken off is resumed by starting it again: what is in the target already is compared, not
+/// written. The last steps compare the two stores record by record.
+///
+/// Stop writing to the source meanwhile: a record that changes after it was copied is reported as different, and one
+/// that is made behind the scan as missing.
+pub struct CopySession {
+    source: Arc<dyn VaultStore>,
+    target: Arc<dyn VaultStore>,
+    page: PageLimit,
+    retry: Retry,
+    stage: Stage,
+    total: u64,
+    report: CopyReport,
+}
+
+enum Stage {
+    /// A target that is not empty is compared with the source before anything is written.
+    Inspect(Comparison),
+    Settings,
+    Copy {
+        after: Option<RecordId>,
+    },
+    Verify(Comparison),
+    Done,
+}
+
+/// What a copy did and found.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct CopyReport {
+    /// Records written to the target.
+    pub copied: u64,
+    /// Records whose id was in the target before; the comparison says whether they are the same.
+    pub already_there: u64,
+    /// Records whose token another record of the target has; they were left out.
+    pub tokens_taken: IdList,
+    /// Records that the target cannot hold, or whose envelope is too long to load; they were left out.
+    pub refused: IdList,
+    /// Settings that the target had already, with another value, and kept.
+    pub settings_kept: Vec<String>,
+    /// What the comparison at the end found; `None` before the end.
+    pub verified: Option<Verified>,
+}
+
+/// What comparing source and target record by record found.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Verified {
+    /// Records that are in both with the same token, times and envelope, compared byte for byte.
+    pub same: u64,
+    /// Records that are in both and not the same; the target's was left as it is.
+    pub different: IdList,
+    /// Records that are in the source only, those left out included.
+    pub missing: IdList,
+    /// Records that are in the target only.
+    pub only_in_target: u64,
+}
+
+/// Records counted, and the first [`MAX_LISTED_IDS`] of them by id.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct IdList {
+    /// How many.
+    pub count: u64,
+    /// The first of them.
+    pub ids: Vec<RecordId>,
+}
+
+impl IdList {
+    fn add(&mut self, id: RecordId) {
+        self.count += 1;
+        if self.ids.len() < MAX_LISTED_IDS {
+            self.ids.push(id);
+        }
+    }
+}
+
+impl CopyReport {
+    /// Whether the target holds every record of the source as it is there, and this was verified.
+    #[must_use]
+    pub fn is_complete(&self) -> bool {
+        self.verified
+            .as_ref()
+            .is_some_and(|verified| verified.different.count == 0 && verified.missing.count == 0)
+    }
+}
+
+impl CopySession {
+    /// Begins a copy; nothing is written before the first [`step`](Self::step).
+    ///
+    /// # Errors
+    /// [`CopyError::Store`].
+    pub async fn start(
+        source: Arc<dyn VaultStore>,
+        target: Arc<dyn VaultStore>,
+        plan: CopyPlan,
+    ) -> Result<Self, CopyError> {
+        let total = source.count().await.map_err(CopyError::of(Side::Source))?;
+        let present = target.count().await.map_err(CopyError::of(Side::Target))?;
+        let stage = if present > 0 && plan.into == OnExisting::Empty {
+            Stage::Inspect(Comparison::new(source.clone(), target.clone()))
+        } else {
+            Stage::Settings
+        };
+        let (page, retry) = (plan.page, Retry::new(plan.timer));
+        Ok(Self { source, target, page, retry, stage, total, report: CopyReport::default() })
+    }
+
+    /// Does one page of work; `None` when all is done and compared.
+    ///
+    /// # Errors
+    /// [`CopyError`].
+    pub async fn step(&mut self) -> Result<Option<&CopyReport>, CopyError> {
+        match &mut self.stage {
+            Stage::Inspect(comparison) => {
+                let mut foreign = false;
+                let more = comparison
+                    .step(self.page, &self.retry, |_, compared| {
+                        foreign |= matches!(compared, Compared::Differs | Compared::OnlyInTarget);
+                    })
+                    .await?;
+                if foreign {
+                    return Err(CopyError::TargetNotEmpty);
+                }
+                if !more {
+                    self.stage = Stage::Settings;
+                }
+            }
+            Stage::Settings => {
+                self.copy_settings().await?;
+                self.stage = Stage::Copy { after: None };
+            }
+            Stage::Copy { after } => {
+                let after = after.take();
+                self.stage = if let Some(last) = self.copy_page(after).await? {
+                    Stage::Copy { after: Some(last) }
+                } else {
+                    self.report.verified = Some(Verified::default());
+                    Stage::Verify(Comparison::new(self.source.clone(), self.target.clone()))
+                };
+            }
+            Stage::Verify(comparison) => {
+                let verified = self.report.verified.get_or_insert_default();
+                let more = comparison
+                    .step(self.page, &self.retry, |id, compared| match compared {
+                        Compared::Same => verified.same += 1,
+                        Compared::Differs => verified.different.add(id),
+                        Compared::OnlyInSource => verified.missing.add(id),
+                        Compared::OnlyInTarget => verified.only_in_target += 1,
+                    })
+                    .await?;
+                if !more {
+                    self.stage = Stage::Done;
+                }
+            }
+            Stage::Done => return Ok(None),
+        }
+        Ok(Some(&self.report))
+    }
+
+    /// Runs to the end.
+    ///
+    /// # Errors
+    /// [`CopyError`].
+    pub async fn run(mut self) -> Result<CopyReport, CopyError> {
+        while self.step().await?.is_some() {}
+        Ok(self.report)
+    }
+
+    /// What was done so far.
+    #[must_use]
+    pub fn report(&self) -> &CopyReport {
+        &self.report
+    }
+
+    /// How many records the source held at the start.
+    #[must_use]
+    pub fn total(&self) -> u64 {
+        self.total
+    }
+
+    /// Salt, cost and format: with them the copy goes on as the source did.
+    async fn copy_settings(&mut self) -> Result<(), CopyError> {
+        let settings = self.source.settings().await.map_err(CopyError::of(Side::Source))?;
+        for (name, value) in settings {
+            let stored = self.target.put_setting(&name, &value, PutSetting::IfAbsent).await;
+            if stored.map_err(CopyError::of(Side::Target))? != value {
+                self.report.settings_kept.push(name);
+            }
+        }
+        Ok(())
+    }
+
+    /// The id of the last record of the page; `None` when there was none.
+    async fn copy_page(&mut self, after: Option<RecordId>) -> Result<Option<RecordId>, CopyError> {
+        let page = compare::list(&*self.source, after.as_ref(), self.page, &self.retry).await;
+        let page = page.map_err(CopyError::of(Side::Source))?;
+        let last = page.last().map(|record| record.id.clone());
+        let (records, too_long): (Vec<_>, Vec<_>) =
+            page.into_iter().partition(|record| record.envelope.as_bytes().is_some());
+        for record in too_long {
+            self.report.refused.add(record.id);
+        }
+        match self.insert(&records).await {
+            Err(error) if error.kind() == StoreErrorKind::Unsupported => {
+                self.insert_one_by_one(&records).await?;
+            }
+            inserted => inserted.map_err(CopyError::of(Side::Target))?,
+        }
+        Ok(last)
+    }
+
+    /// One of the page is more than the target can hold, and the others are not to stay behind for it.
+    async fn insert_one_by_one(&mut self, records: &[Record]) -> Result<(), CopyError> {
+        for record in records {
+            match self.insert(std::slice::from_ref(record)).await {
+                Err(error) if error.kind() == StoreErrorKind::Unsupported => {
+                    self.report.refused.add(record.id.clone());
+                }
+                inserted => inserted.map_err(CopyError::of(Side::Target))?,
+            }
+        }
+        Ok(())
+    }
+
+    /// Inserts in one transaction. After an unknown outcome it is tried again: what went in is then there already.
+    async fn insert(&mut self, records: &[Record]) -> Result<(), StoreError> {
+        let mut tries = Tries::default();
+        let outcomes = loop {
+            match self.target.insert(records.to_vec()).await {
+                Ok(outcomes) => break outcomes,
+                Err(error) => {
+                    if !self.retry.again_after(&error, &mut tries).await {
+                        return Err(error);
+                    }
+                }
+            }
+        };
+        for (record, outcome) in records.iter().zip(outcomes) {
+            match outcome {
+                InsertOutcome::Inserted => self.report.copied += 1,
+                InsertOutcome::IdTaken => self.report.already_there += 1,
+                InsertOutcome::TokenTaken => self.report.tokens_taken.add(record.id.clone()),
+            }
+        }
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests;

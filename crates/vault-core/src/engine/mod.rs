@@ -1,0 +1,5 @@
+//! What runs over a whole vault: rekey, census and copy.
+
+pub(crate) mod census;
+pub(crate) mod copy;
+pub(crate) mod rekey;

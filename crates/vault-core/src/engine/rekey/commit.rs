@@ -1,0 +1,369 @@
+//! Writes a page's new envelopes and settles what writers and faults make of it.
+
+use crate::scan::envelope_kind::EnvelopeKind;
+use std::{
+    collections::{BTreeMap, HashSet, VecDeque},
+    sync::Arc,
+};
+
+use super::error::RekeyError;
+use super::{
+    examine::Finding,
+    pass::{Chains, PassExaminer, Seen},
+    report::{RekeyCounts, Unresolved},
+    tried::RecordTag,
+};
+use crate::scan::Examine;
+use crate::scan::problem::Problem;
+use crate::scan::retry::{Retry, Tries};
+use crate::scan::workers::Workers;
+use vault_store::{
+    RecordId, Replacement, SealedRecord, StoreError, StoreErrorKind, VaultStore, WriteOutcome,
+};
+
+/// How often a record that writers keep changing is read and tried again. Each round needs a write to exactly this
+/// record within the milliseconds between reading and swapping, so eight in a row is a writer that does nothing else.
+const ROUNDS: u32 = 8;
+
+/// How many records of a page a store may refuse one by one, and take none, before the rest of the page is not tried.
+const HOPELESS: u64 = 16;
+
+/// One page's findings, or what is left of it after a round.
+#[derive(Default)]
+pub(super) struct Page {
+    pub(super) seen: Vec<Seen>,
+    /// To be written.
+    pub(super) batch: Vec<Replacement>,
+    /// How often its records were read again.
+    pub(super) round: u32,
+}
+
+/// What became of one page.
+#[derive(Default)]
+pub(super) struct PageOutcome {
+    pub(super) counts: RekeyCounts,
+    pub(super) problems: Vec<Problem>,
+    /// How the sound records were sealed that are counted.
+    pub(super) before: BTreeMap<EnvelopeKind, u64>,
+    /// How those were sealed that were moved.
+    pub(super) moved: BTreeMap<EnvelopeKind, u64>,
+    /// To be remembered.
+    pub(super) marks: Vec<RecordTag>,
+    /// Still under their old password.
+    pub(super) open: Vec<(RecordId, Unresolved)>,
+    /// Left open by the last pass, and seen now.
+    pub(super) due: HashSet<RecordId>,
+    /// To be announced before it is written.
+    pub(super) again: Option<Page>,
+    pub(super) conflicts: u64,
+    pub(super) retries: u64,
+    /// Batches that the store answered for.
+    pub(super) batches: u64,
+    /// Whether it failed to answer for one.
+    pub(super) unanswered: bool,
+    pub(super) derivations: u64,
+    /// A batch failed with this error as a whole: if the next ones do as well, the store is gone.
+    pub(super) refused: Option<StoreError>,
+    /// The page was not finished, and going on is pointless.
+    pub(super) error: Option<RekeyError>,
+    /// Seen, and counted by an earlier pass.
+    uncounted: u64,
+    catching_up: bool,
+}
+
+impl PageOutcome {
+    /// Counts a record; what has yet to be written comes back.
+    fn count(&mut self, seen: Seen) -> Option<Replacement> {
+        let Seen { id, finding, sealing, mark, due } = seen;
+        self.marks.extend(mark);
+        let counted = due || !self.catching_up;
+        if let (Some(sealing), true, false) = (sealing, counted, due) {
+            *self.before.entry(sealing).or_default() += 1;
+        }
+        if due {
+            self.due.insert(id.clone());
+        }
+        let outcome = match finding {
+            Finding::Reseal(replacement) => return Some(replacement),
+            Finding::Matches => {
+                if let Some(sealing) = sealing {
+                    *self.moved.entry(sealing).or_default() += 1;
+                }
+                &mut self.counts.rekeyed
+            }
+            Finding::TooLong => {
+                self.open.push((id, Unresolved::Failed));
+                &mut self.counts.failed
+            }
+            Finding::Problem(id, kind) => {
+                // Whether an earlier pass counted it is for the session to say.
+                self.uncounted += 1;
+                self.problems.push(Problem { id, kind });
+                return None;
+            }
+            Finding::OtherPassword | Finding::AlreadyNew if !counted => {
+                self.uncounted += 1;
+                return None;
+            }
+            Finding::OtherPassword => &mut self.counts.other_password,
+            Finding::AlreadyNew => &mut self.counts.already_new,
+        };
+        *outcome += 1;
+        None
+    }
+
+    fn count_moved(&mut self, replacement: &Replacement, seeker: &PassExaminer) {
+        self.counts.rekeyed += 1;
+        let from = EnvelopeKind::of(&replacement.expected);
+        *self.moved.entry(from).or_default() += 1;
+        if self.catching_up && !self.due.contains(&replacement.id) {
+            *self.before.entry(from).or_default() += 1;
+        }
+        self.marks.extend(seeker.mark_of_written(replacement));
+    }
+
+    fn count_failed(&mut self, batch: &[Replacement]) {
+        self.counts.failed += batch.len() as u64;
+        self.open.extend(batch.iter().map(|failed| (failed.id.clone(), Unresolved::Failed)));
+    }
+
+    fn count_conflicts(&mut self, ids: Vec<RecordId>) {
+        self.counts.conflict += ids.len() as u64;
+        self.open.extend(ids.into_iter().map(|id| (id, Unresolved::Conflict)));
+    }
+}
+
+/// Writes one page at a time.
+pub(super) struct Committer {
+    pub(super) store: Arc<dyn VaultStore>,
+    pub(super) seeker: Arc<PassExaminer>,
+    pub(super) workers: Arc<Workers>,
+    pub(super) retry: Retry,
+}
+
+impl Committer {
+    /// Commits a page: when this resolves, everything seen is counted and every counted rekey is durable. After an
+    /// error that makes going on pointless, the counts tell what was done until then.
+    pub(super) async fn commit(self: Arc<Self>, page: Page, catching_up: bool) -> PageOutcome {
+        let mut settled = PageOutcome { catching_up, ..PageOutcome::default() };
+        let records = (page.seen.len() + page.batch.len()) as u64;
+        let outcome = self.settle(page, &mut settled).await;
+        settled.counts.scanned = settled.counts.total();
+        let again = settled.again.as_ref().map_or(0, |page| page.batch.len() as u64);
+        settled.error = match outcome {
+            Ok(()) if settled.counts.scanned + settled.uncounted + again != records => {
+                Some(RekeyError::InvariantViolated)
+            }
+            outcome => outcome.err(),
+        };
+        settled
+    }
+
+    async fn settle(&self, page: Page, settled: &mut PageOutcome) -> Result<(), RekeyError> {
+        let mut batch = page.batch;
+        batch.extend(page.seen.into_iter().filter_map(|seen| settled.count(seen)));
+        let mut batches = VecDeque::from([(batch, page.round)]);
+        while let Some((batch, round)) = batches.pop_front() {
+            if batch.is_empty() {
+                continue;
+            }
+            let written = self.write(batch, settled).await?;
+            if round >= ROUNDS {
+                settled.count_conflicts(written.conflicts);
+            } else {
+                let again = self.examine_again(written.conflicts, settled).await?;
+                match self.seeker.chains {
+                    Chains::No => batches.push_back((again, round + 1)),
+                    Chains::Yes if again.is_empty() => {}
+                    Chains::Yes => {
+                        let page = settled.again.get_or_insert_default();
+                        page.batch.extend(again);
+                        page.round = round + 1;
+                    }
+                }
+            }
+            if let Some((batch, error)) = written.refused {
+                // In front, so that the record that causes it is found before the other halves are tried.
+                for half in halves(batch, error, settled) {
+                    batches.push_front((half, round));
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// Writes a batch until the store answers for every record of it, or has refused it for good.
+    async fn write(
+        &self,
+        batch: Vec<Replacement>,
+        settled: &mut PageOutcome,
+    ) -> Result<Written, RekeyError> {
+        let mut pending: Arc<[Replacement]> = batch.into();
+        let mut conflicts = Vec::new();
+        let mut tries = Tries::default();
+        loop {
+            let answer = self.store.swap_batch(Arc::clone(&pending)).await;
+            settled.batches += u64::from(answer.is_ok());
+            settled.unanswered |= answer.is_err();
+            let error = match answer {
+                Ok(outcomes) if outcomes.len() == pending.len() => {
+                    self.take_outcomes(&pending, &outcomes, &mut conflicts, settled);
+                    return Ok(Written { conflicts, refused: None });
+                }
+                Ok(_) => return Err(broken_contract().into()),
+                Err(error) if ends_the_run(error.kind()) => return Err(error.into()),
+                Err(error) => error,
+            };
+            let again = self.retry.again_after(&error, &mut tries).await;
+            settled.retries += u64::from(again);
+            // Whether the batch went in is only known by looking: the reply to a commit may have been lost.
+            let left = self.look_again(&pending, tries.anew(), &mut conflicts, settled).await?;
+            if left.is_empty() {
+                return Ok(Written { conflicts, refused: None });
+            }
+            if !again {
+                return Ok(Written { conflicts, refused: Some((left, error)) });
+            }
+            pending = left.into();
+        }
+    }
+
+    fn take_outcomes(
+        &self,
+        batch: &[Replacement],
+        outcomes: &[WriteOutcome],
+        conflicts: &mut Vec<RecordId>,
+        settled: &mut PageOutcome,
+    ) {
+        for (replacement, outcome) in batch.iter().zip(outcomes) {
+            match outcome {
+                WriteOutcome::Applied => settled.count_moved(replacement, &self.seeker),
+                WriteOutcome::Missing => settled.counts.missing += 1,
+                WriteOutcome::Conflict => conflicts.push(replacement.id.clone()),
+            }
+        }
+    }
+
+    /// Compares the store with a batch of unknown fate; what is still untouched comes back.
+    async fn look_again(
+        &self,
+        batch: &[Replacement],
+        tries: Tries,
+        conflicts: &mut Vec<RecordId>,
+        settled: &mut PageOutcome,
+    ) -> Result<Vec<Replacement>, RekeyError> {
+        let ids: Vec<RecordId> = batch.iter().map(|replacement| replacement.id.clone()).collect();
+        let mut untouched = Vec::new();
+        for (replacement, now) in batch.iter().zip(self.read_records(&ids, tries).await?) {
+            match now {
+                None => settled.counts.missing += 1,
+                Some(now) if now.envelope == replacement.sealed => {
+                    settled.count_moved(replacement, &self.seeker);
+                }
+                Some(now) if now.envelope == replacement.expected => {
+                    untouched.push(replacement.clone());
+                }
+                Some(_) => conflicts.push(replacement.id.clone()),
+            }
+        }
+        Ok(untouched)
+    }
+
+    /// Reads the records that writers changed, tries the passwords on what is there now, and counts them.
+    async fn examine_again(
+        &self,
+        ids: Vec<RecordId>,
+        settled: &mut PageOutcome,
+    ) -> Result<Vec<Replacement>, RekeyError> {
+        if ids.is_empty() {
+            return Ok(Vec::new());
+        }
+        let now = self.read_records(&ids, Tries::default()).await?;
+        let found: Vec<SealedRecord> = now.into_iter().flatten().collect();
+        settled.counts.missing += (ids.len() - found.len()) as u64;
+        settled.conflicts += ids.len() as u64;
+        let answers: Vec<_> = found
+            .into_iter()
+            .map(|record| {
+                let seeker = Arc::clone(&self.seeker);
+                self.workers.submit(move |memory| {
+                    let before = memory.derivations();
+                    seeker
+                        .examine(vec![record], memory)
+                        .map(|seen| (seen, memory.derivations() - before))
+                })
+            })
+            .collect();
+        let mut batch = Vec::new();
+        for answer in answers {
+            let (seen, derivations) =
+                answer.await.map_err(|lost| RekeyError::Worker(lost.into()))??;
+            settled.derivations += derivations;
+            // It was counted among those found already.
+            let seen = seen.into_iter().map(|seen| Seen { sealing: None, ..seen });
+            batch.extend(seen.filter_map(|seen| settled.count(seen)));
+        }
+        Ok(batch)
+    }
+
+    async fn read_records(
+        &self,
+        ids: &[RecordId],
+        mut tries: Tries,
+    ) -> Result<Vec<Option<SealedRecord>>, RekeyError> {
+        loop {
+            match self.store.read_records(ids).await {
+                Ok(records) if records.len() == ids.len() => return Ok(records),
+                Ok(_) => return Err(broken_contract().into()),
+                Err(error) => {
+                    if !self.retry.again_after(&error, &mut tries).await {
+                        return Err(error.into());
+                    }
+                }
+            }
+        }
+    }
+}
+
+struct Written {
+    /// Changed by somebody else since they were read.
+    conflicts: Vec<RecordId>,
+    /// What the store does not take, and why.
+    refused: Option<(Vec<Replacement>, StoreError)>,
+}
+
+/// Halves a refused batch, down to the record that the store cannot take, which has failed. A store that refuses
+/// everything, or refuses for a passing reason, is not asked record by record.
+fn halves(
+    mut batch: Vec<Replacement>,
+    error: StoreError,
+    settled: &mut PageOutcome,
+) -> impl Iterator<Item = Vec<Replacement>> + use<> {
+    // A store that has refused this many single records and taken none refuses everything.
+    let hopeless = settled.counts.failed >= HOPELESS && settled.counts.rekeyed == 0;
+    let rest = if error.kind().is_retryable() || hopeless {
+        settled.count_failed(&batch);
+        settled.refused = Some(error);
+        batch.clear();
+        None
+    } else if batch.len() == 1 {
+        settled.count_failed(&batch);
+        batch.clear();
+        None
+    } else {
+        Some(batch.split_off(batch.len() / 2))
+    };
+    [Some(batch), rest].into_iter().flatten()
+}
+
+/// Errors after which no other record can fare better; the others may be one record's own.
+fn ends_the_run(kind: StoreErrorKind) -> bool {
+    !kind.is_retryable() && !matches!(kind, StoreErrorKind::Unsupported | StoreErrorKind::Other)
+}
+
+fn broken_contract() -> StoreError {
+    StoreError::new(
+        StoreErrorKind::Other,
+        "the store broke its contract: it did not answer for every record of a batch; the backend needs mending",
+    )
+}

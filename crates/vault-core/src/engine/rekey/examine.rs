@@ -1,0 +1,366 @@
+//! Tries the passwords of a plan on a few records, and seals anew those that an old one opens.
+
+use super::plan::Pair;
+use crate::crypto::envelope::{Envelope, Format, V2Params};
+use crate::crypto::kdf::KdfMemory;
+use crate::crypto::key::PasswordKey;
+use crate::crypto::seal::{
+    Candidate, OpenOutcome, OpenPolicy, SealParams, check_all, open_all, seal_all,
+};
+use crate::crypto::secret::Plaintext;
+use crate::scan::Examine;
+use crate::scan::error::ScanError;
+use crate::scan::problem::ProblemKind;
+use vault_store::{EnvelopeText, RecordId, Replacement, SealedRecord};
+
+/// What is to become of a record.
+pub(crate) enum Finding {
+    /// To be written, once the store agrees.
+    Reseal(Replacement),
+    /// Opens under an old password; a dry run goes no further.
+    Matches,
+    OtherPassword,
+    AlreadyNew,
+    Problem(RecordId, ProblemKind),
+    /// Opens, but its value is too long for the format to write.
+    TooLong,
+}
+
+pub(crate) struct Rekeyer {
+    pairs: Vec<Pair>,
+    policy: OpenPolicy,
+    /// `None` is a dry run.
+    write: Option<SealParams>,
+    /// What opens our own output: the one cost that is written, which need not be among those the caller reads with.
+    check: OpenPolicy,
+}
+
+impl Examine for Rekeyer {
+    type Finding = Finding;
+
+    fn examine(
+        &self,
+        records: Vec<SealedRecord>,
+        memory: &mut KdfMemory,
+    ) -> Result<Vec<Finding>, ScanError> {
+        let verdicts = self.judge(&records, memory)?;
+        let findings = records.into_iter().zip(verdicts);
+        Ok(findings.map(|(record, verdict)| verdict.about(record)).collect())
+    }
+}
+
+/// What is to become of a record, without the record.
+#[derive(Clone)]
+enum Verdict {
+    Reseal(EnvelopeText),
+    Matches,
+    OtherPassword,
+    AlreadyNew,
+    Problem(ProblemKind),
+    TooLong,
+}
+
+impl Verdict {
+    fn about(self, record: SealedRecord) -> Finding {
+        let SealedRecord { id, envelope: expected } = record;
+        match self {
+            Self::Reseal(sealed) => Finding::Reseal(Replacement { id, expected, sealed }),
+            Self::Matches => Finding::Matches,
+            Self::OtherPassword => Finding::OtherPassword,
+            Self::AlreadyNew => Finding::AlreadyNew,
+            Self::Problem(kind) => Finding::Problem(id, kind),
+            Self::TooLong => Finding::TooLong,
+        }
+    }
+}
+
+impl Rekeyer {
+    pub(crate) fn new(pairs: Vec<Pair>, policy: OpenPolicy, write: Option<SealParams>) -> Self {
+        let mut check = policy.clone();
+        if let Some(SealParams::V2 { params }) = write {
+            check.v2_costs = vec![V2Params::new(params)];
+        }
+        Self { pairs, policy, write, check }
+    }
+
+    fn judge(
+        &self,
+        records: &[SealedRecord],
+        memory: &mut KdfMemory,
+    ) -> Result<Vec<Verdict>, ScanError> {
+        let parsed: Vec<_> =
+            records.iter().map(|record| Envelope::parse(&record.envelope)).collect();
+        let ids = records.iter().map(|record| &record.id);
+        let (mut untried, unopenable) = check_all(&parsed, ids, &self.policy);
+        let mut verdicts = vec![Verdict::OtherPassword; records.len()];
+        for (index, why) in unopenable {
+            verdicts[index] = Verdict::Problem(why.into());
+        }
+        for pair in &self.pairs {
+            let mut opened = Vec::new();
+            for (candidate, outcome) in open_all(&mut untried, &pair.old, memory)? {
+                match outcome {
+                    OpenOutcome::Opened(value) => opened.push((candidate, value)),
+                    OpenOutcome::WrongPassword => {}
+                    OpenOutcome::Damaged => {
+                        verdicts[candidate.index] = Verdict::Problem(ProblemKind::Damaged);
+                    }
+                    OpenOutcome::Malformed(malformed) => {
+                        let kind = ProblemKind::Malformed(malformed);
+                        verdicts[candidate.index] = Verdict::Problem(kind);
+                    }
+                }
+            }
+            self.reseal(&opened, &pair.new, &mut verdicts, memory)?;
+        }
+        // An Argon2id per record only to tell "already new" from "other password" would double a v2 run.
+        untried.retain(|candidate| candidate.checked.format() != Format::V2);
+        self.find_already_new(untried, &mut verdicts, memory)?;
+        Ok(verdicts)
+    }
+
+    fn find_already_new(
+        &self,
+        mut untried: Vec<Candidate<'_>>,
+        verdicts: &mut [Verdict],
+        memory: &mut KdfMemory,
+    ) -> Result<(), ScanError> {
+        for pair in &self.pairs {
+            let mut not_opened = Vec::new();
+            for (candidate, outcome) in open_all(&mut untried, &pair.new, memory)? {
+                match outcome {
+                    OpenOutcome::Opened(_) => verdicts[candidate.index] = Verdict::AlreadyNew,
+                    _ => not_opened.push(candidate),
+                }
+            }
+            untried.append(&mut not_opened);
+        }
+        Ok(())
+    }
+
+    /// Seals values under the new password, opens what came out of it again and compares: promise 1.
+    fn reseal(
+        &self,
+        opened: &[(Candidate<'_>, Plaintext)],
+        new: &PasswordKey,
+        verdicts: &mut [Verdict],
+        memory: &mut KdfMemory,
+    ) -> Result<(), ScanError> {
+        let Some(spec) = &self.write else {
+            for (candidate, _) in opened {
+                verdicts[candidate.index] = Verdict::Matches;
+            }
+            return Ok(());
+        };
+        let values: Vec<_> =
+            opened.iter().map(|(candidate, value)| (value.as_bytes(), candidate.id)).collect();
+        let sealed = seal_all(&values, new, spec, memory)?;
+        let mut written = Vec::with_capacity(opened.len());
+        for ((candidate, value), sealed) in opened.iter().zip(sealed) {
+            match sealed {
+                Some(sealed) => written.push((candidate, value, sealed)),
+                None => verdicts[candidate.index] = Verdict::TooLong,
+            }
+        }
+        self.check_sealed(&written, new, memory)?;
+        for (candidate, _, sealed) in written {
+            verdicts[candidate.index] = Verdict::Reseal(sealed);
+        }
+        Ok(())
+    }
+
+    /// From the texts on, so that nothing of the sealing is taken for granted.
+    fn check_sealed(
+        &self,
+        written: &[(&Candidate<'_>, &Plaintext, EnvelopeText)],
+        new: &PasswordKey,
+        memory: &mut KdfMemory,
+    ) -> Result<(), ScanError> {
+        let parsed: Vec<_> = written.iter().map(|(_, _, text)| Envelope::parse(text)).collect();
+        let ids = written.iter().map(|(candidate, _, _)| candidate.id);
+        let (mut candidates, _) = check_all(&parsed, ids, &self.check);
+        let mut same = 0;
+        for (candidate, outcome) in open_all(&mut candidates, new, memory)? {
+            let (_, value, _) = &written[candidate.index];
+            // neither is a guess of anybody's, so an ordinary comparison tells nobody anything
+            if let OpenOutcome::Opened(again) = outcome
+                && again.as_bytes() == value.as_bytes()
+            {
+                same += 1;
+            }
+        }
+        if same == written.len() { Ok(()) } else { Err(ScanError::VerificationFailed) }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::{collection::vec, prelude::*, sample::select};
+
+    use std::sync::Arc;
+
+    use super::*;
+    use crate::crypto::envelope::Padding;
+    use crate::crypto::kdf::{KdfLimits, KdfParams, KdfSetting, Salt};
+    use crate::crypto::seal::{check, open, seal};
+    use crate::crypto::secret::Password;
+
+    const PASSWORDS: [&str; 5] = ["old 1", "new 1", "old 2", "new 2", "of somebody else"];
+
+    /// A v1 text of the ancestor, and its password.
+    fn v1() -> (EnvelopeText, Password) {
+        let vectors: Vec<serde_json::Value> =
+            serde_json::from_str(include_str!("../../../../../tests/golden/v1.json")).unwrap();
+        let hex = vectors[1]["password_hex"].as_str().unwrap().as_bytes();
+        let digit = |byte: u8| u8::try_from(char::from(byte).to_digit(16).unwrap()).unwrap();
+        let password: Vec<u8> =
+            hex.chunks(2).map(|pair| digit(pair[0]) << 4 | digit(pair[1])).collect();
+        let text = vectors[1]["text"].as_str().unwrap().as_bytes();
+        (EnvelopeText::from_stored(text), Password::new(password))
+    }
+
+    fn kdf(m_cost: u32) -> KdfSetting {
+        let salt = Salt::from_bytes([m_cost.to_le_bytes()[0]; Salt::LEN]);
+        KdfSetting { params: KdfParams::new(m_cost, 1, 1).unwrap(), salt }
+    }
+
+    fn spec() -> impl Strategy<Value = SealParams> {
+        let v3 = |padding| [8, 9, 64].map(|m| SealParams::V3 { kdf: kdf(m), padding });
+        let v2 = SealParams::V2 { params: kdf(8).params };
+        select([&v3(Padding::None)[..], &v3(Padding::Padme), &[v2]].concat())
+    }
+
+    /// What has happened to a record since it was sealed.
+    #[derive(Clone, Debug)]
+    enum Fate {
+        Sound,
+        Moved,
+        Changed(prop::sample::Index, u8),
+        Cut(prop::sample::Index),
+        Replaced(Vec<u8>),
+        V1,
+    }
+
+    fn fate() -> impl Strategy<Value = Fate> {
+        prop_oneof![
+            8 => Just(Fate::Sound),
+            1 => Just(Fate::Moved),
+            2 => (any::<prop::sample::Index>(), any::<u8>()).prop_map(|(at, to)| Fate::Changed(at, to)),
+            1 => any::<prop::sample::Index>().prop_map(Fate::Cut),
+            1 => "(v[0-9]:)?[A-Za-z0-9_-]{0,200}".prop_map(|text| Fate::Replaced(text.into())),
+            1 => Just(Fate::V1),
+        ]
+    }
+
+    type Made = (SealParams, usize, Vec<u8>, Fate);
+
+    fn record(
+        number: usize,
+        (spec, password, value, fate): Made,
+        keys: &[Arc<PasswordKey>],
+    ) -> SealedRecord {
+        let id = RecordId::from_stored(format!("{number}"));
+        let sealed_for = match fate {
+            Fate::Moved => RecordId::from_stored("another"),
+            _ => id.clone(),
+        };
+        let sealed =
+            seal(&value, &keys[password], &sealed_for, &spec, &mut KdfMemory::new()).unwrap();
+        let mut text = sealed.as_bytes().unwrap().to_vec();
+        match fate {
+            Fate::Sound | Fate::Moved => {}
+            Fate::Changed(at, to) => {
+                let at = at.index(text.len());
+                text[at] = to;
+            }
+            Fate::Cut(at) => text.truncate(at.index(text.len())),
+            Fate::Replaced(bytes) => text = bytes,
+            Fate::V1 => text = v1().0.as_bytes().unwrap().to_vec(),
+        }
+        SealedRecord { id, envelope: EnvelopeText::from_stored(text) }
+    }
+
+    /// What a record is, by the one-record verbs and in the order of the promise.
+    fn one_by_one(
+        rekeyer: &Rekeyer,
+        record: &SealedRecord,
+    ) -> (Verdict, Option<(usize, Plaintext)>) {
+        let mut memory = KdfMemory::new();
+        let envelope = match Envelope::parse(&record.envelope) {
+            Ok(envelope) => envelope,
+            Err(malformed) => return (Verdict::Problem(ProblemKind::Malformed(malformed)), None),
+        };
+        let checked = match check(&envelope, &rekeyer.policy) {
+            Ok(checked) => checked,
+            Err(why) => return (Verdict::Problem(why.into()), None),
+        };
+        for (number, pair) in rekeyer.pairs.iter().enumerate() {
+            let kind = match checked.open(&pair.old, &record.id, &mut memory).unwrap() {
+                OpenOutcome::Opened(value) => return (Verdict::Matches, Some((number, value))),
+                OpenOutcome::WrongPassword => continue,
+                OpenOutcome::Damaged => ProblemKind::Damaged,
+                OpenOutcome::Malformed(malformed) => ProblemKind::Malformed(malformed),
+            };
+            return (Verdict::Problem(kind), None);
+        }
+        let mut new = rekeyer.pairs.iter().map(|pair| &pair.new);
+        let already_new = envelope.format() != Format::V2
+            && new.any(|new| {
+                let outcome = checked.open(new, &record.id, &mut memory).unwrap();
+                matches!(outcome, OpenOutcome::Opened(_))
+            });
+        (if already_new { Verdict::AlreadyNew } else { Verdict::OtherPassword }, None)
+    }
+
+    fn rekeyer(keys: &[Arc<PasswordKey>], write: Option<SealParams>) -> Rekeyer {
+        let pair =
+            |old: usize| Pair { old: Arc::clone(&keys[old]), new: Arc::clone(&keys[old + 1]) };
+        let v1 = Pair { old: Arc::new(PasswordKey::new(v1().1)), new: Arc::clone(&keys[1]) };
+        let limits = KdfLimits { max_m_kib: 63, ..KdfLimits::default() };
+        let policy = OpenPolicy { limits, v2_costs: vec![V2Params::new(kdf(8).params)] };
+        Rekeyer::new(vec![pair(0), v1, pair(2)], policy, write)
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig::with_cases(200))]
+        #[test]
+        fn a_group_finds_what_each_record_alone_would(
+            made in vec((spec(), 0..PASSWORDS.len(), vec(any::<u8>(), 0..200), fate()), 0..40),
+            write in proptest::option::of(spec()),
+        ) {
+            let keys = PASSWORDS.map(|password| Arc::new(PasswordKey::new(Password::new(password))));
+            let records: Vec<_> = made
+                .into_iter()
+                .enumerate()
+                .map(|(number, made)| record(number, made, &keys))
+                .collect();
+            // the cost over the limits is for reading only
+            let write = write.filter(|spec| spec.params().m_cost() < 64);
+            let rekeyer = rekeyer(&keys, write);
+            let mut memory = KdfMemory::new();
+            let together = rekeyer.judge(&records, &mut memory).unwrap();
+            prop_assert_eq!(together.len(), records.len());
+            for (record, found) in records.iter().zip(together) {
+                let (expected, opened) = one_by_one(&rekeyer, record);
+                match (found, expected, opened) {
+                    (Verdict::Reseal(sealed), Verdict::Matches, Some((number, value))) => {
+                        prop_assert!(write.is_some());
+                        let envelope = Envelope::parse(&sealed).unwrap();
+                        let new = &rekeyer.pairs[number].new;
+                        let again =
+                            open(&envelope, new, &record.id, &rekeyer.check, &mut memory).unwrap();
+                        let is_same = matches!(&again, OpenOutcome::Opened(again) if again.as_bytes() == value.as_bytes());
+                        prop_assert!(is_same, "{again:?}");
+                    }
+                    (Verdict::Matches, Verdict::Matches, Some(_)) => prop_assert!(write.is_none()),
+                    (Verdict::OtherPassword, Verdict::OtherPassword, None)
+                    | (Verdict::AlreadyNew, Verdict::AlreadyNew, None) => {}
+                    (Verdict::Problem(found), Verdict::Problem(expected), None) => {
+                        prop_assert_eq!(found, expected);
+                    }
+                    _ => prop_assert!(false, "record {} is judged another way", record.id),
+                }
+            }
+        }
+    }
+}

@@ -1,0 +1,103 @@
+//! Asks the vault, before the first write, whether the new passwords open records already.
+
+use std::sync::{
+    Arc,
+    atomic::{AtomicU64, Ordering::Relaxed},
+};
+
+use super::{
+    pass::needs_argon2,
+    plan::{MergeCheck, Shard},
+    tried::{Question, RecordTag, TriedSet},
+};
+use crate::crypto::envelope::{Envelope, StoredHeader};
+use crate::crypto::kdf::KdfMemory;
+use crate::crypto::key::PasswordKey;
+use crate::crypto::seal::{OpenOutcome, OpenPolicy, check_all, committed_to, open_all};
+use crate::scan::Examine;
+use crate::scan::error::ScanError;
+use vault_store::SealedRecord;
+
+/// What a record says to the new passwords.
+pub(super) enum Answer {
+    /// One of them opens it.
+    Opens,
+    /// None does, or nobody can; what is marked is not asked again by a run that resumes.
+    Not(Option<RecordTag>),
+}
+
+pub(super) struct MergeChecker {
+    pub(super) keys: Vec<Arc<PasswordKey>>,
+    pub(super) policy: OpenPolicy,
+    pub(super) check: MergeCheck,
+    pub(super) shard: Shard,
+    pub(super) tested: Arc<TriedSet>,
+    /// Records that were not asked because the answer would have cost an Argon2id.
+    pub(super) unasked: AtomicU64,
+}
+
+impl Examine for MergeChecker {
+    type Finding = Answer;
+
+    fn passes_over(&self, record: &SealedRecord) -> bool {
+        if !self.shard.holds(&record.id) {
+            return true;
+        }
+        let dear = needs_argon2(&record.envelope);
+        if dear && self.check != MergeCheck::Full {
+            self.unasked.fetch_add(1, Relaxed);
+            return true;
+        }
+        dear && self.tested.holds(self.mark(record))
+    }
+
+    fn examine(
+        &self,
+        records: Vec<SealedRecord>,
+        memory: &mut KdfMemory,
+    ) -> Result<Vec<Answer>, ScanError> {
+        let mark =
+            |record: &SealedRecord| needs_argon2(&record.envelope).then(|| self.mark(record));
+        let mut answers: Vec<_> = records.iter().map(|record| Answer::Not(mark(record))).collect();
+        let headers: Vec<_> =
+            records.iter().map(|record| StoredHeader::of(&record.envelope)).collect();
+        if let Some(headers) = self.all_prepared(headers) {
+            // Whose a v3 record is stands in its header; that it is sound is for the pass to say, which reads it whole.
+            for key in &self.keys {
+                let committed = committed_to(&headers, key, memory)?;
+                for (answer, _) in answers.iter_mut().zip(committed).filter(|(_, is)| *is) {
+                    *answer = Answer::Opens;
+                }
+            }
+            return Ok(answers);
+        }
+        let parsed: Vec<_> =
+            records.iter().map(|record| Envelope::parse(&record.envelope)).collect();
+        let ids = records.iter().map(|record| &record.id);
+        let (mut unopened, _) = check_all(&parsed, ids, &self.policy);
+        for key in &self.keys {
+            for (candidate, outcome) in open_all(&mut unopened, key, memory)? {
+                if let OpenOutcome::Opened(_) = outcome {
+                    answers[candidate.index] = Answer::Opens;
+                }
+            }
+        }
+        Ok(answers)
+    }
+}
+
+impl MergeChecker {
+    /// The headers, if these are v3 records that no key needs an Argon2id for: the check of a record, which would tell
+    /// damage from a salt of its own, need not be computed for them.
+    fn all_prepared(&self, headers: Vec<Option<StoredHeader>>) -> Option<Vec<StoredHeader>> {
+        let is_prepared = |header: &StoredHeader| {
+            let kdf = header.kdf();
+            kdf.is_ok_and(|kdf| self.keys.iter().all(|key| key.is_prepared(&kdf)))
+        };
+        headers.into_iter().map(|header| header.filter(is_prepared)).collect()
+    }
+
+    fn mark(&self, record: &SealedRecord) -> RecordTag {
+        self.tested.mark(Question::New, &record.id, &record.envelope)
+    }
+}

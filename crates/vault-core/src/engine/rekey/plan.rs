@@ -1,0 +1,309 @@
+//! What to rekey, and how.
+
+use std::{fmt, num::NonZeroU64, str::FromStr, sync::Arc};
+
+use sha2::{Digest as _, Sha256};
+
+use super::state::RekeyState;
+use crate::crypto::key::PasswordKey;
+use crate::crypto::seal::SealParams;
+use crate::crypto::secret::Password;
+use crate::scan::options::RunOptions;
+use vault_store::RecordId;
+
+/// What to rekey, and how.
+#[derive(Debug, Default)]
+pub struct RekeyPlan {
+    pub(super) pairs: Vec<(Password, Password)>,
+    pub(super) write: Option<SealParams>,
+    pub(super) dry_run: RekeyMode,
+    pub(super) merge: MergeCheck,
+    pub(super) shard: Shard,
+    pub(super) resume: Option<RekeyState>,
+    pub(super) options: RunOptions,
+}
+
+/// Whether a rekey writes.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum RekeyMode {
+    /// Write.
+    #[default]
+    Apply,
+    /// Only count what would be rekeyed.
+    DryRun,
+}
+
+/// How a rekey makes sure that the new password opens no record yet.
+///
+/// Two groups of records that were merged under one password can never be told apart again. So the vault is asked
+/// before the first write, and the run ends with [`RekeyError::Merge`](crate::engine::rekey::RekeyError::Merge) instead of it.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum MergeCheck {
+    /// Asks every record whose answer is cheap: v1 and v3, at one read of the vault; not v2, where an answer costs an
+    /// Argon2id.
+    #[default]
+    Fast,
+    /// Asks every record, also v2.
+    Full,
+    /// Asks none: the caller means to merge, or knows that there is nothing to merge with.
+    Off,
+}
+
+impl RekeyPlan {
+    /// A plan without any password yet.
+    #[must_use]
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// Adds a pair: what opens under `old` will be under `new`. A record is tried with the old passwords in the order
+    /// of the pairs, moved at most once, and never on from one pair's new password to another's, not even by the run
+    /// that resumes this one.
+    #[must_use]
+    pub fn pair(mut self, old: Password, new: Password) -> Self {
+        self.pairs.push((old, new));
+        self
+    }
+
+    /// The format and cost to write; without it, the vault's own.
+    #[must_use]
+    pub fn write_as(mut self, spec: SealParams) -> Self {
+        self.write = Some(spec);
+        self
+    }
+
+    /// Whether to write at all.
+    #[must_use]
+    pub fn dry_run(mut self, dry_run: RekeyMode) -> Self {
+        self.dry_run = dry_run;
+        self
+    }
+
+    /// How to make sure that the new passwords open no record yet.
+    #[must_use]
+    pub fn merge_check(mut self, check: MergeCheck) -> Self {
+        self.merge = check;
+        self
+    }
+
+    /// The part of the vault to rekey; without it, all of it.
+    #[must_use]
+    pub fn shard(mut self, shard: Shard) -> Self {
+        self.shard = shard;
+        self
+    }
+
+    /// Goes on where the run that gave this state was. The plan must be the same: passwords, shard, dry run and v2
+    /// costs.
+    #[must_use]
+    pub fn resume(mut self, state: RekeyState) -> Self {
+        self.resume = Some(state);
+        self
+    }
+
+    /// Workers, memory and page sizes.
+    #[must_use]
+    pub fn options(mut self, options: RunOptions) -> Self {
+        self.options = options;
+        self
+    }
+
+    /// The passwords that records are moved to.
+    pub(crate) fn new_passwords(&self) -> impl Iterator<Item = &Password> {
+        self.pairs.iter().map(|(_, new)| new)
+    }
+
+    /// The format and cost that were asked for.
+    pub(crate) fn asked_spec(&self) -> Option<SealParams> {
+        self.write
+    }
+}
+
+/// A plan that cannot be carried out as it stands.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum InvalidPlan {
+    /// There is no pair of passwords.
+    #[error("a rekey needs an old and a new password")]
+    NoPair,
+    /// Old and new are the same: nothing would change hands.
+    #[error("the old and the new password are the same; give a new one")]
+    SamePassword,
+    /// The new password is empty.
+    #[error("the new password is empty; give one that is not")]
+    EmptyNewPassword,
+    /// Two pairs have the same old password.
+    #[error(
+        "two pairs have the same old password, so a record could go either way; give each old password once"
+    )]
+    AmbiguousPair,
+    /// Two pairs have the same new password, and the plan does not allow a merge.
+    #[error(
+        "two pairs have the same new password, which would merge their records for good; give each its own, or allow the merge"
+    )]
+    MergingPairs,
+}
+
+/// One part of a vault out of several, by the hash of the id: the records whose id hashes to `index` modulo `count`.
+///
+/// The parts are disjoint and together the whole, whoever takes which and when, so that machines share a vault without
+/// knowing of each other. The hash is the first 8 bytes of SHA-256 of the id, big-endian. Its text is `index/count`,
+/// counted from 0: `0/4` to `3/4`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct Shard {
+    index: u64,
+    count: NonZeroU64,
+}
+
+impl Shard {
+    /// All records.
+    pub const WHOLE: Self = Self { index: 0, count: NonZeroU64::MIN };
+
+    /// One part of several, counted from 0.
+    ///
+    /// # Errors
+    /// [`ParseShardError`] when there is no such part.
+    pub fn new(index: u64, count: u64) -> Result<Self, ParseShardError> {
+        let count = NonZeroU64::new(count).filter(|count| index < count.get());
+        count.map(|count| Self { index, count }).ok_or(ParseShardError)
+    }
+
+    /// Whether the record is in this part.
+    #[must_use]
+    pub fn holds(&self, id: &RecordId) -> bool {
+        if self.count == NonZeroU64::MIN {
+            return true;
+        }
+        let hash: [u8; 32] = Sha256::digest(id.as_bytes()).into();
+        let first = hash.first_chunk().copied().map_or(0, u64::from_be_bytes);
+        first % self.count == self.index
+    }
+
+    /// About how many of so many records are in this part.
+    pub(super) fn share(&self, records: u64) -> u64 {
+        records.div_ceil(self.count.get())
+    }
+}
+
+impl Default for Shard {
+    fn default() -> Self {
+        Self::WHOLE
+    }
+}
+
+impl fmt::Display for Shard {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}/{}", self.index, self.count)
+    }
+}
+
+impl FromStr for Shard {
+    type Err = ParseShardError;
+
+    fn from_str(text: &str) -> Result<Self, ParseShardError> {
+        let (index, count) = text.split_once('/').ok_or(ParseShardError)?;
+        let number = |text: &str| text.parse().map_err(|_| ParseShardError);
+        Self::new(number(index)?, number(count)?)
+    }
+}
+
+/// A text or numbers that name no shard.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("a shard is written index/count and counted from 0, as in 0/4 to 3/4")]
+pub struct ParseShardError;
+
+/// The keys of a plan that makes sense.
+pub(super) fn checked(
+    pairs: Vec<(Password, Password)>,
+    merge: MergeCheck,
+) -> Result<Pairs, InvalidPlan> {
+    if pairs.is_empty() {
+        return Err(InvalidPlan::NoPair);
+    }
+    for (number, (old, new)) in pairs.iter().enumerate() {
+        let earlier = &pairs[..number];
+        if new.is_empty() {
+            return Err(InvalidPlan::EmptyNewPassword);
+        }
+        if old.is_same_as(new) {
+            return Err(InvalidPlan::SamePassword);
+        }
+        if earlier.iter().any(|(earlier, _)| earlier.is_same_as(old)) {
+            return Err(InvalidPlan::AmbiguousPair);
+        }
+        if merge != MergeCheck::Off && earlier.iter().any(|(_, earlier)| earlier.is_same_as(new)) {
+            return Err(InvalidPlan::MergingPairs);
+        }
+    }
+    let chaining: Vec<bool> =
+        pairs.iter().map(|(_, new)| pairs.iter().any(|(old, _)| old.is_same_as(new))).collect();
+    let key = |password| Arc::new(PasswordKey::new(password));
+    let keys = pairs.into_iter().map(|(old, new)| Pair { old: key(old), new: key(new) });
+    Ok(Pairs { pairs: keys.collect(), chaining })
+}
+
+/// An old password's key and the new one's.
+pub(crate) struct Pair {
+    pub(crate) old: Arc<PasswordKey>,
+    pub(crate) new: Arc<PasswordKey>,
+}
+
+pub(super) struct Pairs {
+    pub(super) pairs: Vec<Pair>,
+    /// For each pair, whether its new password is also an old one.
+    chaining: Vec<bool>,
+}
+
+impl Pairs {
+    /// Every key of the plan: of each pair the old and then the new one.
+    pub(super) fn keys(&self) -> Vec<&PasswordKey> {
+        self.pairs.iter().flat_map(|pair| [&*pair.old, &*pair.new]).collect()
+    }
+
+    /// Whether a record that was moved could be taken for one that is still to be moved.
+    pub(super) fn chain(&self) -> bool {
+        self.chaining.contains(&true)
+    }
+
+    /// The keys under which no record should be yet. A new password that is also an old one is not among them: its
+    /// records make room.
+    pub(super) fn fresh_keys(&self) -> Vec<Arc<PasswordKey>> {
+        let fresh = self.pairs.iter().zip(&self.chaining).filter(|(_, chains)| !**chains);
+        fresh.map(|(pair, _)| Arc::clone(&pair.new)).collect()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_record_is_in_exactly_one_shard() {
+        let shards: Vec<_> = (0..7).map(|index| Shard::new(index, 7).unwrap()).collect();
+        let mut held = [0; 7];
+        for number in 0..7000 {
+            let id = RecordId::from_stored(format!("record {number}"));
+            let of: Vec<_> = (0..7).filter(|index| shards[*index].holds(&id)).collect();
+            assert_eq!(of.len(), 1);
+            held[of[0]] += 1;
+            assert!(Shard::WHOLE.holds(&id));
+        }
+        assert!(held.iter().all(|held| (800..1200).contains(held)), "{held:?}");
+    }
+
+    #[test]
+    fn the_hash_of_a_shard_is_the_documented_one() {
+        // printf abc | sha256sum begins ba7816bf8f01cfea, which is 2 modulo 4
+        assert_eq!(0xba78_16bf_8f01_cfea_u64 % 4, 2);
+        assert!(Shard::new(2, 4).unwrap().holds(&RecordId::from_stored("abc")));
+    }
+
+    #[test]
+    fn a_shard_is_counted_from_zero() {
+        assert_eq!("3/4".parse(), Shard::new(3, 4));
+        assert_eq!(Shard::new(3, 4).unwrap().to_string(), "3/4");
+        for text in ["4/4", "0/0", "1", "a/b", "-1/2", "1/2/3", ""] {
+            assert_eq!(text.parse::<Shard>(), Err(ParseShardError), "{text}");
+        }
+    }
+}

@@ -1,0 +1,505 @@
+//! A rekey under way, step by step.
+
+use crate::scan::envelope_kind::EnvelopeKind;
+use std::{
+    collections::HashSet,
+    sync::{Arc, PoisonError},
+    task::{Context, Poll, ready},
+    time::{Duration, Instant},
+};
+
+use futures::{FutureExt, future::BoxFuture};
+
+use super::error::RekeyError;
+use super::{
+    commit::{Committer, Page, PageOutcome},
+    examine::Finding,
+    merge_check::{Answer, MergeChecker},
+    pass::{Chains, PassExaminer, Seen},
+    plan::{MergeCheck, RekeyMode},
+    progress::{Asked, Progress},
+    report::{PreviousRuns, RekeyReport, RunStatus},
+    state::{RekeyState, StateKey},
+    tried::TriedSet,
+    writers::WriterWatch,
+};
+use crate::crypto::key::PasswordKey;
+use crate::crypto::seal::OpenPolicy;
+use crate::scan::problem::MAX_PROBLEMS;
+use crate::scan::retry::Retry;
+use crate::scan::workers::Workers;
+use crate::scan::{Examined, Scan};
+use vault_store::{PageLimit, RecordId, VaultStore};
+
+/// How many pages in a row may fail as a whole before the store is taken to be gone.
+const GIVE_UP_AFTER: u32 = 3;
+
+/// How many catch-up passes of a run may find something before somebody is taken to write under an old password for ever.
+const MAX_PASSES: u32 = 32;
+
+/// A rekey under way.
+///
+/// Dropping it ends the run: a batch that was being written is committed whole or not at all, and the worker threads
+/// end after the record at hand. [`stop`](RekeySession::stop) does the same and also tells what was committed.
+///
+/// After every step [`state`](RekeySession::state) is what another run can go on from, whatever happens to this one.
+pub struct RekeySession {
+    stage: Stage,
+    passes: Passes,
+    committer: Arc<Committer>,
+    check: MergeCheck,
+    /// Examined and not yet committed.
+    page: Option<PendingPage>,
+    scan_error: Option<RekeyError>,
+    committing: Option<InFlight>,
+    failed_in_a_row: u32,
+    /// Whether this run began the pass under way, at its beginning.
+    whole: bool,
+    /// What the store counted when the pass under way began.
+    others: WriterWatch,
+    /// The next count, while the store is asked for it.
+    counting: Option<BoxFuture<'static, WriterWatch>>,
+    /// Left open by the last pass, and not seen by this one.
+    due: HashSet<RecordId>,
+    progress: Progress,
+    tested: Arc<TriedSet>,
+    state_key: StateKey,
+    written: EnvelopeKind,
+    begun: Instant,
+    stage_begun: Instant,
+    /// What the stages before this one took to read.
+    read_before: Duration,
+    total: u64,
+    report: RekeyReport,
+}
+
+enum Stage {
+    /// Asks the vault whether the new passwords open records already.
+    Ask(Scan<MergeChecker>, Arc<MergeChecker>),
+    Pass(Scan<PassExaminer>),
+}
+
+/// A page of the scan, or what is left of it after a round.
+struct PendingPage {
+    page: Page,
+    last: Option<RecordId>,
+    announced: bool,
+}
+
+/// A page being written, since when.
+struct InFlight {
+    settled: BoxFuture<'static, PageOutcome>,
+    last: Option<RecordId>,
+    since: Instant,
+}
+
+/// What every pass needs.
+pub(super) struct Passes {
+    pub(super) store: Arc<dyn VaultStore>,
+    pub(super) seeker: Arc<PassExaminer>,
+    pub(super) workers: Arc<Workers>,
+    pub(super) retry: Retry,
+    pub(super) page: PageLimit,
+}
+
+/// What asking the vault needs.
+pub(super) struct Asking {
+    pub(super) check: MergeCheck,
+    pub(super) keys: Vec<Arc<PasswordKey>>,
+    pub(super) policy: OpenPolicy,
+    pub(super) tested: Arc<TriedSet>,
+}
+
+impl RekeySession {
+    /// How many records the vault, or the shard of it, held when the run began, to show progress against.
+    #[must_use]
+    pub fn total(&self) -> u64 {
+        self.total
+    }
+
+    /// Commits one page, at most about two seconds of work, and tells all that was done so far; `None` when the last
+    /// pass found nothing to do. A step may also only ask or announce, without a write.
+    ///
+    /// # Errors
+    /// [`RekeyError`] when going on is pointless. What was committed stays, and [`report`](Self::report) tells it;
+    /// running the same plan again is always safe.
+    ///
+    /// # Cancel safety
+    /// Dropping the future loses nothing: the work in flight stays in the session, and the next call goes on.
+    pub async fn step(&mut self) -> Result<Option<&RekeyReport>, RekeyError> {
+        if self.report.end != RunStatus::Running {
+            return Ok(None);
+        }
+        let step = std::future::poll_fn(|cx| self.poll_step(cx)).await;
+        self.count_time();
+        match step {
+            Ok(true) => Ok(Some(&self.report)),
+            Ok(false) => Ok(None),
+            Err(error) => {
+                let refused = matches!(error, RekeyError::Merge { .. });
+                self.report.end = if refused { RunStatus::Refused } else { RunStatus::Failed };
+                Err(error)
+            }
+        }
+    }
+
+    /// Takes every step that is left.
+    ///
+    /// # Errors
+    /// As [`step`](Self::step).
+    pub async fn run(mut self) -> Result<RekeyReport, RekeyError> {
+        while self.step().await?.is_some() {}
+        Ok(self.report)
+    }
+
+    /// Ends the run: waits for the page that is being written, drops the rest, and counts exactly what was committed.
+    ///
+    /// # Errors
+    /// [`RekeyError`] when the page that was being written broke off; [`report`](Self::report) counts what it did.
+    pub async fn stop(&mut self) -> Result<&RekeyReport, RekeyError> {
+        let settled = match self.committing.take() {
+            Some(InFlight { settled, last, since }) => {
+                let settled = settled.await;
+                self.take(settled, last, since.elapsed())
+            }
+            None => Ok(()),
+        };
+        if self.report.end == RunStatus::Running {
+            self.report.end = if settled.is_ok() { RunStatus::Stopped } else { RunStatus::Failed };
+        }
+        self.count_time();
+        settled.map(|()| &self.report)
+    }
+
+    /// What was committed so far.
+    #[must_use]
+    pub fn report(&self) -> &RekeyReport {
+        &self.report
+    }
+
+    /// Where the run is, for [`RekeyPlan::resume`](super::RekeyPlan::resume). Keep it after every step, before the next
+    /// one is taken: what a step is going to write may have to be known to a run that resumes.
+    ///
+    /// # Errors
+    /// [`RekeyError::Seal`] when the system has no randomness to give.
+    pub fn state(&self) -> Result<RekeyState, RekeyError> {
+        let before = self.report.earlier;
+        let earlier = PreviousRuns {
+            runs: before.runs + 1,
+            counts: self.progress.counts,
+            derivations: before.derivations + self.report.derivations,
+            elapsed: before.elapsed + self.report.elapsed,
+        };
+        let body = self.tested.with_all(|key, marks| self.progress.to_bytes(&earlier, key, marks));
+        Ok(self.state_key.seal(body)?)
+    }
+
+    #[expect(clippy::too_many_arguments, reason = "one caller, which has just made each of them")]
+    pub(super) fn new(
+        passes: Passes,
+        asking: Asking,
+        progress: Progress,
+        tested: Arc<TriedSet>,
+        state_key: StateKey,
+        written: EnvelopeKind,
+        total: u64,
+        others: WriterWatch,
+        report: RekeyReport,
+    ) -> Self {
+        let committer = Arc::new(Committer {
+            store: Arc::clone(&passes.store),
+            seeker: Arc::clone(&passes.seeker),
+            workers: Arc::clone(&passes.workers),
+            retry: passes.retry.clone(),
+        });
+        let check = asking.check;
+        // A dry run finds the records of the new password on its way.
+        let ask = progress.asked == Asked::NotYet
+            && !asking.keys.is_empty()
+            && (check == MergeCheck::Full || check == MergeCheck::Fast && !report.dry_run);
+        let stage = if ask { passes.ask(asking) } else { passes.pass(&progress) };
+        let mut session = Self {
+            stage,
+            passes,
+            committer,
+            check,
+            page: None,
+            scan_error: None,
+            committing: None,
+            failed_in_a_row: 0,
+            whole: progress.cursor.is_none(),
+            others,
+            counting: None,
+            due: HashSet::new(),
+            progress,
+            tested,
+            state_key,
+            written,
+            begun: Instant::now(),
+            stage_begun: Instant::now(),
+            read_before: Duration::ZERO,
+            total,
+            report,
+        };
+        session.expect_due();
+        session
+    }
+
+    /// Moves every stage on; ready with whether a step was taken, or all is done.
+    fn poll_step(&mut self, cx: &mut Context<'_>) -> Poll<Result<bool, RekeyError>> {
+        loop {
+            let scan = match &mut self.stage {
+                Stage::Ask(..) => return self.poll_ask(cx),
+                Stage::Pass(scan) => scan,
+            };
+            let mut over = false;
+            if self.page.is_none() && self.scan_error.is_none() {
+                match scan.poll_next(cx) {
+                    Poll::Ready(Some(Ok(examined))) => self.take_examined(examined),
+                    // What was examined before the error is committed first.
+                    Poll::Ready(Some(Err(error))) => self.scan_error = Some(error.into()),
+                    Poll::Ready(None) => over = true,
+                    Poll::Pending => {}
+                }
+            }
+            if let Some(committing) = &mut self.committing {
+                let settled = ready!(committing.settled.poll_unpin(cx));
+                let took = committing.since.elapsed();
+                let last = committing.last.take();
+                self.committing = None;
+                return Poll::Ready(self.take(settled, last, took).map(|()| true));
+            }
+            if let Some(examination) = self.page.take() {
+                match self.commit(examination) {
+                    Next::Write(committing) => self.committing = Some(committing),
+                    Next::Announced(examination) => {
+                        self.page = Some(examination);
+                        return Poll::Ready(Ok(true));
+                    }
+                    Next::Refused(error) => return Poll::Ready(Err(error)),
+                }
+                continue;
+            }
+            return match self.scan_error.take() {
+                Some(error) => Poll::Ready(Err(error)),
+                None if over => {
+                    let others = ready!(self.poll_others(cx));
+                    Poll::Ready(Ok(self.end_pass(others)))
+                }
+                None => Poll::Pending,
+            };
+        }
+    }
+
+    /// Asks the store for another count of its writes.
+    fn poll_others(&mut self, cx: &mut Context<'_>) -> Poll<WriterWatch> {
+        let dry_run = if self.report.dry_run { RekeyMode::DryRun } else { RekeyMode::Apply };
+        let counting = self.counting.get_or_insert_with(|| {
+            let store = Arc::clone(&self.passes.store);
+            async move { WriterWatch::from_now_on(&*store, dry_run).await }.boxed()
+        });
+        let others = ready!(counting.poll_unpin(cx));
+        self.counting = None;
+        Poll::Ready(others)
+    }
+
+    /// Asks the next records whether a new password opens them.
+    fn poll_ask(&mut self, cx: &mut Context<'_>) -> Poll<Result<bool, RekeyError>> {
+        let Stage::Ask(scan, asker) = &mut self.stage else { return Poll::Ready(Ok(true)) };
+        let examined = ready!(scan.poll_next(cx)).transpose()?;
+        let unasked = asker.unasked.load(std::sync::atomic::Ordering::Relaxed);
+        self.report.merge.unasked = unasked;
+        let Some(examined) = examined else {
+            self.count_time();
+            self.progress.asked = Asked::Done { found: self.report.merge.found, unasked };
+            self.begin_pass();
+            return Poll::Ready(Ok(true));
+        };
+        self.count_work(examined.derivations, examined.busy);
+        self.report.merge.asked += examined.findings.len() as u64;
+        for answer in examined.findings {
+            match answer {
+                Answer::Opens => self.report.merge.found += 1,
+                Answer::Not(mark) => self.tested.insert(mark),
+            }
+        }
+        Poll::Ready(Ok(true))
+    }
+
+    fn take_examined(&mut self, examined: Examined<Seen>) {
+        self.count_work(examined.derivations, examined.busy);
+        let page = Page { seen: examined.findings, ..Page::default() };
+        self.page = Some(PendingPage { page, last: examined.last, announced: false });
+    }
+
+    /// Begins to write a page, unless there is something to do before.
+    fn commit(&mut self, examination: PendingPage) -> Next {
+        let PendingPage { page, last, announced } = examination;
+        let reseals = page.seen.iter().filter_map(|seen| match &seen.finding {
+            Finding::Reseal(replacement) => Some(replacement),
+            _ => None,
+        });
+        let seeker = &self.passes.seeker;
+        if seeker.chains == Chains::Yes && !announced {
+            let written = reseals.chain(&page.batch);
+            self.tested.insert(written.filter_map(|written| seeker.mark_of_written(written)));
+            return Next::Announced(PendingPage { page, last, announced: true });
+        }
+        let found = self.report.merge.found;
+        if self.check != MergeCheck::Off && found > 0 && reseals.count() > 0 {
+            // Who runs it again has perhaps removed them.
+            self.progress.asked = Asked::NotYet;
+            return Next::Refused(RekeyError::Merge { records: found });
+        }
+        let settled = Arc::clone(&self.committer).commit(page, self.progress.pass > 1);
+        Next::Write(InFlight { settled: settled.boxed(), last, since: Instant::now() })
+    }
+
+    /// Adds a settled page to the report.
+    fn take(
+        &mut self,
+        mut settled: PageOutcome,
+        last: Option<RecordId>,
+        took: Duration,
+    ) -> Result<(), RekeyError> {
+        // A page that broke off counts, and is looked at again by a run that resumes.
+        let error = settled.error.take();
+        let kept = error.as_ref().map(|_| self.progress.clone());
+        self.progress.add(&settled, self.written);
+        self.others.take(&settled);
+        let report = &mut self.report;
+        report.counts = self.progress.counts;
+        report.before.clone_from(&self.progress.before);
+        report.after.clone_from(&self.progress.after);
+        for problem in settled.problems {
+            let known = report.problems.iter().any(|known| known.id == problem.id);
+            if !known && report.problems.len() < MAX_PROBLEMS {
+                report.problems.push(problem);
+            }
+        }
+        report.conflicts_settled += settled.conflicts;
+        report.retries += settled.retries;
+        report.derivations += settled.derivations;
+        report.commit_time += took;
+        report.pages += 1;
+        for id in &settled.due {
+            self.due.remove(id);
+        }
+        if let (Some(error), Some(kept)) = (error, kept) {
+            self.progress = kept;
+            return Err(error);
+        }
+        self.tested.insert(settled.marks);
+        match settled.again {
+            Some(page) => {
+                let announced = false;
+                self.page = Some(PendingPage { page, last, announced });
+            }
+            None if self.progress.pass == 1 => self.progress.cursor = last,
+            None => {}
+        }
+        self.failed_in_a_row = if settled.refused.is_some() { self.failed_in_a_row + 1 } else { 0 };
+        match settled.refused {
+            Some(error) if self.failed_in_a_row >= GIVE_UP_AFTER => Err(error.into()),
+            _ => Ok(()),
+        }
+    }
+
+    /// Begins another pass, unless it would find nothing to do; whether there is anything left.
+    fn end_pass(&mut self, now: WriterWatch) -> bool {
+        for id in std::mem::take(&mut self.due) {
+            self.progress.count_missing(&id);
+        }
+        self.report.counts = self.progress.counts;
+        self.count_time();
+        self.report.catch_up_passes += u32::from(self.progress.pass > 1);
+        let again = match self.passes.seeker.chains {
+            _ if self.report.dry_run => false,
+            _ if !self.whole && self.passes.seeker.chains == Chains::No => true,
+            _ if !self.progress.found => false,
+            // What this pass left open may fare better now.
+            _ if !self.progress.open.is_empty() => true,
+            Chains::No => !self.others.no_foreign_writes_since(&now),
+            // What others wrote under a password that is both old and new is not to be moved.
+            Chains::Yes => false,
+        };
+        if !again {
+            self.report.end = RunStatus::Complete;
+            return false;
+        }
+        if self.report.catch_up_passes >= MAX_PASSES {
+            self.report.end = RunStatus::NotConverged;
+            return false;
+        }
+        self.progress.pass += 1;
+        (self.progress.cursor, self.progress.found, self.whole) = (None, false, true);
+        self.others = now;
+        self.begin_pass();
+        true
+    }
+
+    fn begin_pass(&mut self) {
+        self.expect_due();
+        self.read_before = self.report.read_time;
+        self.stage = self.passes.pass(&self.progress);
+    }
+
+    /// What the last pass left open is counted by this one.
+    fn expect_due(&mut self) {
+        if self.progress.pass > 1 {
+            self.due = self.progress.open.keys().cloned().collect();
+            let mut due = self.passes.seeker.due.write().unwrap_or_else(PoisonError::into_inner);
+            *due = Some(self.due.clone());
+        }
+    }
+
+    /// Brings the times of the report up to now.
+    fn count_time(&mut self) {
+        let took = self.stage_begun.elapsed();
+        self.stage_begun = Instant::now();
+        let report = &mut self.report;
+        let (stage, read) = match &self.stage {
+            Stage::Ask(scan, _) => (&mut report.stages.merge_check, scan.read_time()),
+            Stage::Pass(scan) if self.progress.pass == 1 => {
+                (&mut report.stages.first_pass, scan.read_time())
+            }
+            Stage::Pass(scan) => (&mut report.stages.catch_up, scan.read_time()),
+        };
+        *stage += took;
+        report.read_time = self.read_before + read;
+        report.elapsed = report.stages.prepare + self.begun.elapsed();
+    }
+
+    fn count_work(&mut self, derivations: u64, busy: Duration) {
+        self.report.derivations += derivations;
+        self.report.crypto_time += busy;
+    }
+}
+
+/// What becomes of an examined page.
+enum Next {
+    Write(InFlight),
+    /// Its envelopes are in the state now, and are written by the next step.
+    Announced(PendingPage),
+    Refused(RekeyError),
+}
+
+impl Passes {
+    fn ask(&self, asking: Asking) -> Stage {
+        let Asking { check, keys, policy, tested } = asking;
+        let shard = self.seeker.shard;
+        let asker =
+            Arc::new(MergeChecker { keys, policy, check, shard, tested, unasked: 0.into() });
+        Stage::Ask(self.scan(&asker), asker)
+    }
+
+    fn pass(&self, progress: &Progress) -> Stage {
+        Stage::Pass(self.scan(&self.seeker).after(progress.cursor.clone()))
+    }
+
+    fn scan<E: crate::scan::Examine>(&self, examiner: &Arc<E>) -> Scan<E> {
+        let source = Arc::new(Arc::clone(&self.store));
+        let workers = Arc::clone(&self.workers);
+        Scan::new(source, Arc::clone(examiner), workers, self.retry.clone(), self.page)
+    }
+}

@@ -1,0 +1,195 @@
+//! Prepares a run: checks the plan, takes up a state, derives what is needed before the first record.
+
+use crate::scan::envelope_kind::EnvelopeKind;
+use std::{
+    collections::HashSet,
+    sync::{Arc, RwLock},
+    time::{Duration, Instant},
+};
+
+use super::error::RekeyError;
+use super::{
+    examine::Rekeyer,
+    pass::{Chains, PassExaminer},
+    plan::{MergeCheck, Pairs, RekeyMode, RekeyPlan, checked},
+    progress::{Asked, JobId, Progress, Restored},
+    report::{MergeReport, PreviousRuns, RekeyReport, RunStatus, StageTimes},
+    session::{Asking, Passes, RekeySession},
+    state::{RekeyState, ResumeError, StateKey},
+    tried::TriedSet,
+    writers::WriterWatch,
+};
+use crate::crypto::kdf::KdfSetting;
+use crate::crypto::key::VerifyError;
+use crate::crypto::seal::{OpenPolicy, SealError, SealParams};
+use crate::scan::retry::Retry;
+use crate::scan::workers::Workers;
+use vault_store::VaultStore;
+
+impl RekeySession {
+    /// Prepares a run: writes nothing, starts the worker threads, derives the keys of its state.
+    pub(crate) async fn start(
+        store: Arc<dyn VaultStore>,
+        plan: RekeyPlan,
+        policy: OpenPolicy,
+        spec: SealParams,
+    ) -> Result<Self, RekeyError> {
+        let begun = Instant::now();
+        let pairs = checked(plan.pairs, plan.merge)?;
+        let origin = JobId::of(&*store, plan.shard, plan.dry_run, &policy).await?;
+        let total = plan.shard.share(store.count().await?);
+        let workers = Arc::new(plan.options.start_workers(total, spec.params())?);
+        let write = (plan.dry_run == RekeyMode::Apply).then_some(spec);
+        let keys = Keys { pairs, write, spec, policy: policy.clone(), origin };
+        let Prepared { pairs, state_key, derivations, restored } =
+            keys.prepare(plan.resume, &workers).await?;
+        let Restored { progress, earlier, key, marks } = restored;
+        let tested = Arc::new(TriedSet::restored(key, marks));
+        let asking = Asking {
+            check: plan.merge,
+            keys: pairs.fresh_keys(),
+            policy: policy.clone(),
+            tested: Arc::clone(&tested),
+        };
+        let chains = if pairs.chain() { Chains::Yes } else { Chains::No };
+        let seeker = Arc::new(PassExaminer {
+            rekeyer: Rekeyer::new(pairs.pairs, policy, write),
+            tested: Arc::clone(&tested),
+            shard: plan.shard,
+            chains,
+            due: RwLock::new(None),
+        });
+        let mut report = new_report(&progress, earlier, plan.merge);
+        report.derivations = derivations;
+        report.workers = workers.count().get();
+        report.dry_run = write.is_none();
+        report.stages.prepare = begun.elapsed();
+        let retry = Retry::new(Arc::clone(&plan.options.timer));
+        let page = plan.options.page();
+        let others = WriterWatch::from_now_on(&*store, plan.dry_run).await;
+        let passes = Passes { store, seeker, workers, retry, page };
+        Ok(Self::new(
+            passes,
+            asking,
+            progress,
+            tested,
+            state_key,
+            EnvelopeKind::written(&spec),
+            total,
+            others,
+            report,
+        ))
+    }
+}
+
+/// What the keys of a run come from.
+struct Keys {
+    pairs: Pairs,
+    write: Option<SealParams>,
+    spec: SealParams,
+    policy: OpenPolicy,
+    origin: JobId,
+}
+
+/// What is there before the first record is looked at.
+struct Prepared {
+    pairs: Pairs,
+    state_key: StateKey,
+    derivations: u64,
+    restored: Restored,
+}
+
+impl Keys {
+    /// Derives on a worker thread what costs an Argon2id.
+    async fn prepare(
+        self,
+        state: Option<RekeyState>,
+        workers: &Workers,
+    ) -> Result<Prepared, RekeyError> {
+        let prepared = workers.submit(move |memory| {
+            let before = memory.derivations();
+            let kdf = match (&state, self.spec) {
+                (Some(state), _) => state.kdf(&self.policy.limits)?,
+                // The masters of a v3 run serve its state too.
+                (None, SealParams::V3 { kdf, .. }) => kdf,
+                (None, SealParams::V2 { params }) => {
+                    KdfSetting::generate(params).map_err(SealError::from)?
+                }
+            };
+            let state_key = StateKey::derive(&self.pairs.keys(), kdf, memory)?;
+            let restored = match state {
+                Some(state) => restore(&state, &state_key, self.origin)?,
+                None => fresh(self.origin)?,
+            };
+            if let Some(SealParams::V3 { kdf, .. }) = self.write {
+                verify_new_masters(&self.pairs, &kdf, memory)?;
+            }
+            let derivations = memory.derivations() - before;
+            Ok(Prepared { pairs: self.pairs, state_key, derivations, restored })
+        });
+        prepared.await.map_err(|lost| RekeyError::Worker(lost.into()))?
+    }
+}
+
+/// One master seals every record of a v3 run. It is derived twice and compared before the first write, because a
+/// memory fault in it would lock every record under a password that nobody has, and each would pass its own check.
+fn verify_new_masters(
+    pairs: &Pairs,
+    kdf: &KdfSetting,
+    memory: &mut crate::crypto::kdf::KdfMemory,
+) -> Result<(), RekeyError> {
+    for pair in &pairs.pairs {
+        pair.new.verify_prepared(kdf, memory).map_err(|error| match error {
+            VerifyError::Kdf(error) => RekeyError::Kdf(error),
+            VerifyError::Mismatch => RekeyError::VerificationFailed,
+        })?;
+    }
+    Ok(())
+}
+
+fn restore(state: &RekeyState, key: &StateKey, origin: JobId) -> Result<Restored, ResumeError> {
+    let restored = Progress::from_bytes(&state.open(key)?).ok_or(ResumeError::Forged)?;
+    if restored.progress.origin.vault != origin.vault {
+        return Err(ResumeError::OtherVault);
+    }
+    if restored.progress.origin.plan != origin.plan {
+        return Err(ResumeError::OtherPlan);
+    }
+    Ok(restored)
+}
+
+fn fresh(origin: JobId) -> Result<Restored, RekeyError> {
+    let tested = TriedSet::new().map_err(SealError::from)?;
+    let key = tested.with_all(|key, _| *key);
+    let (progress, earlier) = (Progress::new(origin), PreviousRuns::default());
+    Ok(Restored { progress, earlier, key, marks: HashSet::new() })
+}
+
+/// What earlier runs did, and nothing yet of this one.
+fn new_report(progress: &Progress, earlier: PreviousRuns, check: MergeCheck) -> RekeyReport {
+    let (found, unasked) = match progress.asked {
+        Asked::NotYet => (0, 0),
+        Asked::Done { found, unasked } => (found, unasked),
+    };
+    RekeyReport {
+        counts: progress.counts,
+        problems: Vec::new(),
+        before: progress.before.clone(),
+        after: progress.after.clone(),
+        earlier,
+        merge: MergeReport { check, asked: 0, found, unasked },
+        catch_up_passes: 0,
+        conflicts_settled: 0,
+        retries: 0,
+        pages: 0,
+        derivations: 0,
+        elapsed: Duration::ZERO,
+        stages: StageTimes::default(),
+        read_time: Duration::ZERO,
+        crypto_time: Duration::ZERO,
+        commit_time: Duration::ZERO,
+        workers: 0,
+        dry_run: false,
+        end: RunStatus::Running,
+    }
+}

@@ -1,0 +1,311 @@
+//! The state of a rekey as a value: sealed under a key that needs every password of the plan.
+//!
+//! Who edits a state without knowing the passwords could otherwise make a rekey skip what it should move
+//! (CVE-2021-4122 was that, in a disk encryption). Layout and key are specified in `docs/rekey.md`, "The state".
+
+use aes_gcm::aes::Aes256;
+use hkdf::Hkdf;
+use sha2::{Digest as _, Sha256};
+use subtle::ConstantTimeEq as _;
+use zeroize::Zeroizing;
+
+use crate::crypto::envelope::{IV_LEN, KEY_LEN, TAG_LEN};
+use crate::crypto::kdf::{KdfError, KdfLimits, KdfMemory, KdfParams, KdfSetting, Salt};
+use crate::crypto::key::PasswordKey;
+use crate::crypto::seal::{SealError, decrypt, encrypt};
+use vault_store::fill_random;
+
+/// What a state starts with.
+const MAGIC: &[u8; 16] = b"vaultstore-rekey";
+/// The version that this program writes and reads.
+const VERSION: u8 = 1;
+const LEN_AT: usize = 17;
+const COST_AT: usize = 25;
+const SALT_AT: usize = 37;
+const NONCE_AT: usize = 53;
+const NONCE_LEN: usize = 24;
+const COMMITMENT_AT: usize = 77;
+const HEADER_LEN: usize = 109;
+/// SHA-256 over everything before, so that accidents are told from other passwords.
+const CHECK_LEN: usize = 32;
+
+/// What the HKDF info of a state's key starts with.
+const LABEL: &[u8] = b"vaultstore/rekey-state/v1";
+
+/// Where a rekey is, to be kept outside the vault and handed to the run that resumes it.
+///
+/// It holds counts, a cursor and the marks of what was tried. It is as long as the marks, 8 bytes for each v2 record
+/// tried so far, and a kilobyte more.
+///
+/// # Security
+/// It is sealed under every password of the plan together: it shows nothing, and nobody without all of them can make
+/// one. An older state of the same run is harmless: what it does not know is tried again.
+#[derive(Clone, PartialEq, Eq)]
+pub struct RekeyState(Vec<u8>);
+
+impl RekeyState {
+    /// Takes the bytes of a state, and refuses what no password can make one of.
+    ///
+    /// # Errors
+    /// [`ResumeError`].
+    pub fn from_bytes(bytes: Vec<u8>) -> Result<Self, ResumeError> {
+        let version = bytes.strip_prefix(MAGIC).and_then(|rest| rest.first());
+        match version {
+            None => return Err(ResumeError::NotAState),
+            Some(&VERSION) => {}
+            Some(&version) => return Err(ResumeError::OtherVersion { version }),
+        }
+        let least = HEADER_LEN + TAG_LEN + CHECK_LEN;
+        let stated = bytes.get(LEN_AT..COST_AT).and_then(|len| len.try_into().ok());
+        let stated = stated.map_or(u64::MAX, u64::from_be_bytes);
+        if bytes.len() < least || (bytes.len() as u64) < stated {
+            return Err(ResumeError::Truncated);
+        }
+        let (sealed, check) = bytes.split_at(bytes.len() - CHECK_LEN);
+        if bytes.len() as u64 != stated || *Sha256::digest(sealed) != *check {
+            return Err(ResumeError::Damaged);
+        }
+        Ok(Self(bytes))
+    }
+
+    /// The bytes to keep.
+    #[must_use]
+    pub fn as_bytes(&self) -> &[u8] {
+        &self.0
+    }
+
+    /// The salt and cost of its key.
+    pub(super) fn kdf(&self, limits: &KdfLimits) -> Result<KdfSetting, ResumeError> {
+        let number = |at: usize| u32::from_be_bytes(self.array(at));
+        KdfParams::new(number(COST_AT), number(COST_AT + 4), number(COST_AT + 8))
+            .ok()
+            .filter(|params| limits.allow(params).is_ok())
+            .map(|params| KdfSetting { params, salt: Salt::from_bytes(self.array(SALT_AT)) })
+            .ok_or(ResumeError::Forged)
+    }
+
+    /// What is inside.
+    pub(super) fn open(&self, key: &StateKey) -> Result<Zeroizing<Vec<u8>>, ResumeError> {
+        let subkeys = key.subkeys(&self.array(NONCE_AT));
+        let commitment: [u8; KEY_LEN] = self.array(COMMITMENT_AT);
+        if !bool::from(subkeys.commitment.ct_eq(&commitment)) {
+            return Err(ResumeError::OtherPasswords);
+        }
+        let sealed = &self.0[..self.0.len() - CHECK_LEN];
+        let (header, body) = sealed.split_at(HEADER_LEN);
+        let (ciphertext, tag) = body.split_at(body.len() - TAG_LEN);
+        let tag = tag.try_into().map_err(|_| ResumeError::Forged)?;
+        decrypt::<Aes256>(&*subkeys.key, &subkeys.iv, header, ciphertext, &tag)
+            .ok_or(ResumeError::Forged)
+    }
+
+    fn array<const N: usize>(&self, at: usize) -> [u8; N] {
+        std::array::from_fn(|i| self.0[at + i])
+    }
+}
+
+/// Shows the length only.
+impl std::fmt::Debug for RekeyState {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "RekeyState({} bytes)", self.0.len())
+    }
+}
+
+/// Why a state is not resumed from. Nothing was read from the vault's records and nothing written.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum ResumeError {
+    /// It does not begin like one.
+    #[error("this is not the state of a rekey; name another file, or start over")]
+    NotAState,
+    /// Another version of this program wrote it.
+    #[error(
+        "the state is of version {version}, and this program reads version {VERSION}; resume with the program that wrote it, or start over"
+    )]
+    OtherVersion {
+        /// Its version.
+        version: u8,
+    },
+    /// Its end is missing.
+    #[error("the state was cut short; start over")]
+    Truncated,
+    /// It changed since it was written.
+    #[error("the state changed since it was written; start over")]
+    Damaged,
+    /// It was made by somebody who does not know the passwords.
+    #[error("the state was not written by a rekey with these passwords; start over")]
+    Forged,
+    /// Its key does not come from these passwords.
+    #[error("the state is of a rekey with other passwords; give those, or start over")]
+    OtherPasswords,
+    /// It belongs to another vault.
+    #[error("the state is of another vault; name its own, or start over")]
+    OtherVault,
+    /// The shard, the dry run or the v2 costs differ.
+    #[error(
+        "the state is of a rekey with another shard or other v2 costs; give the same, or start over"
+    )]
+    OtherPlan,
+}
+
+/// Seals and opens the states of one plan.
+pub(super) struct StateKey {
+    kdf: KdfSetting,
+    secrets: Hkdf<Sha256>,
+}
+
+impl StateKey {
+    /// From the masters of every password under one salt and cost; each costs an Argon2id unless it is derived already.
+    pub(super) fn derive(
+        keys: &[&PasswordKey],
+        kdf: KdfSetting,
+        memory: &mut KdfMemory,
+    ) -> Result<Self, KdfError> {
+        let mut secrets = Zeroizing::new(Vec::with_capacity(KEY_LEN * keys.len()));
+        for key in keys {
+            let secret =
+                key.with_master(&kdf, memory, crate::crypto::master::Master::state_secret)?;
+            secrets.extend_from_slice(&*secret);
+        }
+        Ok(Self { kdf, secrets: Hkdf::new(None, &secrets) })
+    }
+
+    pub(super) fn seal(&self, mut body: Vec<u8>) -> Result<RekeyState, SealError> {
+        let mut nonce = [0; NONCE_LEN];
+        fill_random(&mut nonce)?;
+        let subkeys = self.subkeys(&nonce);
+        let len = HEADER_LEN + body.len() + TAG_LEN + CHECK_LEN;
+        let mut bytes = Vec::with_capacity(len);
+        bytes.extend_from_slice(MAGIC);
+        bytes.push(VERSION);
+        bytes.extend_from_slice(&(len as u64).to_be_bytes());
+        let params = &self.kdf.params;
+        for number in [params.m_cost(), params.t_cost(), params.p_cost()] {
+            bytes.extend_from_slice(&number.to_be_bytes());
+        }
+        bytes.extend_from_slice(self.kdf.salt.as_bytes());
+        bytes.extend_from_slice(&nonce);
+        bytes.extend_from_slice(&subkeys.commitment);
+        let tag = encrypt::<Aes256>(&*subkeys.key, &subkeys.iv, &bytes, &mut body)?;
+        bytes.extend_from_slice(&body);
+        bytes.extend_from_slice(&tag);
+        let check = Sha256::digest(&bytes);
+        bytes.extend_from_slice(&check);
+        Ok(RekeyState(bytes))
+    }
+
+    fn subkeys(&self, nonce: &[u8; NONCE_LEN]) -> Subkeys {
+        let mut okm = Zeroizing::new([0; KEY_LEN + KEY_LEN + IV_LEN]);
+        #[expect(clippy::expect_used, reason = "HKDF-SHA-256 gives up to 8,160 bytes")]
+        self.secrets
+            .expand_multi_info(&[LABEL, nonce], &mut *okm)
+            .expect("76 bytes are less than 8,160");
+        let mut subkeys =
+            Subkeys { commitment: [0; KEY_LEN], key: Zeroizing::default(), iv: [0; IV_LEN] };
+        subkeys.commitment.copy_from_slice(&okm[..KEY_LEN]);
+        subkeys.key.copy_from_slice(&okm[KEY_LEN..2 * KEY_LEN]);
+        subkeys.iv.copy_from_slice(&okm[2 * KEY_LEN..]);
+        subkeys
+    }
+}
+
+struct Subkeys {
+    commitment: [u8; KEY_LEN],
+    key: Zeroizing<[u8; KEY_LEN]>,
+    iv: [u8; IV_LEN],
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::crypto::secret::Password;
+
+    fn key(passwords: &[(&str, &str)]) -> StateKey {
+        let texts = passwords.iter().flat_map(|(old, new)| [*old, *new]);
+        let keys: Vec<_> = texts.map(|text| PasswordKey::new(Password::new(text))).collect();
+        let params = KdfParams::new(8, 1, 1).unwrap();
+        let kdf = KdfSetting { params, salt: Salt::from_bytes([7; 16]) };
+        StateKey::derive(&keys.iter().collect::<Vec<_>>(), kdf, &mut KdfMemory::new()).unwrap()
+    }
+
+    fn sealed() -> Vec<u8> {
+        key(&[("old", "new")]).seal(b"where it is".to_vec()).unwrap().0
+    }
+
+    fn opened(bytes: Vec<u8>, key: &StateKey) -> Result<Vec<u8>, ResumeError> {
+        Ok(RekeyState::from_bytes(bytes)?.open(key)?.to_vec())
+    }
+
+    /// As an attacker would who edits a state.
+    fn with_right_check(mut bytes: Vec<u8>) -> Vec<u8> {
+        bytes.truncate(bytes.len() - CHECK_LEN);
+        let check = Sha256::digest(&bytes);
+        bytes.extend_from_slice(&check);
+        bytes
+    }
+
+    #[test]
+    fn only_the_same_passwords_open_a_state() {
+        assert_eq!(opened(sealed(), &key(&[("old", "new")])).unwrap(), b"where it is");
+        for others in [
+            &[("old", "now")][..],
+            &[("odd", "new")],
+            &[("new", "old")],
+            &[("old", "new"), ("more", "even more")],
+            &[],
+        ] {
+            let refused = opened(sealed(), &key(others)).unwrap_err();
+            assert_eq!(refused, ResumeError::OtherPasswords);
+        }
+    }
+
+    #[test]
+    fn every_changed_bit_is_refused() {
+        let (sealed, key) = (sealed(), key(&[("old", "new")]));
+        for bit in 0..8 * sealed.len() {
+            let mut changed = sealed.clone();
+            changed[bit / 8] ^= 1 << (bit % 8);
+            let expected = match bit / 8 {
+                0..16 => ResumeError::NotAState,
+                16 => ResumeError::OtherVersion { version: changed[16] },
+                17..25 if changed[17..25] > sealed[17..25] => ResumeError::Truncated,
+                _ => ResumeError::Damaged,
+            };
+            assert_eq!(opened(changed.clone(), &key), Err(expected), "bit {bit}");
+            if bit / 8 >= NONCE_AT && bit / 8 < sealed.len() - CHECK_LEN {
+                let forged = opened(with_right_check(changed), &key).unwrap_err();
+                let expected = if bit / 8 < HEADER_LEN {
+                    ResumeError::OtherPasswords
+                } else {
+                    ResumeError::Forged
+                };
+                assert_eq!(forged, expected, "bit {bit}");
+            }
+        }
+    }
+
+    #[test]
+    fn every_length_but_its_own_is_refused() {
+        let sealed = sealed();
+        for len in 0..sealed.len() {
+            let expected = if len <= 16 { ResumeError::NotAState } else { ResumeError::Truncated };
+            assert_eq!(RekeyState::from_bytes(sealed[..len].to_vec()), Err(expected), "{len}");
+        }
+        let longer = [&sealed[..], b"x"].concat();
+        assert_eq!(RekeyState::from_bytes(longer), Err(ResumeError::Damaged));
+    }
+
+    #[test]
+    fn a_header_that_asks_for_too_much_is_refused_before_it_costs() {
+        let mut dear = sealed();
+        dear[COST_AT..COST_AT + 4].copy_from_slice(&u32::MAX.to_be_bytes());
+        let dear = RekeyState::from_bytes(with_right_check(dear)).unwrap();
+        assert_eq!(dear.kdf(&KdfLimits::default()), Err(ResumeError::Forged));
+    }
+
+    #[test]
+    fn debug_shows_no_byte() {
+        let state = RekeyState(sealed());
+        assert_eq!(format!("{state:?}"), format!("RekeyState({} bytes)", state.0.len()));
+    }
+}

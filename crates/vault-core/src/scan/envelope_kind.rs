@@ -1,0 +1,81 @@
+//! The format and cost of an envelope, read off the front of its text.
+
+use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD};
+
+use crate::crypto::envelope::Format;
+use crate::crypto::kdf::KdfParams;
+use crate::crypto::seal::SealParams;
+use vault_store::EnvelopeText;
+
+/// How a record is sealed: its format and, where the envelope names it, its cost.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct EnvelopeKind {
+    /// The format.
+    pub format: Format,
+    /// The Argon2id cost of a v3; a stored v2 does not name its cost, and v1 has none.
+    pub cost: Option<KdfParams>,
+}
+
+impl EnvelopeKind {
+    /// Of an envelope that was found sound: only its first characters are looked at.
+    // format.md §1, §3.2
+    pub(crate) fn of(text: &EnvelopeText) -> Self {
+        let text = text.as_bytes().unwrap_or_default();
+        if text.starts_with(b"v2:") {
+            return Self { format: Format::V2, cost: None };
+        }
+        match text.strip_prefix(b"v3:") {
+            Some(body) => Self { format: Format::V3, cost: v3_cost(body) },
+            None => Self { format: Format::V1, cost: None },
+        }
+    }
+
+    /// Of what is written.
+    pub(crate) fn written(spec: &SealParams) -> Self {
+        match spec {
+            SealParams::V3 { kdf, .. } => Self { format: Format::V3, cost: Some(kdf.params) },
+            SealParams::V2 { .. } => Self { format: Format::V2, cost: None },
+        }
+    }
+}
+
+/// The first 10 bytes of a v3 header: the suite, then m and t of 4 bytes each, and p of one.
+fn v3_cost(body: &[u8]) -> Option<KdfParams> {
+    let mut front = [0; 12];
+    URL_SAFE_NO_PAD.decode_slice(body.get(..16)?, &mut front).ok()?;
+    let [_, m0, m1, m2, m3, t0, t1, t2, t3, p, ..] = front;
+    let (m, t) = (u32::from_be_bytes([m0, m1, m2, m3]), u32::from_be_bytes([t0, t1, t2, t3]));
+    KdfParams::new(m, t, u32::from(p)).ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::crypto::envelope::Padding;
+    use crate::crypto::kdf::{KdfMemory, KdfSetting};
+    use crate::crypto::key::PasswordKey;
+    use crate::crypto::seal::seal;
+    use crate::crypto::secret::Password;
+    use vault_store::RecordId;
+
+    #[test]
+    fn the_cost_of_a_v3_is_read_off_its_text() {
+        let params = KdfParams::new(24, 2, 3).unwrap();
+        let kdf = KdfSetting::generate(params).unwrap();
+        let spec = SealParams::V3 { kdf, padding: Padding::None };
+        let (key, id) = (PasswordKey::new(Password::new("password")), RecordId::from_stored("id"));
+        let text = seal(b"value", &key, &id, &spec, &mut KdfMemory::new()).unwrap();
+        assert_eq!(
+            EnvelopeKind::of(&text),
+            EnvelopeKind { format: Format::V3, cost: Some(params) }
+        );
+        assert_eq!(EnvelopeKind::of(&text), EnvelopeKind::written(&spec));
+    }
+
+    #[test]
+    fn other_formats_name_no_cost() {
+        let of = |text: &str| EnvelopeKind::of(&EnvelopeText::from_stored(text.as_bytes()));
+        assert_eq!(of("v2:abc"), EnvelopeKind { format: Format::V2, cost: None });
+        assert_eq!(of("abc"), EnvelopeKind { format: Format::V1, cost: None });
+    }
+}

@@ -1,0 +1,38 @@
+//! What ends a pass over a vault early.
+
+use vault_store::StoreError;
+
+use crate::crypto::{kdf::KdfError, seal::SealError};
+use crate::scan::workers::WorkerError;
+
+/// What ends a run over a vault early. Nothing that was committed is undone, and running again is
+/// safe.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum ScanError {
+    /// The store failed, and kept failing when it was asked again.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    /// A derivation failed.
+    #[error(transparent)]
+    Kdf(#[from] KdfError),
+    /// A value could not be sealed.
+    #[error(transparent)]
+    Seal(#[from] SealError),
+    /// The worker threads failed.
+    #[error(transparent)]
+    Worker(#[from] WorkerError),
+    /// A freshly sealed envelope did not open to the same value. It was not written.
+    #[error(
+        "a freshly sealed record did not open again, so nothing was written for it; check this machine's memory"
+    )]
+    VerificationFailed,
+    /// The outcomes do not add up to the records scanned: a bug of this library.
+    #[error(
+        "the outcomes do not add up to the records scanned, which is a bug in vaultstore; verify the vault before you trust the counts"
+    )]
+    InvariantViolated,
+    /// The run was dropped while its workers were busy.
+    #[error("the run was stopped; what was committed stays, and running it again does the rest")]
+    Stopped,
+}

@@ -1,0 +1,244 @@
+//! One pass over a vault: reads pages, examines records on the workers, and hands over what was found, in order.
+//!
+//! Rekey, dry run, census and verify are this one pipeline with different examiners. It holds at most one page that is
+//! being read, one that waits and one that is being examined, so memory is bounded whatever the vault's size. The
+//! futures in flight live in the [`Scan`], not in the caller's await: dropping the await loses nothing.
+
+pub(crate) mod envelope_kind;
+pub(crate) mod error;
+pub(crate) mod options;
+pub(crate) mod pace;
+pub(crate) mod problem;
+pub(crate) mod retry;
+pub(crate) mod workers;
+
+use std::{
+    collections::VecDeque,
+    sync::Arc,
+    task::{Context, Poll, ready},
+    time::{Duration, Instant},
+};
+
+use futures::{FutureExt, channel::oneshot, future::BoxFuture};
+
+use crate::crypto::kdf::KdfMemory;
+use crate::scan::error::ScanError;
+use crate::scan::pace::{BatchSizer, Cost, Group};
+use crate::scan::retry::{Retry, Tries};
+use crate::scan::workers::Workers;
+use vault_store::{PageLimit, RecordId, RecordSource, SealedRecord, StoreError, StoreErrorKind};
+
+/// Looks at records, with the memory for an Argon2id at hand.
+pub(crate) trait Examine: Send + Sync + 'static {
+    /// What it makes of a record.
+    type Finding: Send + 'static;
+
+    /// Whether the record is none of this pass's. Asked once, as it is read.
+    fn passes_over(&self, _record: &SealedRecord) -> bool {
+        false
+    }
+
+    /// Examines a few records at a time, since many hashes at once cost less than one by one; gives one finding for
+    /// each, in their order. An error ends the scan.
+    fn examine(
+        &self,
+        records: Vec<SealedRecord>,
+        memory: &mut KdfMemory,
+    ) -> Result<Vec<Self::Finding>, ScanError>;
+}
+
+/// What was found in a run of consecutive records.
+pub(crate) struct Examined<F> {
+    pub(crate) findings: Vec<F>,
+    /// The last of the records.
+    pub(crate) last: Option<RecordId>,
+    pub(crate) derivations: u64,
+    /// Processor time of the examination, summed over the workers.
+    pub(crate) busy: Duration,
+}
+
+impl<F> Default for Examined<F> {
+    fn default() -> Self {
+        Self { findings: Vec::new(), last: None, derivations: 0, busy: Duration::ZERO }
+    }
+}
+
+type PageRead = Result<Vec<SealedRecord>, StoreError>;
+type Chunk<F> = Result<(Examined<F>, Cost), ScanError>;
+
+pub(crate) struct Scan<E: Examine> {
+    source: Arc<dyn RecordSource>,
+    examiner: Arc<E>,
+    workers: Arc<Workers>,
+    retry: Retry,
+    pace: BatchSizer,
+    cursor: Option<RecordId>,
+    /// The page being read, since when.
+    reading: Option<(BoxFuture<'static, PageRead>, Instant)>,
+    read_time: Duration,
+    end_seen: bool,
+    /// Read, and not yet given to the workers.
+    waiting: VecDeque<SealedRecord>,
+    /// Given to the workers, in order.
+    examining: VecDeque<oneshot::Receiver<Chunk<E::Finding>>>,
+    examined: Option<Examined<E::Finding>>,
+}
+
+impl<E: Examine> Scan<E> {
+    pub(crate) fn new(
+        source: Arc<dyn RecordSource>,
+        examiner: Arc<E>,
+        workers: Arc<Workers>,
+        retry: Retry,
+        most: PageLimit,
+    ) -> Self {
+        let pace = BatchSizer::new(most, workers.count());
+        Self {
+            source,
+            examiner,
+            workers,
+            retry,
+            pace,
+            cursor: None,
+            reading: None,
+            read_time: Duration::ZERO,
+            end_seen: false,
+            waiting: VecDeque::new(),
+            examining: VecDeque::new(),
+            examined: None,
+        }
+    }
+
+    /// Begins after a record instead of at the first.
+    pub(crate) fn after(mut self, cursor: Option<RecordId>) -> Self {
+        self.cursor = cursor;
+        self
+    }
+
+    /// How long the pages took that were read so far.
+    pub(crate) fn read_time(&self) -> Duration {
+        self.read_time
+    }
+
+    /// The findings of the next records; `None` after the last.
+    pub(crate) fn poll_next(
+        &mut self,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Examined<E::Finding>, ScanError>>> {
+        loop {
+            if let Poll::Ready(Err(error)) = self.poll_read(cx) {
+                return Poll::Ready(Some(Err(error.into())));
+            }
+            if self.examined.is_some() {
+                return self.poll_examined(cx).map(Some);
+            }
+            if !self.waiting.is_empty() {
+                self.give_to_workers();
+                continue;
+            }
+            return if self.end_seen { Poll::Ready(None) } else { Poll::Pending };
+        }
+    }
+
+    /// Keeps one page ahead of the workers; ready once there is nothing to wait for.
+    fn poll_read(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), StoreError>> {
+        loop {
+            if self.reading.is_none() {
+                if self.end_seen || self.waiting.len() >= self.pace.page().records.get() {
+                    return Poll::Ready(Ok(()));
+                }
+                let (source, retry) = (Arc::clone(&self.source), self.retry.clone());
+                let read = read_page(source, retry, self.cursor.clone(), self.pace.page());
+                self.reading = Some((read.boxed(), Instant::now()));
+            }
+            let Some((reading, since)) = &mut self.reading else { return Poll::Ready(Ok(())) };
+            let page = ready!(reading.poll_unpin(cx));
+            self.read_time += since.elapsed();
+            self.reading = None;
+            let page = page?;
+            self.end_seen = page.is_empty();
+            self.take_page(page)?;
+        }
+    }
+
+    /// A page that does not ascend would make the scan skip records, or never end.
+    fn take_page(&mut self, page: Vec<SealedRecord>) -> Result<(), StoreError> {
+        let ids = self.cursor.iter().chain(page.iter().map(|record| &record.id));
+        if !ids.is_sorted_by(|one, next| one < next) {
+            return Err(StoreError::new(
+                StoreErrorKind::Other,
+                "the store broke its contract: a page did not ascend strictly by id; nothing of it was used, and the backend needs mending",
+            ));
+        }
+        self.cursor = page.last().map(|record| record.id.clone()).or(self.cursor.take());
+        let examiner = &self.examiner;
+        self.waiting.extend(page.into_iter().filter(|record| !examiner.passes_over(record)));
+        Ok(())
+    }
+
+    /// Cuts about one commit's worth of records from what waits, in chunks small enough to keep every worker busy to the end.
+    fn give_to_workers(&mut self) {
+        let chunks = self.pace.cut(&mut self.waiting);
+        let last_group = chunks.last().and_then(|groups| groups.last());
+        let last = last_group.and_then(|group| group.records.last()).map(|it| it.id.clone());
+        for groups in chunks {
+            let (examiner, stop) = (Arc::clone(&self.examiner), self.workers.stop());
+            self.examining.push_back(self.workers.submit(move |memory| {
+                let mut chunk = Examined::default();
+                let mut cost = Cost::default();
+                let before = memory.derivations();
+                for Group { weight, records } in groups {
+                    if stop.is_set() {
+                        return Err(ScanError::Stopped);
+                    }
+                    let (begin, count) = (Instant::now(), records.len());
+                    chunk.findings.extend(examiner.examine(records, memory)?);
+                    cost.add(weight, count, begin.elapsed());
+                }
+                chunk.busy = cost.total();
+                chunk.derivations = memory.derivations() - before;
+                Ok((chunk, cost))
+            }));
+        }
+        self.examined = Some(Examined { last, ..Examined::default() });
+    }
+
+    fn poll_examined(
+        &mut self,
+        cx: &mut Context<'_>,
+    ) -> Poll<Result<Examined<E::Finding>, ScanError>> {
+        let mut all = self.examined.take().unwrap_or_default();
+        while let Some(chunk) = self.examining.front_mut() {
+            let Poll::Ready(answer) = chunk.poll_unpin(cx) else {
+                self.examined = Some(all);
+                return Poll::Pending;
+            };
+            self.examining.pop_front();
+            let (chunk, cost) = answer.map_err(|lost| ScanError::Worker(lost.into()))??;
+            self.pace.learn(&cost);
+            all.findings.extend(chunk.findings);
+            all.derivations += chunk.derivations;
+            all.busy += chunk.busy;
+        }
+        Poll::Ready(Ok(all))
+    }
+}
+
+async fn read_page(
+    source: Arc<dyn RecordSource>,
+    retry: Retry,
+    after: Option<RecordId>,
+    limit: PageLimit,
+) -> PageRead {
+    let mut tries = Tries::default();
+    loop {
+        match source.read_page(after.as_ref(), limit).await {
+            Ok(page) => return Ok(page),
+            Err(error) => {
+                if !retry.again_after(&error, &mut tries).await {
+                    return Err(error);
+                }
+            }
+        }
+    }
+}

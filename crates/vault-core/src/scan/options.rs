@@ -1,0 +1,175 @@
+//! How a run over the whole vault uses the machine, and what can end it.
+
+use std::{fmt, num::NonZeroUsize, sync::Arc, thread};
+
+use crate::crypto::kdf::KdfParams;
+use crate::scan::retry::{ThreadTimer, Timer};
+use crate::scan::workers::{OnStart, WorkerError, Workers};
+use vault_store::PageLimit;
+
+/// Workers, memory and page sizes of a rekey or a census.
+#[derive(Clone)]
+pub struct RunOptions {
+    workers: Option<NonZeroUsize>,
+    threads: Threads,
+    memory_budget_kib: u64,
+    page: PageLimit,
+    parallel_threshold: u64,
+    pub(crate) timer: Arc<dyn Timer>,
+    on_start: OnStart,
+}
+
+/// Who does the cryptography.
+#[derive(Clone, Copy)]
+enum Threads {
+    Own,
+    /// Whoever polls the run.
+    None,
+}
+
+impl RunOptions {
+    /// 1 GiB of Argon2id memory: 16 workers at the default cost of 64 MiB, more than most machines have cores.
+    pub const DEFAULT_MEMORY_BUDGET_KIB: u64 = 1024 * 1024;
+    /// 16,384 records: about 10 MB of small records, so that the two fsyncs of a commit do not count.
+    pub const DEFAULT_PAGE_RECORDS: usize = 16_384;
+    /// 8 MiB of envelope text: a run holds about five pages at a time.
+    pub const DEFAULT_PAGE_BYTES: usize = 8 * 1024 * 1024;
+    /// Below 8 records, further threads and their Argon2id memory cost more than they save.
+    pub const DEFAULT_PARALLEL_THRESHOLD: u64 = 8;
+
+    /// At most so many threads; without it one per core. The memory budget may allow fewer.
+    #[must_use]
+    pub fn workers(mut self, workers: NonZeroUsize) -> Self {
+        self.workers = Some(workers);
+        self
+    }
+
+    /// Starts no thread: whoever polls the run does its cryptography, about two seconds of it at a time.
+    ///
+    /// For platforms without threads, and for tests that must go the same way every time. The default timer starts a
+    /// thread too; give another with [`timer`](Self::timer).
+    #[must_use]
+    pub fn without_threads(mut self) -> Self {
+        self.threads = Threads::None;
+        self
+    }
+
+    /// How much memory, in KiB, the workers' Argon2id blocks may take together. At least one worker runs whatever the
+    /// budget, and a record whose cost needs more than a worker's share is derived alone and its memory given back.
+    #[must_use]
+    pub fn memory_budget_kib(mut self, kib: u64) -> Self {
+        self.memory_budget_kib = kib;
+        self
+    }
+
+    /// The most that one page, and so one commit, holds. Pages are smaller where records are dear to try, so that a
+    /// commit comes about every two seconds.
+    #[must_use]
+    pub fn page_limit(mut self, page: PageLimit) -> Self {
+        self.page = page;
+        self
+    }
+
+    /// Below so many records in the vault one worker is used.
+    #[must_use]
+    pub fn parallel_threshold(mut self, records: u64) -> Self {
+        self.parallel_threshold = records;
+        self
+    }
+
+    /// What waits between two tries of a failing store operation; without it a thread that sleeps.
+    #[must_use]
+    pub fn timer(mut self, timer: Arc<dyn Timer>) -> Self {
+        self.timer = timer;
+        self
+    }
+
+    /// What each worker thread calls before its first record: to lower its own priority, so that the store's thread and
+    /// whoever else is served by the machine come first, or to bind it to a core. Nothing by default.
+    #[must_use]
+    pub fn on_thread_start(mut self, call: impl Fn() + Send + Sync + 'static) -> Self {
+        self.on_start = Arc::new(call);
+        self
+    }
+
+    pub(crate) fn page(&self) -> PageLimit {
+        self.page
+    }
+
+    pub(crate) fn start_workers(
+        &self,
+        records: u64,
+        cost: KdfParams,
+    ) -> Result<Workers, WorkerError> {
+        let share = |count: u64| u32::try_from(self.memory_budget_kib / count).unwrap_or(u32::MAX);
+        match self.threads {
+            Threads::None => Ok(Workers::on_callers_thread(share(1))),
+            Threads::Own => {
+                let count = self.worker_count(records, cost);
+                Workers::start(count, share(count.get() as u64), &self.on_start)
+            }
+        }
+    }
+
+    /// `min(cores, memory budget / m)`, and one for a small vault.
+    fn worker_count(&self, records: u64, cost: KdfParams) -> NonZeroUsize {
+        if records < self.parallel_threshold {
+            return NonZeroUsize::MIN;
+        }
+        let cores = || thread::available_parallelism().unwrap_or(NonZeroUsize::MIN);
+        let fitting = usize::try_from(self.memory_budget_kib / u64::from(cost.m_cost()))
+            .unwrap_or(usize::MAX);
+        let fitting = NonZeroUsize::new(fitting).unwrap_or(NonZeroUsize::MIN);
+        self.workers.unwrap_or_else(cores).min(fitting)
+    }
+}
+
+impl Default for RunOptions {
+    fn default() -> Self {
+        Self {
+            workers: None,
+            threads: Threads::Own,
+            memory_budget_kib: Self::DEFAULT_MEMORY_BUDGET_KIB,
+            page: PageLimit::new(Self::DEFAULT_PAGE_RECORDS, Self::DEFAULT_PAGE_BYTES),
+            parallel_threshold: Self::DEFAULT_PARALLEL_THRESHOLD,
+            timer: Arc::new(ThreadTimer),
+            on_start: Arc::new(|| ()),
+        }
+    }
+}
+
+impl fmt::Debug for RunOptions {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("RunOptions")
+            .field("workers", &self.workers)
+            .field("memory_budget_kib", &self.memory_budget_kib)
+            .field("page", &self.page)
+            .field("parallel_threshold", &self.parallel_threshold)
+            .finish_non_exhaustive()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn count(options: &RunOptions, records: u64) -> usize {
+        options.worker_count(records, KdfParams::DEFAULT).get()
+    }
+
+    #[test]
+    fn workers_are_bounded_by_the_memory_budget_and_never_none() {
+        let eight = RunOptions::default().workers(NonZeroUsize::new(8).unwrap());
+        assert_eq!(count(&eight, 1000), 8);
+        assert_eq!(count(&eight.clone().memory_budget_kib(3 * 65_536), 1000), 3);
+        assert_eq!(count(&eight.memory_budget_kib(0), 1000), 1);
+    }
+
+    #[test]
+    fn a_small_vault_gets_one_worker() {
+        let options =
+            RunOptions::default().workers(NonZeroUsize::new(8).unwrap()).parallel_threshold(100);
+        assert_eq!(count(&options, 99), 1);
+        assert_eq!(count(&options, 100), 8);
+    }
+}

@@ -1,0 +1,210 @@
+//! Opening and sealing, where they block nobody.
+
+use std::sync::{Arc, PoisonError};
+
+use super::Vault;
+use crate::crypto::envelope::Envelope;
+use crate::crypto::kdf::KdfMemory;
+use crate::crypto::key::PasswordKey;
+use crate::crypto::seal::{OpenOutcome, SealParams, open, seal};
+use crate::crypto::secret::Plaintext;
+use crate::crypto::stack::wipe_below;
+use crate::scan::workers::{OnStart, Workers};
+use crate::vault::VaultError;
+use vault_store::{EnvelopeText, RecordId, SealedRecord};
+
+/// What a record costs at most to keep while it waits for a thread: one Argon2id block per vault.
+const ONE: std::num::NonZeroUsize = std::num::NonZeroUsize::MIN;
+
+/// So many records at most are opened in a row on the vault's thread: a few milliseconds, after which others have
+/// their turn and a caller who went away is noticed.
+const CHUNK: usize = 256;
+
+/// A record about to be opened: its envelope is parsed, or known to be none.
+struct ToOpen {
+    id: RecordId,
+    envelope: Result<Envelope, VaultError>,
+}
+
+impl ToOpen {
+    fn is_ready_for(&self, key: &PasswordKey) -> bool {
+        self.envelope.as_ref().map_or(true, |envelope| key.is_ready_for(envelope))
+    }
+}
+
+impl Vault {
+    pub(super) async fn open_record(
+        &self,
+        text: &EnvelopeText,
+        id: RecordId,
+        key: &Arc<PasswordKey>,
+    ) -> Result<Plaintext, VaultError> {
+        let envelope = Envelope::parse(text).map_err(VaultError::Malformed)?;
+        let opened = if key.is_ready_for(&envelope) {
+            let opened = open(&envelope, key, &id, &self.options.open, &mut KdfMemory::new());
+            wipe_below();
+            opened?
+        } else {
+            let (key, policy) = (Arc::clone(key), self.options.open.clone());
+            self.on_thread(move |memory| open(&envelope, &key, &id, &policy, memory)).await??
+        };
+        value_of(opened)
+    }
+
+    /// As [`open_record`](Self::open_record), for many: one Argon2id per salt, one answer per record, in order.
+    pub(super) async fn open_records(
+        &self,
+        records: impl IntoIterator<Item = SealedRecord>,
+        key: &Arc<PasswordKey>,
+    ) -> Result<Vec<Result<Plaintext, VaultError>>, VaultError> {
+        let parse = |record: SealedRecord| ToOpen {
+            id: record.id,
+            envelope: Envelope::parse(&record.envelope).map_err(VaultError::Malformed),
+        };
+        let mut waiting: Vec<ToOpen> = records.into_iter().map(parse).collect();
+        let mut opened = Vec::with_capacity(waiting.len());
+        while !waiting.is_empty() {
+            // What costs an Argon2id goes alone; afterwards all others of its salt cost none.
+            let ready = waiting.iter().take(CHUNK).take_while(|record| record.is_ready_for(key));
+            let rest = waiting.split_off(ready.count().max(1));
+            let chunk = std::mem::replace(&mut waiting, rest);
+            let (key, policy) = (Arc::clone(key), self.options.open.clone());
+            let values = self.on_thread(move |memory| {
+                let open_one = |record: ToOpen| {
+                    value_of(open(&record.envelope?, &key, &record.id, &policy, memory)?)
+                };
+                chunk.into_iter().map(open_one).collect::<Vec<_>>()
+            });
+            opened.extend(values.await?);
+        }
+        Ok(opened)
+    }
+
+    pub(super) async fn seal_value(
+        &self,
+        value: &[u8],
+        id: RecordId,
+        key: &Arc<PasswordKey>,
+    ) -> Result<EnvelopeText, VaultError> {
+        let spec = self.seal_spec().await?;
+        if matches!(spec, SealParams::V3 { kdf, .. } if key.is_prepared(&kdf)) {
+            let sealed = seal(value, key, &id, &spec, &mut KdfMemory::new());
+            wipe_below();
+            return Ok(sealed?);
+        }
+        let (key, value) = (Arc::clone(key), Plaintext::from(value.to_vec()));
+        Ok(self.on_thread(move |memory| seal(value.as_bytes(), &key, &id, &spec, memory)).await??)
+    }
+
+    /// Runs what may cost an Argon2id where it blocks nobody.
+    pub(super) async fn on_thread<T: Send + 'static>(
+        &self,
+        task: impl FnOnce(&mut KdfMemory) -> T + Send + 'static,
+    ) -> Result<T, VaultError> {
+        let answer = self.workers()?.submit(task);
+        answer.await.map_err(|lost| VaultError::Worker(lost.into()))
+    }
+
+    fn workers(&self) -> Result<Arc<Workers>, VaultError> {
+        let mut thread = self.thread.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(workers) = &*thread {
+            return Ok(Arc::clone(workers));
+        }
+        let nothing: OnStart = Arc::new(|| ());
+        let workers = Arc::new(Workers::start(ONE, self.options.kept_memory_kib, &nothing)?);
+        *thread = Some(Arc::clone(&workers));
+        Ok(workers)
+    }
+}
+
+fn value_of(opened: OpenOutcome) -> Result<Plaintext, VaultError> {
+    match opened {
+        OpenOutcome::Opened(value) => Ok(value),
+        OpenOutcome::WrongPassword => Err(VaultError::WrongPassword),
+        OpenOutcome::Damaged => Err(VaultError::Damaged),
+        OpenOutcome::Malformed(malformed) => Err(VaultError::Malformed(malformed)),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use futures::executor::block_on;
+
+    use super::*;
+    use crate::crypto::kdf::{KdfMinimum, KdfParams};
+    use crate::crypto::secret::Password;
+    use crate::vault::{CreateOptions, InitOptions, Vault, VaultOptions, WriteFormat};
+    use vault_store::{MemoryStore, Token};
+
+    fn cheap() -> KdfParams {
+        KdfParams::new(8, 1, 1).unwrap()
+    }
+
+    /// A vault of this format with 1,000 records under one password.
+    async fn filled(format: WriteFormat) -> (MemoryStore, Vec<Token>) {
+        let store = MemoryStore::new();
+        let vault = open_vault(&store);
+        let new = InitOptions::default().with_cost(cheap()).with_format(format);
+        super::super::config::write(&*vault.store, new, &vault.options).await.unwrap();
+        let key = vault.derive_key(Password::new("password")).await.unwrap();
+        let mut tokens = Vec::new();
+        for number in 0..1000u32 {
+            let value = number.to_string();
+            let created = vault.create(value.as_bytes(), &key, CreateOptions::default()).await;
+            tokens.push(created.unwrap());
+        }
+        (store, tokens)
+    }
+
+    fn open_vault(store: &MemoryStore) -> Vault {
+        let mut options = VaultOptions { floor: KdfMinimum::NONE, ..VaultOptions::default() };
+        options.open.v2_costs = vec![crate::crypto::envelope::V2Params::new(cheap())];
+        Vault::new(store.clone(), options)
+    }
+
+    /// What the vault's one thread has derived so far.
+    async fn derivations(vault: &Vault) -> u64 {
+        vault.on_thread(|memory| memory.derivations()).await.unwrap()
+    }
+
+    async fn read_all(store: &MemoryStore, tokens: &[Token]) -> u64 {
+        let vault = open_vault(store);
+        let key = Arc::new(PasswordKey::new(Password::new("password")));
+        let values = vault.read_many(tokens, &key).await.unwrap();
+        for (number, value) in values.into_iter().enumerate() {
+            assert_eq!(value.unwrap().as_bytes(), number.to_string().as_bytes());
+        }
+        derivations(&vault).await
+    }
+
+    #[test]
+    fn a_thousand_v3_records_cost_one_derivation() {
+        block_on(async {
+            let (store, tokens) = filled(WriteFormat::V3).await;
+            assert_eq!(read_all(&store, &tokens).await, 1);
+        });
+    }
+
+    #[test]
+    fn each_v2_record_costs_its_own_and_all_are_read() {
+        block_on(async {
+            let (store, tokens) = filled(WriteFormat::V2).await;
+            assert_eq!(read_all(&store, &tokens).await, 1000);
+        });
+    }
+
+    #[test]
+    fn a_key_that_is_kept_costs_none() {
+        block_on(async {
+            let (store, tokens) = filled(WriteFormat::V3).await;
+            let vault = open_vault(&store);
+            let key = vault.derive_key(Password::new("password")).await.unwrap();
+            assert_eq!(derivations(&vault).await, 1);
+            vault.read(&tokens[0], &key).await.unwrap();
+            vault.update(&tokens[0], b"new", &key).await.unwrap();
+            vault.create(b"more", &key, CreateOptions::default()).await.unwrap();
+            vault.read_many(&tokens, &key).await.unwrap();
+            assert_eq!(derivations(&vault).await, 1);
+        });
+    }
+}

@@ -1,0 +1,247 @@
+//! The vault: the token API over a store.
+//!
+//! Each file below holds one concern of an application: making records, reading them, changing them, removing them, the
+//! records themselves, and the vault's settings.
+
+mod change;
+pub(crate) mod config;
+mod create;
+mod crypto;
+mod error;
+pub(crate) mod password_policy;
+mod read;
+mod records;
+mod remove;
+mod settings;
+
+use std::sync::{Arc, Mutex, PoisonError};
+
+pub use self::{
+    change::Upserted,
+    config::{InitOptions, ParseWriteFormatError, VaultOptions, WriteFormat},
+    create::CreateOptions,
+    error::VaultError,
+    read::Resolved,
+    records::{RecordInfo, Records},
+};
+use crate::crypto::key::PasswordKey;
+use crate::crypto::seal::SealParams;
+use crate::crypto::secret::Password;
+use crate::engine::census::{CensusPlan, CensusSession};
+use crate::engine::rekey::{RekeyError, RekeyPlan, RekeySession};
+use crate::scan::{error::ScanError, workers::Workers};
+use vault_store::{Record, Token, VaultStore};
+
+/// How often a change that another writer overtook is tried again.
+const UPDATE_ROUNDS: u32 = 8;
+
+/// An encrypted record vault over any store.
+///
+/// Each record is sealed on its own under the password of whoever writes it; the vault itself has no password, and
+/// nothing it stores says which records share one.
+///
+/// | to | call |
+/// | --- | --- |
+/// | make and open a vault | [`init`](Vault::init), [`open`](Vault::open), [`open_or_init`](Vault::open_or_init), [`derive_key`](Vault::derive_key) |
+/// | make a record | [`create`](Vault::create), [`create_with_token`](Vault::create_with_token), [`upsert`](Vault::upsert) |
+/// | read | [`read`](Vault::read), [`read_or_none`](Vault::read_or_none), [`read_many`](Vault::read_many), [`resolve`](Vault::resolve), [`verify`](Vault::verify), [`exists`](Vault::exists) |
+/// | change | [`update`](Vault::update), [`overwrite`](Vault::overwrite), [`renew`](Vault::renew) |
+/// | remove | [`delete`](Vault::delete), [`soft_delete`](Vault::soft_delete), [`restore`](Vault::restore), [`delete_expired`](Vault::delete_expired), [`soft_delete_expired`](Vault::soft_delete_expired) |
+/// | look at records | [`records`](Vault::records) |
+/// | configure | [`setting`](Vault::setting), [`set_setting`](Vault::set_setting), [`settings`](Vault::settings) |
+/// | pass over all records | [`rekey`](Vault::rekey), [`census`](Vault::census) |
+///
+/// # Concurrency
+/// Any number of processes may use one store. Of two that make one token, or change one record, exactly one wins and
+/// the other is told, or tries again on what is there now.
+///
+/// # Cancel safety
+/// Dropping the future of an operation leaves it done or not done, never half.
+pub struct Vault {
+    store: Arc<dyn VaultStore>,
+    options: VaultOptions,
+    /// Read when first needed, and forgotten when a setting changes.
+    spec: Mutex<Option<SealParams>>,
+    /// One thread for what costs an Argon2id, started when first needed.
+    thread: Mutex<Option<Arc<Workers>>>,
+}
+
+impl Vault {
+    /// Makes a vault in an empty store: draws its salt and settles its cost and write format.
+    ///
+    /// ```
+    /// # futures::executor::block_on(async {
+    /// use vault_core::{InitOptions, MemoryStore, Vault, VaultOptions};
+    ///
+    /// let store = MemoryStore::new();
+    /// Vault::init(store.clone(), InitOptions::default(), VaultOptions::default()).await?;
+    /// let vault = Vault::open(store, VaultOptions::default()).await?; // from then on
+    /// # Ok::<(), vault_core::VaultError>(()) }).unwrap();
+    /// ```
+    ///
+    /// # Errors
+    /// [`VaultError::AlreadyAVault`] when the store holds a vault's settings, [`VaultError::CostBelowMinimum`] and
+    /// [`VaultError::CostOverLimit`] for a cost that this vault's own options would refuse.
+    pub async fn init(
+        store: impl VaultStore + 'static,
+        new: InitOptions,
+        options: VaultOptions,
+    ) -> Result<Self, VaultError> {
+        let vault = Self::new(store, options);
+        config::write(&*vault.store, new, &vault.options).await?;
+        vault.seal_spec().await?;
+        Ok(vault)
+    }
+
+    /// Opens the vault in a store, or creates it where the store is empty: what a service does when
+    /// it starts. Of several processes that do so at once, one creates the vault and all open it.
+    ///
+    /// # Errors
+    /// As [`init`](Vault::init), except for [`VaultError::AlreadyAVault`].
+    pub async fn open_or_init(
+        store: impl VaultStore + 'static,
+        new: InitOptions,
+        options: VaultOptions,
+    ) -> Result<Self, VaultError> {
+        let vault = Self::new(store, options);
+        if !vault.is_there().await? {
+            match config::write(&*vault.store, new, &vault.options).await {
+                Ok(()) | Err(VaultError::AlreadyAVault) => {}
+                Err(error) => return Err(error),
+            }
+        }
+        vault.seal_spec().await?;
+        Ok(vault)
+    }
+
+    /// Opens the vault in a store, and checks that there is one: settings of a vault, or records
+    /// (a database of the Go package has no settings).
+    ///
+    /// # Errors
+    /// [`VaultError::NoVault`] for an empty store; see [`init`](Vault::init) and
+    /// [`open_or_init`](Vault::open_or_init). [`VaultError::Store`] when the store fails.
+    pub async fn open(
+        store: impl VaultStore + 'static,
+        options: VaultOptions,
+    ) -> Result<Self, VaultError> {
+        let vault = Self::new(store, options);
+        if vault.is_there().await? { Ok(vault) } else { Err(VaultError::NoVault) }
+    }
+
+    async fn is_there(&self) -> Result<bool, VaultError> {
+        Ok(self.store.setting(config::KDF).await?.is_some() || self.store.count().await? > 0)
+    }
+
+    /// The vault in a store. Nothing is read or written yet; the settings are read when first
+    /// needed. [`open`](Vault::open) also checks that there is a vault.
+    #[must_use]
+    pub fn new(store: impl VaultStore + 'static, options: VaultOptions) -> Self {
+        Self { store: Arc::new(store), options, spec: Mutex::new(None), thread: Mutex::new(None) }
+    }
+
+    /// The store beneath.
+    #[must_use]
+    pub fn store(&self) -> &Arc<dyn VaultStore> {
+        &self.store
+    }
+
+    /// How new records are sealed: the vault's salt, cost and format.
+    ///
+    /// A vault of the Go ancestor has no salt yet: the first call draws one and stores it, and of two processes that
+    /// do so at once both get the same.
+    ///
+    /// # Errors
+    /// [`VaultError::InvalidSetting`], or [`VaultError::CostBelowMinimum`] when what is stored is weaker than this
+    /// program's own minimum: whoever can write the database must not be able to weaken new records.
+    pub async fn seal_spec(&self) -> Result<SealParams, VaultError> {
+        let known = *self.spec.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(spec) = known {
+            return Ok(spec);
+        }
+        let spec = config::read(&*self.store, &self.options).await?;
+        *self.spec.lock().unwrap_or_else(PoisonError::into_inner) = Some(spec);
+        Ok(spec)
+    }
+
+    /// Turns a password into a key for this vault, which costs one Argon2id on a thread of its own. A key can be kept:
+    /// reading and writing with it costs microseconds beside the store. It is wiped when dropped.
+    ///
+    /// For how long a key is kept, and whose it is, is the application's business; `examples/web_service.rs` keeps one
+    /// for a session.
+    ///
+    /// # Errors
+    /// As [`seal_spec`](Self::seal_spec), and when the memory for the Argon2id cannot be had.
+    pub async fn derive_key(&self, password: Password) -> Result<Arc<PasswordKey>, VaultError> {
+        let key = Arc::new(PasswordKey::new(password));
+        if let SealParams::V3 { kdf, .. } = self.seal_spec().await? {
+            let prepared = Arc::clone(&key);
+            self.on_thread(move |memory| prepared.prepare(&kdf, memory)).await??;
+        }
+        Ok(key)
+    }
+
+    /// Prepares a rekey of the whole vault.
+    ///
+    /// # Errors
+    /// [`RekeyError::Plan`](crate::engine::rekey::RekeyError) for a plan without sense, [`VaultError::PasswordPolicyViolation`] for a new
+    /// password that breaks a rule, and what the store says.
+    pub async fn rekey(&self, plan: RekeyPlan) -> Result<RekeySession, VaultError> {
+        // That an empty one is refused, whatever the rules are, is the plan's to say.
+        for password in plan.new_passwords().filter(|password| !password.is_empty()) {
+            self.options.passwords.allow(password)?;
+        }
+        let spec = match plan.asked_spec() {
+            Some(spec) => spec,
+            None => self.seal_spec().await?,
+        };
+        config::check_cost(spec.params(), &self.options)?;
+        Ok(RekeySession::start(Arc::clone(&self.store), plan, self.options.open.clone(), spec)
+            .await?)
+    }
+
+    /// Prepares a census of the whole vault.
+    ///
+    /// # Errors
+    /// What the store says.
+    pub async fn census(&self, plan: CensusPlan) -> Result<CensusSession, VaultError> {
+        Ok(CensusSession::start(Arc::clone(&self.store), plan, self.options.open.clone()).await?)
+    }
+
+    /// The record of a token, in whatever state it is.
+    async fn find(&self, token: &Token) -> Result<Record, VaultError> {
+        self.store
+            .find(std::slice::from_ref(token))
+            .await?
+            .pop()
+            .flatten()
+            .ok_or(VaultError::UnknownToken)
+    }
+
+    /// The record of a token, if it is neither soft-deleted nor expired.
+    async fn find_live(&self, token: &Token) -> Result<Record, VaultError> {
+        self.find(token).await.and_then(|record| self.live(record))
+    }
+
+    fn live(&self, record: Record) -> Result<Record, VaultError> {
+        let now = self.options.clock.now();
+        if record.is_soft_deleted(now) {
+            return Err(VaultError::SoftDeleted);
+        }
+        if record.is_expired(now) {
+            return Err(VaultError::Expired);
+        }
+        Ok(record)
+    }
+}
+
+impl From<ScanError> for VaultError {
+    fn from(error: ScanError) -> Self {
+        RekeyError::from(error).into()
+    }
+}
+
+impl From<RekeyError> for VaultError {
+    fn from(error: RekeyError) -> Self {
+        Self::Engine(Box::new(error))
+    }
+}

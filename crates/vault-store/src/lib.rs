@@ -1,0 +1,39 @@
+//! The contract of a vaultstore backend.
+//!
+//! A backend stores [`Record`]s: an id, a token, times, and an envelope whose text it never looks
+//! into. It implements three traits: [`RecordSource`] reads pages in id order, [`RecordSink`]
+//! replaces envelopes by compare-and-swap, and [`VaultStore`] adds what the token API needs.
+//! [`MemoryStore`] is the reference implementation, and the crate `vaultstore-conformance` turns
+//! each sentence of the contract into a test.
+//!
+//! This crate has no cryptography, so a backend cannot see a key or a plaintext.
+
+#![cfg_attr(docsrs, feature(doc_cfg))]
+
+mod change;
+mod error;
+mod memory;
+mod page;
+mod query;
+mod random;
+mod record;
+mod store;
+mod table;
+mod time;
+mod token;
+mod write_count;
+
+pub use change::{
+    DeleteOutcome, InsertOutcome, Purge, PutSetting, RecordUpdate, Replacement, WriteOutcome,
+};
+pub use error::{StoreError, StoreErrorKind};
+pub use memory::MemoryStore;
+pub use page::PageLimit;
+pub use query::{Cursor, Envelopes, Filter, HasCursor, Query, SortKey, SortOrder, SortValue};
+pub use random::{RngError, fill_random};
+pub use record::{EnvelopeText, MAX_ENVELOPE_LEN, Record, RecordId, SealedRecord};
+pub use store::{RecordSink, RecordSource, VaultStore};
+pub use table::{ParseTableNameError, TableName, TableNames};
+pub use time::{Clock, SystemClock, Timestamp};
+pub use token::{ParseTokenError, ParseTokenLengthError, Token, TokenLength};
+pub use write_count::{WriteCount, WriteCounter, WriteGuard};

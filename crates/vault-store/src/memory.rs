@@ -1,0 +1,276 @@
+//! A store in memory: the strict reference that every backend is compared with.
+
+use std::{
+    collections::{BTreeMap, HashMap},
+    num::NonZeroUsize,
+    ops::Bound::{Excluded, Unbounded},
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+};
+
+use async_trait::async_trait;
+
+use crate::change::{
+    DeleteOutcome, InsertOutcome, Purge, PutSetting, RecordUpdate, Replacement, WriteOutcome,
+};
+use crate::error::StoreError;
+use crate::page::PageLimit;
+use crate::query::{Envelopes, HasCursor as _, Query, SortOrder};
+use crate::record::{EnvelopeText, Record, RecordId, SealedRecord};
+use crate::store::{RecordSink, RecordSource, VaultStore};
+use crate::time::Timestamp;
+use crate::token::Token;
+use crate::write_count::WriteCount;
+
+/// A vault's store that lives as long as the process; for tests, examples and short-lived secrets.
+///
+/// It keeps the whole contract except durability. Clones share one store.
+#[derive(Clone, Debug, Default)]
+pub struct MemoryStore {
+    inner: Arc<Mutex<Inner>>,
+}
+
+#[derive(Debug, Default)]
+struct Inner {
+    records: BTreeMap<RecordId, Record>,
+    tokens: HashMap<Token, RecordId>,
+    settings: BTreeMap<String, String>,
+    writes: u64,
+}
+
+impl MemoryStore {
+    /// An empty store.
+    #[must_use]
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// No operation below can panic half-way through a change, so a poisoned lock still guards a sound state.
+    fn lock(&self) -> MutexGuard<'_, Inner> {
+        self.inner.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn lock_to_write(&self) -> MutexGuard<'_, Inner> {
+        let mut inner = self.lock();
+        inner.writes += 1;
+        inner
+    }
+}
+
+impl Inner {
+    fn after(&self, id: Option<&RecordId>) -> impl Iterator<Item = &Record> {
+        let lower = id.map_or(Unbounded, Excluded);
+        self.records.range::<RecordId, _>((lower, Unbounded)).map(|(_, record)| record)
+    }
+
+    fn query(&self, query: &Query, now: Timestamp) -> Vec<Record> {
+        let mut found: Vec<_> = self
+            .records
+            .values()
+            .filter(|record| query.matches(record, now))
+            .map(|record| (record.position(query.order()), record))
+            .filter(|(position, _)| query.is_ahead(position))
+            .collect();
+        found.sort_by(|(one, _), (other, _)| match query.direction() {
+            SortOrder::Ascending => one.cmp(other),
+            SortOrder::Descending => other.cmp(one),
+        });
+        let offset = usize::try_from(query.skipped()).unwrap_or(usize::MAX);
+        let records = found.into_iter().skip(offset).map(|(_, record)| record);
+        match query.envelopes() {
+            Envelopes::Loaded => page(records, query.page_limit()).into_iter().cloned().collect(),
+            Envelopes::LengthOnly => {
+                records.take(query.page_limit().records.get()).map(without_envelope).collect()
+            }
+        }
+    }
+
+    fn purge(
+        &mut self,
+        purge: Purge,
+        now: Timestamp,
+        after: Option<&RecordId>,
+        limit: NonZeroUsize,
+    ) -> Vec<RecordId> {
+        let expired: Vec<RecordId> = self
+            .after(after)
+            .filter(|record| record.is_expired(now))
+            .filter(|record| purge == Purge::Delete || !record.is_soft_deleted(now))
+            .take(limit.get())
+            .map(|record| record.id.clone())
+            .collect();
+        for id in &expired {
+            match purge {
+                Purge::Delete => drop(self.delete(id)),
+                Purge::SoftDelete => {
+                    if let Some(record) = self.records.get_mut(id) {
+                        (record.soft_deleted_at, record.updated_at) = (Some(now), now);
+                    }
+                }
+            }
+        }
+        expired
+    }
+
+    fn delete(&mut self, id: &RecordId) -> DeleteOutcome {
+        let Some(record) = self.records.remove(id) else { return DeleteOutcome::Missing };
+        self.tokens.remove(&record.token);
+        DeleteOutcome::Deleted
+    }
+
+    fn insert(&mut self, record: Record) -> InsertOutcome {
+        if self.records.contains_key(&record.id) {
+            return InsertOutcome::IdTaken;
+        }
+        if self.tokens.contains_key(&record.token) {
+            return InsertOutcome::TokenTaken;
+        }
+        self.tokens.insert(record.token.clone(), record.id.clone());
+        self.records.insert(record.id.clone(), record);
+        InsertOutcome::Inserted
+    }
+
+    fn replace(&mut self, replacement: &Replacement) -> WriteOutcome {
+        let Some(record) = self.records.get_mut(&replacement.id) else {
+            return WriteOutcome::Missing;
+        };
+        if record.envelope != replacement.expected {
+            return WriteOutcome::Conflict;
+        }
+        record.envelope = replacement.sealed.clone();
+        WriteOutcome::Applied
+    }
+
+    fn update(&mut self, change: RecordUpdate) -> WriteOutcome {
+        let Some(record) = self.records.get_mut(&change.id) else { return WriteOutcome::Missing };
+        if !change.expects_times_of(record)
+            || change.expected.is_some_and(|expected| record.envelope != expected)
+        {
+            return WriteOutcome::Conflict;
+        }
+        record.envelope = change.envelope.unwrap_or_else(|| record.envelope.clone());
+        record.updated_at = change.updated_at.unwrap_or(record.updated_at);
+        record.expires_at = change.expires_at.unwrap_or(record.expires_at);
+        record.soft_deleted_at = change.soft_deleted_at.unwrap_or(record.soft_deleted_at);
+        WriteOutcome::Applied
+    }
+}
+
+/// As many records as a limit lets through, the first one in any case.
+fn page<'a>(records: impl Iterator<Item = &'a Record>, limit: PageLimit) -> Vec<&'a Record> {
+    let mut bytes = 0usize;
+    let mut page = Vec::new();
+    for record in records.take(limit.records.get()) {
+        bytes = bytes.saturating_add(record.envelope.loaded_len());
+        if !page.is_empty() && bytes > limit.bytes.get() {
+            break;
+        }
+        page.push(record);
+    }
+    page
+}
+
+fn without_envelope(record: &Record) -> Record {
+    Record {
+        id: record.id.clone(),
+        token: record.token.clone(),
+        envelope: EnvelopeText::not_loaded(record.envelope.len()),
+        ..*record
+    }
+}
+
+fn sealed(record: &Record) -> SealedRecord {
+    SealedRecord { id: record.id.clone(), envelope: record.envelope.clone() }
+}
+
+#[async_trait]
+impl RecordSource for MemoryStore {
+    async fn read_page(
+        &self,
+        after: Option<&RecordId>,
+        limit: PageLimit,
+    ) -> Result<Vec<SealedRecord>, StoreError> {
+        Ok(page(self.lock().after(after), limit).into_iter().map(sealed).collect())
+    }
+
+    async fn read_records(
+        &self,
+        ids: &[RecordId],
+    ) -> Result<Vec<Option<SealedRecord>>, StoreError> {
+        let inner = self.lock();
+        Ok(ids.iter().map(|id| inner.records.get(id).map(sealed)).collect())
+    }
+}
+
+#[async_trait]
+impl RecordSink for MemoryStore {
+    async fn swap_batch(&self, batch: Arc<[Replacement]>) -> Result<Vec<WriteOutcome>, StoreError> {
+        let mut inner = self.lock_to_write();
+        Ok(batch.iter().map(|replacement| inner.replace(replacement)).collect())
+    }
+}
+
+#[async_trait]
+impl VaultStore for MemoryStore {
+    async fn insert(&self, records: Vec<Record>) -> Result<Vec<InsertOutcome>, StoreError> {
+        let mut inner = self.lock_to_write();
+        Ok(records.into_iter().map(|record| inner.insert(record)).collect())
+    }
+
+    async fn find(&self, tokens: &[Token]) -> Result<Vec<Option<Record>>, StoreError> {
+        let inner = self.lock();
+        let find = |token| inner.tokens.get(token).and_then(|id| inner.records.get(id)).cloned();
+        Ok(tokens.iter().map(find).collect())
+    }
+
+    async fn query(&self, query: &Query, now: Timestamp) -> Result<Vec<Record>, StoreError> {
+        Ok(self.lock().query(query, now))
+    }
+
+    async fn count_matching(&self, query: &Query, now: Timestamp) -> Result<u64, StoreError> {
+        let inner = self.lock();
+        Ok(inner.records.values().filter(|record| query.matches(record, now)).count() as u64)
+    }
+
+    async fn update(&self, change: RecordUpdate) -> Result<WriteOutcome, StoreError> {
+        Ok(self.lock_to_write().update(change))
+    }
+
+    async fn delete(&self, id: &RecordId) -> Result<DeleteOutcome, StoreError> {
+        Ok(self.lock_to_write().delete(id))
+    }
+
+    async fn purge_expired(
+        &self,
+        purge: Purge,
+        now: Timestamp,
+        after: Option<&RecordId>,
+        limit: NonZeroUsize,
+    ) -> Result<Vec<RecordId>, StoreError> {
+        Ok(self.lock_to_write().purge(purge, now, after, limit))
+    }
+
+    async fn setting(&self, name: &str) -> Result<Option<String>, StoreError> {
+        Ok(self.lock().settings.get(name).cloned())
+    }
+
+    async fn settings(&self) -> Result<Vec<(String, String)>, StoreError> {
+        Ok(self.lock().settings.iter().map(|(name, value)| (name.clone(), value.clone())).collect())
+    }
+
+    async fn put_setting(
+        &self,
+        name: &str,
+        value: &str,
+        put: PutSetting,
+    ) -> Result<String, StoreError> {
+        let mut inner = self.lock_to_write();
+        if put == PutSetting::Always {
+            inner.settings.insert(name.to_owned(), value.to_owned());
+        }
+        Ok(inner.settings.entry(name.to_owned()).or_insert_with(|| value.to_owned()).clone())
+    }
+
+    async fn write_count(&self) -> Result<Option<WriteCount>, StoreError> {
+        Ok(Some(WriteCount { local: self.lock().writes, external: 0 }))
+    }
+}

@@ -1,0 +1,195 @@
+//! What a vault stores: records, and the part of them that a rekey sees.
+
+use std::fmt;
+
+use crate::random::RngError;
+use crate::time::Timestamp;
+use crate::token::Token;
+
+/// The longest envelope text that is written or loaded, in bytes: 32 MiB.
+///
+/// A longer text in storage is not loaded at all (see [`EnvelopeText::too_long`]), so that no row can exhaust memory.
+/// It leaves room for a value of about 24 MiB.
+pub const MAX_ENVELOPE_LEN: usize = 32 * 1024 * 1024;
+
+/// The key of a record. Ids are compared and ordered as bytes.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct RecordId(Box<str>);
+
+impl RecordId {
+    /// A fresh `UUIDv7` (RFC 9562 §5.7): its leading timestamp keeps new records together at the end of the key order.
+    ///
+    /// # Errors
+    /// [`RngError`] when the system has no randomness to give.
+    pub fn generate(now: Timestamp) -> Result<Self, RngError> {
+        let mut random = [0u8; 10];
+        crate::random::fill_random(&mut random)?;
+        let millis = u64::try_from(now.as_micros() / 1000).unwrap_or(0);
+        let uuid = uuid::Builder::from_unix_timestamp_millis(millis, &random).into_uuid();
+        Ok(Self(uuid.to_string().into()))
+    }
+
+    /// An id as a database holds it: any text.
+    #[must_use]
+    pub fn from_stored(text: impl Into<Box<str>>) -> Self {
+        Self(text.into())
+    }
+
+    /// The id's text.
+    #[must_use]
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+
+    /// The id's bytes: what orders records, and what an envelope is bound to.
+    #[must_use]
+    pub fn as_bytes(&self) -> &[u8] {
+        self.0.as_bytes()
+    }
+}
+
+impl fmt::Display for RecordId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+/// The text stored for one record, exactly as the store holds it.
+///
+/// A valid envelope is ASCII, but a store hands over whatever is there; only the parser of envelopes
+/// judges it.
+#[derive(Clone, PartialEq, Eq, Hash)]
+pub struct EnvelopeText(Text);
+
+#[derive(Clone, PartialEq, Eq, Hash)]
+enum Text {
+    Bytes(Box<[u8]>),
+    NotLoaded(u64),
+}
+
+impl EnvelopeText {
+    /// The text as it is stored; longer than [`MAX_ENVELOPE_LEN`] it is dropped and only its length kept.
+    #[must_use]
+    pub fn from_stored(bytes: impl Into<Box<[u8]>>) -> Self {
+        let bytes = bytes.into();
+        if bytes.len() > MAX_ENVELOPE_LEN {
+            return Self::too_long(bytes.len() as u64);
+        }
+        Self(Text::Bytes(bytes))
+    }
+
+    /// Stands for a stored text of more than [`MAX_ENVELOPE_LEN`] bytes, which a store never loads.
+    #[must_use]
+    pub fn too_long(len: u64) -> Self {
+        Self::not_loaded(len)
+    }
+
+    /// Stands for a stored text of so many bytes that nobody asked for.
+    #[must_use]
+    pub fn not_loaded(len: u64) -> Self {
+        Self(Text::NotLoaded(len))
+    }
+
+    /// The bytes of the text; none when it was too long to load, or not asked for.
+    #[must_use]
+    pub fn as_bytes(&self) -> Option<&[u8]> {
+        match &self.0 {
+            Text::Bytes(bytes) => Some(bytes),
+            Text::NotLoaded(_) => None,
+        }
+    }
+
+    /// The length in bytes of what is stored.
+    #[must_use]
+    #[expect(
+        clippy::len_without_is_empty,
+        reason = "no caller asks whether an envelope is empty; parsing answers that"
+    )]
+    pub fn len(&self) -> u64 {
+        match &self.0 {
+            Text::Bytes(bytes) => bytes.len() as u64,
+            Text::NotLoaded(len) => *len,
+        }
+    }
+
+    /// What this text takes in memory, for bounding a page.
+    #[must_use]
+    pub fn loaded_len(&self) -> usize {
+        self.as_bytes().map_or(0, <[u8]>::len)
+    }
+}
+
+/// Shows the length only: an envelope in a log is a ciphertext to attack.
+impl fmt::Debug for EnvelopeText {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "EnvelopeText({} bytes)", self.len())
+    }
+}
+
+/// A stored row: everything but the secret, which only its envelope holds.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Record {
+    /// The key.
+    pub id: RecordId,
+    /// The handle, unique in the vault.
+    pub token: Token,
+    /// The sealed value.
+    pub envelope: EnvelopeText,
+    /// When the record was made.
+    pub created_at: Timestamp,
+    /// When its owner last changed it. A rekey does not touch it.
+    pub updated_at: Timestamp,
+    /// From when on it is expired; `None` is never.
+    pub expires_at: Option<Timestamp>,
+    /// From when on it is soft-deleted; `None` is not at all.
+    pub soft_deleted_at: Option<Timestamp>,
+}
+
+impl Record {
+    /// Whether the record is expired at `now`.
+    #[must_use]
+    pub fn is_expired(&self, now: Timestamp) -> bool {
+        self.expires_at.is_some_and(|at| at <= now)
+    }
+
+    /// Whether the record is soft-deleted at `now`.
+    #[must_use]
+    pub fn is_soft_deleted(&self, now: Timestamp) -> bool {
+        self.soft_deleted_at.is_some_and(|at| at <= now)
+    }
+}
+
+/// The part of a record that a rekey sees: its id and its envelope.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct SealedRecord {
+    /// The key.
+    pub id: RecordId,
+    /// The sealed value.
+    pub envelope: EnvelopeText,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn generated_ids_are_uuid_v7_and_ordered_by_time() {
+        let early = RecordId::generate(Timestamp::from_micros(1_000_000)).unwrap();
+        let late = RecordId::generate(Timestamp::from_micros(2_000_000)).unwrap();
+        assert!(early < late);
+        assert_eq!(uuid::Uuid::parse_str(early.as_str()).unwrap().get_version_num(), 7);
+    }
+
+    #[test]
+    fn an_envelope_over_the_limit_is_not_kept() {
+        let text = EnvelopeText::from_stored(vec![b'a'; MAX_ENVELOPE_LEN + 1]);
+        assert_eq!(text, EnvelopeText::too_long(MAX_ENVELOPE_LEN as u64 + 1));
+        assert_eq!(text.as_bytes(), None);
+        assert_eq!(text.loaded_len(), 0);
+    }
+
+    #[test]
+    fn debug_shows_no_ciphertext() {
+        assert_eq!(format!("{:?}", EnvelopeText::from_stored(*b"v3:abc")), "EnvelopeText(6 bytes)");
+    }
+}

@@ -1,0 +1,95 @@
+//! Counting writes, so that a reader can tell whether anybody wrote meanwhile.
+
+use std::sync::atomic::{AtomicU64, Ordering::SeqCst};
+
+/// How many writes a store knows of, at a moment at which none was under way.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct WriteCount {
+    /// The writes through this store and its clones since it was opened. Each
+    /// [`swap_batch`](crate::store::RecordSink::swap_batch) that answered is exactly one of them.
+    pub local: u64,
+    /// A number that is another one once anybody else has changed a record: another handle, another process. A store
+    /// that nobody else can open leaves it at 0.
+    pub external: u64,
+}
+
+impl WriteCount {
+    /// Whether nothing was written since an earlier count but these many batches of one's own.
+    #[must_use]
+    pub fn advanced_only_by(&self, earlier: &Self, batches: u64) -> bool {
+        self.external == earlier.external
+            && earlier.local.checked_add(batches).is_some_and(|expected| expected == self.local)
+    }
+}
+
+/// Counts the writes through one store; for who implements [`VaultStore::write_count`](crate::store::VaultStore::write_count).
+///
+/// ```
+/// let counter = vault_store::WriteCounter::default();
+/// assert_eq!(counter.count(), Some(0));
+/// let under_way = counter.begin();
+/// // … the transaction, its commit included …
+/// assert_eq!(counter.count(), None);
+/// drop(under_way);
+/// assert_eq!(counter.count(), Some(1));
+/// ```
+#[derive(Debug, Default)]
+pub struct WriteCounter {
+    begun: AtomicU64,
+    ended: AtomicU64,
+}
+
+impl WriteCounter {
+    /// Counts a write. To be called before it can take effect, and what it gives kept until it cannot any more: in the
+    /// task that does the write, since a caller's future may be dropped before.
+    pub fn begin(&self) -> WriteGuard<'_> {
+        self.begun.fetch_add(1, SeqCst);
+        WriteGuard(self)
+    }
+
+    /// How many writes there were, whether or not they changed anything; `None` while one is under way, because it may
+    /// take effect before or after this moment.
+    #[must_use]
+    pub fn count(&self) -> Option<u64> {
+        // In this order: a write that begins in between is taken for one under way.
+        let ended = self.ended.load(SeqCst);
+        let begun = self.begun.load(SeqCst);
+        (begun == ended).then_some(begun)
+    }
+}
+
+/// A write that may take effect until this is dropped.
+#[derive(Debug)]
+pub struct WriteGuard<'a>(&'a WriteCounter);
+
+impl Drop for WriteGuard<'_> {
+    fn drop(&mut self) {
+        self.0.ended.fetch_add(1, SeqCst);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_write_under_way_hides_the_count() {
+        let counter = WriteCounter::default();
+        let (one, other) = (counter.begin(), counter.begin());
+        assert_eq!(counter.count(), None);
+        drop(one);
+        assert_eq!(counter.count(), None);
+        drop(other);
+        assert_eq!(counter.count(), Some(2));
+    }
+
+    #[test]
+    fn only_the_batches_of_ones_own_are_only_these() {
+        let earlier = WriteCount { local: 5, external: 7 };
+        let now = WriteCount { local: 8, external: 7 };
+        assert!(now.advanced_only_by(&earlier, 3));
+        assert!(!now.advanced_only_by(&earlier, 2));
+        assert!(!now.advanced_only_by(&earlier, 4));
+        assert!(!WriteCount { external: 8, ..now }.advanced_only_by(&earlier, 3));
+    }
+}
