@@ -19,6 +19,7 @@ use vault_core::envelope::{
 use vault_core::kdf::{KdfMemory, KdfMinimum, KdfSetting};
 use vault_core::rekey::RekeyMode;
 use vault_core::run::RunOptions;
+use vault_core::store::BoundTo;
 use vault_core::store::EnvelopeText;
 use vault_core::token::TokenLength;
 use vault_core::{
@@ -54,6 +55,7 @@ struct Bench {
     kdf: KdfSetting,
     key: PasswordKey,
     id: RecordId,
+    token: Token,
     policy: OpenPolicy,
 }
 
@@ -64,7 +66,13 @@ impl Bench {
         let key = PasswordKey::new(Password::new("a password"));
         key.prepare(&kdf, &mut KdfMemory::new()).expect("there are 8 KiB");
         let policy = OpenPolicy { v2_costs: vec![V2Params::new(params)], ..OpenPolicy::default() };
-        Self { kdf, key, id: RecordId::from_stored("0192f0c1-0000-7000-8000-000000000000"), policy }
+        let id = RecordId::from_stored("0192f0c1-0000-7000-8000-000000000000");
+        let token = Token::from_stored("tk_0123456789abcdefghjkmnpqrstvw".to_owned());
+        Self { kdf, key, id, token, policy }
+    }
+
+    fn bound_to(&self) -> BoundTo<'_> {
+        BoundTo { id: &self.id, token: &self.token }
     }
 
     /// What the floors are made of.
@@ -100,7 +108,7 @@ impl Bench {
             let value = vec![7; size];
             group.throughput(Throughput::Bytes(size as u64));
             group.bench_function(BenchmarkId::new("seal", size), |bencher| {
-                bencher.iter(|| seal(&value, &self.key, &self.id, spec, &mut memory));
+                bencher.iter(|| seal(&value, &self.key, self.bound_to(), spec, &mut memory));
             });
             group.bench_function(BenchmarkId::new("floor", size), |bencher| {
                 bencher.iter(|| self.seal_floor(spec, &value, &mut memory));
@@ -109,7 +117,7 @@ impl Bench {
         group.finish();
         let mut group = timed(criterion, &format!("{name} open"));
         for size in SIZES {
-            let text = seal(&vec![7; size], &self.key, &self.id, spec, &mut memory)
+            let text = seal(&vec![7; size], &self.key, self.bound_to(), spec, &mut memory)
                 .expect("a small value is sealed");
             group.throughput(Throughput::Bytes(size as u64));
             group.bench_function(BenchmarkId::new("open", size), |bencher| {
@@ -125,8 +133,8 @@ impl Bench {
 
     fn opened(&self, text: &EnvelopeText, memory: &mut KdfMemory) -> OpenOutcome {
         let envelope = Envelope::parse(text).expect("what was sealed parses");
-        let outcome =
-            open(&envelope, &self.key, &self.id, &self.policy, memory).expect("there is memory");
+        let outcome = open(&envelope, &self.key, self.bound_to(), &self.policy, memory)
+            .expect("there is memory");
         assert!(matches!(outcome, OpenOutcome::Opened(_)));
         outcome
     }
@@ -168,7 +176,7 @@ impl Bench {
     fn other_password(&self, criterion: &mut Criterion) {
         let spec = SealParams::V3 { kdf: self.kdf, padding: Padding::None };
         let mut memory = KdfMemory::new();
-        let text = seal(&[7; 300], &self.key, &self.id, &spec, &mut memory)
+        let text = seal(&[7; 300], &self.key, self.bound_to(), &spec, &mut memory)
             .expect("a small value is sealed");
         let other = PasswordKey::new(Password::new("another password"));
         other.prepare(&self.kdf, &mut memory).expect("there are 8 KiB");
@@ -176,14 +184,14 @@ impl Bench {
         group.bench_function(BenchmarkId::new("parse, check and try", 300), |bencher| {
             bencher.iter(|| {
                 let envelope = Envelope::parse(&text).expect("what was sealed parses");
-                let outcome = open(&envelope, &other, &self.id, &self.policy, &mut memory);
+                let outcome = open(&envelope, &other, self.bound_to(), &self.policy, &mut memory);
                 assert!(matches!(outcome, Ok(OpenOutcome::WrongPassword)));
             });
         });
         let envelope = Envelope::parse(&text).expect("what was sealed parses");
         let checked = check(&envelope, &self.policy).expect("its check holds");
         group.bench_function(BenchmarkId::new("try", 300), |bencher| {
-            bencher.iter(|| checked.open(&other, &self.id, &mut memory));
+            bencher.iter(|| checked.open(&other, self.bound_to(), &mut memory));
         });
         let body = URL_SAFE_NO_PAD.encode([7; 300 + V3_OVERHEAD]);
         group.bench_function(BenchmarkId::new("floor", 300), |bencher| {
@@ -199,7 +207,7 @@ impl Bench {
         group.finish();
     }
 
-    /// A vault in memory whose records are all of one password. Their ids are not that of the envelope, which only
+    /// A vault in memory whose records are all of one password. Their ids and tokens are not those of the envelope, which only
     /// who has the password can tell.
     fn vault_of(&self, text: &EnvelopeText) -> Vault {
         let new = InitOptions { cost: self.kdf.params, format: WriteFormat::V3 };

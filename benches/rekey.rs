@@ -18,6 +18,7 @@ use futures::executor::block_on;
 use vault_core::envelope::{SealParams, seal};
 use vault_core::kdf::{KdfMemory, KdfMinimum};
 use vault_core::run::RunOptions;
+use vault_core::store::BoundTo;
 use vault_core::store::{EnvelopeText, InsertOutcome, PageLimit, Replacement, WriteOutcome};
 use vault_core::token::TokenLength;
 use vault_core::{
@@ -119,10 +120,13 @@ fn record(number: usize, key: &PasswordKey, spec: &SealParams, memory: &mut KdfM
     let millis = i64::try_from(number).expect("a number of records");
     let now = Timestamp::from_micros(millis * 1000);
     let id = RecordId::generate(now).expect("the system has randomness");
-    let envelope = seal(&[7; VALUE_LEN], key, &id, spec, memory).expect("a small value is sealed");
+    let token = Token::generate(TokenLength::default()).expect("the system has randomness");
+    let bound_to = BoundTo { id: &id, token: &token };
+    let envelope =
+        seal(&[7; VALUE_LEN], key, bound_to, spec, memory).expect("a small value is sealed");
     Record {
         id,
-        token: Token::generate(TokenLength::default()).expect("the system has randomness"),
+        token,
         envelope,
         created_at: now,
         updated_at: now,

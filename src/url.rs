@@ -9,8 +9,8 @@ use vault_core::store::{ParseTableNameError, TableName, TableNames};
 
 /// Where a vault is: `redb:PATH`, `sqlite:PATH` or `postgres://USER:PASSWORD@HOST:PORT/DATABASE`.
 ///
-/// The two SQL backends take the names of their tables behind a `?`, as in `sqlite:app.db?table=secrets&meta=secrets_meta`;
-/// what else stands there is left to Postgres.
+/// The two SQL backends take the names of their tables behind a `?`, as in `sqlite:app.db?table=secrets&meta=secrets_meta`,
+/// and Postgres some of libpq's parameters (`PostgresUrl` of vault-postgres lists them). Whatever else stands there is an error.
 ///
 /// # Security
 /// Neither `Display` nor `Debug` shows a password: of a Postgres address they show host, port and database.
@@ -97,18 +97,26 @@ impl FromStr for StoreUrl {
     type Err = ParseStoreUrlError;
 
     fn from_str(text: &str) -> Result<Self, ParseStoreUrlError> {
+        if text.chars().any(char::is_control) {
+            return Err(ParseStoreUrlError::ControlCharacter);
+        }
         let (scheme, rest) = text.split_once(':').ok_or(ParseStoreUrlError::NoScheme)?;
         match scheme {
             "redb" => redb(rest),
             "sqlite" => sqlite(rest),
             "postgres" | "postgresql" => postgres(text),
-            _ => Err(ParseStoreUrlError::UnknownScheme),
+            _ => Err(ParseStoreUrlError::UnknownScheme { suggestion: closest(scheme, SCHEMES) }),
         }
     }
 }
 
+const SCHEMES: [&str; 4] = ["redb", "sqlite", "postgres", "postgresql"];
+
 #[cfg(feature = "redb")]
 fn redb(path: &str) -> Result<StoreUrl, ParseStoreUrlError> {
+    if path.contains('?') {
+        return Err(ParseStoreUrlError::NoParameters);
+    }
     Ok(StoreUrl::Redb { path: some_path("redb", path)? })
 }
 
@@ -120,8 +128,8 @@ fn redb(_: &str) -> Result<StoreUrl, ParseStoreUrlError> {
 #[cfg(feature = "sqlite")]
 fn sqlite(rest: &str) -> Result<StoreUrl, ParseStoreUrlError> {
     let (path, tables, others) = split_tables(rest)?;
-    if others.is_some() {
-        return Err(ParseStoreUrlError::UnknownParameter);
+    if let Some(name) = others.first().and_then(|parameter| parameter.split('=').next()) {
+        return Err(ParseStoreUrlError::UnknownParameter { suggestion: closest(name, TABLES) });
     }
     Ok(StoreUrl::Sqlite { path: some_path("sqlite", path)?, tables })
 }
@@ -133,12 +141,21 @@ fn sqlite(_: &str) -> Result<StoreUrl, ParseStoreUrlError> {
 
 #[cfg(feature = "postgres")]
 fn postgres(text: &str) -> Result<StoreUrl, ParseStoreUrlError> {
+    use vault_postgres::PostgresUrl;
     let (address, tables, others) = split_tables(text)?;
-    let url = match others {
-        Some(others) => format!("{address}?{others}").parse(),
-        None => address.parse(),
-    };
-    Ok(StoreUrl::Postgres { url: url.map_err(|_| ParseStoreUrlError::Postgres)?, tables })
+    let names = others.iter().filter_map(|parameter| parameter.split('=').next());
+    for name in names {
+        if !name.contains('%') && !PostgresUrl::is_parameter(name) {
+            let known = PostgresUrl::parameters().chain(TABLES);
+            return Err(ParseStoreUrlError::UnknownParameter { suggestion: closest(name, known) });
+        }
+    }
+    let url: PostgresUrl = if others.is_empty() {
+        address.parse()
+    } else {
+        format!("{address}?{}", others.join("&")).parse()
+    }?;
+    Ok(StoreUrl::Postgres { url, tables })
 }
 
 #[cfg(not(feature = "postgres"))]
@@ -146,16 +163,37 @@ fn postgres(_: &str) -> Result<StoreUrl, ParseStoreUrlError> {
     Err(ParseStoreUrlError::NotCompiledIn { feature: "postgres" })
 }
 
+/// The path of a file. Other programs disagree about what `scheme://a` and `scheme:///a` name.
 #[cfg(any(feature = "redb", feature = "sqlite"))]
 fn some_path(scheme: &'static str, path: &str) -> Result<PathBuf, ParseStoreUrlError> {
-    if path.is_empty() { Err(ParseStoreUrlError::NoPath { scheme }) } else { Ok(path.into()) }
+    if path.is_empty() {
+        return Err(ParseStoreUrlError::NoPath { scheme });
+    }
+    if path.starts_with("//") {
+        return Err(ParseStoreUrlError::DoubleSlash { scheme });
+    }
+    Ok(path.into())
+}
+
+/// The parameters that name the tables.
+#[cfg(any(feature = "sqlite", feature = "postgres"))]
+const TABLES: [&str; 2] = ["table", "meta"];
+
+/// The known word that a mistyped one was to be, if one is near.
+fn closest(typed: &str, known: impl IntoIterator<Item = &'static str>) -> Option<&'static str> {
+    /// More than two slips make another word.
+    const SLIPS: usize = 2;
+    let typed = typed.to_ascii_lowercase();
+    let slips = |known: &'static str| (strsim::damerau_levenshtein(&typed, known), known);
+    let (slips, known) = known.into_iter().map(slips).min_by_key(|(slips, _)| *slips)?;
+    (slips <= SLIPS && slips < known.len().div_ceil(2)).then_some(known)
 }
 
 /// Takes the parameters `table` and `meta` out of what stands behind the `?`.
 #[cfg(any(feature = "sqlite", feature = "postgres"))]
-fn split_tables(text: &str) -> Result<(&str, TableNames, Option<String>), ParseStoreUrlError> {
+fn split_tables(text: &str) -> Result<(&str, TableNames, Vec<&str>), ParseStoreUrlError> {
     let Some((address, query)) = text.split_once('?') else {
-        return Ok((text, TableNames::default(), None));
+        return Ok((text, TableNames::default(), Vec::new()));
     };
     let [mut table, mut meta] = [None, None];
     let mut others = Vec::new();
@@ -178,7 +216,7 @@ fn split_tables(text: &str) -> Result<(&str, TableNames, Option<String>), ParseS
         table.unwrap_or_else(|| default.vault().clone()),
         meta.unwrap_or_else(|| default.meta().clone()),
     )?;
-    Ok((address, tables, (!others.is_empty()).then(|| others.join("&"))))
+    Ok((address, tables, others))
 }
 
 /// Why a text is not the address of a vault. The text itself is never part of it: an address may hold a password.
@@ -190,9 +228,29 @@ pub enum ParseStoreUrlError {
     NoScheme,
     /// The scheme is not one of a vault.
     #[error(
-        "the address names no backend of a vault; write redb:PATH, sqlite:PATH or postgres://…"
+        "the address names no backend of a vault{}; write redb:PATH, sqlite:PATH or postgres://…",
+        did_you_mean(*suggestion)
     )]
-    UnknownScheme,
+    UnknownScheme {
+        /// The scheme that was meant, where one is near.
+        suggestion: Option<&'static str>,
+    },
+    /// A line break or another control character.
+    #[error(
+        "the address contains a control character, for example a line break at its end; remove it"
+    )]
+    ControlCharacter,
+    /// Two slashes before the path of a file.
+    #[error(
+        "the address of a file has no // before its path; write {scheme}:NAME for a file in this folder, or {scheme}:/FOLDER/NAME"
+    )]
+    DoubleSlash {
+        /// The backend.
+        scheme: &'static str,
+    },
+    /// The address of a redb file has something behind a `?`.
+    #[error("the address of a redb file takes no parameters; write redb:PATH without a ?")]
+    NoParameters,
     /// The path is missing.
     #[error("the address has no path; write {scheme}:PATH")]
     NoPath {
@@ -214,17 +272,23 @@ pub enum ParseStoreUrlError {
     /// `table` or `meta` comes twice.
     #[error("the address names the same table twice; write ?table=NAME&meta=NAME")]
     RepeatedParameter,
-    /// An address of a file has another parameter.
+    /// A parameter that does not exist.
     #[error(
-        "behind the ? of this address only table and meta are understood; write ?table=NAME&meta=NAME"
+        "a parameter behind the ? of the address is unknown{}; the tables of a vault are named as ?table=NAME&meta=NAME",
+        did_you_mean(*suggestion)
     )]
-    UnknownParameter,
-    /// Postgres's driver cannot read it.
-    #[error(
-        "the address of a Postgres vault is postgres://USER:PASSWORD@HOST:PORT/DATABASE, and this one is not; write special \
-         characters in the password as %XX"
-    )]
-    Postgres,
+    UnknownParameter {
+        /// The parameter that was meant, where one is near.
+        suggestion: Option<&'static str>,
+    },
+    /// The address of a Postgres database, or a variable that completes it, is refused.
+    #[cfg(feature = "postgres")]
+    #[error(transparent)]
+    Postgres(#[from] vault_postgres::InvalidPostgresUrl),
+}
+
+fn did_you_mean(suggestion: Option<&'static str>) -> String {
+    suggestion.map(|word| format!(", did you mean \"{word}\"?")).unwrap_or_default()
 }
 
 #[cfg(test)]
@@ -238,7 +302,31 @@ mod tests {
     #[test]
     fn what_is_no_address_says_why() {
         assert_eq!(parse("vault.redb"), Err(ParseStoreUrlError::NoScheme));
-        assert_eq!(parse("ftp://host/vault"), Err(ParseStoreUrlError::UnknownScheme));
+        for (text, suggestion) in [
+            ("ftp://host/vault", None),
+            ("postgre://host/vault", Some("postgres")),
+            ("Postgres://host/vault", Some("postgres")),
+            ("sqlite3:vault", Some("sqlite")),
+            ("rebd:vault", Some("redb")),
+        ] {
+            assert_eq!(
+                parse(text),
+                Err(ParseStoreUrlError::UnknownScheme { suggestion }),
+                "{text}"
+            );
+        }
+    }
+
+    #[test]
+    fn a_line_break_is_no_part_of_an_address() {
+        for end in ["\n", "\r\n", "\r", "\0", "\u{7f}", "\u{85}"] {
+            for url in ["redb:a", "sqlite:a", "postgres://h/d", "a"] {
+                assert_eq!(
+                    parse(&format!("{url}{end}")),
+                    Err(ParseStoreUrlError::ControlCharacter)
+                );
+            }
+        }
     }
 
     #[test]
@@ -265,6 +353,14 @@ mod tests {
         assert_eq!(url.file(), Some(Path::new("a:b.redb")));
         assert_eq!(url.to_string(), "redb:a:b.redb");
         assert_eq!(parse("redb:"), Err(ParseStoreUrlError::NoPath { scheme: "redb" }));
+        for text in ["redb://a", "redb:///a", "redb://"] {
+            assert_eq!(
+                parse(text),
+                Err(ParseStoreUrlError::DoubleSlash { scheme: "redb" }),
+                "{text}"
+            );
+        }
+        assert_eq!(parse("redb:a?table=b"), Err(ParseStoreUrlError::NoParameters));
     }
 
     #[cfg(feature = "sqlite")]
@@ -278,7 +374,11 @@ mod tests {
         assert_eq!(only_one.to_string(), "sqlite:a.db?table=secrets&meta=vault_meta");
 
         assert_eq!(parse("sqlite:?table=a"), Err(ParseStoreUrlError::NoPath { scheme: "sqlite" }));
-        assert_eq!(parse("sqlite:a.db?mode=ro"), Err(ParseStoreUrlError::UnknownParameter));
+        assert_eq!(parse("sqlite:///a"), Err(ParseStoreUrlError::DoubleSlash { scheme: "sqlite" }));
+        for (query, suggestion) in [("mode=ro", None), ("tabel=a", Some("table")), ("", None)] {
+            let error = ParseStoreUrlError::UnknownParameter { suggestion };
+            assert_eq!(parse(&format!("sqlite:a.db?{query}")), Err(error), "{query}");
+        }
         assert_eq!(
             parse("sqlite:a.db?table=a&table=b"),
             Err(ParseStoreUrlError::RepeatedParameter)
@@ -286,7 +386,6 @@ mod tests {
         let hostile = [
             ("a\"b", ParseTableNameError::Character),
             ("a;DROP TABLE vault", ParseTableNameError::Character),
-            ("a\0", ParseTableNameError::Character),
             ("", ParseTableNameError::Empty),
             ("sqlite_master", ParseTableNameError::Reserved),
             ("vault_meta", ParseTableNameError::Same),
@@ -313,7 +412,27 @@ mod tests {
             assert!(!format!("{url} {url:?}").contains("hunter2"));
             assert_eq!(url.file(), None);
         }
-        assert_eq!(parse("postgres://ann:pa/ss@host/db"), Err(ParseStoreUrlError::Postgres));
-        assert_eq!(parse("postgres:db"), Err(ParseStoreUrlError::Postgres));
+        for text in ["postgres://ann:pa/ss@host/db", "postgres:db"] {
+            let error = ParseStoreUrlError::Postgres(vault_postgres::InvalidPostgresUrl::Form);
+            assert_eq!(parse(text), Err(error), "{text}");
+        }
+    }
+
+    #[cfg(feature = "postgres")]
+    #[test]
+    fn an_unknown_parameter_is_refused_with_the_known_one_next_to_it() {
+        for (parameter, suggestion) in [
+            ("sslmod=require", Some("sslmode")),
+            ("ssl-mode=require", Some("sslmode")),
+            ("SSLMODE=require", Some("sslmode")),
+            ("tabel=x", Some("table")),
+            ("meat=x", Some("meta")),
+            ("hunter2=hunter2", None),
+            ("statement-cache-capacity=0", None),
+        ] {
+            let error = parse(&format!("postgres://h/d?{parameter}")).unwrap_err();
+            assert_eq!(error, ParseStoreUrlError::UnknownParameter { suggestion }, "{parameter}");
+            assert!(!error.to_string().contains("hunter2"));
+        }
     }
 }

@@ -50,7 +50,7 @@ async fn sqlite() {
         .await;
 }
 
-#[cfg(feature = "postgres")]
+#[cfg(all(feature = "postgres", feature = "server-tests"))]
 #[tokio::test]
 async fn postgres() {
     let server = pg_cluster::url_from_environment().unwrap();

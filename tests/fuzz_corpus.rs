@@ -38,6 +38,11 @@ fn open() {
 }
 
 #[test]
+fn open_for_token() {
+    replay("open_for_token", targets::open_for_token);
+}
+
+#[test]
 fn list_cursor() {
     replay("list_cursor", targets::list_cursor);
 }

@@ -203,7 +203,7 @@ impl State {
         let entries = self.index.after(after).take(limit.records.get());
         let entries: Vec<_> = entries.map(|entry| (entry.row.clone(), entry.at)).collect();
         let page = self.load(entries, limit)?.into_iter();
-        Ok(page.map(|record| SealedRecord { id: record.id, envelope: record.envelope }).collect())
+        Ok(page.map(sealed).collect())
     }
 
     fn record(&mut self, id: &RecordId) -> Result<Option<Record>, Fault> {
@@ -371,6 +371,10 @@ fn record_of(row: &Row, envelope: EnvelopeText) -> Record {
     }
 }
 
+fn sealed(record: Record) -> SealedRecord {
+    SealedRecord { id: record.id, token: record.token, envelope: record.envelope }
+}
+
 #[async_trait]
 impl RecordSource for LogStore {
     async fn read_page(
@@ -387,11 +391,8 @@ impl RecordSource for LogStore {
         ids: &[RecordId],
     ) -> Result<Vec<Option<SealedRecord>>, StoreError> {
         let ids = ids.to_vec();
-        self.run(move |state| {
-            let sealed = |record: Record| SealedRecord { id: record.id, envelope: record.envelope };
-            ids.iter().map(|id| Ok(state.record(id)?.map(sealed))).collect()
-        })
-        .await
+        self.run(move |state| ids.iter().map(|id| Ok(state.record(id)?.map(sealed))).collect())
+            .await
     }
 }
 

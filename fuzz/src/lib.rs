@@ -11,6 +11,6 @@ mod sealer;
 mod settings;
 
 pub use cursor::list_cursor;
-pub use opening::open;
+pub use opening::{open, open_for_token};
 pub use parsing::{envelope_parse, parse_emit_identity};
 pub use settings::settings;

@@ -3,8 +3,9 @@
 use base64::{Engine as _, engine::general_purpose::URL_SAFE};
 use vault_core::envelope::{Envelope, OpenOutcome, OpenPolicy, V2Params, open as open_envelope};
 use vault_core::kdf::{KdfLimits, KdfMemory};
+use vault_core::store::BoundTo;
 use vault_core::store::EnvelopeText;
-use vault_core::{KdfParams, Password, PasswordKey, Plaintext, RecordId};
+use vault_core::{KdfParams, Password, PasswordKey, Plaintext, RecordId, Token};
 
 use super::sealer::{self, Damage};
 
@@ -16,6 +17,7 @@ pub fn open(data: &[u8]) {
     let opener = match kind >> 4 & 3 {
         1 => Opener::OtherId,
         2 => Opener::OtherPassword,
+        3 => Opener::OtherToken,
         _ => Opener::Right,
     };
     match kind & 7 {
@@ -27,33 +29,43 @@ pub fn open(data: &[u8]) {
     }
 }
 
+/// Text of up to three parts, divided by line feeds, is an id and two tokens: what is sealed for the id and the first token
+/// opens for exactly these, wherever the bytes of one may seem to go on in the other.
+pub fn open_for_token(data: &[u8]) {
+    let Ok(text) = std::str::from_utf8(data) else { return };
+    let mut parts = text.split('\n');
+    let [id, token, other] = [(); 3].map(|()| parts.next().unwrap_or_default());
+    let sealed = || sealer::v3(0x01, b"value", Damage { at: 0, xor: 0 }, (id, token));
+    let opened = |id: &str, token: &str| {
+        answer(sealed(), sealer::PASSWORD, id, token).expect("what was sealed parses")
+    };
+    assert_opened(opened(id, token), b"value");
+    let moved = format!("{id}{token}");
+    let others = [(id, other), (token, id), (&moved, ""), ("", &moved), (other, token)];
+    for (id_of_other, token_of_other) in others {
+        if (id_of_other, token_of_other) != (id, token) {
+            let outcome = opened(id_of_other, token_of_other);
+            assert!(matches!(outcome, OpenOutcome::Damaged), "{outcome:?}");
+        }
+    }
+}
+
 /// Who opens.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Opener {
     Right,
     OtherId,
+    OtherToken,
     OtherPassword,
 }
 
 impl Opener {
     /// The answer to a text that parses.
     fn open(self, text: Vec<u8>) -> Option<OpenOutcome> {
-        let envelope = Envelope::parse(&EnvelopeText::from_stored(text)).ok()?;
         let password = if self == Self::OtherPassword { "another" } else { sealer::PASSWORD };
         let id = if self == Self::OtherId { "another" } else { sealer::ID };
-        let cheapest = KdfParams::new(sealer::M_KIB, 1, 1).expect("Argon2id is defined for it");
-        // a stored header may ask for a little more than the cheapest, so that inputs stay fast
-        let limits = KdfLimits { max_m_kib: 64, max_t: 2, max_p: 4, max_work_kib: 128 };
-        let policy = OpenPolicy { limits, v2_costs: vec![V2Params::new(cheapest)] };
-        let key = PasswordKey::new(Password::new(password));
-        let outcome = open_envelope(
-            &envelope,
-            &key,
-            &RecordId::from_stored(id),
-            &policy,
-            &mut KdfMemory::new(),
-        );
-        Some(outcome.expect("a few KiB are to be had"))
+        let token = if self == Self::OtherToken { "another" } else { sealer::TOKEN };
+        answer(text, password, id, token)
     }
 
     /// The answer to a text that must parse.
@@ -62,11 +74,28 @@ impl Opener {
     }
 }
 
+/// The answer to a text that parses, with a password, for a record.
+fn answer(text: Vec<u8>, password: &str, id: &str, token: &str) -> Option<OpenOutcome> {
+    let envelope = Envelope::parse(&EnvelopeText::from_stored(text)).ok()?;
+    let cheapest = KdfParams::new(sealer::M_KIB, 1, 1).expect("Argon2id is defined for it");
+    // a stored header may ask for a little more than the cheapest, so that inputs stay fast
+    let limits = KdfLimits { max_m_kib: 64, max_t: 2, max_p: 4, max_work_kib: 128 };
+    let policy = OpenPolicy { limits, v2_costs: vec![V2Params::new(cheapest)] };
+    let key = PasswordKey::new(Password::new(password));
+    let (id, token) = (RecordId::from_stored(id), Token::from_stored(token.to_owned()));
+    let bound_to = BoundTo { id: &id, token: &token };
+    let outcome = open_envelope(&envelope, &key, bound_to, &policy, &mut KdfMemory::new());
+    Some(outcome.expect("a few KiB are to be had"))
+}
+
 fn v3_plain(value: &[u8], damage: Damage, opener: Opener) {
-    let outcome = opener.answer(sealer::v3(0x01, value, damage));
+    let text = sealer::v3(0x01, value, damage, sealer::BOUND_TO);
+    let outcome = opener.answer(text);
     match (damage.xor, opener) {
         (0, Opener::Right) => assert_opened(outcome, value),
-        (0, Opener::OtherId) => assert!(matches!(outcome, OpenOutcome::Damaged)),
+        (0, Opener::OtherId | Opener::OtherToken) => {
+            assert!(matches!(outcome, OpenOutcome::Damaged));
+        }
         (0, Opener::OtherPassword) => assert!(matches!(outcome, OpenOutcome::WrongPassword)),
         _ => assert_not_opened(&outcome),
     }
@@ -74,7 +103,7 @@ fn v3_plain(value: &[u8], damage: Damage, opener: Opener) {
 
 /// The plaintext is `u32 length || value || zeros` or it is damage, and no other value comes out of it.
 fn v3_padded(plaintext: &[u8], damage: Damage, opener: Opener) {
-    let outcome = opener.answer(sealer::v3(0x02, plaintext, damage));
+    let outcome = opener.answer(sealer::v3(0x02, plaintext, damage, sealer::BOUND_TO));
     if damage.xor != 0 || opener != Opener::Right {
         return assert_not_opened(&outcome);
     }

@@ -17,6 +17,12 @@ pub(crate) const PASSWORD: &str = "fuzz";
 /// The id of everything that is sealed here.
 pub(crate) const ID: &str = "0192f0c1-0000-7000-8000-000000000000";
 
+/// The token of everything that is sealed here.
+pub(crate) const TOKEN: &str = "tk_0123456789abcdefghjkmnpqrstvw";
+
+/// Both together.
+pub(crate) const BOUND_TO: (&str, &str) = (ID, TOKEN);
+
 /// The cheapest Argon2id that there is: m = 8 KiB, t = 1, p = 1.
 pub(crate) const M_KIB: u32 = 8;
 
@@ -50,8 +56,8 @@ impl Damage {
     }
 }
 
-/// A v3 text of this suite whose plaintext is these bytes, damaged under a check that holds.
-pub(crate) fn v3(suite: u8, plaintext: &[u8], damage: Damage) -> Vec<u8> {
+/// A v3 text of this suite, bound to this id and token, whose plaintext is these bytes, damaged under a check that holds.
+pub(crate) fn v3(suite: u8, plaintext: &[u8], damage: Damage, bound_to: (&str, &str)) -> Vec<u8> {
     let nonce = [suite; 32];
     let mut okm = [0; 76];
     let hkdf = Hkdf::<Sha256>::from_prk(&DERIVED).expect("32 bytes are a key");
@@ -62,8 +68,9 @@ pub(crate) fn v3(suite: u8, plaintext: &[u8], damage: Damage) -> Vec<u8> {
         header.extend_from_slice(part);
     }
     assert_eq!(header.len(), HEADER_LEN);
-    let id_len = u32::try_from(ID.len()).expect("an id is short");
-    let aad = [&header[..], &id_len.to_be_bytes(), ID.as_bytes()].concat();
+    let len = |text: &str| u32::try_from(text.len()).expect("both are short").to_be_bytes();
+    let (id, token) = (bound_to.0, bound_to.1);
+    let aad = [&header[..], &len(id), id.as_bytes(), &len(token), token.as_bytes()].concat();
     let sealed = gcm(&okm[32..64], &okm[64..], plaintext, &aad);
     let mut authenticated = [header, sealed].concat();
     damage.apply(&mut authenticated);

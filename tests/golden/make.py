@@ -4,7 +4,7 @@
 Written from docs/format.md alone, on argon2-cffi and cryptography:
 
     python3 -m venv /somewhere/outside && . /somewhere/outside/bin/activate && pip install argon2-cffi cryptography
-    python tests/golden/make.py write              # v3.json, and the vectors of our own in v2.json
+    python tests/golden/make.py write              # v3.json, v3-answers.json, and the vectors of our own in v2.json
     python tests/golden/make.py ancestor FOLDER    # v1.json and the ancestor's vectors in v2.json, from its databases
     python tests/golden/make.py verify [FILE ...]  # opens vectors: all of tests/golden, or FILE; `-` is stdin
     cargo run -p vaultstore-core --example golden -- 500 | python tests/golden/make.py verify -
@@ -14,8 +14,10 @@ Everything it writes is a pure function of this file, so `write` twice gives the
 
 import base64
 import hashlib
+import hmac
 import json
 import pathlib
+import re
 import sqlite3
 import struct
 import sys
@@ -46,9 +48,10 @@ def v3_subkeys(password, salt, cost, suite, nonce):
     return okm[:32], okm[32:64], okm[64:]
 
 
-def v3_aad(header, record_id):
-    context = record_id.encode()
-    return header + struct.pack(">I", len(context)) + context
+def v3_aad(header, record_id, token):
+    """`token` is None for what versions before the first release bound."""
+    bound = [record_id] if token is None else [record_id, token]
+    return header + b"".join(struct.pack(">I", len(text.encode())) + text.encode() for text in bound)
 
 
 def padme(length):
@@ -64,31 +67,62 @@ def pad(value):
     return plaintext.ljust(padme(len(plaintext)), b"\0")
 
 
-def seal_v3(value, password, record_id, cost, salt, nonce, suite):
+def seal_v3(value, password, record_id, token, cost, salt, nonce, suite):
+    plaintext = pad(value) if suite == SUITE_PADME else value
+    return encrypt_v3(plaintext, password, record_id, token, cost, salt, nonce, suite)
+
+
+def encrypt_v3(plaintext, password, record_id, token, cost, salt, nonce, suite):
     commitment, key, iv = v3_subkeys(password, salt, cost, suite, nonce)
     m, t, p = cost
     header = struct.pack(">BIIB", suite, m, t, p) + salt + nonce + commitment
-    plaintext = pad(value) if suite == SUITE_PADME else value
-    sealed = AESGCM(key).encrypt(iv, plaintext, v3_aad(header, record_id))
+    sealed = AESGCM(key).encrypt(iv, plaintext, v3_aad(header, record_id, token))
     check = hashlib.sha256(header + sealed).digest()[:6]
     return "v3:" + base64.urlsafe_b64encode(header + check + sealed).rstrip(b"=").decode()
 
 
-def open_v3(text, password, record_id):
+class Answer(Exception):
+    """What opening answers where it gives no value."""
+
+
+def open_v3(text, password, record_id, token):
+    """docs/format.md §3.6, step by step, without limits of a reader's own (step 4)."""
     body = text.removeprefix("v3:")
+    if not re.fullmatch(r"[A-Za-z0-9_-]*", body) or len(body) % 4 == 1:
+        raise Answer("malformed")
     raw = base64.urlsafe_b64decode(body + "=" * (-len(body) % 4))
+    if base64.urlsafe_b64encode(raw).rstrip(b"=").decode() != body or len(raw) < 112:
+        raise Answer("malformed")
     header, check, sealed = raw[:90], raw[90:96], raw[96:]
-    assert hashlib.sha256(header + sealed).digest()[:6] == check, "check"
+    if hashlib.sha256(header + sealed).digest()[:6] != check:
+        raise Answer("damaged")
     suite, m, t, p = struct.unpack(">BIIB", header[:10])
+    if suite not in (SUITE_PLAIN, SUITE_PADME) or t < 1 or p < 1 or m < 8 * p:
+        raise Answer("malformed")
     salt, nonce, stored = header[10:26], header[26:58], header[58:]
     commitment, key, iv = v3_subkeys(password, salt, (m, t, p), suite, nonce)
-    assert commitment == stored, "wrong password"
-    plaintext = AESGCM(key).decrypt(iv, sealed, v3_aad(header, record_id))
+    if not hmac.compare_digest(commitment, stored):
+        raise Answer("wrong password")
+    try:
+        plaintext = AESGCM(key).decrypt(iv, sealed, v3_aad(header, record_id, token))
+    except InvalidTag:
+        raise Answer("malformed" if v3_is_of_before(key, iv, header, sealed, record_id) else "damaged") from None
     if suite == SUITE_PLAIN:
         return plaintext
-    value = plaintext[4 : 4 + struct.unpack(">I", plaintext[:4])[0]]
-    assert suite == SUITE_PADME and pad(value) == plaintext, "padding"
+    if len(plaintext) < 4 or len(plaintext) < 4 + (length := struct.unpack(">I", plaintext[:4])[0]):
+        raise Answer("damaged")
+    value = plaintext[4 : 4 + length]
+    if pad(value) != plaintext:
+        raise Answer("damaged")
     return value
+
+
+def v3_is_of_before(key, iv, header, sealed, record_id):
+    try:
+        AESGCM(key).decrypt(iv, sealed, v3_aad(header, record_id, None))
+        return True
+    except InvalidTag:
+        return False
 
 
 # --- v2: docs/format.md §4
@@ -146,7 +180,7 @@ def drawn(name, length):
     return hashlib.shake_256(name.encode()).digest(length)
 
 
-def v3_vector(name, value, cost=CHEAP, password=b"correct horse", record_id="id-1", suite=SUITE_PLAIN, salt=None):
+def v3_vector(name, value, cost=CHEAP, password=b"correct horse", record_id="id-1", suite=SUITE_PLAIN, salt=None, token="tk_1"):
     salt = salt or drawn("salt", 16)
     nonce = drawn("nonce/" + name, 32)
     stated = value if isinstance(value, dict) else data(value)
@@ -155,13 +189,14 @@ def v3_vector(name, value, cost=CHEAP, password=b"correct horse", record_id="id-
         "origin": "python",
         "format": "v3",
         "id": record_id,
+        "token": token,
         "password_hex": password.hex(),
         "value": stated,
         "cost": cost_text(cost),
         "salt_hex": salt.hex(),
         "nonce_hex": nonce.hex(),
         "padding": "padme" if suite == SUITE_PADME else "none",
-        "text": seal_v3(undata(stated), password, record_id, cost, salt, nonce, suite),
+        "text": seal_v3(undata(stated), password, record_id, token, cost, salt, nonce, suite),
     }
 
 
@@ -185,7 +220,118 @@ def v3_vectors():
     yield v3_vector("password of 1000 bytes", b"value", password=b"x" * 1000)
     yield v3_vector("empty id", b"value", record_id="")
     yield v3_vector("id of 300 bytes", b"value", record_id="i" * 300)
+    yield v3_vector("non-ASCII token", b"value", token="ключ/🔑/é")
+    yield v3_vector("empty token", b"value", token="")
+    yield v3_vector("token of 255 bytes", b"value", token="t" * 255)
     yield v3_vector("another salt", b"value", salt=bytes(16))
+
+
+# --- every answer to a v3
+
+
+def v3_answers():
+    """50 records, and what opening each of them answers: docs/format.md §2."""
+    drawn_nonce = lambda name: drawn("nonce/" + name, 32)
+    password, salt, token, record_id = b"correct horse", drawn("salt", 16), "tk_1", "id-1"
+
+    def sealed(name, value=b"a value", suite=SUITE_PLAIN, **more):
+        of = {"password": password, "record_id": record_id, "token": token, "cost": CHEAP, "salt": salt} | more
+        return seal_v3(value, of["password"], of["record_id"], of["token"], of["cost"], of["salt"], drawn_nonce(name), suite)
+
+    def row(name, text, answer, why, value=None, **asked):
+        of = {"id": record_id, "token": token, "password_hex": password.hex()} | asked
+        stated = {"value": data(value)} if answer == "opened" else {}
+        return {"name": name, "origin": "python", "format": "v3", **of, "answer": answer, "why": why, **stated, "text": text}
+
+    def raw(text):
+        return bytearray(base64.urlsafe_b64decode(text[3:] + "=" * (-len(text[3:]) % 4)))
+
+    def text_of(content):
+        return "v3:" + base64.urlsafe_b64encode(bytes(content)).rstrip(b"=").decode()
+
+    def forged(name, change, suite=SUITE_PLAIN):
+        """Changed by whoever can write, under a check that holds."""
+        content = raw(sealed(name, suite=suite))
+        change(content)
+        content[90:96] = hashlib.sha256(content[:90] + content[96:]).digest()[:6]
+        return text_of(content)
+
+    def flip(at, bit=1):
+        def change(content):
+            content[at] ^= bit
+        return change
+
+    def put(at, *numbers):
+        def change(content):
+            content[at : at + len(numbers)] = bytes(numbers)
+        return change
+
+    both = [("plain", SUITE_PLAIN), ("padme", SUITE_PADME)]
+    for suffix, suite in both:
+        for kind, value in [("empty", b""), ("short", b"v"), ("of 300 bytes", bytes(range(256)) + bytes(44))]:
+            name = f"opened, {kind}, {suffix}"
+            yield row(name, sealed(name, value, suite), "opened", "everything fits", value)
+        name = f"another password, {suffix}"
+        yield row(name, sealed(name, suite=suite, password=b"another"), "wrong password", "the commitment differs")
+        name = f"another id, {suffix}"
+        yield row(name, sealed(name, suite=suite, record_id="id-2"), "damaged", "it belongs to another id")
+        name = f"another token, {suffix}"
+        yield row(name, sealed(name, suite=suite, token="tk_2"), "damaged", "it belongs to another token")
+        name = f"no token, {suffix}"
+        yield row(name, sealed(name, suite=suite, token=None), "malformed", "a version before the first release bound no token")
+        name = f"a flipped bit of the ciphertext, {suffix}"
+        content = raw(sealed(name, suite=suite))
+        content[97] ^= 1
+        yield row(name, text_of(content), "damaged", "the check differs")
+        name = f"a flipped bit of the ciphertext and a forged check, {suffix}"
+        yield row(name, forged(name, flip(97), suite), "damaged", "the tag does not fit")
+    for name, asked in [
+        ("ids and tokens that run together", {"id": "id-1tk", "token": "_1"}),
+        ("id and token in each other's place", {"id": token, "token": record_id}),
+        ("no token asked for", {"token": ""}),
+        ("a token in another case", {"token": "TK_1"}),
+        ("a token with a space behind it", {"token": "tk_1 "}),
+    ]:
+        yield row(name, sealed(name), "damaged", "it belongs to another record", **asked)
+    name = "a token that is not normalized"
+    yield row(name, sealed(name, token="é"), "damaged", "bytes are compared", token="e\u0301")
+    name = "no token, for another id"
+    yield row(name, sealed(name, token=None, record_id="id-2"), "damaged", "neither form fits")
+    name = "no token, with another password"
+    yield row(name, sealed(name, token=None, password=b"another"), "wrong password", "the commitment comes first")
+    fields = [("suite", 0, 3), ("salt", 10, 1), ("nonce", 26, 1), ("commitment", 58, 1), ("last byte of the commitment", 89, 128)]
+    for field, at, bit in fields:
+        name = f"a forged {field}"
+        yield row(name, forged(name, flip(at, bit)), "wrong password", "another key's commitment")
+    name = "padding that is not zero"
+    plaintext = struct.pack(">I", 1) + b"v\x01"
+    text = encrypt_v3(plaintext, password, record_id, token, CHEAP, salt, drawn_nonce(name), SUITE_PADME)
+    yield row(name, text, "damaged", "docs/format.md §3.6, step 8")
+    name = "a forged tag"
+    yield row(name, forged(name, flip(-1)), "damaged", "the tag does not fit")
+    for field, at in [("suite", 0), ("m", 4), ("t", 8), ("p", 9), ("salt", 25), ("check", 95), ("tag", -1)]:
+        name = f"a flipped bit of the {field}"
+        content = raw(sealed(name))
+        content[at] ^= 1
+        yield row(name, text_of(content), "damaged", "the check differs, whatever else holds")
+    for name, change in [
+        ("an unknown suite", put(0, 0x7F)),
+        ("no pass", put(5, 0, 0, 0, 0)),
+        ("no lane", put(9, 0)),
+        ("too little memory for its lanes", put(9, 2)),
+    ]:
+        yield row(name, forged(name, change), "malformed", "Argon2id is not defined for the header, or its suite not known")
+    for name, change in [
+        ("padding behind the text", lambda text: text + "="),
+        ("a line feed behind the text", lambda text: text + "\n"),
+        ("the standard alphabet", lambda text: text[:20] + "+" + text[21:]),
+        ("unused bits set", lambda text: raise_last(text + "=", 3)[:-1]),
+        ("cut to 111 bytes", lambda text: text_of(raw(text)[:111])),
+    ]:
+        # 112 + 1 bytes: two unused bits
+        yield row(name, change(sealed(name, b"v")), "malformed", "docs/format.md §3.1")
+    name = "cut to 112 bytes"
+    yield row(name, text_of(raw(sealed(name))[:112]), "damaged", "the check differs")
 
 
 def v2_vector(name, value, cost=CHEAP, password=b"correct horse", key_len=32, salt_len=16, change=lambda text: text):
@@ -290,20 +436,25 @@ def opened(vector):
         case "v2":
             return open_v2(text, password, *parse_cost(vector["cost"]))
         case "v3":
-            return open_v3(text, password, vector["id"])
+            return open_v3(text, password, vector["id"], vector["token"])
 
 
 def verify(vectors, source):
     for vector in vectors:
+        expected = vector.get("answer", "opened")
         try:
-            value = opened(vector)
+            value, answer = opened(vector), "opened"
+        except Answer as other:
+            value, answer = None, str(other)
         except (AssertionError, InvalidTag) as error:
             sys.exit(f"{source}: {vector['name']!r} does not open: {error!r}")
-        if value != undata(vector["value"]):
+        if answer != expected:
+            sys.exit(f"{source}: {vector['name']!r} is {answer}, not {expected}")
+        if answer == "opened" and value != undata(vector["value"]):
             sys.exit(f"{source}: {vector['name']!r} opens to another value")
     if not vectors:
         sys.exit(f"{source}: no vectors")
-    print(f"{source}: {len(vectors)} vectors open to their values")
+    print(f"{source}: {len(vectors)} vectors are answered as they state")
 
 
 def load(path):
@@ -318,6 +469,7 @@ def main(arguments):
     match arguments:
         case ["write"]:
             store("v3.json", list(v3_vectors()))
+            store("v3-answers.json", list(v3_answers()))
             kept = [vector for vector in load(HERE / "v2.json") if vector["origin"] == "go"]
             store("v2.json", kept + list(v2_vectors()))
         case ["ancestor", folder]:

@@ -145,6 +145,9 @@ impl From<RekeyError> for Failure {
             RekeyError::Plan(InvalidPlan::MergingPairs) | RekeyError::Merge { .. } => {
                 Self::Refused(format!("{error} (--allow-merge)"))
             }
+            error @ RekeyError::WriteHooks { .. } => {
+                Self::Usage(format!("{error} (--allow-triggers)"))
+            }
             RekeyError::Plan(plan) => Self::Usage(plan.to_string()),
             RekeyError::Store(error) => error.into(),
             error => Self::failed(error.to_string()).because(error),

@@ -12,6 +12,7 @@ mod args;
 mod exit;
 mod harden;
 mod interrupt;
+mod own_file;
 mod plan;
 mod priority;
 mod render;

@@ -3,17 +3,17 @@
 use std::{
     env,
     ffi::OsString,
-    fs::{self, DirBuilder, File, OpenOptions, TryLockError},
-    io::{self, Read as _, Write as _},
-    os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _},
+    fs::{self, File, TryLockError},
+    io::{self, Read as _},
     path::{Path, PathBuf},
 };
 
 use sha2::{Digest as _, Sha256};
 use vaultstore::StoreUrl;
-use vaultstore::rekey::{RekeyState, Shard};
+use vaultstore::rekey::{JobInfo, RekeyState, ResumeError, Shard};
 
 use crate::exit::Failure;
+use crate::own_file::{self, Trouble};
 
 /// The longest state that is read, in bytes: the marks of 100 million records.
 const MAX_STATE: u64 = 1 << 30;
@@ -27,16 +27,15 @@ pub(crate) struct StateFile {
 impl StateFile {
     /// Takes the file for this process; it need not exist.
     pub(crate) fn lock(path: PathBuf) -> Result<Self, Failure> {
-        let lock_path = beside(&path, ".lock");
-        let lock = own(OpenOptions::new().write(true).create(true)).open(&lock_path);
-        let lock = lock.map_err(|error| unusable(&path, error))?;
+        let lock =
+            own_file::open_lock(&lock_of(&path)).map_err(|why| unusable(&lock_of(&path), why))?;
         match lock.try_lock() {
             Ok(()) => Ok(Self { path, _lock: lock }),
             Err(TryLockError::WouldBlock) => Err(Failure::failed(format!(
-                "another rekey uses the state file {}; wait for it, or name another file with --state",
+                "another rekey is using the state file {}; wait for it, or name another file with --state",
                 path.display()
             ))),
-            Err(TryLockError::Error(error)) => Err(unusable(&path, error)),
+            Err(TryLockError::Error(error)) => Err(unusable(&path, error.into())),
         }
     }
 
@@ -46,78 +45,126 @@ impl StateFile {
 
     /// What an earlier run left.
     pub(crate) fn read(&self) -> Result<Option<RekeyState>, Failure> {
-        let mut bytes = Vec::new();
-        match File::open(&self.path) {
-            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
-            opened => opened
-                .and_then(|file| file.take(MAX_STATE).read_to_end(&mut bytes))
-                .map_err(|error| unusable(&self.path, error))?,
-        };
-        RekeyState::from_bytes(bytes).map(Some).map_err(|refused| self.refused(refused))
+        read(&self.path)
     }
 
-    /// Replaces the file by one that is whole and durable: whoever reads it, even after a power cut, reads the old
-    /// state or the new one.
+    /// Replaces the file by one that is whole and durable.
     pub(crate) fn write(&self, state: &RekeyState) -> Result<(), Failure> {
-        self.replace(state.as_bytes()).map_err(|error| {
-            Failure::failed(format!(
+        own_file::replace(&self.path, RekeyState::MAGIC, state.as_bytes()).map_err(|why| match why {
+            Trouble::Io(error) => Failure::failed(format!(
                 "the state could not be written to {}, so the rekey stopped; free space or name another file with --state",
                 self.path.display()
             ))
-            .because(error)
+            .because(error),
+            why => unusable(&self.path, why),
         })
     }
 
-    /// Forgets what an earlier run left.
+    /// Forgets what an earlier run left. What is no state of a rekey stays.
     pub(crate) fn remove(&self) -> Result<(), Failure> {
-        match fs::remove_file(&self.path) {
-            Err(error) if error.kind() != io::ErrorKind::NotFound => {
-                Err(unusable(&self.path, error))
-            }
-            _ => Ok(()),
-        }
+        own_file::remove(&self.path, RekeyState::MAGIC).map_err(|why| unusable(&self.path, why))
     }
 
-    pub(crate) fn refused(&self, why: vaultstore::rekey::ResumeError) -> Failure {
-        Failure::Usage(format!("{}: {why} (--restart)", self.path.display()))
-    }
-
-    fn replace(&self, bytes: &[u8]) -> io::Result<()> {
-        let fresh = beside(&self.path, ".new");
-        // Left by a run that was killed.
-        let _ = fs::remove_file(&fresh);
-        let mut file = own(OpenOptions::new().write(true).create_new(true)).open(&fresh)?;
-        file.write_all(bytes)?;
-        file.sync_all()?;
-        fs::rename(&fresh, &self.path)?;
-        File::open(folder_of(&self.path))?.sync_all()
+    pub(crate) fn refused(&self, why: ResumeError) -> Failure {
+        refused(&self.path, why)
     }
 }
 
-/// The state file of a vault and shard in the user's own folder for such, which is made.
-pub(crate) fn default_path(url: &StoreUrl, shard: Shard) -> Result<PathBuf, Failure> {
-    let folder = state_home()
-        .ok_or_else(|| {
-            Failure::Usage(
-                "there is no folder to keep the rekey's state in, since neither XDG_STATE_HOME nor HOME is set; name a \
-                 file with --state"
-                    .into(),
-            )
-        })?
-        .join("vaultstore");
-    DirBuilder::new()
-        .recursive(true)
-        .mode(0o700)
-        .create(&folder)
-        .map_err(|error| unusable(&folder, error))?;
-    let vault = match url.file().and_then(|file| file.canonicalize().ok()) {
-        Some(file) => format!("{}", file.display()),
+/// The state in a file, without taking the file.
+pub(crate) fn read(path: &Path) -> Result<Option<RekeyState>, Failure> {
+    let mut bytes = Vec::new();
+    match own_file::open(path) {
+        Err(Trouble::Io(error)) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
+        Err(why) => return Err(unusable(path, why)),
+        Ok(file) => file
+            .take(MAX_STATE)
+            .read_to_end(&mut bytes)
+            .map_err(|error| unusable(path, error.into()))?,
+    };
+    RekeyState::from_bytes(bytes).map(Some).map_err(|why| refused(path, why))
+}
+
+/// A state that cannot be resumed from. One that is none of ours is not to be forgotten with `--restart`.
+fn refused(path: &Path, why: ResumeError) -> Failure {
+    let advice = if why == ResumeError::NotAState { "" } else { " (--restart)" };
+    Failure::Usage(format!("{}: {why}{advice}", path.display()))
+}
+
+/// Where the states of a vault are: in the user's own folder for such, which is created.
+///
+/// The vault's id and not the spelling of its address names them, and for a file also where it is, so that a copy of a
+/// vault has states of its own.
+pub(crate) fn default_path(
+    vault: [u8; 16],
+    url: &StoreUrl,
+    shard: Shard,
+) -> Result<PathBuf, Failure> {
+    let folder = default_folder()?;
+    own_file::create_folder(&folder).map_err(|error| unusable(&folder, error.into()))?;
+    Ok(folder.join(format!("{}{:016x}.state", prefix(vault, url), hash(&shard.to_string()))))
+}
+
+/// The state files of a vault, by path, with what they show and whether a rekey is using them.
+pub(crate) fn list(vault: [u8; 16], url: &StoreUrl) -> Result<Vec<Listed>, Failure> {
+    let folder = default_folder()?;
+    let entries = match fs::read_dir(&folder) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
+        entries => entries.map_err(|error| unusable(&folder, error.into()))?,
+    };
+    let prefix = prefix(vault, url);
+    let mut listed = Vec::new();
+    for entry in entries {
+        let path = entry.map_err(|error| unusable(&folder, error.into()))?.path();
+        let name = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
+        if name.starts_with(&prefix)
+            && path.extension().is_some_and(|extension| extension == "state")
+        {
+            listed.push(look(path));
+        }
+    }
+    listed.sort_by(|one, other| one.path.cmp(&other.path));
+    Ok(listed)
+}
+
+/// A state file as it is now.
+pub(crate) fn look(path: PathBuf) -> Listed {
+    let in_use = own_file::open(&lock_of(&path))
+        .is_ok_and(|lock| matches!(lock.try_lock(), Err(TryLockError::WouldBlock)));
+    let info = read(&path).ok().flatten().map(|state| state.info());
+    Listed { path, info, in_use }
+}
+
+/// A state file of a vault.
+pub(crate) struct Listed {
+    pub(crate) path: PathBuf,
+    /// `None` where it cannot be read.
+    pub(crate) info: Option<JobInfo>,
+    pub(crate) in_use: bool,
+}
+
+fn prefix(vault: [u8; 16], url: &StoreUrl) -> String {
+    let place = match url.file() {
+        Some(file) => file.canonicalize().unwrap_or_else(|_| file.to_owned()).display().to_string(),
         None => String::new(),
     };
-    // An address shows no password, and a hash of it not even a host.
-    let name: [u8; 32] = Sha256::digest(format!("{url}\n{vault}\n{shard}")).into();
-    let name = name.first_chunk().copied().map_or(0, u128::from_be_bytes);
-    Ok(folder.join(format!("rekey-{name:032x}.state")))
+    let vault = u128::from_be_bytes(vault);
+    format!("rekey-{vault:032x}-{:016x}-", hash(&place))
+}
+
+fn hash(text: &str) -> u64 {
+    let hash: [u8; 32] = Sha256::digest(text).into();
+    hash.first_chunk().copied().map_or(0, u64::from_be_bytes)
+}
+
+fn default_folder() -> Result<PathBuf, Failure> {
+    let home = state_home().ok_or_else(|| {
+        Failure::Usage(
+            "there is no folder to keep the rekey's state in, since neither XDG_STATE_HOME nor HOME is set; name a file \
+             with --state"
+                .into(),
+        )
+    })?;
+    Ok(home.join("vaultstore"))
 }
 
 /// XDG Base Directory Specification: `$XDG_STATE_HOME`, or `.local/state` at home; a relative one does not count.
@@ -128,28 +175,26 @@ fn state_home() -> Option<PathBuf> {
     named.or_else(|| Some(home()?.join(".local/state")))
 }
 
-/// For nobody else's eyes.
-fn own(options: &mut OpenOptions) -> &mut OpenOptions {
-    options.mode(0o600)
-}
-
-fn beside(path: &Path, suffix: &str) -> PathBuf {
+fn lock_of(path: &Path) -> PathBuf {
     let mut name = path.as_os_str().to_owned();
-    name.push(suffix);
+    name.push(".lock");
     name.into()
 }
 
-fn folder_of(path: &Path) -> &Path {
-    match path.parent() {
-        Some(folder) if folder != Path::new("") => folder,
-        _ => Path::new("."),
+fn unusable(path: &Path, why: Trouble) -> Failure {
+    match why {
+        Trouble::NotAFile => Failure::Usage(format!(
+            "{} is not a regular file, so it cannot hold the state of a rekey; name another file with --state",
+            path.display()
+        )),
+        Trouble::Foreign => Failure::Usage(format!(
+            "{} exists and is not the state of a rekey; it was left as it is. Name another file with --state",
+            path.display()
+        )),
+        Trouble::Io(error) => Failure::failed(format!(
+            "the rekey's state cannot be kept in {}; name another file with --state",
+            path.display()
+        ))
+        .because(error),
     }
-}
-
-fn unusable(path: &Path, error: io::Error) -> Failure {
-    Failure::failed(format!(
-        "the rekey's state cannot be kept in {}; name another file with --state",
-        path.display()
-    ))
-    .because(error)
 }

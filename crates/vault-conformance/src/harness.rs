@@ -38,7 +38,12 @@ pub trait StoreUnderTest: Sync {
     ) -> impl Future<Output = Self::Store> {
         async move {
             record.envelope = EnvelopeText::too_long(len);
-            assert_eq!(store.insert(vec![record]).await.unwrap(), [InsertOutcome::Inserted]);
+            let inserted = store.insert(vec![record]).await;
+            assert!(
+                matches!(inserted.as_deref(), Ok([InsertOutcome::Inserted])),
+                "the store does not insert an envelope over the limit ({inserted:?}): implement \
+                 StoreUnderTest::plant_too_long, which writes it past the store with the driver"
+            );
             store
         }
     }
@@ -182,6 +187,7 @@ macro_rules! for_each_case {
             a_single_record_beyond_the_bytes_comes_alone
             an_empty_page_means_that_nothing_follows
             soft_deleted_and_expired_records_are_part_of_the_scan
+            each_record_comes_with_its_token
             an_envelope_longer_than_the_maximum_comes_as_too_long
             each_page_is_a_read_of_its_own
             many_records_come_under_any_limit

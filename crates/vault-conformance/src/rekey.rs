@@ -101,8 +101,8 @@ async fn fill_with_everything(store: &Arc<impl VaultStore>, ledger: &Ledger) {
         let odd = ledger.record(&format!("{number:04}-odd"), Owner::Old, value);
         ledger.insert(&**store, Owner::Old, value, odd).await;
     }
-    let named = ledger.record("0003-odd", Owner::Old, b"odd token");
-    let named = Record { token: token("tk_\u{1f511} é %_'\";--"), ..named };
+    let odd_token = token("tk_\u{1f511} é %_'\";--");
+    let named = ledger.record_with_token("0003-odd", odd_token, Owner::Old, b"odd token");
     ledger.insert(&**store, Owner::Old, b"odd token", named).await;
     let weak = ledger.record_of_another_cost("0004-odd", b"weak");
     ledger.insert(&**store, Owner::Old, b"weak", weak).await;

@@ -53,7 +53,11 @@ pub(crate) fn replacement(record: &Record, sealed: &str) -> Replacement {
 
 /// The record as a rekey sees it.
 pub(crate) fn sealed(record: &Record) -> SealedRecord {
-    SealedRecord { id: record.id.clone(), envelope: record.envelope.clone() }
+    SealedRecord {
+        id: record.id.clone(),
+        token: record.token.clone(),
+        envelope: record.envelope.clone(),
+    }
 }
 
 pub(crate) fn ids(records: &[Record]) -> Vec<RecordId> {

@@ -46,6 +46,8 @@ const REJECTIONS: &[(Defect, &str)] = &[
     (Defect::NothingBeyondTheBytes, "a_single_record_beyond_the_bytes_comes_alone"),
     (Defect::HidesSoftDeletedFromScan, "soft_deleted_and_expired_records_are_part_of_the_scan"),
     (Defect::HidesExpiredFromScan, "soft_deleted_and_expired_records_are_part_of_the_scan"),
+    (Defect::ScansTokensInOrder, "each_record_comes_with_its_token"),
+    (Defect::ReadsWithoutTokens, "each_record_comes_with_its_token"),
     (Defect::SnapshotAcrossPages, "each_page_is_a_read_of_its_own"),
     (Defect::LoadsTooLongAsEmpty, "an_envelope_longer_than_the_maximum_comes_as_too_long"),
     (Defect::StopsAfterAThousand, "many_records_come_under_any_limit"),

@@ -7,7 +7,8 @@
 use serde_json::json;
 use vault_core::envelope::{Padding, SealParams, seal};
 use vault_core::kdf::{KdfMemory, KdfSetting, Salt};
-use vault_core::{KdfParams, Password, PasswordKey, RecordId};
+use vault_core::store::BoundTo;
+use vault_core::{KdfParams, Password, PasswordKey, RecordId, Token};
 
 fn main() -> Result<(), Box<dyn std::error::Error>> {
     let count: usize = std::env::args().nth(1).map_or(Ok(30), |count| count.parse())?;
@@ -26,10 +27,13 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
         let password = random_bytes(number % 40)?;
         let id = format!("id-{number}-ключ");
         let key = PasswordKey::new(Password::new(password.clone()));
-        let text = seal(&value, &key, &RecordId::from_stored(&*id), &spec, &mut memory)?;
+        let token = format!("tk_{number}_🔑");
+        let (record, handle) = (RecordId::from_stored(&*id), Token::from_stored(token.clone()));
+        let bound_to = BoundTo { id: &record, token: &handle };
+        let text = seal(&value, &key, bound_to, &spec, &mut memory)?;
         let text = str::from_utf8(text.as_bytes().unwrap_or_default())?;
         vectors.push(json!({
-            "name": format!("rust {number}"), "origin": "rust", "format": format, "id": id,
+            "name": format!("rust {number}"), "origin": "rust", "format": format, "id": id, "token": token,
             "password_hex": hex(&password), "value": { "hex": hex(&value), "times": 1 },
             "cost": params.to_string(), "text": text,
         }));

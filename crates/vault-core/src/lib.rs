@@ -35,8 +35,9 @@ pub use vault_store::{
 pub mod rekey {
     pub use crate::{
         engine::rekey::{
-            InvalidPlan, MergeCheck, MergeReport, ParseShardError, PreviousRuns, RekeyCounts,
-            RekeyError, RekeyMode, RekeyState, ResumeError, RunStatus, Shard, StageTimes,
+            FailureReason, InvalidPlan, JobInfo, MergeCheck, MergeReport, ParseShardError,
+            PreviousRuns, RekeyCounts, RekeyError, RekeyMode, RekeyState, ResumeError, RunStatus,
+            Shard, StageTimes, WriteHooks,
         },
         scan::envelope_kind::EnvelopeKind,
     };
@@ -76,10 +77,10 @@ pub mod query {
 /// The contract of a store, for authors of a backend.
 pub mod store {
     pub use vault_store::{
-        DeleteOutcome, EnvelopeText, InsertOutcome, MAX_ENVELOPE_LEN, PageLimit,
+        BoundTo, DeleteOutcome, EnvelopeText, InsertOutcome, MAX_ENVELOPE_LEN, PageLimit,
         ParseTableNameError, Purge, PutSetting, RecordSink, RecordSource, RecordUpdate,
         Replacement, RngError, SealedRecord, TableName, TableNames, WriteCount, WriteCounter,
-        WriteGuard, WriteOutcome,
+        WriteGuard, WriteHook, WriteHookKind, WriteOutcome,
     };
 }
 

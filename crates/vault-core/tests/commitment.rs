@@ -17,12 +17,14 @@ use hkdf::Hkdf;
 use sha2::{Digest as _, Sha256};
 use vault_core::envelope::{Envelope, OpenOutcome, OpenPolicy, open};
 use vault_core::kdf::KdfMemory;
+use vault_core::store::BoundTo;
 use vault_core::store::EnvelopeText;
-use vault_core::{Password, PasswordKey, RecordId};
+use vault_core::{Password, PasswordKey, RecordId, Token};
 
 const SALT: [u8; 16] = *b"salt of the test";
 const NONCE: [u8; 32] = [7; 32];
 const ID: &str = "planted";
+const TOKEN: &str = "tk_planted";
 
 #[test]
 fn a_ciphertext_of_two_keys_opens_under_the_committed_password_only() {
@@ -31,8 +33,8 @@ fn a_ciphertext_of_two_keys_opens_under_the_committed_password_only() {
     header.extend([8u32, 1].map(u32::to_be_bytes).concat());
     header.push(1);
     header.extend([&SALT[..], &NONCE, &keys[0].commitment].concat());
-    let id_len = u32::try_from(ID.len()).unwrap().to_be_bytes();
-    let aad = [&header[..], &id_len, ID.as_bytes()].concat();
+    let len = |text: &str| u32::try_from(text.len()).unwrap().to_be_bytes();
+    let aad = [&header[..], &len(ID), ID.as_bytes(), &len(TOKEN), TOKEN.as_bytes()].concat();
 
     let (block, tag) = two_key_block(&keys, &aad);
     let sealed = [block, tag].concat();
@@ -57,8 +59,10 @@ fn a_ciphertext_of_two_keys_opens_under_the_committed_password_only() {
 fn opened(text: &EnvelopeText, password: &str) -> OpenOutcome {
     let key = PasswordKey::new(Password::new(password));
     let (id, policy) = (RecordId::from_stored(ID), OpenPolicy::default());
+    let token = Token::from_stored(TOKEN.to_owned());
     let envelope = Envelope::parse(text).unwrap();
-    open(&envelope, &key, &id, &policy, &mut KdfMemory::new()).unwrap()
+    let bound_to = BoundTo { id: &id, token: &token };
+    open(&envelope, &key, bound_to, &policy, &mut KdfMemory::new()).unwrap()
 }
 
 /// What a password, the salt and the nonce give (`docs/format.md` §3.3), derived without the code under test.

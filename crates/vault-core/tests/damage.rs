@@ -19,6 +19,7 @@ use vault_core::envelope::{
 use vault_core::kdf::{KdfMemory, KdfMinimum, KdfSetting};
 use vault_core::rekey::RunStatus;
 use vault_core::run::{MAX_PROBLEMS, ProblemKind};
+use vault_core::store::BoundTo;
 use vault_core::store::{EnvelopeText, PageLimit};
 use vault_core::{
     InitOptions, KdfParams, MemoryStore, Password, PasswordKey, Record, RecordId, RekeyPlan,
@@ -62,8 +63,13 @@ fn id(number: usize) -> RecordId {
     RecordId::from_stored(format!("{number:05}"))
 }
 
+fn token(number: usize) -> Token {
+    Token::new(format!("tk_{number}")).unwrap()
+}
+
 fn sealed(number: usize, spec: &SealParams, key: &PasswordKey) -> Vec<u8> {
-    let envelope = seal(VALUE, key, &id(number), spec, &mut KdfMemory::new()).unwrap();
+    let bound_to = BoundTo { id: &id(number), token: &token(number) };
+    let envelope = seal(VALUE, key, bound_to, spec, &mut KdfMemory::new()).unwrap();
     envelope.as_bytes().unwrap().to_vec()
 }
 
@@ -113,7 +119,7 @@ fn record(number: usize, text: &[u8]) -> Record {
     let time = Timestamp::from_micros(1_700_000_000_000_000);
     Record {
         id: id(number),
-        token: Token::new(format!("tk_{number}")).unwrap(),
+        token: token(number),
         envelope: EnvelopeText::from_stored(text),
         created_at: time,
         updated_at: time,
@@ -124,7 +130,7 @@ fn record(number: usize, text: &[u8]) -> Record {
 
 fn opened(record: &Record, key: &PasswordKey) -> Option<Vec<u8>> {
     let envelope = Envelope::parse(&record.envelope).ok()?;
-    match open(&envelope, key, &record.id, &policy(), &mut KdfMemory::new()).unwrap() {
+    match open(&envelope, key, record.bound_to(), &policy(), &mut KdfMemory::new()).unwrap() {
         OpenOutcome::Opened(value) => Some(value.as_bytes().to_vec()),
         _ => None,
     }

@@ -24,10 +24,11 @@ use vault_core::envelope::{Envelope, OpenOutcome, OpenPolicy, SealParams, open, 
 use vault_core::kdf::{KdfMemory, KdfMinimum};
 use vault_core::rekey::RunStatus;
 use vault_core::run::RunOptions;
+use vault_core::store::BoundTo;
 use vault_core::store::{EnvelopeText, PageLimit, Replacement, SealedRecord, WriteOutcome};
 use vault_core::{
     InitOptions, KdfParams, MemoryStore, Password, PasswordKey, Query, RecordId, RekeyPlan,
-    StoreError, Timestamp, Vault, VaultOptions,
+    StoreError, Timestamp, Token, Vault, VaultOptions,
 };
 
 /// How far the peaks may be apart: 22 bytes for each record that one vault has more, so less than its id and no envelope.
@@ -115,8 +116,10 @@ impl Generated {
         let id = RecordId::from_stored(format!("{number:012}"));
         let key = if number < self.moved.load(Relaxed) { &self.new } else { &self.old };
         let value = format!("the value of record {number}");
-        let envelope = seal(value.as_bytes(), key, &id, &self.spec, &mut KdfMemory::new()).unwrap();
-        SealedRecord { id, envelope }
+        let token = token_of(&id);
+        let bound_to = BoundTo { id: &id, token: &token };
+        let envelope = seal(value.as_bytes(), key, bound_to, &self.spec, &mut KdfMemory::new());
+        SealedRecord { id, token, envelope: envelope.unwrap() }
     }
 
     /// A batch holds what the last one left off before.
@@ -133,11 +136,16 @@ impl Generated {
 
     fn opened(&self, id: &RecordId, text: &EnvelopeText) -> Option<Vec<u8>> {
         let (envelope, policy) = (Envelope::parse(text).unwrap(), OpenPolicy::default());
-        match open(&envelope, &self.new, id, &policy, &mut KdfMemory::new()).unwrap() {
+        let bound_to = BoundTo { id, token: &token_of(id) };
+        match open(&envelope, &self.new, bound_to, &policy, &mut KdfMemory::new()).unwrap() {
             OpenOutcome::Opened(value) => Some(value.as_bytes().to_vec()),
             _ => None,
         }
     }
+}
+
+fn token_of(id: &RecordId) -> Token {
+    Token::from_stored(format!("tk_{id}"))
 }
 
 fn number_of(id: &RecordId) -> u64 {

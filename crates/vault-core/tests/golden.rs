@@ -2,15 +2,20 @@
 
 #![expect(clippy::unwrap_used, clippy::panic, reason = "a test that panics fails")]
 
+use std::collections::BTreeMap;
+
 use serde_json::Value;
 use vault_core::envelope::{Envelope, Malformed, OpenOutcome, OpenPolicy, V2Params, open};
 use vault_core::kdf::{KdfMemory, KdfMinimum};
+use vault_core::store::BoundTo;
 use vault_core::store::EnvelopeText;
-use vault_core::{Password, PasswordKey, RecordId};
+use vault_core::{Password, PasswordKey, RecordId, Token};
 
 const V1: &str = include_str!("../../../tests/golden/v1.json");
 const V2: &str = include_str!("../../../tests/golden/v2.json");
 const V3: &str = include_str!("../../../tests/golden/v3.json");
+/// What opening answers, for records that open and that do not.
+const ANSWERS: &str = include_str!("../../../tests/golden/v3-answers.json");
 /// Written by this crate's `golden` example, and opened by `make.py verify` too.
 const RUST: &str = include_str!("../../../tests/golden/rust.json");
 
@@ -33,6 +38,32 @@ fn every_v3_record_of_python_opens() {
     let vectors = vectors(V3);
     assert!(vectors.len() >= 40);
     assert_all_open(&vectors);
+}
+
+#[test]
+fn every_answer_to_a_v3_is_that_of_python() {
+    let (vectors, mut memory) = (vectors(ANSWERS), KdfMemory::new());
+    assert_eq!(vectors.len(), 50);
+    let mut answers = BTreeMap::new();
+    for vector in &vectors {
+        let key = PasswordKey::new(Password::new(unhex(&vector["password_hex"])));
+        let answer = match Envelope::parse(&text(vector)) {
+            Err(malformed) => OpenOutcome::Malformed(malformed),
+            Ok(envelope) => opened_as(&envelope, vector, &key, &mut memory),
+        };
+        let told = match answer {
+            OpenOutcome::Opened(opened) => {
+                assert!(opened.as_bytes() == value(vector), "{} opens wrong", vector["name"]);
+                "opened"
+            }
+            OpenOutcome::WrongPassword => "wrong password",
+            OpenOutcome::Damaged => "damaged",
+            OpenOutcome::Malformed(_) => "malformed",
+        };
+        assert_eq!(vector["answer"], told, "{}", vector["name"]);
+        *answers.entry(told).or_insert(0) += 1;
+    }
+    assert!(answers.len() == 4 && answers.values().all(|count| *count >= 5), "{answers:?}");
 }
 
 #[test]
@@ -102,9 +133,7 @@ fn a_v1_record_with_a_flipped_bit_panics_nowhere_and_its_padding_may_be_anything
         flipped[at] ^= 1 << bit;
         vector["text"] = String::from_utf8(flipped).unwrap().into();
         if let Ok(envelope) = Envelope::parse(&self::text(&vector)) {
-            let id = RecordId::from_stored("id");
-            let policy = OpenPolicy::default();
-            let outcome = open(&envelope, &key, &id, &policy, &mut KdfMemory::new()).unwrap();
+            let outcome = opened_as(&envelope, &vector, &key, &mut KdfMemory::new());
             opened += usize::from(matches!(outcome, OpenOutcome::Opened(_)));
         }
     }
@@ -135,14 +164,24 @@ fn assert_all_open(vectors: &[Value]) {
 }
 
 fn outcome(vector: &Value, key: &PasswordKey, memory: &mut KdfMemory) -> OpenOutcome {
-    let envelope = Envelope::parse(&text(vector)).unwrap();
+    opened_as(&Envelope::parse(&text(vector)).unwrap(), vector, key, memory)
+}
+
+fn opened_as(
+    envelope: &Envelope,
+    vector: &Value,
+    key: &PasswordKey,
+    memory: &mut KdfMemory,
+) -> OpenOutcome {
     let mut policy = OpenPolicy::default();
     if vector["format"] == "v2" {
         let cost: V2Params = vector["cost"].as_str().unwrap().parse().unwrap();
         policy.v2_costs = vec![cost];
     }
     let id = RecordId::from_stored(vector["id"].as_str().unwrap());
-    open(&envelope, key, &id, &policy, memory).unwrap()
+    // only a v3 is bound to a token
+    let token = Token::from_stored(vector["token"].as_str().unwrap_or_default().to_owned());
+    open(envelope, key, BoundTo { id: &id, token: &token }, &policy, memory).unwrap()
 }
 
 fn vectors(json: &str) -> Vec<Value> {

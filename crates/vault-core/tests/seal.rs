@@ -12,8 +12,9 @@ use vault_core::envelope::{
 use vault_core::kdf::{
     CostLimit, CostOverLimit, InvalidKdfParams, KdfLimits, KdfMemory, KdfSetting, Salt,
 };
+use vault_core::store::BoundTo;
 use vault_core::store::{EnvelopeText, MAX_ENVELOPE_LEN};
-use vault_core::{KdfParams, Password, PasswordKey, RecordId};
+use vault_core::{KdfParams, Password, PasswordKey, RecordId, Token};
 
 /// The cheapest cost that Argon2id is defined for.
 fn cheap() -> KdfParams {
@@ -37,7 +38,8 @@ fn key(password: impl Into<Vec<u8>>) -> PasswordKey {
 }
 
 fn sealed(value: &[u8], key: &PasswordKey, spec: &SealParams) -> EnvelopeText {
-    seal(value, key, &RecordId::from_stored("id"), spec, &mut KdfMemory::new()).unwrap()
+    let bound_to = BoundTo { id: &id(), token: &token() };
+    seal(value, key, bound_to, spec, &mut KdfMemory::new()).unwrap()
 }
 
 /// An outcome with its value, to compare.
@@ -49,14 +51,33 @@ enum Answer {
     Malformed(Malformed),
 }
 
+/// What everything here is sealed for, unless a test says otherwise.
+fn id() -> RecordId {
+    RecordId::from_stored("id")
+}
+
+fn token() -> Token {
+    Token::from_stored("token".to_owned())
+}
+
 fn answer(text: &EnvelopeText, key: &PasswordKey, id: &str, memory: &mut KdfMemory) -> Answer {
+    let bound_to = BoundTo { id: &RecordId::from_stored(id), token: &token() };
+    answer_for(text, key, bound_to, memory)
+}
+
+fn answer_for(
+    text: &EnvelopeText,
+    key: &PasswordKey,
+    bound_to: BoundTo<'_>,
+    memory: &mut KdfMemory,
+) -> Answer {
     let policy =
         OpenPolicy { limits: KdfLimits::default(), v2_costs: vec![V2Params::new(cheap())] };
     let envelope = match Envelope::parse(text) {
         Ok(envelope) => envelope,
         Err(malformed) => return Answer::Malformed(malformed),
     };
-    match open(&envelope, key, &RecordId::from_stored(id), &policy, memory).unwrap() {
+    match open(&envelope, key, bound_to, &policy, memory).unwrap() {
         OpenOutcome::Opened(value) => Answer::Opened(value.as_bytes().to_vec()),
         OpenOutcome::WrongPassword => Answer::WrongPassword,
         OpenOutcome::Damaged => Answer::Damaged,
@@ -90,7 +111,8 @@ proptest! {
         let (mut memory, key) = (KdfMemory::new(), key(password));
         for spec in specs() {
             let id_of_record = RecordId::from_stored(&*id);
-            let text = seal(&value, &key, &id_of_record, &spec, &mut memory).unwrap();
+            let bound_to = BoundTo { id: &id_of_record, token: &token() };
+            let text = seal(&value, &key, bound_to, &spec, &mut memory).unwrap();
             prop_assert_eq!(answer(&text, &key, &id, &mut memory), Answer::Opened(value.clone()));
             prop_assert_eq!(Envelope::parse(&text).unwrap().to_text(), Some(text));
         }
@@ -157,8 +179,8 @@ fn one_argon2id_serves_a_whole_vault_in_v3() {
     let (mut memory, key) = (KdfMemory::new(), key("password"));
     for number in 0..100 {
         let id = number.to_string();
-        let text =
-            seal(b"v", &key, &RecordId::from_stored(&*id), &specs()[number % 2], &mut memory);
+        let bound_to = BoundTo { id: &RecordId::from_stored(&*id), token: &token() };
+        let text = seal(b"v", &key, bound_to, &specs()[number % 2], &mut memory);
         let answer = answer(&text.unwrap(), &key, &id, &mut memory);
         assert_eq!(answer, Answer::Opened(b"v".to_vec()));
     }
@@ -174,6 +196,25 @@ fn envelopes_that_swapped_their_records_are_damaged() {
     // v2 is not bound to its record: that is what v3 is for
     let v2 = sealed(b"v", &key, &specs()[2]);
     assert_eq!(answer(&v2, &key, "di", &mut memory), Answer::Opened(b"v".to_vec()));
+}
+
+#[test]
+fn tokens_that_swapped_their_records_are_damaged() {
+    let (mut memory, key) = (KdfMemory::new(), key("password"));
+    let [spec, padded, v2] = specs();
+    let ask = |id: &str, token: &str| (RecordId::from_stored(id), Token::from_stored(token.into()));
+    // the last two are the same bytes in a row, divided elsewhere
+    let others = [("id", "tok"), ("id", ""), ("idt", "oken"), ("", "idtoken")];
+    for text in [sealed(b"v", &key, &spec), sealed(b"v", &key, &padded)] {
+        for (id, token) in others.map(|(id, token)| ask(id, token)) {
+            let bound_to = BoundTo { id: &id, token: &token };
+            assert_eq!(answer_for(&text, &key, bound_to, &mut memory), Answer::Damaged);
+        }
+    }
+    let (id, other) = ask("id", "other");
+    let v2 = sealed(b"v", &key, &v2);
+    let answer = answer_for(&v2, &key, BoundTo { id: &id, token: &other }, &mut memory);
+    assert_eq!(answer, Answer::Opened(b"v".to_vec()));
 }
 
 /// Every damage to a v3 record, at every place: its answer, and that it costs no Argon2id.
@@ -311,12 +352,13 @@ fn raised_limits_open_what_the_defaults_refuse() {
     let kdf = KdfSetting { params: KdfParams::new(8 * 65, 1, 65).unwrap(), ..kdf() };
     let text = sealed(b"v", &key, &SealParams::V3 { kdf, padding: Padding::None });
     let envelope = Envelope::parse(&text).unwrap();
-    let id = RecordId::from_stored("id");
     let refused = check(&envelope, &OpenPolicy::default()).map(|_| ());
     assert!(matches!(refused, Err(Rejected::Malformed(Malformed::CostOverLimit(_)))));
     let mut policy = OpenPolicy::default();
     policy.limits.max_p = 65;
-    let outcome = open(&envelope, &key, &id, &policy, &mut memory).unwrap();
+    let outcome =
+        open(&envelope, &key, BoundTo { id: &id(), token: &token() }, &policy, &mut memory)
+            .unwrap();
     assert!(matches!(outcome, OpenOutcome::Opened(value) if value.as_bytes() == b"v"));
 }
 
@@ -325,13 +367,15 @@ fn several_keys_are_tried_on_one_checked_envelope() {
     let mut memory = KdfMemory::new();
     let keys = ["a", "b", "c"].map(key);
     let policy = OpenPolicy::default();
-    let id = RecordId::from_stored("id");
     let envelope = Envelope::parse(&sealed(b"v", &keys[2], &specs()[0])).unwrap();
     let checked = check(&envelope, &policy).unwrap();
     assert_eq!(checked.kdf(), Some(kdf()));
-    let opened = keys
-        .each_ref()
-        .map(|key| matches!(checked.open(key, &id, &mut memory), Ok(OpenOutcome::Opened(_))));
+    let opened = keys.each_ref().map(|key| {
+        matches!(
+            checked.open(key, BoundTo { id: &id(), token: &token() }, &mut memory),
+            Ok(OpenOutcome::Opened(_))
+        )
+    });
     assert_eq!(opened, [false, false, true]);
 }
 
@@ -359,14 +403,13 @@ fn a_flipped_bit_of_a_v2_never_gives_another_value() {
 fn a_v2_text_is_tried_with_every_cost_that_it_is_long_enough_for() {
     let (mut memory, key) = (KdfMemory::new(), key("password"));
     let envelope = Envelope::parse(&sealed(b"v", &key, &specs()[2])).unwrap();
-    let id = RecordId::from_stored("id");
     let cost = |text: &str| text.parse::<V2Params>().unwrap();
     let mut outcome = |costs: &[&str]| {
         let policy = OpenPolicy {
             v2_costs: costs.iter().map(|text| cost(text)).collect(),
             ..OpenPolicy::default()
         };
-        open(&envelope, &key, &id, &policy, &mut memory).unwrap()
+        open(&envelope, &key, BoundTo { id: &id(), token: &token() }, &policy, &mut memory).unwrap()
     };
     let fits = "t=1,m=8,p=1";
     // 16 + 12 + 1 + 16 bytes: a salt of 18 leaves less than a tag
@@ -409,7 +452,7 @@ fn a_value_whose_envelope_would_not_be_read_is_not_written() {
     let (mut memory, key) = (KdfMemory::new(), key("password"));
     let largest_v3 = (MAX_ENVELOPE_LEN - 3) / 4 * 3 - 112;
     let mut seal = |len: usize, spec: &SealParams| {
-        seal(&vec![0; len], &key, &RecordId::from_stored("id"), spec, &mut memory)
+        seal(&vec![0; len], &key, BoundTo { id: &id(), token: &token() }, spec, &mut memory)
     };
     let [plain, padme, v2] = specs();
     assert!(seal(largest_v3, &plain).is_ok_and(|text| text.as_bytes().is_some()));

@@ -15,6 +15,7 @@ use vault_store::{StoreError, StoreErrorKind as Kind};
 
 use crate::options::PostgresOptions;
 use crate::place::Place;
+use crate::table_kind::{NotATable, TableKind};
 
 /// What went wrong inside, before it is put into words with the place.
 #[derive(Debug)]
@@ -29,12 +30,22 @@ pub(crate) enum Fault {
     Outrun,
     /// The database keeps another encoding than UTF-8.
     Encoding(String),
+    /// A trigger or a rule has made something else of what was written; the transaction was rolled back.
+    Altered,
 }
 
 impl Fault {
     /// What a failed commit means.
     pub(crate) fn in_commit(error: sqlx::Error) -> Self {
         if commit_was_undone(&error) { Self::Sqlx(error) } else { Self::CommitInDoubt(error) }
+    }
+
+    /// Whether the server refused a statement because it was prepared for a table that has changed since. The code alone
+    /// says only that something is not supported.
+    pub(crate) fn is_stale_statement(&self) -> bool {
+        matches!(self, Self::Sqlx(error) if sent_by_server(error).is_some_and(|error| {
+            error.code() == "0A000" && error.routine() == Some("RevalidateCachedQuery")
+        }))
     }
 
     /// One sentence that names the server and what to do.
@@ -55,6 +66,13 @@ impl Fault {
             Self::Outrun => StoreError::new(
                 Kind::Retryable,
                 format!("{place}: others kept changing the same rows, and nothing was changed; try again"),
+            ),
+            Self::Altered => StoreError::new(
+                Kind::Unsupported,
+                format!(
+                    "{place}: a trigger or rule of the database stores something else than was written, so nothing was \
+                     changed; remove or disable it"
+                ),
             ),
             Self::Encoding(encoding) => StoreError::new(
                 Kind::Unsupported,
@@ -104,6 +122,25 @@ pub(crate) fn foreign(place: &Place, options: &PostgresOptions) -> StoreError {
         format!(
             "{place}: the tables {table} and {meta} are not those of a vault; nothing was changed, choose other names or \
              another schema"
+        ),
+    )
+}
+
+/// What has the name of a table is none, or not all of one.
+pub(crate) fn not_a_table(place: &Place, what: NotATable) -> StoreError {
+    let NotATable { name, kind } = what;
+    let reason = match kind {
+        TableKind::View => "is a view, which may show only a part of the records",
+        TableKind::Foreign => "is a foreign table, whose server this one cannot speak for",
+        TableKind::Inherited => {
+            "has tables that inherit from it, and no key holds across them, so a record could come twice"
+        }
+        TableKind::Other => "is not an ordinary table",
+    };
+    StoreError::new(
+        Kind::NotAVault,
+        format!(
+            "{place}: {name} {reason}; nothing was changed, name the table that holds the records"
         ),
     )
 }
@@ -165,7 +202,7 @@ pub(crate) fn no_answer(place: &Place, waited: Duration) -> StoreError {
 fn from_sqlx(error: sqlx::Error, place: &Place) -> StoreError {
     let (kind, sentence) = match &error {
         sqlx::Error::Database(_) => {
-            return match code_of(&error).map(of_code) {
+            return match sent_by_server(&error).map(of_server_error) {
                 Some((kind, what)) => StoreError::new(kind, format!("{place} {what}")),
                 None => other(place),
             }
@@ -222,6 +259,19 @@ fn other(place: &Place) -> StoreError {
     )
 }
 
+/// The same code stands for several refusals, which the function of the server that raised it tells apart; its message may
+/// be in any language.
+fn of_server_error(error: &PgDatabaseError) -> (Kind, &'static str) {
+    match (error.code(), error.routine()) {
+        ("42501", Some("check_enable_rls")) => (
+            Kind::Denied,
+            "hides records from this user by row security on the table, so nothing could be said of the whole vault and \
+             nothing was changed; use a role with BYPASSRLS, or the owner of the table",
+        ),
+        (code, _) => of_code(code),
+    }
+}
+
 /// What a caller can do about an SQLSTATE (PostgreSQL's documentation, appendix A), and how the sentence about the
 /// server goes on.
 fn of_code(code: &str) -> (Kind, &'static str) {
@@ -259,6 +309,16 @@ fn of_code(code: &str) -> (Kind, &'static str) {
             (Kind::NotAVault, "has no longer the tables of a vault; check the URL, or run migrate")
         }
         "54000" => (Kind::Unsupported, "cannot hold so long an id or token; choose a shorter one"),
+        "42P05" | "26000" => (
+            Kind::Unsupported,
+            "mixes up prepared statements, as happens behind a connection pooler that pools by transaction; let the pooler \
+             pool by session (PgBouncer: pool_mode = session), or connect to the server itself",
+        ),
+        "08P01" => (
+            Kind::Unsupported,
+            "does not take this connection's settings, as a connection pooler may not; let the pooler pass options and \
+             extra_float_digits (PgBouncer: ignore_startup_parameters), or connect to the server itself",
+        ),
         "XX001" | "XX002" => (Kind::Corrupt, "has a damaged table or index; restore the database"),
         _ if code.starts_with("08") => {
             (Kind::Retryable, "lost the connection, and nothing was changed; try again")
@@ -325,6 +385,10 @@ mod tests {
         assert_eq!(kind("54000"), Kind::Unsupported);
         assert_eq!(kind("XX001"), Kind::Corrupt);
         assert_eq!(kind("0A000"), Kind::Other);
+        for code in ["42P05", "26000"] {
+            assert_eq!(kind(code), Kind::Unsupported, "{code}");
+            assert!(of_code(code).1.contains("pool"));
+        }
     }
 
     #[test]
@@ -333,7 +397,7 @@ mod tests {
         assert!(matches!(Fault::in_commit(lost()), Fault::CommitInDoubt(_)));
         assert!(matches!(Fault::in_commit(sqlx::Error::PoolClosed), Fault::CommitInDoubt(_)));
         let kind = |fault: Fault| {
-            let (_, place) = crate::place::parse("postgres://localhost").unwrap();
+            let place = crate::place::parse("postgres://localhost").unwrap().place;
             fault.into_store_error(&place).kind()
         };
         assert_eq!(kind(Fault::in_commit(lost())), Kind::UnknownOutcome);

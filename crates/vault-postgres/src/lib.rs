@@ -21,6 +21,12 @@
 //! - **No long snapshot.** Each page is one statement, so that a rekey of any length does not keep the server from
 //!   vacuuming. The server adds up the bytes of a page: it sends no more than was asked for, and no envelope over
 //!   [`MAX_ENVELOPE_LEN`](vault_store::MAX_ENVELOPE_LEN).
+//! - **All records.** Every connection sets `row_security = off`: where row security would hide records from the user
+//!   the server refuses. A view, a foreign table or a table that others inherit from is refused when it is opened.
+//! - **What was written is stored.** Where the table has triggers or rules, what they have made of an envelope is read
+//!   before the commit; if it is something else, nothing is changed and the call fails.
+//! - **Altered tables.** A statement that the server does not run any more because the table was altered
+//!   (`0A000`) is prepared anew on another connection.
 //! - **Pages in byte order** whatever the database's collation is.
 //! - **Looking does not touch.** Opening changes nothing; only [`PostgresStore::create`] and [`PostgresStore::migrate`]
 //!   make tables.
@@ -38,10 +44,16 @@
 //!
 //! # Address and TLS
 //!
-//! A URL is `postgres://USER:PASSWORD@HOST:PORT/DATABASE`, with libpq's parameters after a `?`, for example
-//! `options=-csearch_path%3Dmyschema`. TLS is the feature `tls` (rustls, with the certificates that the operating system trusts, or
-//! `sslrootcert=FILE`). A URL that does not say `sslmode` gets `verify-full`, except on the loopback interface and on
-//! a Unix socket.
+//! A URL is `postgres://USER:PASSWORD@HOST:PORT/DATABASE` in libpq's grammar, with these of libpq's parameters after a
+//! `?`: `host`, `port`, `dbname`, `user`, `password`, `options` (for example `options=-csearch_path%3Dmyschema`),
+//! `application_name`, `connect_timeout`, `sslmode`, `sslrootcert`, `sslcert` and `sslkey`. What the URL leaves open, libpq's
+//! environment variables say (`PGHOST`, `PGSSLMODE` and so on), and the password may stand in `~/.pgpass` or the
+//! file that `PGPASSFILE` names. The list is closed: any other parameter is an error, and so is a variable of libpq's that is set
+//! to what is not supported (`PGSERVICE`, several hosts). A variable that is set to nothing counts as unset.
+//!
+//! TLS is the feature `tls` (rustls, with the certificates that the operating system trusts and those of
+//! `sslrootcert=FILE`; libpq's default files in `~/.postgresql` are not read). A URL that does not say `sslmode` gets
+//! `verify-full`, except on the loopback interface. There is no TLS on a Unix socket.
 //!
 //! # Runtime
 //!
@@ -63,6 +75,7 @@
 //! # }
 //! ```
 
+mod address;
 mod error;
 mod open;
 mod options;
@@ -73,17 +86,20 @@ mod record;
 mod schema;
 mod shared;
 mod statements;
+mod table_kind;
 mod writes;
 
 use std::{num::NonZeroUsize, sync::Arc};
 
 use async_trait::async_trait;
+use vault_store::WriteHook;
 use vault_store::{
     DeleteOutcome, InsertOutcome, PageLimit, Purge, PutSetting, Query, Record, RecordId,
     RecordSink, RecordSource, RecordUpdate, Replacement, SealedRecord, StoreError, Timestamp,
     Token, VaultStore, WriteOutcome,
 };
 
+pub use crate::address::{InvalidPostgresUrl, Setting};
 pub use crate::options::{Migration, PostgresOptions};
 pub use crate::place::PostgresUrl;
 use crate::shared::Effect::{Reads, Writes};
@@ -168,6 +184,7 @@ impl RecordSink for PostgresStore {
 #[async_trait]
 impl VaultStore for PostgresStore {
     async fn insert(&self, records: Vec<Record>) -> Result<Vec<InsertOutcome>, StoreError> {
+        let records: Arc<[Record]> = records.into();
         self.shared
             .run(Writes, move |shared| async move { writes::insert(&shared, &records).await })
             .await
@@ -262,6 +279,10 @@ impl VaultStore for PostgresStore {
                 writes::put_setting(&shared, &name, &value, put).await
             })
             .await
+    }
+
+    async fn write_hooks(&self) -> Result<Vec<WriteHook>, StoreError> {
+        self.shared.run(Reads, |shared| async move { reads::hooks(&shared).await }).await
     }
 
     /// The calls of dropped futures are waited for as well.

@@ -1,6 +1,6 @@
 //! Connecting: to look at what is there, to make a vault, and to use one.
 
-use std::time::Duration;
+use std::{sync::Arc, time::Duration};
 
 use sqlx::{
     Connection as _, Executor as _, PgConnection,
@@ -11,15 +11,16 @@ use vault_store::{StoreError, StoreErrorKind};
 
 use crate::error::{self, Fault};
 use crate::options::{Migration, PostgresOptions};
-use crate::place::{self, Place};
+use crate::place::{self, Place, Server};
 use crate::schema::{self, Schema};
-use crate::shared::Shared;
+use crate::shared::{Shared, Stale};
 use crate::statements::Statements;
 
-/// A commit is durable when it is answered, also where the database or the role has relaxed that. `remote_apply`
-/// promises even more and is left.
-const DURABLE: &str = "SELECT set_config('synchronous_commit', 'on', false) \
-                       WHERE current_setting('synchronous_commit') <> 'remote_apply'";
+/// Whatever the database, the role or the URL have set: where row security would hide records from this user the server
+/// refuses (as for `pg_dump`) instead of answering with the rest; and a commit is durable when it is answered.
+/// `remote_apply` promises even more and is left.
+const OURS: &str = "SET row_security = off; SELECT set_config('synchronous_commit', 'on', false) \
+                    WHERE current_setting('synchronous_commit') <> 'remote_apply'";
 
 /// Ends a transaction that a connection was given back in. The first word keeps the server from logging a warning each
 /// time there is none.
@@ -28,15 +29,18 @@ const ROLL_BACK: &str = "BEGIN; ROLLBACK";
 /// Opens the vault that is there.
 pub(crate) async fn open(url: &str, options: &PostgresOptions) -> Result<Shared, StoreError> {
     let runtime = runtime()?;
-    let (server, place) = place::parse(url)?;
+    let Server { options: server, place, connect_timeout } = place::parse(url)?;
+    let options = &within(options, connect_timeout);
     let in_words = |fault: Fault| fault.into_store_error(&place);
     let mut connection = connect(&server, &place, options).await?;
     let schema = schema::inspect(&mut connection, options).await.map_err(in_words)?;
     // It has answered; how it takes the farewell changes nothing.
     let _ = connection.close().await;
+    let stale = Arc::new(Stale::default());
     match schema {
         Schema::Ours => Ok(Shared {
-            pool: pool(server, options),
+            pool: pool(server, options, &stale),
+            stale,
             statements: Statements::over(options.tables.vault(), options.tables.meta()),
             place,
             runtime,
@@ -45,6 +49,7 @@ pub(crate) async fn open(url: &str, options: &PostgresOptions) -> Result<Shared,
         Schema::Newer(version) => Err(error::newer_schema(&place, version)),
         Schema::Absent => Err(error::absent(&place, options)),
         Schema::Foreign => Err(error::foreign(&place, options)),
+        Schema::NotATable(what) => Err(error::not_a_table(&place, what)),
         Schema::Damaged => Err(error::damaged_schema(&place, options)),
     }
 }
@@ -52,14 +57,16 @@ pub(crate) async fn open(url: &str, options: &PostgresOptions) -> Result<Shared,
 /// Makes or upgrades the tables.
 pub(crate) async fn migrate(url: &str, options: &PostgresOptions) -> Result<Migration, StoreError> {
     runtime()?;
-    let (server, place) = place::parse(url)?;
+    let Server { options: server, place, connect_timeout } = place::parse(url)?;
+    let options = &within(options, connect_timeout);
     let mut connection = connect(&server, &place, options).await?;
     let migrated = schema::migrate(&mut connection, options).await;
     let _ = connection.close().await;
     match migrated.map_err(|fault| fault.into_store_error(&place))? {
-        schema::MigrationReport::Done(migration) => Ok(migration),
-        schema::MigrationReport::Newer(version) => Err(error::newer_schema(&place, version)),
-        schema::MigrationReport::Foreign => Err(error::foreign(&place, options)),
+        schema::Migrated::Done(migration) => Ok(migration),
+        schema::Migrated::Newer(version) => Err(error::newer_schema(&place, version)),
+        schema::Migrated::Foreign => Err(error::foreign(&place, options)),
+        schema::Migrated::NotATable(what) => Err(error::not_a_table(&place, what)),
     }
 }
 
@@ -67,10 +74,15 @@ pub(crate) async fn migrate(url: &str, options: &PostgresOptions) -> Result<Migr
 pub(crate) async fn create(url: &str, options: &PostgresOptions) -> Result<Shared, StoreError> {
     match migrate(url, options).await? {
         Migration::Created => open(url, options).await,
-        Migration::Current => {
-            let (_, place) = place::parse(url)?;
-            Err(error::already_there(&place, options))
-        }
+        Migration::Current => Err(error::already_there(&place::parse(url)?.place, options)),
+    }
+}
+
+/// The options, with the time limit of the address where it has one.
+fn within(options: &PostgresOptions, connect_timeout: Option<Duration>) -> PostgresOptions {
+    PostgresOptions {
+        connect_timeout: connect_timeout.unwrap_or(options.connect_timeout),
+        ..options.clone()
     }
 }
 
@@ -93,6 +105,7 @@ async fn connect(
 ) -> Result<PgConnection, StoreError> {
     let connecting = async {
         let mut connection = PgConnection::connect_with(server).await?;
+        connection.execute(OURS).await?;
         schema::check_encoding(&mut connection).await?;
         Ok::<_, Fault>(connection)
     };
@@ -102,14 +115,19 @@ async fn connect(
     }
 }
 
-fn pool(server: PgConnectOptions, options: &PostgresOptions) -> sqlx::PgPool {
+fn pool(server: PgConnectOptions, options: &PostgresOptions, stale: &Arc<Stale>) -> sqlx::PgPool {
+    let stale = Arc::clone(stale);
     PgPoolOptions::new()
         .max_connections(options.max_connections.get())
         .acquire_timeout(options.connect_timeout)
         // Idle connections go away in the end, so that a vault that is opened and forgotten costs the server nothing.
         .idle_timeout(Duration::from_mins(5))
         .after_connect(|connection, _| {
-            Box::pin(async move { connection.execute(DURABLE).await.map(|_| ()) })
+            Box::pin(async move { connection.execute(OURS).await.map(|_| ()) })
+        })
+        .before_acquire(move |_, connection| {
+            let is_stale = stale.holds(connection.age);
+            Box::pin(async move { Ok(!is_stale) })
         })
         .after_release(|connection, _| {
             Box::pin(async move { connection.execute(ROLL_BACK).await.map(|_| true) })

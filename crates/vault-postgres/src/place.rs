@@ -1,12 +1,18 @@
 //! Where the vault is: how its server is reached, and how it is named to a user.
 
-use std::{fmt, net::IpAddr, str::FromStr};
+use std::{
+    fmt::{self, Write as _},
+    str::FromStr,
+    time::Duration,
+};
 
 use sqlx::{
     ConnectOptions as _,
     postgres::{PgConnectOptions, PgSslMode},
 };
 use vault_store::{StoreError, StoreErrorKind};
+
+use crate::address::{self, Address, Host, InvalidPostgresUrl, Roots, Setting, Tls};
 
 /// A server as errors name it: host and port, never the user, the password, or anything that a slip in the URL could have
 /// made part of them.
@@ -35,15 +41,28 @@ impl PostgresUrl {
     pub fn as_str(&self) -> &str {
         &self.text
     }
+
+    /// The names of the parameters that a URL may have behind its `?`.
+    pub fn parameters() -> impl Iterator<Item = &'static str> {
+        address::parameter_names()
+    }
+
+    /// Whether libpq knows a parameter of this name: it is then supported, or refused with a reason.
+    #[must_use]
+    pub fn is_parameter(name: &str) -> bool {
+        address::is_parameter(name)
+    }
 }
 
+/// The environment is read as well, so that what it lacks or has wrong is told before anything is done.
 impl FromStr for PostgresUrl {
-    type Err = StoreError;
+    type Err = InvalidPostgresUrl;
 
-    fn from_str(url: &str) -> Result<Self, StoreError> {
-        let (options, place) = parse_options(url)?;
-        let database = options.get_database().unwrap_or_default();
-        Ok(Self { text: url.to_owned(), shown: format!("postgres://{place}/{database}") })
+    fn from_str(url: &str) -> Result<Self, InvalidPostgresUrl> {
+        let address = address::read(url, &address::environment)?;
+        let database = address.database.as_deref().unwrap_or_default();
+        let shown = format!("postgres://{}/{database}", Place::of(&address));
+        Ok(Self { text: url.to_owned(), shown })
     }
 }
 
@@ -59,16 +78,33 @@ impl fmt::Debug for PostgresUrl {
     }
 }
 
+impl Place {
+    fn of(address: &Address) -> Self {
+        Self(match &address.host {
+            Host::Socket(folder) => folder.clone(),
+            Host::Network(host) if host.contains(':') => format!("[{host}]:{}", address.port),
+            Host::Network(host) => format!("{host}:{}", address.port),
+        })
+    }
+}
+
+/// How a server is reached.
+#[derive(Debug)]
+pub(crate) struct Server {
+    pub(crate) options: PgConnectOptions,
+    pub(crate) place: Place,
+    /// How long the address lets a connection take.
+    pub(crate) connect_timeout: Option<Duration>,
+}
+
 /// Reads a URL of libpq's form, and settles how the server is to be reached.
 ///
 /// A URL that says nothing of TLS gets it with a checked certificate, except on this very machine. libpq's own default
 /// takes TLS if the server has it and checks nothing, which stops no one who can read along.
-pub(crate) fn parse(url: &str) -> Result<(PgConnectOptions, Place), StoreError> {
-    let (mut options, place) = parse_options(url)?;
-    if !names_tls(url) && !is_this_machine(&options) {
-        options = options.ssl_mode(PgSslMode::VerifyFull);
-    }
-    if !cfg!(feature = "tls") && needs_tls(options.get_ssl_mode()) {
+pub(crate) fn parse(url: &str) -> Result<Server, StoreError> {
+    let address = address::read(url, &address::environment).map_err(refused)?;
+    let place = Place::of(&address);
+    if !cfg!(feature = "tls") && needs_tls(address.tls) {
         return Err(StoreError::new(
             StoreErrorKind::Unsupported,
             format!(
@@ -77,65 +113,134 @@ pub(crate) fn parse(url: &str) -> Result<(PgConnectOptions, Place), StoreError> 
             ),
         ));
     }
-    if options.get_application_name().is_none() {
-        options = options.application_name("vaultstore");
-    }
-    Ok((options.disable_statement_logging(), place))
+    password_file_is_usable(&address).map_err(refused)?;
+    let options = connect_options(&address)?;
+    Ok(Server { options, place, connect_timeout: address.connect_timeout })
 }
 
-fn parse_options(url: &str) -> Result<(PgConnectOptions, Place), StoreError> {
-    let is_postgres = ["postgres://", "postgresql://"].iter().any(|scheme| url.starts_with(scheme));
-    // The driver's error is not kept: what it quotes may be a part of the password.
-    let parsed = PgConnectOptions::from_str(url).ok().filter(|_| is_postgres);
-    let options = parsed.ok_or_else(|| {
-        StoreError::new(
-            StoreErrorKind::Unsupported,
-            "the URL of a Postgres vault has the form postgres://USER:PASSWORD@HOST:PORT/DATABASE, and this one has not; \
-             write special characters in the password as %XX",
-        )
-    })?;
-    let place = match options.get_socket() {
-        Some(socket) => Place(socket.display().to_string()),
-        None => Place(format!("{}:{}", options.get_host(), options.get_port())),
+fn refused(error: InvalidPostgresUrl) -> StoreError {
+    StoreError::new(StoreErrorKind::Unsupported, error.to_string())
+}
+
+/// The driver reads its own dialect of URLs and the environment, so it is handed a URL that says everything in the
+/// one form that it takes: this way it also looks the password up in the password file for this very server.
+fn connect_options(address: &Address) -> Result<PgConnectOptions, StoreError> {
+    let mut url = String::from("postgres:///?");
+    let mut say = |name: &str, value: &str| {
+        url.push_str(name);
+        url.push('=');
+        for byte in value.bytes() {
+            // Writing into a String cannot fail.
+            let _ = write!(url, "%{byte:02X}");
+        }
+        url.push('&');
     };
-    Ok((options, place))
+    match &address.host {
+        Host::Network(host) => say("host", host),
+        Host::Socket(folder) => {
+            // As libpq does, the password file is asked for this machine.
+            say("host", "localhost");
+            say("host", folder);
+        }
+    }
+    say("port", &address.port.to_string());
+    say("application_name", address.application_name.as_deref().unwrap_or("vaultstore"));
+    for (name, value) in [
+        ("user", &address.user),
+        ("password", &address.password),
+        ("dbname", &address.database),
+        ("options", &address.options),
+    ] {
+        if let Some(value) = value {
+            say(name, value);
+        }
+    }
+    if let Some((certificate, key)) = &address.client {
+        say("sslcert", certificate);
+        say("sslkey", key);
+    }
+    // The driver's error is not kept: what it quotes may be a part of the password.
+    let options =
+        PgConnectOptions::from_str(&url).map_err(|_| refused(InvalidPostgresUrl::Form))?;
+    let options = match &address.root_certificates {
+        Roots::File(file) => options.ssl_root_cert(file),
+        // None beside those of the system, whatever the variable is set to.
+        Roots::System => options.ssl_root_cert_from_pem(Vec::new()),
+    };
+    let options = match options.get_database() {
+        Some(database) if !database.is_empty() => options,
+        _ => {
+            let user = options.get_username().to_owned();
+            options.database(&user)
+        }
+    };
+    Ok(options.ssl_mode(ssl_mode(address.tls)).disable_statement_logging())
 }
 
-fn names_tls(url: &str) -> bool {
-    let query = url.split_once('?').map_or("", |(_, query)| query);
-    query.split('&').any(|pair| pair.starts_with("sslmode=") || pair.starts_with("ssl-mode="))
-        || std::env::var_os("PGSSLMODE").is_some()
+/// A password file that is named and cannot be used would be passed over by the driver.
+fn password_file_is_usable(address: &Address) -> Result<(), InvalidPostgresUrl> {
+    const VARIABLE: &str = "PGPASSFILE";
+    let file = std::env::var_os(VARIABLE).filter(|file| !file.is_empty());
+    let Some(file) = file.filter(|_| address.password.is_none()) else { return Ok(()) };
+    let is_usable = std::fs::File::open(&file)
+        .and_then(|file| file.metadata())
+        .is_ok_and(|file| file.is_file() && is_private(&file));
+    if is_usable {
+        return Ok(());
+    }
+    Err(InvalidPostgresUrl::Value {
+        setting: Setting::Variable(VARIABLE),
+        expected: "the path of a file that its owner alone may read (mode 0600)",
+    })
 }
 
-fn needs_tls(mode: PgSslMode) -> bool {
-    matches!(mode, PgSslMode::Require | PgSslMode::VerifyCa | PgSslMode::VerifyFull)
+#[cfg(unix)]
+fn is_private(file: &std::fs::Metadata) -> bool {
+    use std::os::unix::fs::PermissionsExt as _;
+    file.permissions().mode().trailing_zeros() >= 6
 }
 
-fn is_this_machine(options: &PgConnectOptions) -> bool {
-    let host = options.get_host();
-    let address = host.trim_start_matches('[').trim_end_matches(']').parse::<IpAddr>();
-    options.get_socket().is_some()
-        || host.starts_with('/')
-        || host == "localhost"
-        || address.is_ok_and(|address| address.is_loopback())
+#[cfg(not(unix))]
+fn is_private(_: &std::fs::Metadata) -> bool {
+    true
+}
+
+fn needs_tls(tls: Tls) -> bool {
+    matches!(tls, Tls::Require | Tls::VerifyCa | Tls::VerifyFull)
+}
+
+fn ssl_mode(tls: Tls) -> PgSslMode {
+    match tls {
+        Tls::Disable => PgSslMode::Disable,
+        Tls::Prefer => PgSslMode::Prefer,
+        Tls::Require => PgSslMode::Require,
+        Tls::VerifyCa => PgSslMode::VerifyCa,
+        Tls::VerifyFull => PgSslMode::VerifyFull,
+    }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
+    fn place(url: &str) -> String {
+        parse(url).unwrap().place.to_string()
+    }
+
     #[test]
     fn a_place_names_host_and_port_and_nothing_else() {
-        let (_, place) = parse("postgres://ann:s3cret@localhost:6543/db").unwrap();
-        assert_eq!(place.to_string(), "localhost:6543");
-        let (_, place) = parse("postgres://ann:s3cret@127.0.0.1/db?host=/run/postgresql").unwrap();
-        assert_eq!(place.to_string(), "/run/postgresql");
+        assert_eq!(place("postgres://ann:s3cret@localhost:6543/db"), "localhost:6543");
+        assert_eq!(
+            place("postgres://ann:s3cret@127.0.0.1/db?host=/run/postgresql"),
+            "/run/postgresql"
+        );
+        assert_eq!(place("postgres://ann:s3cret@[::1]/db"), "[::1]:5432");
     }
 
     #[test]
     fn a_url_shows_no_password() {
         let url: PostgresUrl =
-            "postgres://ann:s3cret@db.example:6543/app?x=s3cret".parse().unwrap();
+            "postgres://ann:s3cret@db.example:6543/app?password=s3cret".parse().unwrap();
         assert_eq!(url.to_string(), "postgres://db.example:6543/app");
         assert_eq!(format!("{url:?}"), "PostgresUrl(postgres://db.example:6543/app)");
         assert!(url.as_str().contains("s3cret"));
@@ -148,21 +253,41 @@ mod tests {
             "vault.redb",
             "mysql://ann:s3cret@localhost/db",
             "postgres://ann:s3cret/x@localhost/db",
+            "postgres://ann:s3cr@et@localhost/db",
+            "postgres://ann:s3cret@localhost/db?x=s3cret",
             "postgres://ann:s3cret@localhost/db?port=s3cret",
             "postgres://ann@localhost/db?sslmode=s3cret",
         ] {
             let error = parse(url).unwrap_err();
             assert_eq!(error.kind(), StoreErrorKind::Unsupported, "{url}");
             let shown = format!("{error} {error:?}");
-            assert!(!shown.contains("s3cret"), "{shown}");
+            assert!(!shown.contains("s3cr"), "{shown}");
         }
     }
 
     #[test]
+    fn the_driver_is_told_everything_that_the_url_says() {
+        let url = "postgres://a%40b:p%26w@[::1]:6543/d+b?application_name=x%3Dy&options=-c%20a%3D1";
+        let options = parse(url).unwrap().options;
+        assert_eq!(options.get_host(), "::1");
+        assert_eq!(options.get_port(), 6543);
+        assert_eq!(options.get_username(), "a@b");
+        assert_eq!(options.get_database(), Some("d+b"));
+        assert_eq!(options.get_application_name(), Some("x=y"));
+        assert_eq!(options.get_options(), Some("-c a=1"));
+        assert!(matches!(options.get_ssl_mode(), PgSslMode::Prefer));
+
+        let options = parse("postgres://ann@localhost?host=/run/x&port=7").unwrap().options;
+        assert_eq!(options.get_socket(), Some(&"/run/x".into()));
+        assert_eq!((options.get_port(), options.get_database()), (7, Some("ann")));
+        assert!(matches!(options.get_ssl_mode(), PgSslMode::Disable));
+    }
+
+    #[test]
     fn tls_is_asked_for_except_on_this_machine_or_when_the_url_decides() {
-        let mode = |url| parse(url).map(|(options, _)| options.get_ssl_mode());
+        let mode = |url| parse(url).map(|server| server.options.get_ssl_mode());
         for url in ["postgres://localhost", "postgres://127.0.0.1", "postgres://[::1]/db"] {
-            assert!(!needs_tls(mode(url).unwrap()), "{url}");
+            assert!(matches!(mode(url), Ok(PgSslMode::Prefer)), "{url}");
         }
         assert!(matches!(mode("postgres://db.example?sslmode=disable"), Ok(PgSslMode::Disable)));
         let decided_by_us = mode("postgres://db.example/vault");

@@ -5,13 +5,14 @@ use std::collections::HashMap;
 use futures::TryStreamExt as _;
 use sqlx::{Postgres, Row as _, postgres::PgRow, query::Query};
 use vault_store::{PageLimit, Record, RecordId, SealedRecord, Token};
+use vault_store::{WriteHook, WriteHookKind};
 
 use crate::error::Fault;
 use crate::record;
 use crate::shared::Shared;
 use crate::statements::Page;
 
-/// A page of ids and envelopes.
+/// A page of ids, tokens and envelopes.
 pub(crate) async fn sealed_page(
     shared: &Shared,
     after: Option<&RecordId>,
@@ -29,7 +30,7 @@ pub(crate) async fn record_page(
     page(shared, &shared.statements.record_page, after, limit, record::whole).await
 }
 
-/// The envelopes of some ids.
+/// The tokens and envelopes of some ids.
 pub(crate) async fn sealed_records(
     shared: &Shared,
     ids: &[RecordId],
@@ -70,6 +71,17 @@ pub(crate) async fn setting(shared: &Shared, name: &str) -> Result<Option<String
 pub(crate) async fn settings(shared: &Shared) -> Result<Vec<(String, String)>, Fault> {
     let query = sqlx::query(shared.statements.settings.sql());
     rows(shared, query, |row| Ok((row.try_get(0)?, row.try_get(1)?))).await
+}
+
+/// The triggers and rules that act on a replaced envelope.
+pub(crate) async fn hooks(shared: &Shared) -> Result<Vec<WriteHook>, Fault> {
+    let query = sqlx::query(shared.statements.hooks.sql());
+    rows(shared, query, |row| {
+        let is_rule = row.try_get(0)?;
+        let kind = if is_rule { WriteHookKind::Rule } else { WriteHookKind::Trigger };
+        Ok(WriteHook::new(kind, row.try_get::<String, _>(1)?))
+    })
+    .await
 }
 
 async fn page<T>(

@@ -31,9 +31,13 @@ pub(crate) fn expected(expected: &EnvelopeText) -> (Option<&str>, i64) {
     (envelope(expected).ok(), i64::try_from(expected.len()).unwrap_or(i64::MAX))
 }
 
-/// The row of `SELECT id, envelope, octet_length(envelope)`, where an envelope over the limit is NULL.
+/// The row of `SELECT id, envelope, octet_length(envelope), token`, where an envelope over the limit is NULL.
 pub(crate) fn sealed(row: &PgRow) -> Result<SealedRecord, Fault> {
-    Ok(SealedRecord { id: id(row)?, envelope: envelope_of(row)? })
+    Ok(SealedRecord {
+        id: id(row)?,
+        token: Token::from_stored(row.try_get(3)?),
+        envelope: envelope_of(row)?,
+    })
 }
 
 /// The row of `SELECT id, envelope, octet_length(envelope), token, …` with the four times.

@@ -42,6 +42,7 @@ use sqlx::{AssertSqlSafe, Connection as _, Executor as _, PgConnection, Row as _
 
 use crate::error::{Fault, code_of};
 use crate::options::{Migration, PostgresOptions};
+use crate::table_kind::{NotATable, TableKind};
 
 const VERSION: u32 = 1;
 /// The tables are being made.
@@ -55,7 +56,7 @@ const COLUMNS: [&str; 7] =
     ["id", "token", "envelope", "created_at", "updated_at", "expires_at", "soft_deleted_at"];
 
 /// What the database holds under the names of a vault's tables.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Schema {
     /// A vault that this version reads and writes.
     Ours,
@@ -67,15 +68,18 @@ pub(crate) enum Schema {
     Absent,
     /// Another program's table.
     Foreign,
+    /// Something that cannot answer for all records.
+    NotATable(NotATable),
     /// A vault without a usable version or without its records.
     Damaged,
 }
 
 /// What became of making or upgrading the tables.
-pub(crate) enum MigrationReport {
+pub(crate) enum Migrated {
     Done(Migration),
     Newer(u32),
     Foreign,
+    NotATable(NotATable),
 }
 
 /// Recognizes a vault, without changing anything.
@@ -83,6 +87,9 @@ pub(crate) async fn inspect(
     connection: &mut PgConnection,
     options: &PostgresOptions,
 ) -> Result<Schema, Fault> {
+    if let Some(what) = not_a_table(connection, options).await? {
+        return Ok(Schema::NotATable(what));
+    }
     let meta = options.tables.meta();
     let version = format!("SELECT value FROM {meta} WHERE scope = 'schema' AND name = 'version'");
     let version = match sqlx::query(AssertSqlSafe(version)).fetch_optional(&mut *connection).await {
@@ -109,13 +116,13 @@ pub(crate) async fn inspect(
 pub(crate) async fn migrate(
     connection: &mut PgConnection,
     options: &PostgresOptions,
-) -> Result<MigrationReport, Fault> {
+) -> Result<Migrated, Fault> {
     let mut tries = 1;
     loop {
         match try_migrate(connection, options).await {
             Err(Fault::Sqlx(error)) if tries < TRIES && was_outrun(&error) => tries += 1,
             Err(Fault::Sqlx(error)) => {
-                return not_a_table_of_ours(error, None, Some(MigrationReport::Foreign))?
+                return not_a_table_of_ours(error, None, Some(Migrated::Foreign))?
                     .ok_or(Fault::Outrun);
             }
             other => return other,
@@ -129,10 +136,40 @@ pub(crate) async fn check_encoding(connection: &mut PgConnection) -> Result<(), 
     if encoding == "UTF8" { Ok(()) } else { Err(Fault::Encoding(encoding)) }
 }
 
+/// What of the two names leads to something else than an ordinary or partitioned table with all its rows in itself.
+async fn not_a_table(
+    connection: &mut PgConnection,
+    options: &PostgresOptions,
+) -> Result<Option<NotATable>, Fault> {
+    const KIND: &str = "SELECT relkind::text, \
+        EXISTS (SELECT 1 FROM pg_inherits WHERE inhparent = pg_class.oid), \
+        EXISTS (SELECT 1 FROM pg_inherits JOIN pg_class AS part ON part.oid = inhrelid \
+                WHERE inhparent = pg_class.oid AND part.relkind = 'f') \
+        FROM pg_class WHERE oid = to_regclass($1)";
+    for name in [options.tables.vault(), options.tables.meta()] {
+        let row = sqlx::query(KIND).bind(name.to_string()).fetch_optional(&mut *connection).await?;
+        let Some(row) = row else { continue };
+        let (is_parent, has_foreign_part) = (row.try_get(1)?, row.try_get(2)?);
+        let kind = match row.try_get::<String, _>(0)?.as_str() {
+            "r" if is_parent => TableKind::Inherited,
+            "p" if has_foreign_part => TableKind::Foreign,
+            "r" | "p" => continue,
+            "v" | "m" => TableKind::View,
+            "f" => TableKind::Foreign,
+            _ => TableKind::Other,
+        };
+        return Ok(Some(NotATable { name: name.clone(), kind }));
+    }
+    Ok(None)
+}
+
 async fn try_migrate(
     connection: &mut PgConnection,
     options: &PostgresOptions,
-) -> Result<MigrationReport, Fault> {
+) -> Result<Migrated, Fault> {
+    if let Some(what) = not_a_table(connection, options).await? {
+        return Ok(Migrated::NotATable(what));
+    }
     let (records, meta) = (options.tables.vault(), options.tables.meta());
     let collate = by_bytes(connection).await?;
     let mut transaction = connection.begin().await?;
@@ -155,9 +192,9 @@ async fn try_migrate(
     let row = sqlx::query(AssertSqlSafe(lock)).fetch_one(&mut *transaction).await?;
     match row.try_get::<String, _>(0)?.parse() {
         Ok(UNFINISHED) => {}
-        Ok(VERSION) => return Ok(MigrationReport::Done(Migration::Current)),
-        Ok(newer) => return Ok(MigrationReport::Newer(newer)),
-        Err(_) => return Ok(MigrationReport::Foreign),
+        Ok(VERSION) => return Ok(Migrated::Done(Migration::Current)),
+        Ok(newer) => return Ok(Migrated::Newer(newer)),
+        Err(_) => return Ok(Migrated::Foreign),
     }
     let found = columns_of(&mut transaction, records.as_str()).await?;
     if found.is_empty() {
@@ -168,14 +205,14 @@ async fn try_migrate(
         );
         run(create).execute(&mut *transaction).await?;
     } else if found != COLUMNS {
-        return Ok(MigrationReport::Foreign);
+        return Ok(Migrated::Foreign);
     }
     let done = format!(
         "UPDATE {meta} SET value = '{VERSION}' WHERE scope = 'schema' AND name = 'version'"
     );
     run(done).execute(&mut *transaction).await?;
     transaction.commit().await.map_err(Fault::in_commit)?;
-    Ok(MigrationReport::Done(Migration::Created))
+    Ok(Migrated::Done(Migration::Created))
 }
 
 /// The columns of a table in the schema where new tables go; none when there is no such table.

@@ -7,7 +7,11 @@
 //! drops, and whatever comes back to the pool is rolled back before anyone else has it. Either would do;
 //! `tests/dropped_begins.rs` shows what happens with neither.
 
-use std::{future::Future, sync::Arc};
+use std::{
+    future::Future,
+    sync::{Arc, Mutex, PoisonError},
+    time::{Duration, Instant},
+};
 
 use sqlx::{PgConnection, PgPool, Postgres};
 use tokio::{runtime::Handle, task::JoinError};
@@ -24,7 +28,30 @@ pub(crate) struct Shared {
     pub(crate) statements: Statements,
     pub(crate) place: Place,
     pub(crate) runtime: Handle,
+    pub(crate) stale: Arc<Stale>,
 }
+
+/// Which connections hold prepared statements that the server does not run any more: those that were made before it last
+/// said so. It refuses a statement whose result has other types than when it was prepared, as after `ALTER TABLE`, until it
+/// is prepared again.
+#[derive(Debug, Default)]
+pub(crate) struct Stale(Mutex<Option<Instant>>);
+
+impl Stale {
+    /// All connections that there are now.
+    fn all_from_before_now(&self) {
+        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = Some(Instant::now());
+    }
+
+    /// Whether a connection of this age is one of them.
+    pub(crate) fn holds(&self, age: Duration) -> bool {
+        let since = *self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        since.is_some_and(|since| since.elapsed() <= age)
+    }
+}
+
+/// How often a call is tried on a fresh connection. More than one table may be altered while it runs.
+const FRESH_TRIES: usize = 3;
 
 /// What is certain when a call's task did not end.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -40,15 +67,26 @@ impl Shared {
     pub(crate) async fn run<T, Call>(
         self: &Arc<Self>,
         effect: Effect,
-        call: impl FnOnce(Arc<Self>) -> Call,
+        call: impl FnOnce(Arc<Self>) -> Call + Clone,
     ) -> Result<T, StoreError>
     where
         T: Send + 'static,
         Call: Future<Output = Result<T, Fault>> + Send + 'static,
     {
-        match self.runtime.spawn(call(Arc::clone(self))).await {
-            Ok(answer) => answer.map_err(|fault| fault.into_store_error(&self.place)),
-            Err(error) => Err(self.not_ended(effect, error)),
+        let mut tries = 0;
+        loop {
+            let answer = match self.runtime.spawn(call.clone()(Arc::clone(self))).await {
+                Ok(answer) => answer,
+                Err(error) => return Err(self.not_ended(effect, error)),
+            };
+            match answer {
+                // Nothing was changed, and on another connection the statement is prepared anew.
+                Err(fault) if fault.is_stale_statement() && tries < FRESH_TRIES => {
+                    self.stale.all_from_before_now();
+                    tries += 1;
+                }
+                answer => return answer.map_err(|fault| fault.into_store_error(&self.place)),
+            }
         }
     }
 

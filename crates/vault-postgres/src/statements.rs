@@ -39,6 +39,9 @@ pub(crate) struct Statements {
     pub(crate) settings: Statement,
     pub(crate) lock: Statement,
     pub(crate) replace: Statement,
+    pub(crate) hooks: Statement,
+    pub(crate) has_hooks: Statement,
+    pub(crate) stored: Statement,
     pub(crate) taken: Statement,
     pub(crate) insert: Statement,
     pub(crate) update: Statement,
@@ -65,14 +68,14 @@ impl Statements {
         let setting = format!("FROM {meta} WHERE scope = 'setting'");
         Self {
             records: records.clone(),
-            sealed_page: Page::over(records, "id", "id, envelope, len"),
+            sealed_page: Page::over(records, "id, token", "id, envelope, len, token"),
             record_page: Page::over(
                 records,
                 &format!("id, {OTHER_COLUMNS}"),
                 &format!("id, envelope, len, {OTHER_COLUMNS}"),
             ),
             sealed_by_id: Statement::new(format!(
-                "SELECT id, {envelope} FROM {records} WHERE id = ANY($1)"
+                "SELECT id, {envelope}, token FROM {records} WHERE id = ANY($1)"
             )),
             records_by_token: Statement::new(format!(
                 "SELECT id, {envelope}, {OTHER_COLUMNS} FROM {records} WHERE token = ANY($1)"
@@ -84,6 +87,14 @@ impl Statements {
                 "SELECT id FROM {records} WHERE id = ANY($1) ORDER BY id FOR UPDATE"
             )),
             replace: replace(records),
+            hooks: hooks(records),
+            has_hooks: Statement::new(format!(
+                "SELECT relhastriggers OR relhasrules FROM pg_class WHERE oid = to_regclass('{records}')"
+            )),
+            stored: Statement::new(format!(
+                "SELECT count(*) FROM unnest($1::text[], $2::text[]) AS new (id, sealed) \
+                 JOIN {records} AS stored ON stored.id = new.id AND stored.envelope = new.sealed"
+            )),
             taken: Statement::new(format!(
                 "SELECT id, token FROM {records} WHERE id = ANY($1) OR token = ANY($2)"
             )),
@@ -158,6 +169,20 @@ fn replace(records: &TableName) -> Statement {
          WHERE stored.id = new.id AND octet_length(stored.envelope) = new.len \
          AND (stored.envelope = new.expected OR new.len > {LONGEST}) \
          RETURNING stored.id"
+    ))
+}
+
+/// The triggers and rules that act when an envelope is replaced: not those that are disabled, and not those of other
+/// columns. An update is the event 16 of a trigger and 2 of a rule.
+fn hooks(records: &TableName) -> Statement {
+    Statement::new(format!(
+        "SELECT FALSE, tgname::text FROM pg_trigger WHERE tgrelid = to_regclass('{records}') AND NOT tgisinternal \
+         AND tgenabled <> 'D' AND tgtype & 16 <> 0 AND (tgattr::text = '' OR EXISTS (\
+             SELECT 1 FROM pg_attribute WHERE attrelid = tgrelid AND attname = 'envelope' \
+             AND attnum::text = ANY (string_to_array(tgattr::text, ' ')))) \
+         UNION ALL \
+         SELECT TRUE, rulename::text FROM pg_rewrite WHERE ev_class = to_regclass('{records}') \
+         AND ev_enabled <> 'D' AND ev_type = '2' ORDER BY 1, 2"
     ))
 }
 

@@ -4,7 +4,7 @@
 
 use std::{collections::HashSet, num::NonZeroUsize};
 
-use sqlx::Row as _;
+use sqlx::{Executor as _, Row as _};
 use vault_store::{
     DeleteOutcome, InsertOutcome, Purge, PutSetting, Record, RecordId, RecordUpdate, Replacement,
     Timestamp, WriteOutcome,
@@ -48,6 +48,9 @@ pub(crate) async fn batch(
         }
     };
     let outcomes = batch.iter().map(outcome).collect();
+    let written = columns.ids.iter().zip(&columns.sealed);
+    let written = written.filter(|(id, _)| applied.contains(**id)).map(|(id, text)| (*id, *text));
+    verify(shared, &mut transaction, written).await?;
     if applied.is_empty() {
         transaction.abort().await?;
     } else {
@@ -94,6 +97,8 @@ pub(crate) async fn update(shared: &Shared, change: &RecordUpdate) -> Result<Wri
         .bind(change.expected_soft_deleted_at.is_some())
         .bind(time(change.expected_soft_deleted_at.flatten()));
     if update.execute(transaction.connection()).await?.rows_affected() > 0 {
+        verify(shared, &mut transaction, envelope.map(|envelope| (id, envelope)).into_iter())
+            .await?;
         transaction.commit().await?;
         return Ok(WriteOutcome::Applied);
     }
@@ -203,6 +208,8 @@ async fn try_insert(
         transaction.abort().await?;
         return Ok(None);
     }
+    let written = columns.ids.iter().copied().zip(columns.envelopes.iter().copied());
+    verify(shared, &mut transaction, written).await?;
     transaction.commit().await?;
     Ok(Some(outcomes))
 }
@@ -229,6 +236,33 @@ fn decide(
         }
     };
     Ok(records.iter().map(&mut decide_one).collect())
+}
+
+/// Makes sure that what was written is what the transaction would commit, where a trigger or a rule could have changed it.
+async fn verify<'a>(
+    shared: &Shared,
+    transaction: &mut Transaction,
+    written: impl Iterator<Item = (&'a str, &'a str)>,
+) -> Result<(), Fault> {
+    let (ids, envelopes): (Vec<_>, Vec<_>) = written.unzip();
+    if ids.is_empty() {
+        return Ok(());
+    }
+    let connection = transaction.connection();
+    let has_hooks = sqlx::query(shared.statements.has_hooks.sql()).fetch_optional(&mut *connection);
+    match has_hooks.await? {
+        Some(row) if row.try_get(0)? => {}
+        _ => return Ok(()),
+    }
+    // Those that wait for the commit act now.
+    connection.execute("SET CONSTRAINTS ALL IMMEDIATE").await?;
+    let stored = sqlx::query(shared.statements.stored.sql()).bind(&ids).bind(&envelopes);
+    let same: i64 = stored.fetch_one(connection).await?.try_get(0)?;
+    if usize::try_from(same).is_ok_and(|same| same == ids.len()) {
+        Ok(())
+    } else {
+        Err(Fault::Altered)
+    }
 }
 
 /// The ids that a statement returns.

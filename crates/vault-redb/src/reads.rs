@@ -9,13 +9,13 @@ use crate::error::Fault;
 use crate::record::{self, Malformed};
 use crate::schema::{RECORDS, SETTINGS, TOKENS};
 
-/// A page of ids and envelopes.
+/// A page of ids, tokens and envelopes.
 pub(crate) fn sealed_page(
     transaction: &ReadTransaction,
     after: Option<&RecordId>,
     limit: PageLimit,
 ) -> Result<Vec<SealedRecord>, Fault> {
-    page(transaction, after, limit, |id, _row, envelope| sealed(id, envelope))
+    page(transaction, after, limit, sealed)
 }
 
 /// A page of whole records.
@@ -27,7 +27,7 @@ pub(crate) fn record_page(
     page(transaction, after, limit, |id, row, _envelope| record::decode(id, row))
 }
 
-/// The envelopes of some ids.
+/// The tokens and envelopes of some ids.
 pub(crate) fn sealed_records(
     transaction: &ReadTransaction,
     ids: &[RecordId],
@@ -36,7 +36,7 @@ pub(crate) fn sealed_records(
     let read = |id: &RecordId| {
         let Some(row) = records.get(id.as_bytes())? else { return Ok(None) };
         record::envelope(row.value())
-            .and_then(|envelope| sealed(id.as_bytes(), envelope))
+            .and_then(|envelope| sealed(id.as_bytes(), row.value(), envelope))
             .map(Some)
             .map_err(|malformed| damaged_record(id.as_bytes(), malformed))
     };
@@ -116,6 +116,11 @@ fn page<T>(
     Ok(page)
 }
 
-fn sealed(id: &[u8], envelope: &[u8]) -> Result<SealedRecord, Malformed> {
-    Ok(SealedRecord { id: record::decode_id(id)?, envelope: record::envelope_text(envelope) })
+fn sealed(id: &[u8], row: &[u8], envelope: &[u8]) -> Result<SealedRecord, Malformed> {
+    Ok(SealedRecord {
+        id: record::decode_id(id)?,
+        // A token that is no text any more is a changed one, which the envelope tells.
+        token: Token::from_stored(String::from_utf8_lossy(record::token(row)?).into_owned()),
+        envelope: record::envelope_text(envelope),
+    })
 }

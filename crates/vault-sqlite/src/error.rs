@@ -23,6 +23,8 @@ pub(crate) enum Fault {
     Id(Option<Box<[u8]>>),
     /// A value cannot be stored.
     Unstorable(Unstorable),
+    /// A trigger has made something else of what was written; the transaction was rolled back.
+    Altered,
     /// There is no table for settings.
     NoMetaTable,
     /// A task was ended from outside, or panicked, while it only read.
@@ -62,6 +64,13 @@ impl Fault {
             Self::Unstorable(unstorable) => {
                 StoreError::new(Kind::Unsupported, format!("{path}: {}", describe(unstorable)))
             }
+            Self::Altered => StoreError::new(
+                Kind::Unsupported,
+                format!(
+                    "{path}: a trigger of the database stores something else than was written, so nothing was changed; \
+                     remove it"
+                ),
+            ),
             Self::NoMetaTable => StoreError::new(
                 Kind::OlderSchema,
                 format!(
@@ -116,6 +125,30 @@ pub(crate) fn not_a_vault(path: &Path, what: &str) -> StoreError {
     StoreError::new(
         Kind::NotAVault,
         format!("{path} is {what}, not a vault; nothing was changed, check the path"),
+    )
+}
+
+/// SQLite cannot open the database with the log or journal that is beside it.
+pub(crate) fn log_cannot_be_read(path: &Path) -> StoreError {
+    let path = path.display();
+    StoreError::new(
+        Kind::Denied,
+        format!(
+            "{path} has a log or journal beside it with changes that this user cannot read along, and without them the file \
+             is incomplete; open it as a user who may write to its folder"
+        ),
+    )
+}
+
+/// The file has more than one name, and SQLite's log belongs to one of them.
+pub(crate) fn hard_linked(path: &Path) -> StoreError {
+    let path = path.display();
+    StoreError::new(
+        Kind::Other,
+        format!(
+            "{path} is a file with more than one name (hard links), and SQLite keeps its log under only one of them; \
+             nothing was changed, remove the other names or use a copy of the database"
+        ),
     )
 }
 

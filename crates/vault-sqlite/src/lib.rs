@@ -21,7 +21,10 @@
 //!   [`busy_timeout`](SqliteOptions::busy_timeout) is told [`Retryable`](vault_store::StoreErrorKind::Retryable).
 //! - **Read-only files can be read.** A file that this user may not write to opens; changes are answered with
 //!   [`Denied`](vault_store::StoreErrorKind::Denied). Where the folder forbids the files that a write-ahead log needs,
-//!   and there is no log, the file is read as one that does not change: then nobody else should write to it.
+//!   and neither a log nor a journal lies beside the file itself (wherever a link leads), it is read as one that does not
+//!   change: then nobody else should write to it.
+//! - **What was written is stored.** Where the database has triggers, what they have made of an envelope is read before the
+//!   commit; if it is something else, nothing is changed and the call fails.
 //! - **Private.** A new file has the mode 0600 from its first moment, whatever the umask, and so have its log and its
 //!   index of the log.
 //!
@@ -94,6 +97,7 @@ use std::{num::NonZeroUsize, path::Path, sync::Arc, time::Duration};
 
 use async_trait::async_trait;
 use tokio::runtime::Handle;
+use vault_store::WriteHook;
 use vault_store::{
     DeleteOutcome, InsertOutcome, PageLimit, Purge, PutSetting, Query, Record, RecordId,
     RecordSink, RecordSource, RecordUpdate, Replacement, SealedRecord, StoreError, TableNames,
@@ -355,6 +359,12 @@ impl VaultStore for SqliteStore {
     /// `external` is made of SQLite's `data_version`, which tells of every other connection to the file.
     async fn write_count(&self) -> Result<Option<WriteCount>, StoreError> {
         self.shared.write_count().await
+    }
+
+    async fn write_hooks(&self) -> Result<Vec<WriteHook>, StoreError> {
+        self.shared
+            .read(|connection, statements| Box::pin(reads::hooks(connection, statements)))
+            .await
     }
 
     /// The last connection of all processes takes the write-ahead log into the database and removes it. Without this

@@ -67,7 +67,10 @@ pub(crate) async fn open(
     look_at(path)?;
     let mut shared = shared(path, options, &location, MetaTable::Absent, runtime);
     let schema = match inspect(&shared.readers, &options.tables).await {
-        Err(Fault::Sqlx(error)) if may_be_read_as_it_is(&error, &location) => {
+        Err(Fault::Sqlx(error)) if needs_files_beside(&error) => {
+            if has_changes_beside(&location) {
+                return Err(error::log_cannot_be_read(path).with_source(error));
+            }
             let immutable = connect_options(&location, options).read_only(true).immutable(true);
             shared.readers = readers(immutable);
             inspect(&shared.readers, &options.tables).await
@@ -128,6 +131,9 @@ fn look_at(path: &Path) -> Result<(), StoreError> {
     }
     if !metadata.is_file() {
         return Err(error::not_a_vault(path, "neither a file nor a folder"));
+    }
+    if has_other_names(&metadata) {
+        return Err(error::hard_linked(path));
     }
     Ok(())
 }
@@ -217,10 +223,32 @@ async fn inspect(pool: &SqlitePool, tables: &TableNames) -> Result<Schema, Fault
 }
 
 /// A database with a write-ahead log needs files beside it, also for reading. Where this user can make none, it may be
-/// read as a file that does not change, provided that there is no log.
-fn may_be_read_as_it_is(error: &sqlx::Error, location: &Path) -> bool {
+/// read as a file that does not change, provided that there are no changes beside it.
+fn needs_files_beside(error: &sqlx::Error) -> bool {
     matches!(error::primary_code(error), Some(SQLITE_CANTOPEN | SQLITE_READONLY))
-        && !fs::metadata(beside(location, "-wal")).is_ok_and(|log| log.len() > 0)
+}
+
+/// Whether a log or a journal may hold a part of the database. They lie beside the file itself, and not beside a link that
+/// leads to it; what cannot be looked at may be there.
+fn has_changes_beside(location: &Path) -> bool {
+    let Ok(file) = fs::canonicalize(location) else { return true };
+    let is_empty = |ending| match fs::metadata(beside(&file, ending)) {
+        Ok(found) => found.len() == 0,
+        Err(error) => error.kind() == io::ErrorKind::NotFound,
+    };
+    !["-wal", "-journal"].into_iter().all(is_empty)
+}
+
+/// SQLite finds the log of a database by its name: under another name of the same file, a log would be missed.
+#[cfg(unix)]
+fn has_other_names(metadata: &fs::Metadata) -> bool {
+    use std::os::unix::fs::MetadataExt as _;
+    metadata.nlink() > 1
+}
+
+#[cfg(not(unix))]
+fn has_other_names(_: &fs::Metadata) -> bool {
+    false
 }
 
 /// SQLite's files beside a database have its name and an ending.
@@ -271,4 +299,26 @@ fn sync_folder_of(location: &Path) -> io::Result<()> {
 #[cfg(not(unix))]
 fn sync_folder_of(_: &Path) -> io::Result<()> {
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[cfg(unix)]
+    #[test]
+    fn changes_are_looked_for_beside_the_file_and_not_beside_a_link_to_it() {
+        for (ending, content, found) in
+            [("", "", false), ("-wal", "x", true), ("-journal", "x", true), ("-wal", "", false)]
+        {
+            let folder = tempfile::tempdir().unwrap();
+            let file = folder.path().join("v.db");
+            fs::write(&file, "").unwrap();
+            fs::write(beside(&file, ending), content).unwrap();
+            let link = folder.path().join("elsewhere");
+            std::os::unix::fs::symlink(&file, &link).unwrap();
+            assert_eq!(has_changes_beside(&link), found, "{ending:?} {content:?}");
+            assert_eq!(has_changes_beside(&file), found, "{ending:?} {content:?}");
+        }
+    }
 }

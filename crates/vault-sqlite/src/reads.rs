@@ -3,13 +3,14 @@
 use futures::TryStreamExt as _;
 use sqlx::{Row as _, Sqlite, SqliteConnection, query::Query, sqlite::SqliteArguments};
 use vault_store::{EnvelopeText, PageLimit, Record, RecordId, SealedRecord, Token};
+use vault_store::{WriteHook, WriteHookKind};
 
 use crate::error::Fault;
 use crate::packed::Packed;
 use crate::record::{self, INLINE_LEN, Stored};
 use crate::statements::{Statement, Statements};
 
-/// A page of ids and envelopes.
+/// A page of ids, tokens and envelopes.
 pub(crate) async fn sealed_page(
     connection: &mut SqliteConnection,
     statements: &Statements,
@@ -39,7 +40,7 @@ pub(crate) async fn record_page(
     fetch_long(connection, statements, page).await
 }
 
-/// The envelopes of some ids.
+/// The tokens and envelopes of some ids.
 pub(crate) async fn sealed_records(
     connection: &mut SqliteConnection,
     statements: &Statements,
@@ -92,6 +93,25 @@ pub(crate) async fn settings(
         }
     }
     Ok(all)
+}
+
+/// The triggers that a replaced envelope sets off, those that they set off included.
+pub(crate) async fn hooks(
+    connection: &mut SqliteConnection,
+    statements: &Statements,
+) -> Result<Vec<WriteHook>, Fault> {
+    const NAME: &str = "-- TRIGGER ";
+    let mut rows = statements.replacement_plan.query().fetch(connection);
+    let mut hooks: Vec<WriteHook> = Vec::new();
+    while let Some(row) = rows.try_next().await? {
+        let text = row.try_get_unchecked::<Option<String>, _>("p4")?;
+        let Some(name) = text.as_deref().and_then(|text| text.strip_prefix(NAME)) else { continue };
+        let hook = WriteHook::new(WriteHookKind::Trigger, name);
+        if !hooks.contains(&hook) {
+            hooks.push(hook);
+        }
+    }
+    Ok(hooks)
 }
 
 fn page_of<'q>(

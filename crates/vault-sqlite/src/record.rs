@@ -25,10 +25,10 @@ pub(crate) trait Stored: Sized {
 }
 
 impl Stored for SealedRecord {
-    const KEY: usize = 3;
+    const KEY: usize = 4;
 
     fn decode(row: &SqliteRow) -> Result<Self, Fault> {
-        Ok(Self { id: id(row)?, envelope: envelope(row)? })
+        Ok(Self { id: id(row)?, token: token(row)?, envelope: envelope(row)? })
     }
 
     fn id(&self) -> &RecordId {
@@ -40,17 +40,15 @@ impl Stored for SealedRecord {
     }
 }
 
-/// Whatever the row holds, it is shown: a token that is NULL is empty, one that is no UTF-8 comes with replacement
-/// characters, and times are read as in [`time::read`].
+/// Whatever the row holds, it is shown; times are read as in [`time::read`].
 impl Stored for Record {
     const KEY: usize = 8;
 
     fn decode(row: &SqliteRow) -> Result<Self, Fault> {
-        let token = String::from_utf8_lossy(bytes(row, 3)?.unwrap_or_default()).into_owned();
         Ok(Self {
             id: id(row)?,
             envelope: envelope(row)?,
-            token: Token::from_stored(token),
+            token: token(row)?,
             created_at: time::read_or_epoch(bytes(row, 4)?),
             updated_at: time::read_or_epoch(bytes(row, 5)?),
             expires_at: time::read(bytes(row, 6)?),
@@ -80,6 +78,12 @@ fn id(row: &SqliteRow) -> Result<RecordId, Fault> {
         Err(sqlx::Error::ColumnDecode { .. }) => Err(Fault::Id(bytes(row, 0)?.map(Into::into))),
         Err(other) => Err(other.into()),
     }
+}
+
+/// The token: NULL is empty, and what is no UTF-8 comes with replacement characters.
+fn token(row: &SqliteRow) -> Result<Token, Fault> {
+    let token = String::from_utf8_lossy(bytes(row, 3)?.unwrap_or_default());
+    Ok(Token::from_stored(token.into_owned()))
 }
 
 /// The envelope, or its length only: see [`len_to_fetch`]. NULL is an empty text.

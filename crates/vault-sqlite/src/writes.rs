@@ -8,8 +8,8 @@ use std::{
 use futures::TryStreamExt as _;
 use sqlx::{Row as _, SqliteConnection};
 use vault_store::{
-    DeleteOutcome, InsertOutcome, Purge, PutSetting, Query, Record, RecordId, RecordUpdate,
-    Replacement, Timestamp, WriteOutcome,
+    DeleteOutcome, EnvelopeText, InsertOutcome, Purge, PutSetting, Query, Record, RecordId,
+    RecordUpdate, Replacement, Timestamp, WriteOutcome,
 };
 
 use crate::error::Fault;
@@ -25,6 +25,9 @@ pub(crate) async fn batch(
     batch: &[Replacement],
 ) -> Result<Vec<WriteOutcome>, Fault> {
     let applied = replace(connection, statements, batch).await?;
+    let written = batch.iter().filter(|replacement| applied.contains(replacement.id.as_str()));
+    let written = written.map(|replacement| (&replacement.id, &replacement.sealed));
+    verify(connection, statements, written).await?;
     let left: Vec<&Replacement> =
         batch.iter().filter(|replacement| !applied.contains(replacement.id.as_str())).collect();
     let conflicts = present(connection, statements, &left).await?;
@@ -51,7 +54,13 @@ pub(crate) async fn insert(
         .filter(|(_, outcome)| **outcome == InsertOutcome::Inserted)
         .map(|(row, _)| row.texts());
     let (places, bytes) = Packed::rows(new).into_parameters();
-    statements.insert.query().bind(places).bind(bytes).execute(connection).await?;
+    statements.insert.query().bind(places).bind(bytes).execute(&mut *connection).await?;
+    let written = records
+        .iter()
+        .zip(&outcomes)
+        .filter(|(_, outcome)| **outcome == InsertOutcome::Inserted)
+        .map(|(record, _)| (&record.id, &record.envelope));
+    verify(connection, statements, written).await?;
     Ok(outcomes)
 }
 
@@ -90,6 +99,8 @@ pub(crate) async fn update(
         .bind(expected)
         .bind(expected_len);
     if query.execute(&mut *connection).await?.rows_affected() > 0 {
+        let written = change.envelope.as_ref().map(|envelope| (&change.id, envelope));
+        verify(connection, statements, written.into_iter()).await?;
         return Ok(WriteOutcome::Applied);
     }
     let there = reads::sealed_records(connection, statements, std::slice::from_ref(&change.id));
@@ -186,6 +197,27 @@ async fn replace(
         applied.insert(row.try_get(0)?);
     }
     Ok(applied)
+}
+
+/// Makes sure that what was written is what the transaction would commit, where a trigger could have changed it.
+async fn verify<'a>(
+    connection: &mut SqliteConnection,
+    statements: &Statements,
+    written: impl Iterator<Item = (&'a RecordId, &'a EnvelopeText)>,
+) -> Result<(), Fault> {
+    let triggers = statements.triggers.query().fetch_one(&mut *connection).await?;
+    if triggers.try_get::<i64, _>(0)? == 0 {
+        return Ok(());
+    }
+    let rows: Vec<_> =
+        written.map(|(id, text)| [Part::from(id.as_bytes()), Part::from(text)]).collect();
+    let count = rows.len();
+    let (places, bytes) = Packed::rows(rows).into_parameters();
+    let same = statements.stored.query().bind(places).bind(bytes).fetch_one(connection).await?;
+    match usize::try_from(same.try_get::<i64, _>(0)?) {
+        Ok(same) if same == count => Ok(()),
+        _ => Err(Fault::Altered),
+    }
 }
 
 /// Which of the records that a replacement names are there.

@@ -101,7 +101,7 @@ async fn every_record_of_the_ancestor_opens_with_its_password() {
                 .or_insert_with(|| PasswordKey::new(Password::new(known.password.as_bytes())));
             let envelope = Envelope::parse(&record.envelope).unwrap();
             let answer =
-                vault_core::envelope::open(&envelope, key, &record.id, &policy, &mut memory)
+                vault_core::envelope::open(&envelope, key, record.bound_to(), &policy, &mut memory)
                     .unwrap();
             let OpenOutcome::Opened(plaintext) = answer else { panic!("{}: {answer:?}", known.id) };
             assert_eq!(plaintext.len(), known.plaintext_len);

@@ -22,6 +22,7 @@ mod table;
 mod time;
 mod token;
 mod write_count;
+mod write_hook;
 
 pub use change::{
     DeleteOutcome, InsertOutcome, Purge, PutSetting, RecordUpdate, Replacement, WriteOutcome,
@@ -31,9 +32,10 @@ pub use memory::MemoryStore;
 pub use page::PageLimit;
 pub use query::{Cursor, Envelopes, Filter, HasCursor, Query, SortKey, SortOrder, SortValue};
 pub use random::{RngError, fill_random};
-pub use record::{EnvelopeText, MAX_ENVELOPE_LEN, Record, RecordId, SealedRecord};
+pub use record::{BoundTo, EnvelopeText, MAX_ENVELOPE_LEN, Record, RecordId, SealedRecord};
 pub use store::{RecordSink, RecordSource, VaultStore};
 pub use table::{ParseTableNameError, TableName, TableNames};
 pub use time::{Clock, SystemClock, Timestamp};
 pub use token::{ParseTokenError, ParseTokenLengthError, Token, TokenLength};
 pub use write_count::{WriteCount, WriteCounter, WriteGuard};
+pub use write_hook::{WriteHook, WriteHookKind, list as list_hooks};

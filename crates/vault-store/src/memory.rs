@@ -179,7 +179,11 @@ fn without_envelope(record: &Record) -> Record {
 }
 
 fn sealed(record: &Record) -> SealedRecord {
-    SealedRecord { id: record.id.clone(), envelope: record.envelope.clone() }
+    SealedRecord {
+        id: record.id.clone(),
+        token: record.token.clone(),
+        envelope: record.envelope.clone(),
+    }
 }
 
 #[async_trait]

@@ -146,6 +146,12 @@ pub struct Record {
 }
 
 impl Record {
+    /// What its envelope is bound to.
+    #[must_use]
+    pub fn bound_to(&self) -> BoundTo<'_> {
+        BoundTo { id: &self.id, token: &self.token }
+    }
+
     /// Whether the record is expired at `now`.
     #[must_use]
     pub fn is_expired(&self, now: Timestamp) -> bool {
@@ -159,13 +165,32 @@ impl Record {
     }
 }
 
-/// The part of a record that a rekey sees: its id and its envelope.
+/// The part of a record that a rekey sees: its envelope, and what that is bound to.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct SealedRecord {
     /// The key.
     pub id: RecordId,
+    /// The handle.
+    pub token: Token,
     /// The sealed value.
     pub envelope: EnvelopeText,
+}
+
+impl SealedRecord {
+    /// What its envelope is bound to.
+    #[must_use]
+    pub fn bound_to(&self) -> BoundTo<'_> {
+        BoundTo { id: &self.id, token: &self.token }
+    }
+}
+
+/// What a v3 envelope is bound to: the id and the token of its record. It opens for no other (`docs/format.md` §3.3).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct BoundTo<'a> {
+    /// The record's key.
+    pub id: &'a RecordId,
+    /// The record's handle.
+    pub token: &'a Token,
 }
 
 #[cfg(test)]

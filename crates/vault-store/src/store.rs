@@ -18,6 +18,7 @@ use crate::record::{Record, RecordId, SealedRecord};
 use crate::time::Timestamp;
 use crate::token::Token;
 use crate::write_count::WriteCount;
+use crate::write_hook::WriteHook;
 
 /// Reads the vault page by page.
 ///
@@ -29,6 +30,8 @@ use crate::write_count::WriteCount;
 /// - An empty page means that nothing follows.
 /// - Soft-deleted and expired records are part of the scan.
 /// - An envelope longer than [`MAX_ENVELOPE_LEN`](crate::record::MAX_ENVELOPE_LEN) comes as [`too_long`](crate::record::EnvelopeText::too_long).
+/// - Each record comes with its token as it is stored: what is no text comes as some text, since a token that was changed
+///   is found by its envelope, which is bound to it.
 /// - The store never looks into an envelope.
 /// - Each page is a read of its own: no snapshot is held between two pages.
 #[async_trait]
@@ -203,6 +206,19 @@ pub trait VaultStore: RecordSource + RecordSink {
         Ok(None)
     }
 
+    /// The triggers and rules of the database that act when [`swap_batch`](RecordSink::swap_batch) replaces an envelope;
+    /// none where the store has nothing of the kind, which is the default. A rekey names them before its first write.
+    ///
+    /// Whether or not there are any, what is [`Applied`](WriteOutcome::Applied) is stored as it was sent: a store that has
+    /// them reads what they have made of a record before it commits, and answers with
+    /// [`Unsupported`](crate::error::StoreErrorKind::Unsupported) where that is something else.
+    ///
+    /// # Errors
+    /// [`StoreError`].
+    async fn write_hooks(&self) -> Result<Vec<WriteHook>, StoreError> {
+        Ok(Vec::new())
+    }
+
     /// Waits for the calls that still run and gives back what the store holds: connections, locks, logs beside the
     /// file. Whatever is called later may be refused as [`Stopped`](crate::error::StoreErrorKind::Stopped).
     ///
@@ -305,6 +321,10 @@ impl<S: VaultStore + ?Sized> VaultStore for Arc<S> {
 
     async fn write_count(&self) -> Result<Option<WriteCount>, StoreError> {
         (**self).write_count().await
+    }
+
+    async fn write_hooks(&self) -> Result<Vec<WriteHook>, StoreError> {
+        (**self).write_hooks().await
     }
 
     async fn close(&self) {

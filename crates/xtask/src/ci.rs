@@ -6,9 +6,10 @@ use std::time::{Duration, Instant};
 
 use crate::check::Done;
 use crate::command::Run as _;
+use crate::imports::rust_files;
 use crate::pg::Server;
 use crate::workspace::{Workspace, strings};
-use crate::{fuzz, golden, layers};
+use crate::{fuzz, golden, layers, package};
 
 /// How long each fuzz target runs.
 const FUZZ: Duration = Duration::from_secs(20);
@@ -20,15 +21,18 @@ const FACADE: &str = "vaultstore";
 type Check = (&'static str, fn(&Workspace) -> Result<Done, String>);
 
 /// Cheap checks first; what needs the same artifacts is together.
-const CHECKS: [Check; 9] = [
+const CHECKS: [Check; 12] = [
     ("rustfmt", rustfmt),
     ("layers", layers::check),
+    ("no test is ignored", no_test_is_ignored),
     ("clippy", clippy),
     ("features", features),
     ("rustdoc", rustdoc),
-    ("tests and doctests", all_tests::run),
-    ("benches", benches),
+    ("server tests", all_tests::on_a_server),
     ("golden vectors in Python", golden::check),
+    ("benches", benches),
+    ("simulation", all_tests::simulation),
+    ("package", package::check),
     ("fuzz", fuzz_all),
 ];
 
@@ -76,10 +80,25 @@ fn clippy(workspace: &Workspace) -> Result<Done, String> {
     Ok(Done::passed())
 }
 
-/// Each feature of each package alone, and none: all together is what clippy checked and what the tests run with. The
-/// facade, whose features are the backends, is also tested with each alone.
+/// `cargo test` and the server tests together run every test; one that is ignored would be left out
+/// in silence.
+fn no_test_is_ignored(workspace: &Workspace) -> Result<Done, String> {
+    let ignore = concat!("#[", "ignore");
+    for folder in ["crates", "src", "tests", "examples", "benches", "fuzz/src"] {
+        for file in rust_files(&workspace.root.join(folder))? {
+            let source = std::fs::read_to_string(&file)
+                .map_err(|error| format!("{}: {error}", file.display()))?;
+            if source.contains(ignore) {
+                return Err(format!("{} ignores a test; run it or remove it", file.display()));
+            }
+        }
+    }
+    Ok(Done::passed())
+}
+
+/// Each feature of each package alone, and none: all together is what clippy checked and what the
+/// tests run with. Nothing is built, only checked.
 fn features(workspace: &Workspace) -> Result<Done, String> {
-    let server = Server::of_environment_or_own()?;
     let mut checked = Vec::new();
     for package in workspace.members() {
         let Some(declared) =
@@ -88,27 +107,23 @@ fn features(workspace: &Workspace) -> Result<Done, String> {
             continue;
         };
         let name = package["name"].as_str().unwrap_or_default();
-        let alone = declared.keys().map(String::as_str).filter(|feature| *feature != "default");
+        let alone = declared
+            .keys()
+            .map(String::as_str)
+            .filter(|feature| !["default", "server-tests"].contains(feature));
         for feature in std::iter::once("").chain(alone) {
             let named = if feature.is_empty() { "none" } else { feature };
             println!("-- {name}: {named}");
-            let arguments = [
-                "--package",
-                name,
-                "--no-default-features",
-                "--features",
-                feature,
-                "--",
-                "-D",
-                "warnings",
-            ];
-            workspace.cargo("clippy").args(arguments).run()?;
+            let arguments =
+                ["--package", name, "--no-default-features", "--features", feature, "--lib"];
+            let arguments =
+                arguments.iter().filter(|word| **word != "--lib" || is_library(package));
+            let mut command = workspace.cargo("clippy");
+            command.args(arguments);
             if name == FACADE {
-                let tests = ["--lib", "--test", "backends", "--no-default-features", "--features"];
-                let mut command = workspace.cargo("test");
-                server.tell(&mut command);
-                command.args(["--package", name]).args(tests).arg(feature).run()?;
+                command.args(["--test", "backends"]);
             }
+            command.args(["--", "-D", "warnings"]).run()?;
             checked.push(format!("{name}/{named}"));
         }
     }

@@ -14,6 +14,7 @@ mod fuzz;
 mod golden;
 mod imports;
 mod layers;
+mod package;
 mod pg;
 mod torture;
 mod workspace;
@@ -26,7 +27,7 @@ use crate::workspace::Workspace;
 const USAGE: &str = "\
 usage: cargo xtask <task>
 
-  ci [check]                       every check of the project, as CI runs it, or those whose name contains a word
+  ci [check]                       every check that `cargo test` leaves out, or those whose name contains a word
   bench [filter]                   criterion benches, and each figure beside its floor
   fuzz [--seconds N] [target]      each fuzz target, or one, for N seconds (default 60); needs a nightly toolchain
   torture [--seconds N] [--seed N] breaks the command and the engine, each scenario for N seconds (default 60)

@@ -87,6 +87,9 @@ pub(crate) struct RekeyArgs {
     /// Ask v2 records too whether the new password is in use already, at an Argon2id each
     #[arg(long)]
     pub(crate) check_merge: bool,
+    /// Rekey also when triggers or rules of the database act on each changed record: they may show which were rekeyed
+    #[arg(long)]
+    pub(crate) allow_triggers: bool,
     /// Rekey one part of the vault out of N, counted from 0, as in 0/4 to 3/4
     #[arg(long, value_name = "I/N", default_value_t = Shard::WHOLE, hide_default_value = true)]
     pub(crate) shard: Shard,

@@ -91,6 +91,12 @@ pub(crate) enum Command {
     },
     /// Fill a temporary vault, or one made at --vault, rekey it, verify every record and print the figures
     BenchmarkRekey(BenchmarkArgs),
+    /// List the rekeys of the vault that left a state: since when, how far, and whether one is running
+    Status {
+        /// Print a JSON object
+        #[arg(long)]
+        json: bool,
+    },
     /// Read and write the vault's settings
     #[command(subcommand)]
     Settings(SettingsCommand),

@@ -21,11 +21,21 @@ pub(crate) fn one_line(error: &clap::Error) -> String {
         // The value may be an address with a password in it.
         ErrorKind::ValueValidation | ErrorKind::InvalidValue => {
             let argument = context(error, ContextKind::InvalidArg).unwrap_or("an option");
+            let argument = if argument.starts_with("--vault ") && !vault_is_typed() {
+                "VAULTSTORE_VAULT"
+            } else {
+                argument
+            };
             format!("{argument}: {}", wanted(error))
         }
         _ => first_paragraph(&error.to_string()),
     };
     format!("{what}; see vaultstore --help")
+}
+
+/// Whether the command line names the vault; else its address comes from the variable.
+fn vault_is_typed() -> bool {
+    std::env::args_os().any(|argument| argument.as_encoded_bytes().starts_with(b"--vault"))
 }
 
 fn wanted(error: &clap::Error) -> String {

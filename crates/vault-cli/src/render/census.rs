@@ -130,6 +130,24 @@ pub(crate) fn text(report: &CensusReport, names: &[String], end: End) -> String 
     text
 }
 
+/// The sentence that `verify` ends with.
+pub(crate) fn verdict(report: &CensusReport, end: End) -> String {
+    let CensusReport { scanned, damaged, malformed, unopened, .. } = *report;
+    let opened = scanned.saturating_sub(damaged + malformed + unopened);
+    let found = format!(
+        "{} of {} records open under the given passwords; {} do not, {} are damaged or malformed\n",
+        figures::count(opened),
+        figures::count(scanned),
+        figures::count(unopened),
+        figures::count(damaged + malformed)
+    );
+    match end {
+        End::Stopped => format!("NOT VERIFIED, interrupted: so far {found}"),
+        End::Complete if opened == scanned => format!("VERIFIED: {found}"),
+        End::Complete => format!("NOT VERIFIED: {found}"),
+    }
+}
+
 /// The most frequent first.
 fn kdfs(report: &CensusReport) -> Vec<Kdf> {
     let kdf = |(kdf, records): (&KdfSetting, &u64)| Kdf { kdf: kdf.to_string(), records: *records };
@@ -138,13 +156,17 @@ fn kdfs(report: &CensusReport) -> Vec<Kdf> {
     kdfs
 }
 
+/// Ids shown to people; `--json` has all that the census kept.
+const SHOWN_IDS: usize = 10;
+
 fn unopened(text: &mut String, report: &CensusReport) {
-    for id in &report.unopened_ids {
+    let shown = report.unopened_ids.len().min(SHOWN_IDS);
+    for id in &report.unopened_ids[..shown] {
         let _ =
             writeln!(text, "  {}: none of the passwords opens it", super::list::shown(id.as_str()));
     }
-    let hidden = report.unopened.saturating_sub(report.unopened_ids.len() as u64);
-    if !report.unopened_ids.is_empty() && hidden > 0 {
+    let hidden = report.unopened.saturating_sub(shown as u64);
+    if shown > 0 && hidden > 0 {
         let _ = writeln!(text, "  and {} more that none opens", figures::count(hidden));
     }
 }

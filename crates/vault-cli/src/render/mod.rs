@@ -25,17 +25,34 @@ use crate::exit::Failure;
 ///
 /// A reader that has gone (`vaultstore list | head`) is no failure: the work is done, and the exit code tells of it.
 pub(crate) fn print(bytes: &[u8]) -> Result<(), Failure> {
-    let written = io::stdout()
-        .as_fd()
-        .try_clone_to_owned()
-        .and_then(|stdout| File::from(stdout).write_all(bytes));
-    match written {
+    match write(bytes) {
         Err(error) if error.kind() != io::ErrorKind::BrokenPipe => {
             Err(Failure::failed("the result could not be written to standard output")
                 .because(error))
         }
         _ => Ok(()),
     }
+}
+
+/// Writes what exists nowhere else: a reader that has gone is an error here.
+pub(crate) fn write(bytes: &[u8]) -> io::Result<()> {
+    let stdout = io::stdout().as_fd().try_clone_to_owned()?;
+    File::from(stdout).write_all(bytes)
+}
+
+/// Whether the command was started with its standard output closed.
+///
+/// The standard library then opens `/dev/null` there for reading and writing; a shell's `>/dev/null` is open for writing
+/// only.
+pub(crate) fn stdout_was_closed() -> bool {
+    let stdout = io::stdout();
+    let Ok(flags) = rustix::fs::fcntl_getfl(&stdout) else { return true };
+    let null = || -> io::Result<bool> {
+        let output = rustix::fs::fstat(&stdout)?;
+        let null = rustix::fs::stat("/dev/null")?;
+        Ok((output.st_dev, output.st_ino) == (null.st_dev, null.st_ino))
+    };
+    flags.contains(rustix::fs::OFlags::RDWR) && null().unwrap_or(false)
 }
 
 pub(crate) fn print_line(line: &str) -> Result<(), Failure> {
@@ -64,6 +81,11 @@ fn no_json(error: serde_json::Error) -> Failure {
     Failure::failed("the result could not be put into JSON").because(error)
 }
 
+/// The text of [`print_json`].
+pub(crate) fn json_text(value: &impl Serialize) -> Result<String, Failure> {
+    serde_json::to_string_pretty(value).map_err(no_json)
+}
+
 pub(crate) fn print_json(value: &impl Serialize) -> Result<(), Failure> {
-    print_line(&serde_json::to_string_pretty(value).map_err(no_json)?)
+    print_line(&json_text(value)?)
 }

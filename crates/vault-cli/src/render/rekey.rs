@@ -3,9 +3,9 @@
 use std::{collections::BTreeMap, fmt::Write as _};
 
 use serde::Serialize;
-use vaultstore::RekeyReport;
 use vaultstore::rekey::{EnvelopeKind, MergeCheck, MergeReport, RekeyCounts, RunStatus};
 use vaultstore::run::{Problem, ProblemKind};
+use vaultstore::{Password, RekeyReport};
 
 use super::{
     figures,
@@ -56,11 +56,14 @@ impl Counts {
 
 #[derive(Serialize)]
 pub(crate) struct Report<'a> {
+    headline: String,
     end: &'static str,
     dry_run: bool,
     #[serde(flatten)]
     counts: Counts,
     problems: Vec<Listed<'a>>,
+    failures: Vec<Refusal<'a>>,
+    already_done: bool,
     before: Vec<Sealed>,
     after: Vec<Sealed>,
     merge_check: Merge,
@@ -80,6 +83,13 @@ pub(crate) struct Report<'a> {
     crypto_seconds: f64,
     commit_seconds: f64,
     records_per_second: f64,
+}
+
+/// Why the store refused records.
+#[derive(Serialize)]
+struct Refusal<'a> {
+    reason: &'a str,
+    records: u64,
 }
 
 /// How many records are sealed in one way.
@@ -130,8 +140,9 @@ pub(crate) fn listed(problems: &[Problem]) -> Vec<Listed<'_>> {
     problems.iter().map(entry).collect()
 }
 
-pub(crate) fn json(report: &RekeyReport) -> Report<'_> {
+pub(crate) fn json(report: &RekeyReport, wording: Wording) -> Report<'_> {
     Report {
+        headline: headline(report, wording),
         end: match report.end {
             RunStatus::Running => "running",
             RunStatus::Complete => "complete",
@@ -143,6 +154,12 @@ pub(crate) fn json(report: &RekeyReport) -> Report<'_> {
         dry_run: report.dry_run,
         counts: Counts::of(&report.counts),
         problems: listed(&report.problems),
+        failures: report
+            .failures
+            .iter()
+            .map(|failure| Refusal { reason: &failure.reason, records: failure.records })
+            .collect(),
+        already_done: report.already_done,
         before: sealed(&report.before),
         after: sealed(&report.after),
         merge_check: merge(&report.merge),
@@ -193,26 +210,115 @@ fn scanned_now(report: &RekeyReport) -> u64 {
     report.counts.scanned.saturating_sub(report.earlier.counts.scanned)
 }
 
-/// The report for people: the counts that are not zero, and what needs an eye.
-pub(crate) fn text(report: &RekeyReport) -> String {
+/// What a headline has to know of the plan.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Wording {
+    several: bool,
+    /// Whether a new password is also an old one: then no sentence can tell what is left under the old ones.
+    chains: bool,
+}
+
+impl Wording {
+    pub(crate) fn of(pairs: &[(Password, Password)]) -> Self {
+        let chains = pairs.iter().any(|(_, new)| pairs.iter().any(|(old, _)| old.is_same_as(new)));
+        Self { several: pairs.len() > 1, chains }
+    }
+
+    fn the_old(self) -> &'static str {
+        if self.several { "an old password" } else { "the old password" }
+    }
+
+    fn the_new(self) -> &'static str {
+        if self.several { "a new password" } else { "the new one" }
+    }
+}
+
+/// The first line: what a person who reads nothing else must know.
+pub(crate) fn headline(report: &RekeyReport, wording: Wording) -> String {
     let counts = &report.counts;
-    let head = match (report.end, report.dry_run) {
-        (RunStatus::Complete, false) => "rekey complete",
-        (RunStatus::Complete, true) => "dry run complete, nothing was written",
-        (RunStatus::NotConverged, _) => {
-            "rekey done, but somebody still writes under the old password"
+    let done = records(counts.rekeyed);
+    let (old, new) = (wording.the_old(), wording.the_new());
+    match report.end {
+        RunStatus::Refused => {
+            return format!(
+                "REFUSED, and nothing was written: {} already {} under the new password",
+                records(report.merge.found.max(counts.already_new)),
+                if report.merge.found.max(counts.already_new) == 1 { "opens" } else { "open" },
+            );
         }
-        (RunStatus::Refused, _) => "rekey refused, nothing was written",
-        (RunStatus::Failed, _) => "rekey broken off; what is counted was committed",
-        (RunStatus::Stopped | RunStatus::Running, false) => {
-            "rekey interrupted; what is counted was committed, and the same command does the rest"
+        RunStatus::Failed => return format!("FAILED after {done} were re-encrypted"),
+        RunStatus::Stopped | RunStatus::Running if report.dry_run => {
+            return "Rehearsal interrupted; nothing was written".to_owned();
         }
-        (RunStatus::Stopped | RunStatus::Running, true) => {
-            "dry run interrupted, nothing was written"
+        RunStatus::Stopped | RunStatus::Running => {
+            return format!(
+                "Interrupted: {done} re-encrypted so far; run the same command again to resume"
+            );
         }
-    };
+        RunStatus::NotConverged => {
+            return format!(
+                "{done} re-encrypted, but records under {old} keep appearing: another writer is still using it. Stop that \
+                 writer and run the same command again"
+            );
+        }
+        RunStatus::Complete => {}
+    }
+    let unwritten = counts.failed + counts.conflict;
+    if report.already_done && report.rekeyed_now() == 0 && unwritten == 0 {
+        let before = records(report.earlier.counts.rekeyed);
+        return if wording.chains {
+            format!(
+                "Already done: an earlier run of these pairs re-encrypted {before}; none was moved again"
+            )
+        } else {
+            format!("Already done: an earlier run re-encrypted {before}; 0 open under {old} now")
+        };
+    }
+    if counts.rekeyed == 0 && unwritten > 0 {
+        return format!(
+            "NOTHING WAS REKEYED: {} under {old}, and the store refused every write",
+            open(unwritten)
+        );
+    }
+    if counts.rekeyed == 0 {
+        let head = if report.dry_run { "NOTHING WOULD BE REKEYED" } else { "NOTHING WAS REKEYED" };
+        let already = counts.already_new.max(report.merge.found);
+        return match (counts.scanned, already) {
+            (0, _) => format!("{head}: there are no records"),
+            (_, 0) => format!("{head}: no record opens under {old}"),
+            (_, already) => format!(
+                "{head}: no record opens under {old}; {} under {new} already. Are the two swapped?",
+                open(already)
+            ),
+        };
+    }
+    if report.dry_run {
+        return format!("Rehearsal: {done} would be re-encrypted; nothing was written");
+    }
+    match (unwritten, wording.chains) {
+        (0, true) => format!("{done} re-encrypted"),
+        (0, false) => format!("{done} re-encrypted; 0 open under {old}"),
+        (left, _) => format!(
+            "{done} re-encrypted; {left} could not be written and stay under {old}",
+            left = records(left)
+        ),
+    }
+}
+
+fn records(count: u64) -> String {
+    format!("{} record{}", figures::count(count), if count == 1 { "" } else { "s" })
+}
+
+/// `1 opens`, `2 open`.
+fn open(count: u64) -> String {
+    format!("{} open{}", figures::count(count), if count == 1 { "s" } else { "" })
+}
+
+/// The report for people: the counts that are not zero, and what needs an eye.
+pub(crate) fn text(report: &RekeyReport, wording: Wording) -> String {
+    let counts = &report.counts;
     let rekeyed = if report.dry_run { "would be rekeyed" } else { "rekeyed" };
-    let mut text = format!("{head}\n");
+    let mut text = format!("{}\n", headline(report, wording));
     let always = [
         ("scanned", counts.scanned),
         (rekeyed, counts.rekeyed),
@@ -240,6 +346,10 @@ pub(crate) fn text(report: &RekeyReport) -> String {
     if report.merge.unasked > 0 {
         // Said, because the answer "none" is of the others only.
         row(&mut text, "v2 not asked whether new", &figures::count(report.merge.unasked));
+    }
+    for failure in &report.failures {
+        let _ =
+            writeln!(text, "  failed: {} ({})", failure.reason, figures::count(failure.records));
     }
     if report.conflicts_settled > 0 {
         row(&mut text, "conflicts settled", &figures::count(report.conflicts_settled));

@@ -53,7 +53,11 @@ async fn survey(
     if args.output.json {
         render::print_json(&render::census::json(&report, &names, end))?;
     } else {
-        render::print(render::census::text(&report, &names, end).as_bytes())?;
+        let mut text = render::census::text(&report, &names, end);
+        if list == Unopened::List {
+            text.push_str(&render::census::verdict(&report, end));
+        }
+        render::print(text.as_bytes())?;
     }
     Ok((report, end))
 }

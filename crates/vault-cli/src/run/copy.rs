@@ -11,15 +11,16 @@ use vaultstore::{StoreErrorKind, StoreUrl, VaultStore};
 use super::Context;
 use crate::args::{CopyArgs, OutputArgs};
 use crate::exit::{self, Exit, Failure};
+use crate::own_file;
 use crate::render::copy::End;
 use crate::render::progress::Progress;
 use crate::render::{self};
 
 pub(super) async fn run(context: &Context, args: CopyArgs) -> Result<Exit, Failure> {
-    if args.to == context.url {
+    if own_file::same_vault(&args.to, &context.url) {
         return Err(Failure::Usage(format!(
-            "{} cannot be copied into itself; name another vault with --to",
-            context.url
+            "{} is the vault {} itself, and a vault cannot be copied into itself; name another vault with --to",
+            args.to, context.url
         )));
     }
     let source = context.open_store().await?;

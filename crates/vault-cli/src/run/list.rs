@@ -9,7 +9,7 @@ use vaultstore::{Query, RecordId, Vault};
 
 use super::Context;
 use crate::args::{ListArgs, Sort};
-use crate::exit::{Exit, Failure};
+use crate::exit::{self, Exit, Failure};
 use crate::{plan, render};
 
 /// Records read at a time; a list is small and a page holds whole envelopes.
@@ -37,12 +37,22 @@ pub(super) async fn run(context: &Context, args: ListArgs) -> Result<Exit, Failu
         .await?
         .offset(args.offset)
         .page(PageLimit::new(page, RunOptions::DEFAULT_PAGE_BYTES));
-    let stream = vault.records().stream(query).take(args.limit.get());
-    let records: Vec<RecordInfo> = stream.try_collect().await?;
+    let limit = args.limit.get();
+    // One more than is shown tells whether more records match.
+    let stream = vault.records().stream(query).take(limit.saturating_add(1));
+    let mut records: Vec<RecordInfo> = stream.try_collect().await?;
+    let more = records.len() > limit;
+    records.truncate(limit);
     if args.json {
         render::print_json(&render::list::json(&records))?;
     } else {
         render::print(render::list::table(&records).as_bytes())?;
+    }
+    if more {
+        exit::warn(&format!(
+            "the list stops at its limit of {}; more records match (--limit, --after; --count counts them)",
+            render::figures::count(limit as u64)
+        ));
     }
     Ok(Exit::Done)
 }

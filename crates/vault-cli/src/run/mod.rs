@@ -12,6 +12,7 @@ mod read;
 mod records;
 mod rekey;
 mod settings;
+mod status;
 
 use std::sync::{Arc, Mutex, PoisonError};
 
@@ -55,6 +56,7 @@ async fn run_command(context: &Context, command: Command) -> Result<Exit, Failur
         Command::Copy(args) => copy::run(context, args).await,
         Command::Migrate { json } => migrate::run(context, json).await,
         Command::BenchmarkRekey(args) => benchmark::run(context, args).await,
+        Command::Status { json } => status::run(context, json).await,
         Command::Settings(command) => settings::run(context, command).await,
         Command::Completions { shell } => packaging::completions(shell),
         Command::Man => packaging::man(),

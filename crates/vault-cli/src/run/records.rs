@@ -17,6 +17,11 @@ struct Created<'a> {
 }
 
 pub(super) async fn create(context: &Context, args: CreateArgs) -> Result<Exit, Failure> {
+    if args.token.is_none() && render::stdout_was_closed() {
+        return Err(Failure::failed(
+            "standard output is closed, so the new record's token would be lost; nothing was created. Open standard output, or choose the token with --token",
+        ));
+    }
     let vault = context.open().await?;
     let options = plan::create_options(&args);
     let CreateArgs { token, value, password, json, .. } = args;
@@ -31,11 +36,19 @@ pub(super) async fn create(context: &Context, args: CreateArgs) -> Result<Exit, 
         }
         None => vault.create(value.as_bytes(), &key, options).await?,
     };
-    if json {
-        render::print_json(&Created { token: token.as_str() })?;
+    let mut text = if json {
+        render::json_text(&Created { token: token.as_str() })?
     } else {
-        render::print_line(token.as_str())?;
-    }
+        token.as_str().to_owned()
+    };
+    text.push('\n');
+    render::write(text.as_bytes()).map_err(|error| {
+        Failure::failed(format!(
+            "the record was created, but its token could not be written to standard output; the token is {}",
+            token.as_str()
+        ))
+        .because(error)
+    })?;
     Ok(Exit::Done)
 }
 

@@ -1,20 +1,27 @@
 //! `rekey` and `test-rekey`.
 
-use std::sync::Arc;
+use std::{
+    path::{Path, PathBuf},
+    sync::Arc,
+};
 
-use vaultstore::envelope::{Padding, SealParams};
+use vaultstore::envelope::{Format, Padding, SealParams, V2Params};
 use vaultstore::kdf::KdfSetting;
-use vaultstore::rekey::{MergeCheck, PreviousRuns, RekeyError, RekeyMode, RunStatus};
-use vaultstore::{Password, RekeyPlan, RekeyReport, RekeySession, Vault, VaultError, WriteFormat};
+use vaultstore::rekey::{EnvelopeKind, MergeCheck, RekeyError, RekeyMode, RunStatus, WriteHooks};
+use vaultstore::store::WriteHook;
+use vaultstore::{
+    KdfParams, Password, RekeyPlan, RekeyReport, RekeySession, Vault, VaultError, WriteFormat,
+};
 
 use super::{Context, blocking, settings};
 use crate::args::{NewPasswordArgs, OldPasswordArgs, OutputArgs, RekeyArgs};
 use crate::exit::{self, Exit, Failure};
-use crate::plan;
 use crate::render::progress::Progress;
-use crate::render::{self};
+use crate::render::rekey::Wording;
+use crate::render::{self, figures};
 use crate::secrets::{self, Passwords, Prompt};
 use crate::state_file::{self, StateFile};
+use crate::{own_file, plan};
 
 /// What the counts have to be for success.
 #[derive(Clone, Copy, Debug)]
@@ -29,25 +36,39 @@ pub(super) async fn test(context: &Context, args: RekeyArgs) -> Result<Exit, Fai
 
 pub(super) async fn run(context: &Context, args: RekeyArgs) -> Result<Exit, Failure> {
     let vault = context.open_for(&args.open).await?;
+    let place = Place::of(context)?;
     let spec = asked_spec(&vault, &args).await?;
     let expected = Expected { count: args.expect_count, zero_is_fine: args.allow_zero };
-    let dry_run = if args.dry_run { RekeyMode::DryRun } else { RekeyMode::Apply };
+    let mode = if args.dry_run { RekeyMode::DryRun } else { RekeyMode::Apply };
     let merge = match (args.allow_merge, args.check_merge) {
         (true, _) => MergeCheck::Off,
         (false, true) => MergeCheck::Full,
         (false, false) => MergeCheck::Fast,
     };
-    let kept = if args.dry_run { None } else { Some(take_state(context, &args)?) };
+    let hooks = if args.allow_triggers { WriteHooks::Allow } else { WriteHooks::Refuse };
+    let path = match &args.state {
+        Some(path) => path.clone(),
+        None => state_file::default_path(vault.id().await?, &context.url, args.shard)?,
+    };
+    let kept = if args.dry_run {
+        tell_what_would_resume(&path, args.restart);
+        None
+    } else {
+        Some(take_state(path, args.restart)?)
+    };
     let mut rekey = RekeyPlan::new()
-        .dry_run(dry_run)
+        .dry_run(mode)
         .merge_check(merge)
+        .write_hooks(hooks)
         .shard(args.shard)
         .options(plan::run_options(&args.run));
     let state = kept.as_ref().map(StateFile::read).transpose()?.flatten();
     if let Some(spec) = spec {
         rekey = rekey.write_as(spec);
     }
-    for (old, new) in blocking(move || pairs(args.pairs.as_deref(), args.old, args.new)).await? {
+    let pairs = blocking(move || pairs(args.pairs.as_deref(), args.old, args.new)).await?;
+    let wording = Wording::of(&pairs);
+    for (old, new) in pairs {
         rekey = rekey.pair(old, new);
     }
     rekey = state.into_iter().fold(rekey, RekeyPlan::resume);
@@ -59,40 +80,101 @@ pub(super) async fn run(context: &Context, args: RekeyArgs) -> Result<Exit, Fail
         },
         (error, _) => error.into(),
     })?;
+    name_hooks(&session.report().write_hooks, hooks);
     if let Some(kept) = &kept {
-        tell_resumed(&session.report().earlier, kept);
+        tell_resumed(session.report(), kept);
     }
     if spec.is_some() {
         exit::warn(
-            "with --format or --kdf the rekeyed records can be told from the others; change the vault's settings \
-             instead to write all new records so",
+            "with --format or --kdf the re-encrypted records can be told from the others; change the vault's settings \
+             instead to write all new records that way",
         );
     }
-    drive(context, session, kept.map(Arc::new), &args.output, expected).await
+    let run = Run { context, place, kept: kept.map(Arc::new), wording, expected };
+    run.drive(session, &args.output).await
 }
 
 /// The state file, emptied by `--restart`.
-fn take_state(context: &Context, args: &RekeyArgs) -> Result<StateFile, Failure> {
-    let path = match &args.state {
-        Some(path) => path.clone(),
-        None => state_file::default_path(&context.url, args.shard)?,
-    };
+fn take_state(path: PathBuf, restart: bool) -> Result<StateFile, Failure> {
     let file = StateFile::lock(path)?;
-    if args.restart {
+    if restart {
         file.remove()?;
     }
     Ok(file)
 }
 
-fn tell_resumed(earlier: &PreviousRuns, file: &StateFile) {
-    if earlier.runs == 0 {
+/// A rehearsal resumes nothing and counts the vault as it is; what a rekey would do is said.
+fn tell_what_would_resume(path: &Path, restart: bool) {
+    let listed = state_file::look(path.to_owned());
+    let Some(info) = listed.info.filter(|_| !restart) else { return };
+    let (scanned, total) = (figures::count(info.scanned), figures::count(info.total));
+    exit::say(&if info.finished {
+        format!("a rekey of this vault finished earlier; its state is in {}", path.display())
+    } else {
+        format!(
+            "a rekey of this vault was interrupted after {scanned} of {total} records; with the same passwords, rekey would \
+             resume from {}",
+            path.display()
+        )
+    });
+}
+
+/// A rekey that does not allow them has ended by now; its rehearsal goes on.
+fn name_hooks(found: &[WriteHook], hooks: WriteHooks) {
+    if found.is_empty() {
         return;
     }
-    let (scanned, rekeyed) = (earlier.counts.scanned, earlier.counts.rekeyed);
+    let names: Vec<String> = found.iter().map(ToString::to_string).collect();
+    let names = names.join(", ");
+    exit::warn(&match hooks {
+        WriteHooks::Allow => format!(
+            "the database acts on its own on each record that is re-encrypted ({names}), which may show which records were"
+        ),
+        WriteHooks::Refuse => format!(
+            "the database acts on its own on each record that is re-encrypted ({names}); the rekey itself will be refused \
+             unless they are removed, or allowed with --allow-triggers"
+        ),
+    });
+}
+
+fn tell_resumed(report: &RekeyReport, file: &StateFile) {
+    let earlier = &report.earlier;
+    if earlier.runs == 0 || report.already_done {
+        return;
+    }
     exit::say(&format!(
-        "resuming from {}: {scanned} records were scanned and {rekeyed} rekeyed before",
-        file.path().display()
+        "resuming from {}: {} records were scanned and {} re-encrypted before",
+        file.path().display(),
+        figures::count(earlier.counts.scanned),
+        figures::count(earlier.counts.rekeyed),
     ));
+}
+
+/// Where the vault's file was when the run started.
+struct Place(Option<(PathBuf, Option<own_file::Identity>)>);
+
+impl Place {
+    fn of(context: &Context) -> Result<Self, Failure> {
+        let Some(path) = context.url.file() else { return Ok(Self(None)) };
+        let identity = own_file::Identity::of(path).map_err(|error| {
+            Failure::failed(format!("{} could not be looked at", path.display())).because(error)
+        })?;
+        Ok(Self(Some((path.to_owned(), identity))))
+    }
+
+    /// Whether the path still leads to the file that the run has worked on.
+    fn check(&self) -> Result<(), Failure> {
+        let Some((path, identity)) = &self.0 else { return Ok(()) };
+        match own_file::Identity::of(path) {
+            Ok(now) if now == *identity => Ok(()),
+            _ => Err(Failure::failed(format!(
+                "{} was replaced or removed during the rekey: the records were re-encrypted in the file that was there \
+                 before, not in the one that the path leads to now. The state is kept; find out which file is the vault, \
+                 and run the same command on it",
+                path.display()
+            ))),
+        }
+    }
 }
 
 fn pairs(
@@ -130,59 +212,116 @@ async fn asked_spec(vault: &Vault, args: &RekeyArgs) -> Result<Option<SealParams
     }))
 }
 
-async fn drive(
-    context: &Context,
-    mut session: RekeySession,
+/// A rekey that is being driven to its end.
+struct Run<'a> {
+    context: &'a Context,
+    place: Place,
     kept: Option<Arc<StateFile>>,
-    output: &OutputArgs,
+    wording: Wording,
     expected: Expected,
-) -> Result<Exit, Failure> {
-    let outcome = to_its_end(context, &mut session, kept.as_ref(), output).await;
-    let outcome = match kept {
-        Some(kept) if nothing_left(session.report()) => outcome.and(kept.remove()),
-        // It may be more than the last step left: the page that was finished, what was refused, what failed.
-        Some(kept) => outcome.and(keep(&session, &kept).await),
-        None => outcome,
-    };
-    let report = session.report();
-    if output.json {
-        render::print_json(&render::rekey::json(report))?;
-    } else {
-        render::print(render::rekey::text(report).as_bytes())?;
-    }
-    outcome.map(|()| judge(report, expected))
 }
 
-/// Whether the same command would find nothing that it has to remember.
-fn nothing_left(report: &RekeyReport) -> bool {
-    report.end == RunStatus::Complete && report.counts.failed + report.counts.conflict == 0
-}
-
-/// Steps until the rekey is done, an error ends it, or somebody interrupts.
-async fn to_its_end(
-    context: &Context,
-    session: &mut RekeySession,
-    kept: Option<&Arc<StateFile>>,
-    output: &OutputArgs,
-) -> Result<(), Failure> {
-    let mut progress = Progress::start(output.progress, "rekey", session.total());
-    loop {
-        if let Some(kept) = kept {
-            keep(session, kept).await?;
+impl Run<'_> {
+    /// Steps to the end, keeps the state, prints the report. The state of a finished job stays: it tells the same command
+    /// that the job is done.
+    async fn drive(&self, mut session: RekeySession, output: &OutputArgs) -> Result<Exit, Failure> {
+        let outcome = self.to_its_end(&mut session, output).await;
+        let outcome = outcome.and(match &self.kept {
+            // A merge that was refused wrote nothing; there is nothing to resume.
+            Some(kept) if is_refused_from_the_start(session.report()) => kept.remove(),
+            // It may be more than the last step left: the page that was finished, what was refused, what failed.
+            Some(kept) => keep(&session, kept).await,
+            None => Ok(()),
+        });
+        let outcome = outcome.and(self.place.check());
+        let report = session.report();
+        if output.json {
+            render::print_json(&render::rekey::json(report, self.wording))?;
+        } else {
+            render::print(render::rekey::text(report, self.wording).as_bytes())?;
         }
-        tokio::select! {
-            biased;
-            () = context.interrupts.first() => {
-                progress.say("finishing the page that is being written; interrupt again to stop at once");
-                session.stop().await?;
-                return Ok(());
+        outcome.map_err(|failure| self.with_what_was_done(failure, report))?;
+        for failure in &report.failures {
+            exit::say(&format!(
+                "{} records failed: {}",
+                figures::count(failure.records),
+                failure.reason
+            ));
+        }
+        if report.end == RunStatus::Complete && report.counts.rekeyed == 0 {
+            self.tell_v2_cost(&session).await?;
+        }
+        Ok(judge(session.report(), self.expected))
+    }
+
+    /// Says in a failure what the run had done, and how to go on.
+    fn with_what_was_done(&self, failure: Failure, report: &RekeyReport) -> Failure {
+        match failure {
+            Failure::Failed { sentence, cause }
+                if self.kept.is_some() && report.counts.rekeyed > 0 =>
+            {
+                let done = figures::count(report.counts.rekeyed);
+                let sentence = format!(
+                    "{sentence} ({done} records were re-encrypted and stay so; the same command resumes)"
+                );
+                Failure::Failed { sentence, cause }
             }
-            step = session.step() => match step? {
-                Some(report) => render::rekey::step(&mut progress, report),
-                None => return Ok(()),
-            },
+            Failure::Refused(sentence) => Failure::Refused(format!(
+                "{sentence} If an earlier rekey to this password was interrupted, name its state file with --state"
+            )),
+            failure => failure,
         }
     }
+
+    /// Names the cost of the v2 records when none opened: a wrong cost looks like a wrong password.
+    async fn tell_v2_cost(&self, session: &RekeySession) -> Result<(), Failure> {
+        let has_v2 = |kind: &EnvelopeKind| kind.format == Format::V2;
+        if !session.report().before.keys().any(has_v2) {
+            return Ok(());
+        }
+        let presets = [KdfParams::DEFAULT, KdfParams::LIGHTWEIGHT, KdfParams::HIGH_SECURITY];
+        match session.find_v2_params(&presets.map(V2Params::new)).await? {
+            Some(params) => exit::say(&format!(
+                "v2 records do not store their Argon2id cost, and these were tried with another one: the old password opens \
+                 some of them with --v2-preset {params}"
+            )),
+            None => exit::say(
+                "v2 records do not store their Argon2id cost; if theirs is none of default, lightweight and high_security, \
+                 name it with --v2-preset",
+            ),
+        }
+        Ok(())
+    }
+
+    /// Steps until the rekey is done, an error ends it, or somebody interrupts.
+    async fn to_its_end(
+        &self,
+        session: &mut RekeySession,
+        output: &OutputArgs,
+    ) -> Result<(), Failure> {
+        let mut progress = Progress::start(output.progress, "rekey", session.total());
+        loop {
+            if let Some(kept) = &self.kept {
+                keep(session, kept).await?;
+            }
+            tokio::select! {
+                biased;
+                () = self.context.interrupts.first() => {
+                    progress.say("finishing the page that is being written; interrupt again to stop at once");
+                    session.stop().await?;
+                    return Ok(());
+                }
+                step = session.step() => match step? {
+                    Some(report) => render::rekey::step(&mut progress, report),
+                    None => return Ok(()),
+                },
+            }
+        }
+    }
+}
+
+fn is_refused_from_the_start(report: &RekeyReport) -> bool {
+    report.end == RunStatus::Refused && report.earlier.runs == 0
 }
 
 async fn keep(session: &RekeySession, file: &Arc<StateFile>) -> Result<(), Failure> {
@@ -194,19 +333,13 @@ async fn keep(session: &RekeySession, file: &Arc<StateFile>) -> Result<(), Failu
 fn judge(report: &RekeyReport, expected: Expected) -> Exit {
     match report.end {
         RunStatus::Complete => {}
-        RunStatus::NotConverged => {
-            exit::say(
-                "pass after pass found records under the old password: somebody still writes with it; the same command \
-                 goes on once that has ended",
-            );
-            return Exit::Remains;
-        }
+        RunStatus::NotConverged => return Exit::Remains,
         _ => return Exit::Interrupted,
     }
     if report.dry_run && report.would_merge() {
         exit::say(&format!(
             "the new password opens {} records already, and a rekey would be refused (--allow-merge)",
-            report.counts.already_new + report.merge.found
+            figures::count(report.counts.already_new + report.merge.found)
         ));
         return Exit::WouldMerge;
     }
@@ -215,14 +348,14 @@ fn judge(report: &RekeyReport, expected: Expected) -> Exit {
     {
         exit::say(&format!(
             "{} records were expected to match, and {} did",
-            count, report.counts.rekeyed
+            figures::count(count),
+            figures::count(report.counts.rekeyed)
         ));
         return Exit::OtherCount;
     }
-    if report.found_nothing() && !expected.zero_is_fine && expected.count.is_none() {
+    if report.moved_nothing() && !expected.zero_is_fine && expected.count.is_none() {
         exit::say(
-            "no record opened under the old password and none was known to be under the new one; check the old password \
-             (--allow-zero makes this a success)",
+            "check the passwords, and which is the old one (--allow-zero makes this a success)",
         );
         return Exit::OtherCount;
     }

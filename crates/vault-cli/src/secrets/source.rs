@@ -82,10 +82,37 @@ fn from_env(variable: &str) -> Result<Zeroizing<Vec<u8>>, Failure> {
     })
 }
 
+/// The variables that hold secrets of ours, which a password command does not need: those that the command line names for
+/// passwords, and those of a vault's address. Other processes of the same user can read a command's environment.
+fn secret_variables(args: impl Iterator<Item = OsString>) -> Vec<OsString> {
+    let mut variables: Vec<OsString> = vec!["VAULTSTORE_VAULT".into(), "PGPASSWORD".into()];
+    let mut names_follow = false;
+    for argument in args {
+        if std::mem::take(&mut names_follow) {
+            variables.push(argument);
+            continue;
+        }
+        let Some(text) = argument.to_str().and_then(|text| text.strip_prefix("--")) else {
+            continue;
+        };
+        match text.split_once('=') {
+            Some((option, name)) if option.ends_with("password-env") => variables.push(name.into()),
+            None => names_follow = text.ends_with("password-env"),
+            Some(_) => {}
+        }
+    }
+    variables.retain(|name| !name.is_empty());
+    variables
+}
+
 /// Runs a command through the shell and takes what it prints.
 fn from_command(command: &OsString) -> Result<Zeroizing<Vec<u8>>, Failure> {
     let failed = |error| Failure::failed("the password command could not be run").because(error);
-    let child = Command::new("sh")
+    let mut shell = Command::new("sh");
+    for variable in secret_variables(env::args_os()) {
+        shell.env_remove(variable);
+    }
+    let child = shell
         .arg("-c")
         .arg(command)
         // The value may come on standard input, and is not the command's to eat.

@@ -3,11 +3,17 @@
 //! `cfg(test)` holds for all of it, and tells clippy that these are tests down to the last function.
 
 #[cfg(test)]
+mod addresses;
+#[cfg(test)]
 mod ancestor;
 #[cfg(test)]
 mod backends;
 #[cfg(test)]
 mod bad_input;
+#[cfg(test)]
+mod files;
+#[cfg(test)]
+mod hostile;
 #[cfg(test)]
 mod passwords;
 #[cfg(test)]
@@ -16,5 +22,7 @@ mod records;
 mod rekey;
 #[cfg(test)]
 mod sandbox;
+#[cfg(test)]
+mod states;
 #[cfg(test)]
 mod tokens;

@@ -2,7 +2,7 @@
 
 use std::process::Stdio;
 
-use crate::sandbox::{CHEAP, Sandbox};
+use crate::sandbox::{Answer, CHEAP, Sandbox};
 
 #[test]
 fn values_go_in_and_out_byte_for_byte() {
@@ -60,6 +60,59 @@ fn generated_tokens_have_the_asked_length_and_expiry_is_kept() {
     assert_eq!(record["format"], "v3");
     assert!(record["expires_at"].as_str().unwrap() > record["created_at"].as_str().unwrap());
     assert_eq!(list["last"], record["id"]);
+}
+
+#[test]
+fn a_list_that_stops_at_its_limit_says_so() {
+    let sandbox = Sandbox::with_vault();
+    for token in ["a", "b"] {
+        sandbox.create(token, "old", b"v");
+    }
+    for format in [&["list", "--limit", "1"][..], &["list", "--limit", "1", "--json"]] {
+        let cut = sandbox.run(format).succeeds();
+        assert!(cut.stderr.contains("stops at its limit of 1"), "{cut:?}");
+    }
+    assert_eq!(sandbox.run(&["list", "--limit", "2"]).succeeds().stderr, "");
+}
+
+#[test]
+fn a_token_that_cannot_be_printed_is_not_lost() {
+    let sandbox = Sandbox::with_vault();
+    sandbox.write("value", b"v");
+    let create = ["create", "--value-file", "value", "--password-file", "old"];
+    let (reader, gone) = std::io::pipe().unwrap();
+    drop(reader);
+    let unprinted: Answer = sandbox.command(&create).stdout(gone).output().unwrap().into();
+    let unprinted = unprinted.fails(1);
+    let list = sandbox.run(&["list", "--json"]).json(0);
+    assert!(unprinted.stderr.contains(list["records"][0]["token"].as_str().unwrap()));
+
+    let closed = format!("exec {} {} >&-", env!("CARGO_BIN_EXE_vaultstore"), create.join(" "));
+    let mut shell = std::process::Command::new("sh");
+    shell.args(["-c", &closed]).current_dir(sandbox.path("")).env_remove("VAULTSTORE_VAULT");
+    let refused: Answer = shell.stdin(Stdio::null()).output().unwrap().into();
+    assert!(refused.fails(1).stderr.contains("nothing was created"));
+    assert_eq!(sandbox.run(&["list", "--count"]).succeeds().stdout, b"1\n");
+    // Discarded on purpose.
+    let null = std::fs::File::create("/dev/null").unwrap();
+    assert!(sandbox.command(&create).stdout(null).status().unwrap().success());
+}
+
+#[test]
+fn a_verification_ends_with_its_verdict() {
+    let sandbox = Sandbox::with_vault();
+    for number in 0..11 {
+        sandbox.create(&format!("t{number}"), "old", b"v");
+    }
+    let verdict = |password, code, ids| {
+        let answer = sandbox.run(&["verify", "--password-file", password]);
+        assert_eq!(answer.code, Some(code), "{answer:?}");
+        let text = String::from_utf8(answer.stdout).unwrap();
+        assert_eq!(text.matches(": none of the passwords opens it").count(), ids, "{text}");
+        text.lines().last().unwrap().to_owned()
+    };
+    assert!(verdict("old", 0, 0).starts_with("VERIFIED: 11 of 11 records open"));
+    assert!(verdict("other", 3, 10).starts_with("NOT VERIFIED: 0 of 11 records open"));
 }
 
 #[test]

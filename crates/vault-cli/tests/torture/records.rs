@@ -8,6 +8,7 @@ use vaultstore::envelope::{
     Envelope, OpenOutcome, OpenPolicy, Padding, SealParams, V2Params, check, seal,
 };
 use vaultstore::kdf::{KdfMemory, KdfSetting};
+use vaultstore::store::BoundTo;
 use vaultstore::store::EnvelopeText;
 use vaultstore::{KdfParams, Password, PasswordKey, Record, RecordId, Timestamp, Token};
 
@@ -104,9 +105,8 @@ impl Sealer {
             2 if number < 5 => self.due(id, "old", &vec![7; LONG]),
             2 => self.due(id, "old", &[0xff; 300]),
             3 => {
-                let due = self.due(id, "old", "größer 🔑".as_bytes());
                 let token = Token::new(format!("tk_ключ_🔑_{id}")).unwrap();
-                Due { record: Record { token, ..due.record }, ..due }
+                self.sealed_for(id, token, "old", "größer 🔑".as_bytes(), &self.spec)
             }
             _ => {
                 let kdf = KdfSetting::generate(self.weak).unwrap();
@@ -121,10 +121,22 @@ impl Sealer {
     }
 
     fn sealed_as(&self, id: &str, name: &'static str, value: &[u8], spec: &SealParams) -> Due {
+        self.sealed_for(id, Token::new(format!("tk_{id}")).unwrap(), name, value, spec)
+    }
+
+    fn sealed_for(
+        &self,
+        id: &str,
+        token: Token,
+        name: &'static str,
+        value: &[u8],
+        spec: &SealParams,
+    ) -> Due {
         let id = RecordId::from_stored(id);
-        let envelope = seal(value, &self.keys[name], &id, spec, &mut KdfMemory::new()).unwrap();
+        let bound_to = BoundTo { id: &id, token: &token };
+        let envelope = seal(value, &self.keys[name], bound_to, spec, &mut KdfMemory::new());
+        let envelope = envelope.unwrap();
         let time = Timestamp::from_micros(1_700_000_000_000_000);
-        let token = Token::new(format!("tk_{id}")).unwrap();
         let record = Record {
             id,
             token,
@@ -145,7 +157,7 @@ impl Sealer {
         let (checked, mut memory) = (check(&envelope, &policy).unwrap(), KdfMemory::new());
         let mut openers = Vec::new();
         for (name, key) in &self.keys {
-            match checked.open(key, &record.id, &mut memory).unwrap() {
+            match checked.open(key, record.bound_to(), &mut memory).unwrap() {
                 OpenOutcome::Opened(value) => openers.push((*name, value.as_bytes().to_vec())),
                 OpenOutcome::WrongPassword => {}
                 other => panic!("{} is {other:?}", record.id),

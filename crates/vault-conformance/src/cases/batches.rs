@@ -166,7 +166,10 @@ pub async fn dropping_the_future_commits_the_whole_batch_or_nothing<S: StoreUnde
 
 /// What the store holds once the replacement is applied.
 fn after(replacement: &Replacement) -> SealedRecord {
-    SealedRecord { id: replacement.id.clone(), envelope: replacement.sealed.clone() }
+    SealedRecord {
+        envelope: replacement.sealed.clone(),
+        ..sealed(&record(replacement.id.as_str()))
+    }
 }
 
 /// Of many futures that replace the same expected envelope exactly one is `Applied`; the others are conflicts.
@@ -215,8 +218,10 @@ async fn assert_one_winner(store: &impl VaultStore, id: &RecordId, outcomes: Vec
     let conflicts = outcomes.iter().filter(|outcome| **outcome == WriteOutcome::Conflict).count();
     assert_eq!((winners.len(), conflicts), (1, RIVALS - 1));
     let stored = store.read_records(std::slice::from_ref(id)).await.unwrap();
-    let expected =
-        SealedRecord { id: id.clone(), envelope: envelope(&format!("v3:rival {}", winners[0])) };
+    let expected = SealedRecord {
+        envelope: envelope(&format!("v3:rival {}", winners[0])),
+        ..sealed(&record(id.as_str()))
+    };
     assert_eq!(stored, [Some(expected)]);
 }
 

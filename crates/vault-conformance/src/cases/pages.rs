@@ -9,8 +9,23 @@ use vault_store::{
 
 use crate::StoreUnderTest;
 use crate::samples::{
-    WIDE, envelope, fill, ids, list_all, record, records, replacement, scan, sealed, seconds,
+    WIDE, envelope, fill, ids, list_all, record, records, replacement, scan, sealed, seconds, token,
 };
+
+/// "Each record comes with its token as it is stored."
+pub async fn each_record_comes_with_its_token<S: StoreUnderTest>(subject: &S) {
+    let store = subject.fresh().await;
+    let mut records = records(20);
+    // Neither the order of the tokens nor their number of bytes is that of the ids.
+    for (number, record) in records.iter_mut().rev().enumerate() {
+        record.token = token(&format!("{}-tk_ключ 🔑", "t".repeat(number)));
+    }
+    fill(&store, &records).await;
+    let expected: Vec<_> = records.iter().map(sealed).collect();
+    assert_eq!(scan(&store, PageLimit::new(3, 1 << 20)).await, expected);
+    let read = store.read_records(&ids(&records)).await.unwrap();
+    assert_eq!(read, expected.into_iter().map(Some).collect::<Vec<_>>());
+}
 
 /// "Pages ascend strictly by id, compared as bytes."
 pub async fn pages_ascend_strictly_by_id_compared_as_bytes<S: StoreUnderTest>(subject: &S) {

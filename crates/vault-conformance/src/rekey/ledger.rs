@@ -9,9 +9,10 @@ use vault_core::envelope::{
     Envelope, OpenOutcome, OpenPolicy, Padding, SealParams, V2Params, open, seal,
 };
 use vault_core::kdf::{KdfMemory, KdfMinimum, KdfSetting, Salt};
+use vault_core::store::BoundTo;
 use vault_core::{InitOptions, KdfParams, Password, PasswordKey, Vault, VaultOptions, WriteFormat};
 use vault_store::{
-    DeleteOutcome, EnvelopeText, InsertOutcome, Record, RecordId, RecordUpdate, VaultStore,
+    DeleteOutcome, EnvelopeText, InsertOutcome, Record, RecordId, RecordUpdate, Token, VaultStore,
     WriteOutcome,
 };
 
@@ -96,6 +97,11 @@ fn policy() -> OpenPolicy {
     OpenPolicy { v2_costs: vec![V2Params::new(cheap())], ..OpenPolicy::default() }
 }
 
+/// The token of each record follows from its id.
+fn token_of(id: &RecordId) -> Token {
+    token(&format!("tk_{id}"))
+}
+
 impl Ledger {
     /// Makes a vault in an empty store.
     pub(super) async fn of_new_vault(store: &Arc<impl VaultStore + 'static>) -> Arc<Self> {
@@ -110,10 +116,22 @@ impl Ledger {
 
     /// A record of this owner, with a value of its own.
     pub(super) fn record(&self, id: &str, owner: Owner, value: &[u8]) -> Record {
+        self.record_with_token(id, token_of(&RecordId::from_stored(id)), owner, value)
+    }
+
+    /// The same with another token than the one that follows from its id.
+    pub(super) fn record_with_token(
+        &self,
+        id: &str,
+        token: Token,
+        owner: Owner,
+        value: &[u8],
+    ) -> Record {
         let id = RecordId::from_stored(id);
+        let bound_to = BoundTo { id: &id, token: &token };
         Record {
-            token: token(&format!("tk_{id}")),
-            envelope: self.seal(&id, owner, value, &self.spec),
+            envelope: self.seal(bound_to, owner, value, &self.spec),
+            token,
             created_at: seconds(1_700_000_000),
             updated_at: seconds(1_700_000_100),
             expires_at: None,
@@ -132,7 +150,7 @@ impl Ledger {
     pub(super) fn v2_record(&self, id: &str, owner: Owner, value: &[u8]) -> Record {
         let record = self.record(id, owner, b"");
         let spec = SealParams::V2 { params: cheap() };
-        Record { envelope: self.seal(&record.id, owner, value, &spec), ..record }
+        Record { envelope: self.seal(record.bound_to(), owner, value, &spec), ..record }
     }
 
     /// A record of the old password, sealed long ago at another cost and salt.
@@ -141,7 +159,7 @@ impl Ledger {
         let kdf = KdfSetting { salt: Salt::generate().unwrap(), params };
         let mut record = self.record(id, Owner::Old, value);
         let spec = SealParams::V3 { kdf, padding: Padding::Padme };
-        record.envelope = self.seal(&record.id, Owner::Old, value, &spec);
+        record.envelope = self.seal(record.bound_to(), Owner::Old, value, &spec);
         record
     }
 
@@ -180,7 +198,8 @@ impl Ledger {
         else {
             return WriteOutcome::Missing;
         };
-        let sealed = self.seal(id, owner, value, &self.spec);
+        let bound_to = BoundTo { id, token: &stored.token };
+        let sealed = self.seal(bound_to, owner, value, &self.spec);
         let updated_at = seconds(1_800_000_000);
         let change = RecordUpdate {
             expected: Some(stored.envelope),
@@ -258,7 +277,7 @@ impl Ledger {
         let opens = |owner: &Owner| {
             let Ok(envelope) = Envelope::parse(&record.envelope) else { return false };
             let (key, policy) = (&self.keys[*owner as usize], policy());
-            match open(&envelope, key, &record.id, &policy, &mut KdfMemory::new()).unwrap() {
+            match open(&envelope, key, record.bound_to(), &policy, &mut KdfMemory::new()).unwrap() {
                 OpenOutcome::Opened(opened) => {
                     assert_eq!(opened.as_bytes(), value, "the value of {}", record.id);
                     true
@@ -269,7 +288,13 @@ impl Ledger {
         Owner::WITH_PASSWORD.into_iter().filter(opens).collect()
     }
 
-    fn seal(&self, id: &RecordId, owner: Owner, value: &[u8], spec: &SealParams) -> EnvelopeText {
-        seal(value, &self.keys[owner as usize], id, spec, &mut KdfMemory::new()).unwrap()
+    fn seal(
+        &self,
+        bound_to: BoundTo<'_>,
+        owner: Owner,
+        value: &[u8],
+        spec: &SealParams,
+    ) -> EnvelopeText {
+        seal(value, &self.keys[owner as usize], bound_to, spec, &mut KdfMemory::new()).unwrap()
     }
 }

@@ -44,6 +44,8 @@ pub(crate) enum Defect {
     NothingBeyondTheBytes,
     HidesSoftDeletedFromScan,
     HidesExpiredFromScan,
+    ScansTokensInOrder,
+    ReadsWithoutTokens,
     SnapshotAcrossPages,
     LoadsTooLongAsEmpty,
     StopsAfterAThousand,
@@ -245,10 +247,15 @@ impl RecordSource for BrokenStore {
         after: Option<&RecordId>,
         limit: PageLimit,
     ) -> Result<Vec<SealedRecord>, StoreError> {
-        let page = self.page(after, limit).await;
+        let mut page = self.page(after, limit).await;
+        if self.defect == Defect::ScansTokensInOrder {
+            let mut tokens: Vec<_> = page.iter().map(|record| record.token.clone()).collect();
+            tokens.sort_unstable();
+            page.iter_mut().zip(tokens).for_each(|(record, token)| record.token = token);
+        }
         Ok(page
             .into_iter()
-            .map(|Record { id, envelope, .. }| SealedRecord { id, envelope })
+            .map(|Record { id, token, envelope, .. }| SealedRecord { id, token, envelope })
             .collect())
     }
 
@@ -256,7 +263,12 @@ impl RecordSource for BrokenStore {
         &self,
         ids: &[RecordId],
     ) -> Result<Vec<Option<SealedRecord>>, StoreError> {
-        self.inner.read_records(ids).await
+        let mut records = self.inner.read_records(ids).await?;
+        if self.defect == Defect::ReadsWithoutTokens {
+            let none = Token::from_stored(String::new());
+            records.iter_mut().flatten().for_each(|record| record.token = none.clone());
+        }
+        Ok(records)
     }
 }
 

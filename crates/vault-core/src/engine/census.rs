@@ -257,8 +257,8 @@ impl Examine for Inspector {
     ) -> Result<Vec<Inspected>, ScanError> {
         let parsed: Vec<_> =
             records.iter().map(|record| Envelope::parse(&record.envelope)).collect();
-        let ids = records.iter().map(|record| &record.id);
-        let (mut untried, unopenable) = check_all(&parsed, ids, &self.policy);
+        let bound = records.iter().map(SealedRecord::bound_to);
+        let (mut untried, unopenable) = check_all(&parsed, bound, &self.policy);
         let mut inspected: Vec<_> = records
             .iter()
             .zip(&parsed)
@@ -281,9 +281,12 @@ impl Examine for Inspector {
             inspected[candidate.index].kdf = candidate.checked.kdf();
         }
         for (number, key) in self.keys.iter().enumerate() {
-            for (Candidate { index, id, .. }, outcome) in open_all(&mut untried, key, memory)? {
+            for (Candidate { index, bound_to, .. }, outcome) in open_all(&mut untried, key, memory)?
+            {
                 inspected[index].state = match outcome {
-                    OpenOutcome::Opened(value) => State::OpenedBy(number, self.verdict(id, &value)),
+                    OpenOutcome::Opened(value) => {
+                        State::OpenedBy(number, self.verdict(bound_to.id, &value))
+                    }
                     OpenOutcome::WrongPassword => continue,
                     OpenOutcome::Damaged => problem(index, ProblemKind::Damaged),
                     OpenOutcome::Malformed(malformed) => {

@@ -56,7 +56,8 @@ mod tests {
     use crate::crypto::key::PasswordKey;
     use crate::crypto::seal::seal;
     use crate::crypto::secret::Password;
-    use vault_store::RecordId;
+    use vault_store::BoundTo;
+    use vault_store::{RecordId, Token};
 
     #[test]
     fn the_cost_of_a_v3_is_read_off_its_text() {
@@ -64,7 +65,9 @@ mod tests {
         let kdf = KdfSetting::generate(params).unwrap();
         let spec = SealParams::V3 { kdf, padding: Padding::None };
         let (key, id) = (PasswordKey::new(Password::new("password")), RecordId::from_stored("id"));
-        let text = seal(b"value", &key, &id, &spec, &mut KdfMemory::new()).unwrap();
+        let token = Token::new("token").unwrap();
+        let bound_to = BoundTo { id: &id, token: &token };
+        let text = seal(b"value", &key, bound_to, &spec, &mut KdfMemory::new()).unwrap();
         assert_eq!(
             EnvelopeKind::of(&text),
             EnvelopeKind { format: Format::V3, cost: Some(params) }

@@ -192,11 +192,12 @@ fn add_to_last_group(groups: &mut Vec<Group>, weight: Weight, record: SealedReco
 #[cfg(test)]
 mod tests {
     use super::*;
-    use vault_store::{EnvelopeText, RecordId};
+    use vault_store::{EnvelopeText, RecordId, Token};
 
     fn records(count: usize, text: &str) -> VecDeque<SealedRecord> {
         let record = |n| SealedRecord {
             id: RecordId::from_stored(format!("{n:06}")),
+            token: Token::from_stored(format!("tk_{n:06}")),
             envelope: EnvelopeText::from_stored(text.as_bytes()),
         };
         (0..count).map(record).collect()

@@ -178,12 +178,13 @@ impl Vault {
         for _ in 0..UPDATE_ROUNDS {
             let record = self.find_live(token).await?;
             if owner == Owner::SameKey {
-                match self.open_record(&record.envelope, record.id.clone(), key).await {
+                match self.open_record(&record, key).await {
                     Err(VaultError::WrongPassword) => return Err(VaultError::UnderAnotherPassword),
                     opened => drop(opened?),
                 }
             }
-            let sealed = self.seal_value(value, record.id.clone(), key).await?;
+            let sealed =
+                self.seal_value(value, record.id.clone(), record.token.clone(), key).await?;
             let change = RecordUpdate {
                 expected: Some(record.envelope.clone()),
                 envelope: Some(sealed),

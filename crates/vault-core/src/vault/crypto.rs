@@ -11,7 +11,8 @@ use crate::crypto::secret::Plaintext;
 use crate::crypto::stack::wipe_below;
 use crate::scan::workers::{OnStart, Workers};
 use crate::vault::VaultError;
-use vault_store::{EnvelopeText, RecordId, SealedRecord};
+use vault_store::BoundTo;
+use vault_store::{EnvelopeText, Record, RecordId, SealedRecord, Token};
 
 /// What a record costs at most to keep while it waits for a thread: one Argon2id block per vault.
 const ONE: std::num::NonZeroUsize = std::num::NonZeroUsize::MIN;
@@ -23,6 +24,7 @@ const CHUNK: usize = 256;
 /// A record about to be opened: its envelope is parsed, or known to be none.
 struct ToOpen {
     id: RecordId,
+    token: Token,
     envelope: Result<Envelope, VaultError>,
 }
 
@@ -35,18 +37,23 @@ impl ToOpen {
 impl Vault {
     pub(super) async fn open_record(
         &self,
-        text: &EnvelopeText,
-        id: RecordId,
+        record: &Record,
         key: &Arc<PasswordKey>,
     ) -> Result<Plaintext, VaultError> {
-        let envelope = Envelope::parse(text).map_err(VaultError::Malformed)?;
+        let envelope = Envelope::parse(&record.envelope).map_err(VaultError::Malformed)?;
         let opened = if key.is_ready_for(&envelope) {
-            let opened = open(&envelope, key, &id, &self.options.open, &mut KdfMemory::new());
+            let (bound_to, policy) = (record.bound_to(), &self.options.open);
+            let opened = open(&envelope, key, bound_to, policy, &mut KdfMemory::new());
             wipe_below();
             opened?
         } else {
             let (key, policy) = (Arc::clone(key), self.options.open.clone());
-            self.on_thread(move |memory| open(&envelope, &key, &id, &policy, memory)).await??
+            let (id, token) = (record.id.clone(), record.token.clone());
+            self.on_thread(move |memory| {
+                let bound_to = BoundTo { id: &id, token: &token };
+                open(&envelope, &key, bound_to, &policy, memory)
+            })
+            .await??
         };
         value_of(opened)
     }
@@ -59,6 +66,7 @@ impl Vault {
     ) -> Result<Vec<Result<Plaintext, VaultError>>, VaultError> {
         let parse = |record: SealedRecord| ToOpen {
             id: record.id,
+            token: record.token,
             envelope: Envelope::parse(&record.envelope).map_err(VaultError::Malformed),
         };
         let mut waiting: Vec<ToOpen> = records.into_iter().map(parse).collect();
@@ -70,8 +78,9 @@ impl Vault {
             let chunk = std::mem::replace(&mut waiting, rest);
             let (key, policy) = (Arc::clone(key), self.options.open.clone());
             let values = self.on_thread(move |memory| {
-                let open_one = |record: ToOpen| {
-                    value_of(open(&record.envelope?, &key, &record.id, &policy, memory)?)
+                let open_one = |ToOpen { id, token, envelope }: ToOpen| {
+                    let bound_to = BoundTo { id: &id, token: &token };
+                    value_of(open(&envelope?, &key, bound_to, &policy, memory)?)
                 };
                 chunk.into_iter().map(open_one).collect::<Vec<_>>()
             });
@@ -84,16 +93,23 @@ impl Vault {
         &self,
         value: &[u8],
         id: RecordId,
+        token: Token,
         key: &Arc<PasswordKey>,
     ) -> Result<EnvelopeText, VaultError> {
         let spec = self.seal_spec().await?;
         if matches!(spec, SealParams::V3 { kdf, .. } if key.is_prepared(&kdf)) {
-            let sealed = seal(value, key, &id, &spec, &mut KdfMemory::new());
+            let bound_to = BoundTo { id: &id, token: &token };
+            let sealed = seal(value, key, bound_to, &spec, &mut KdfMemory::new());
             wipe_below();
             return Ok(sealed?);
         }
         let (key, value) = (Arc::clone(key), Plaintext::from(value.to_vec()));
-        Ok(self.on_thread(move |memory| seal(value.as_bytes(), &key, &id, &spec, memory)).await??)
+        Ok(self
+            .on_thread(move |memory| {
+                let bound_to = BoundTo { id: &id, token: &token };
+                seal(value.as_bytes(), &key, bound_to, &spec, memory)
+            })
+            .await??)
     }
 
     /// Runs what may cost an Argon2id where it blocks nobody.

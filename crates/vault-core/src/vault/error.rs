@@ -25,7 +25,9 @@ pub enum VaultError {
     #[error("the password does not open this record")]
     WrongPassword,
     /// The record changed since it was written, or was moved from another id.
-    #[error("the record is damaged: it changed since it was written; restore it from a backup")]
+    #[error(
+        "the record is damaged: it changed since it was written, or its id or token did; restore it from a backup"
+    )]
     Damaged,
     /// The record is not an envelope that this version reads.
     #[error("the record cannot be read: {0}")]

@@ -16,6 +16,8 @@ mod settings;
 
 use std::sync::{Arc, Mutex, PoisonError};
 
+use sha2::{Digest as _, Sha256};
+
 pub use self::{
     change::Upserted,
     config::{InitOptions, ParseWriteFormatError, VaultOptions, WriteFormat},
@@ -180,6 +182,22 @@ impl Vault {
         Ok(key)
     }
 
+    /// Which vault this is: 16 bytes of SHA-256 of its salt, the same under every address of it. A copy of a vault has its
+    /// salt, and so the same id.
+    ///
+    /// # Errors
+    /// What [`seal_spec`](Vault::seal_spec) answers.
+    pub async fn id(&self) -> Result<[u8; 16], VaultError> {
+        self.seal_spec().await?;
+        let kdf = self.store.setting(config::KDF).await?.unwrap_or_default();
+        let salt = kdf.rsplit('$').next().unwrap_or_default();
+        let mut hash = Sha256::new();
+        hash.update(b"vaultstore/vault-id");
+        hash.update(salt);
+        let hash: [u8; 32] = hash.finalize().into();
+        Ok(std::array::from_fn(|at| hash[at]))
+    }
+
     /// Prepares a rekey of the whole vault.
     ///
     /// # Errors
@@ -195,8 +213,8 @@ impl Vault {
             None => self.seal_spec().await?,
         };
         config::check_cost(spec.params(), &self.options)?;
-        Ok(RekeySession::start(Arc::clone(&self.store), plan, self.options.open.clone(), spec)
-            .await?)
+        let (store, policy) = (Arc::clone(&self.store), self.options.open.clone());
+        Ok(RekeySession::start(store, plan, policy, spec, self.options.clock.now()).await?)
     }
 
     /// Prepares a census of the whole vault.

@@ -6,7 +6,7 @@ use super::{Vault, config};
 use crate::crypto::key::PasswordKey;
 use crate::crypto::secret::Plaintext;
 use crate::vault::VaultError;
-use vault_store::{SealedRecord, Token};
+use vault_store::{Record, SealedRecord, Token};
 
 /// What [`Vault::resolve`] found: every name is in exactly one of the two.
 #[derive(Debug)]
@@ -45,7 +45,7 @@ impl Vault {
         key: &Arc<PasswordKey>,
     ) -> Result<Plaintext, VaultError> {
         let record = self.find_live(token).await?;
-        self.open_record(&record.envelope, record.id, key).await
+        self.open_record(&record, key).await
     }
 
     /// The value of a record, and one answer, `None`, for whatever else is the case with it: unknown, expired,
@@ -125,7 +125,8 @@ impl Vault {
         let (mut to_open, mut answers) = (Vec::new(), Vec::with_capacity(tokens.len()));
         for record in found {
             answers.push(record.map(|record| {
-                to_open.push(SealedRecord { id: record.id, envelope: record.envelope });
+                let Record { id, token, envelope, .. } = record;
+                to_open.push(SealedRecord { id, token, envelope });
             }));
         }
         let mut opened = self.open_records(to_open, key).await?.into_iter();

@@ -10,6 +10,7 @@ use vault_core::envelope::{
 };
 use vault_core::kdf::{KdfMemory, KdfSetting};
 use vault_core::rekey::Shard;
+use vault_core::store::BoundTo;
 use vault_core::store::{
     DeleteOutcome, EnvelopeText, InsertOutcome, PageLimit, RecordSource, RecordUpdate, WriteOutcome,
 };
@@ -188,7 +189,7 @@ impl World {
             envelope = EnvelopeText::from_stored(text);
         }
         let record = Record {
-            token: Token::new(format!("tk_{id}")).unwrap(),
+            token: token_of(&id),
             id,
             envelope,
             created_at: time,
@@ -293,7 +294,8 @@ impl World {
             Some(false) => v2(),
             None => v3(),
         };
-        seal(value, &KEYS[owner], id, &spec, &mut KdfMemory::new()).unwrap()
+        let bound_to = BoundTo { id, token: &token_of(id) };
+        seal(value, &KEYS[owner], bound_to, &spec, &mut KdfMemory::new()).unwrap()
     }
 
     /// A value that no other write has; seldom one that is empty, or binary and larger than a page.
@@ -409,10 +411,14 @@ impl World {
     }
 }
 
+fn token_of(id: &RecordId) -> Token {
+    Token::new(format!("tk_{id}")).unwrap()
+}
+
 fn opened_by(record: &Record, owner: Owner) -> Option<Vec<u8>> {
     let envelope = Envelope::parse(&record.envelope).ok()?;
     let key = &KEYS[owner as usize];
-    match open(&envelope, key, &record.id, &POLICY, &mut KdfMemory::new()).unwrap() {
+    match open(&envelope, key, record.bound_to(), &POLICY, &mut KdfMemory::new()).unwrap() {
         OpenOutcome::Opened(value) => Some(value.as_bytes().to_vec()),
         _ => None,
     }

@@ -15,6 +15,7 @@ pub(crate) use meddler::Meddler;
 use vault_core::envelope::{Envelope, OpenOutcome, OpenPolicy, SealParams, open, seal};
 use vault_core::kdf::{KdfMemory, KdfMinimum};
 use vault_core::run::Timer;
+use vault_core::store::BoundTo;
 use vault_core::store::{
     DeleteOutcome, EnvelopeText, InsertOutcome, PageLimit, RecordUpdate, WriteOutcome,
 };
@@ -122,7 +123,8 @@ impl World {
     }
 
     fn sealed(&self, id: &RecordId, password: &str, value: &[u8]) -> EnvelopeText {
-        seal(value, &self.key(password), id, &self.spec, &mut KdfMemory::new()).unwrap()
+        let bound_to = BoundTo { id, token: &token_of(id) };
+        seal(value, &self.key(password), bound_to, &self.spec, &mut KdfMemory::new()).unwrap()
     }
 
     /// Adds records under a password; passwords lie mixed in id order.
@@ -257,9 +259,8 @@ impl World {
 
     fn opens(&self, record: &Record, password: &str) -> Option<Vec<u8>> {
         let envelope = Envelope::parse(&record.envelope).ok()?;
-        match open(&envelope, &self.key(password), &record.id, &self.policy, &mut KdfMemory::new())
-            .unwrap()
-        {
+        let (key, bound_to) = (self.key(password), record.bound_to());
+        match open(&envelope, &key, bound_to, &self.policy, &mut KdfMemory::new()).unwrap() {
             OpenOutcome::Opened(value) => Some(value.as_bytes().to_vec()),
             _ => None,
         }
@@ -291,8 +292,13 @@ impl World {
     }
 }
 
+/// The token of each record follows from its id.
+fn token_of(id: &RecordId) -> Token {
+    Token::new(format!("tk_{id}")).unwrap()
+}
+
 fn record(id: RecordId, envelope: EnvelopeText) -> Record {
-    let token = Token::new(format!("tk_{id}")).unwrap();
+    let token = token_of(&id);
     let time = Timestamp::from_micros(1_700_000_000_000_000);
     Record {
         id,

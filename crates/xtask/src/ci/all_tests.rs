@@ -1,4 +1,7 @@
-//! All tests and doctests, counted.
+//! The tests that `cargo test` leaves out: those that need a Postgres server, and the long
+//! simulation.
+
+use std::process::Command;
 
 use crate::check::Done;
 use crate::command::Run as _;
@@ -6,36 +9,86 @@ use crate::golden;
 use crate::pg::Server;
 use crate::workspace::Workspace;
 
-/// How many histories the simulation of the rekey engine plays; by hand it plays fewer.
+/// How many histories the simulation of the rekey engine plays; `cargo test` plays fewer.
 const SIMULATION: &str = "VAULTSTORE_SIM_HISTORIES";
 
-/// Runs them, with a Postgres server for those that want one, and shows what cargo says unchanged. A test that is ignored
-/// is a failure: nothing is skipped in silence.
-pub(super) fn run(workspace: &Workspace) -> Result<Done, String> {
-    let mut sum = Counts::default();
-    let mut binaries = 0;
+/// Test targets of which every test needs a server.
+const SERVER_TARGETS: [&str; 6] = [
+    "postgres_conformance",
+    "postgres_dropped_begins",
+    "postgres_opening",
+    "postgres_tls",
+    "postgres_trouble",
+    "torture",
+];
+
+/// Targets of which some tests use a server when there is one, and which of their tests.
+const WITH_SERVER: [(&str, &str); 2] = [("command", "backends::"), ("backends", "postgres")];
+
+/// Runs them with a server of their own, or with the one that the environment names. That there is
+/// none is a failure.
+pub(super) fn on_a_server(workspace: &Workspace) -> Result<Done, String> {
     let server = Server::of_environment_or_own()?;
+    let mut sum = Sum::default();
     let mut command = workspace.cargo("test");
+    command.args(["--workspace", "--all-features"]);
+    for target in SERVER_TARGETS {
+        command.args(["--test", target]);
+    }
     server.tell(&mut command);
     golden::leave(workspace, &mut command)?;
+    sum.run(&mut command)?;
+    for (target, filter) in WITH_SERVER {
+        let mut command = workspace.cargo("test");
+        command.args(["--workspace", "--all-features", "--test", target, "--", filter]);
+        server.tell(&mut command);
+        sum.run(&mut command)?;
+    }
+    Ok(sum.done())
+}
+
+/// The simulation at full length, optimized as in production.
+pub(super) fn simulation(workspace: &Workspace) -> Result<Done, String> {
+    let mut command = workspace.cargo("test");
+    command.args(["--release", "--package", "vaultstore-core", "--test", "simulation"]);
     if std::env::var_os(SIMULATION).is_none() {
         command.env(SIMULATION, "100000");
     }
-    command.args(["--workspace", "--all-features"]).run_and_look(|line| {
-        if let Some(counts) = Counts::parse(line) {
-            sum.passed += counts.passed;
-            sum.ignored += counts.ignored;
-            binaries += 1;
+    let mut sum = Sum::default();
+    sum.run(&mut command)?;
+    Ok(sum.done())
+}
+
+/// Counts of several runs of `cargo test`.
+#[derive(Default)]
+struct Sum {
+    passed: u64,
+    binaries: u64,
+}
+
+impl Sum {
+    /// Runs the tests. A test that is ignored is a failure, and so is a run without any test.
+    fn run(&mut self, command: &mut Command) -> Result<(), String> {
+        let (mut passed, mut ignored) = (0, 0);
+        command.run_and_look(|line| {
+            if let Some(counts) = Counts::parse(line) {
+                passed += counts.passed;
+                ignored += counts.ignored;
+                self.binaries += 1;
+            }
+        })?;
+        match (passed, ignored) {
+            (0, _) => Err("no test was run".to_owned()),
+            (_, 0) => {
+                self.passed += passed;
+                Ok(())
+            }
+            (_, ignored) => Err(format!("{ignored} tests were ignored; run them or remove them")),
         }
-    })?;
-    match sum {
-        Counts { passed: 0, .. } => Err("no test was run".to_owned()),
-        Counts { ignored: 0, passed } => {
-            Ok(Done::Passed(format!("({passed} tests in {binaries} binaries)")))
-        }
-        Counts { ignored, .. } => {
-            Err(format!("{ignored} tests were ignored; run them or remove them"))
-        }
+    }
+
+    fn done(&self) -> Done {
+        Done::Passed(format!("({} tests in {} binaries)", self.passed, self.binaries))
     }
 }
 

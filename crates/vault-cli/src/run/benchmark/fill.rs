@@ -10,6 +10,7 @@ use std::{
 use tokio::sync::mpsc;
 use vaultstore::envelope::{SealParams, seal};
 use vaultstore::kdf::KdfMemory;
+use vaultstore::store::BoundTo;
 use vaultstore::store::InsertOutcome;
 use vaultstore::time::{Clock, SystemClock};
 use vaultstore::token::TokenLength;
@@ -108,9 +109,10 @@ fn seal_chunk(most: u64, filling: &Filling, memory: &mut KdfMemory) -> Chunk {
         let now = SystemClock.now();
         let id = RecordId::generate(now)?;
         let key = &filling.keys[filling.population.group(&id)];
-        let envelope = seal(&filling.population.value(&id), key, &id, &filling.spec, memory)
-            .map_err(|error| Failure::failed(error.to_string()))?;
         let token = Token::generate(TokenLength::default())?;
+        let (value, bound_to) = (filling.population.value(&id), BoundTo { id: &id, token: &token });
+        let envelope = seal(&value, key, bound_to, &filling.spec, memory)
+            .map_err(|error| Failure::failed(error.to_string()))?;
         chunk.push(Record {
             id,
             token,

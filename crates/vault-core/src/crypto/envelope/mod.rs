@@ -140,6 +140,12 @@ pub enum Malformed {
     /// The header's cost is more than the limits allow.
     #[error("{0}")]
     CostOverLimit(CostOverLimit),
+    /// A version before the first release sealed the record, without binding it to its token.
+    #[error(
+        "the record was sealed by a pre-release version, which did not bind it to its token; read it with that version \
+         and write its value again with this one"
+    )]
+    TokenNotBound,
     /// The length of a v1 text is none that a v1 writer makes.
     #[error("the stored text has a length that no v1 record has; it was probably cut")]
     V1Size,

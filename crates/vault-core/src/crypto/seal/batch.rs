@@ -18,27 +18,28 @@ use crate::crypto::kdf::{KdfError, KdfMemory, KdfSetting};
 use crate::crypto::key::PasswordKey;
 use crate::crypto::master::{Master, Write, commitments, subkeys};
 use sha256_lanes::{Message, digests};
-use vault_store::{EnvelopeText, RecordId};
+use vault_store::BoundTo;
+use vault_store::EnvelopeText;
 
 /// An envelope among many that some key may open.
 pub(crate) struct Candidate<'a> {
     /// Its place among the records that were parsed.
     pub(crate) index: usize,
-    pub(crate) id: &'a RecordId,
+    pub(crate) bound_to: BoundTo<'a>,
     pub(crate) checked: CheckedEnvelope<'a>,
 }
 
 /// What [`check`] answers for each envelope: the candidates, and which of the others is what.
 pub(crate) fn check_all<'a>(
     parsed: &'a [Result<Envelope, Malformed>],
-    ids: impl Iterator<Item = &'a RecordId>,
+    bound: impl Iterator<Item = BoundTo<'a>>,
     policy: &'a OpenPolicy,
 ) -> (Vec<Candidate<'a>>, Vec<(usize, Rejected)>) {
     let messages: Vec<_> = v3_of(parsed).map(|envelope| Message::new(envelope.checked())).collect();
     let digests = digests(&messages);
     let mut digests = digests.iter();
     let (mut candidates, mut unopenable) = (Vec::with_capacity(parsed.len()), Vec::new());
-    for (index, (parsed, id)) in parsed.iter().zip(ids).enumerate() {
+    for (index, (parsed, bound_to)) in parsed.iter().zip(bound).enumerate() {
         let checked = match parsed {
             Err(malformed) => Err(Rejected::Malformed(*malformed)),
             Ok(Envelope::V3(envelope)) => {
@@ -48,7 +49,7 @@ pub(crate) fn check_all<'a>(
             Ok(envelope) => check(envelope, policy),
         };
         match checked {
-            Ok(checked) => candidates.push(Candidate { index, id, checked }),
+            Ok(checked) => candidates.push(Candidate { index, bound_to, checked }),
             Err(why) => unopenable.push((index, why)),
         }
     }
@@ -71,15 +72,15 @@ pub(crate) fn open_all<'a>(
     let mut masters = Masters { key, used: Vec::new() };
     let mut outcomes = Vec::with_capacity(candidates.len());
     let mut tries = Vec::new();
-    for (place, Candidate { id, checked, .. }) in candidates.iter().enumerate() {
+    for (place, Candidate { bound_to, checked, .. }) in candidates.iter().enumerate() {
         outcomes.push(match checked.0 {
             Kind::V3 { envelope, kdf, padding } => {
                 let master = masters.place_of(&kdf, memory)?;
-                tries.push(Try { place, envelope, padding, id, master });
+                tries.push(Try { place, envelope, padding, bound_to: *bound_to, master });
                 // unless the commitment says otherwise
                 OpenOutcome::WrongPassword
             }
-            Kind::V1(_) | Kind::V2 { .. } => checked.open(key, id, memory)?,
+            Kind::V1(_) | Kind::V2 { .. } => checked.open(key, *bound_to, memory)?,
         });
     }
     for (place, outcome) in open_v3(tries, &masters) {
@@ -128,7 +129,7 @@ struct Try<'a> {
     place: usize,
     envelope: &'a V3,
     padding: Padding,
-    id: &'a RecordId,
+    bound_to: BoundTo<'a>,
     /// Its place among the masters.
     master: usize,
 }
@@ -157,7 +158,7 @@ fn open_v3(mut tries: Vec<Try<'_>>, masters: &Masters<'_>) -> Vec<(usize, OpenOu
     let opened = tries.iter().zip(&subkeys);
     opened
         .map(|(r#try, subkeys)| {
-            (r#try.place, decrypt_v3(r#try.envelope, r#try.padding, subkeys, r#try.id))
+            (r#try.place, decrypt_v3(r#try.envelope, r#try.padding, subkeys, r#try.bound_to))
         })
         .collect()
 }
@@ -197,7 +198,7 @@ impl Masters<'_> {
 
 /// What [`seal()`](super::seal) makes of each value, sealed under one key; `None` for a value that is too large.
 pub(crate) fn seal_all(
-    values: &[(&[u8], &RecordId)],
+    values: &[(&[u8], BoundTo<'_>)],
     key: &PasswordKey,
     spec: &SealParams,
     memory: &mut KdfMemory,
@@ -205,7 +206,9 @@ pub(crate) fn seal_all(
     if let SealParams::V3 { kdf, padding } = *spec {
         return seal_all_v3(values, key, kdf, padding, memory);
     }
-    let seal = |(value, id): &(&[u8], &RecordId)| match seal(value, key, id, spec, memory) {
+    let seal = |(value, bound_to): &(&[u8], BoundTo<'_>)| match seal(
+        value, key, *bound_to, spec, memory,
+    ) {
         Ok(sealed) => Ok(Some(sealed)),
         Err(SealError::TooLarge) => Ok(None),
         Err(error) => Err(error),
@@ -215,7 +218,7 @@ pub(crate) fn seal_all(
 
 // format.md §3.5
 fn seal_all_v3(
-    values: &[(&[u8], &RecordId)],
+    values: &[(&[u8], BoundTo<'_>)],
     key: &PasswordKey,
     kdf: KdfSetting,
     padding: Padding,
@@ -230,12 +233,12 @@ fn seal_all_v3(
         nonces.into_iter().map(|nonce| Write { master: &master, suite, nonce }).collect();
     let subkeys = subkeys(&writes, &commitments(&writes));
     let mut sealed = Vec::with_capacity(values.len());
-    for (((value, id), write), subkeys) in values.iter().zip(&writes).zip(&subkeys) {
+    for (((value, bound_to), write), subkeys) in values.iter().zip(&writes).zip(&subkeys) {
         sealed.push(match plaintext_len(value, padding) {
             Some(len) => {
                 let (nonce, commitment) = (write.nonce, subkeys.commitment);
                 let header = Header { padding, kdf, p, nonce, commitment };
-                Some(encrypt_v3(value, len, id, &header, subkeys)?)
+                Some(encrypt_v3(value, len, *bound_to, &header, subkeys)?)
             }
             None => None,
         });

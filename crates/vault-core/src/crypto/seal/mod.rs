@@ -20,6 +20,7 @@ use crate::crypto::kdf::{KdfError, KdfLimits, KdfMemory, KdfParams, KdfSetting, 
 use crate::crypto::key::PasswordKey;
 use crate::crypto::master::{Master, Subkeys};
 use crate::crypto::secret::Plaintext;
+use vault_store::BoundTo;
 use vault_store::{EnvelopeText, MAX_ENVELOPE_LEN, RecordId, RngError};
 
 /// How a value is to be sealed.
@@ -50,7 +51,7 @@ impl SealParams {
     }
 }
 
-/// Seals a value into an envelope that opens with this key, and as v3 under this record id only.
+/// Seals a value into an envelope that opens with this key, and as v3 for the record that it is bound to only.
 ///
 /// Blocks for one Argon2id in v2, and in v3 when the key is not prepared for the salt and cost.
 ///
@@ -59,7 +60,7 @@ impl SealParams {
 pub fn seal(
     value: &[u8],
     key: &PasswordKey,
-    id: &RecordId,
+    bound_to: BoundTo<'_>,
     spec: &SealParams,
     memory: &mut KdfMemory,
 ) -> Result<EnvelopeText, SealError> {
@@ -67,7 +68,7 @@ pub fn seal(
         SealParams::V3 { kdf, padding } => {
             let mut nonce = [0; NONCE_LEN];
             vault_store::fill_random(&mut nonce)?;
-            seal_v3(value, key, id, kdf, padding, nonce, memory)
+            seal_v3(value, key, bound_to, kdf, padding, nonce, memory)
         }
         SealParams::V2 { params } => {
             let mut salt_and_iv = [0; Salt::LEN + IV_LEN];
@@ -82,7 +83,7 @@ pub fn seal(
 pub(crate) fn seal_v3(
     value: &[u8],
     key: &PasswordKey,
-    id: &RecordId,
+    bound_to: BoundTo<'_>,
     kdf: KdfSetting,
     padding: Padding,
     nonce: [u8; NONCE_LEN],
@@ -93,7 +94,7 @@ pub(crate) fn seal_v3(
     let suite = suite_of(padding);
     let subkeys = key.with_master(&kdf, memory, |master| master.subkeys(suite, &nonce))?;
     let header = Header { padding, kdf, p, nonce, commitment: subkeys.commitment };
-    let mut envelope = encrypt_v3(value, plaintext_len, id, &header, &subkeys)?;
+    let mut envelope = encrypt_v3(value, plaintext_len, bound_to, &header, &subkeys)?;
     envelope.put_check(&digest(envelope.checked()));
     Ok(envelope.to_text())
 }
@@ -114,7 +115,7 @@ fn plaintext_len(value: &[u8], padding: Padding) -> Option<usize> {
 fn encrypt_v3(
     value: &[u8],
     plaintext_len: usize,
-    id: &RecordId,
+    bound_to: BoundTo<'_>,
     header: &Header,
     subkeys: &Subkeys,
 ) -> Result<V3, SealError> {
@@ -123,7 +124,7 @@ fn encrypt_v3(
         plaintext_len,
         |buffer| header.padding.append(value, buffer).ok_or(SealError::TooLarge),
         |header, plaintext| {
-            let aad = additional_data(header, id).ok_or(SealError::TooLarge)?;
+            let aad = additional_data(header, bound_to).ok_or(SealError::TooLarge)?;
             encrypt::<Aes256>(&*subkeys.key, &subkeys.iv, &aad, plaintext)
         },
     )
@@ -200,7 +201,7 @@ pub enum OpenOutcome {
     ///
     /// In v2, damage and another cost look the same; in v1, damage may.
     WrongPassword,
-    /// The envelope was changed after it was sealed, or belongs to another record id; only v3 can tell.
+    /// The envelope was changed after it was sealed, or belongs to another record; only v3 can tell.
     Damaged,
     /// No password opens this text.
     Malformed(Malformed),
@@ -234,12 +235,12 @@ impl From<Rejected> for OpenOutcome {
 pub fn open(
     envelope: &Envelope,
     key: &PasswordKey,
-    id: &RecordId,
+    bound_to: BoundTo<'_>,
     policy: &OpenPolicy,
     memory: &mut KdfMemory,
 ) -> Result<OpenOutcome, KdfError> {
     match check(envelope, policy) {
-        Ok(checked) => checked.open(key, id, memory),
+        Ok(checked) => checked.open(key, bound_to, memory),
         Err(unopenable) => Ok(unopenable.into()),
     }
 }
@@ -312,14 +313,14 @@ impl CheckedEnvelope<'_> {
     pub fn open(
         &self,
         key: &PasswordKey,
-        id: &RecordId,
+        bound_to: BoundTo<'_>,
         memory: &mut KdfMemory,
     ) -> Result<OpenOutcome, KdfError> {
         match self.0 {
             Kind::V1(envelope) => Ok(v1::open(envelope, key.v1())),
             Kind::V2 { envelope, costs } => open_v2(envelope, costs, key, memory),
             Kind::V3 { envelope, kdf, padding } => {
-                key.with_master(&kdf, memory, |master| open_v3(envelope, padding, master, id))
+                key.with_master(&kdf, memory, |master| open_v3(envelope, padding, master, bound_to))
             }
         }
     }
@@ -344,24 +345,36 @@ impl CheckedEnvelope<'_> {
 }
 
 // format.md §3.6, steps 6 to 8
-fn open_v3(envelope: &V3, padding: Padding, master: &Master, id: &RecordId) -> OpenOutcome {
+fn open_v3(envelope: &V3, padding: Padding, master: &Master, bound_to: BoundTo<'_>) -> OpenOutcome {
     let suite = suite_of(padding);
     let nonce = envelope.nonce();
     if !bool::from(master.commitment(suite, &nonce).ct_eq(&envelope.commitment())) {
         return OpenOutcome::WrongPassword;
     }
-    decrypt_v3(envelope, padding, &master.subkeys(suite, &nonce), id)
+    decrypt_v3(envelope, padding, &master.subkeys(suite, &nonce), bound_to)
 }
 
 // format.md §3.6, steps 7 and 8
-fn decrypt_v3(envelope: &V3, padding: Padding, subkeys: &Subkeys, id: &RecordId) -> OpenOutcome {
-    additional_data(envelope.header(), id)
-        .and_then(|aad| {
-            let (ciphertext, tag) = (envelope.ciphertext(), envelope.tag());
-            decrypt::<Aes256>(&*subkeys.key, &subkeys.iv, &aad, ciphertext, &tag)
-        })
-        .and_then(|plaintext| padding.remove(plaintext))
-        .map_or(OpenOutcome::Damaged, |value| OpenOutcome::Opened(Plaintext::from_zeroizing(value)))
+fn decrypt_v3(
+    envelope: &V3,
+    padding: Padding,
+    subkeys: &Subkeys,
+    bound_to: BoundTo<'_>,
+) -> OpenOutcome {
+    let decrypted = |aad: Vec<u8>| {
+        let (ciphertext, tag) = (envelope.ciphertext(), envelope.tag());
+        decrypt::<Aes256>(&*subkeys.key, &subkeys.iv, &aad, ciphertext, &tag)
+    };
+    if let Some(plaintext) = additional_data(envelope.header(), bound_to).and_then(decrypted) {
+        return padding.remove(plaintext).map_or(OpenOutcome::Damaged, |value| {
+            OpenOutcome::Opened(Plaintext::from_zeroizing(value))
+        });
+    }
+    // The value is not given: whoever can write to the database may have changed the token.
+    match before_tokens_were_bound(envelope.header(), bound_to.id).and_then(decrypted) {
+        Some(_) => OpenOutcome::Malformed(Malformed::TokenNotBound),
+        None => OpenOutcome::Damaged,
+    }
 }
 
 // format.md §4.3
@@ -390,12 +403,21 @@ fn open_v2(
     Ok(OpenOutcome::WrongPassword)
 }
 
-/// What is authenticated beside the ciphertext: the header, and the record id with its length.
+/// What is authenticated with the ciphertext: the header, and id and token of the record, each with its length.
 // format.md §3.3
-fn additional_data(header: &[u8], id: &RecordId) -> Option<Vec<u8>> {
-    let context = id.as_bytes();
-    let context_len = u32::try_from(context.len()).ok()?.to_be_bytes();
-    Some([header, &context_len, context].concat())
+fn additional_data(header: &[u8], BoundTo { id, token }: BoundTo<'_>) -> Option<Vec<u8>> {
+    let (id, token) = (id.as_bytes(), token.as_str().as_bytes());
+    Some([header, &length(id)?, id, &length(token)?, token].concat())
+}
+
+/// What versions before the first release authenticated instead, to say so of their records.
+// format.md §3.6, step 7
+fn before_tokens_were_bound(header: &[u8], id: &RecordId) -> Option<Vec<u8>> {
+    Some([header, &length(id.as_bytes())?, id.as_bytes()].concat())
+}
+
+fn length(field: &[u8]) -> Option<[u8; 4]> {
+    u32::try_from(field.len()).ok().map(u32::to_be_bytes)
 }
 
 #[cfg(test)]
@@ -404,6 +426,7 @@ mod tests {
 
     use super::*;
     use crate::crypto::secret::Password;
+    use vault_store::Token;
 
     fn vectors(json: &str) -> Vec<Value> {
         let vectors: Vec<Value> = serde_json::from_str(json).unwrap();
@@ -438,7 +461,9 @@ mod tests {
             let nonce = unhex(&vector["nonce_hex"]).try_into().unwrap();
             let key = PasswordKey::new(Password::new(unhex(&vector["password_hex"])));
             let id = RecordId::from_stored(vector["id"].as_str().unwrap());
-            let sealed = seal_v3(&value(&vector), &key, &id, kdf, padding, nonce, &mut memory);
+            let token = Token::from_stored(vector["token"].as_str().unwrap().to_owned());
+            let bound_to = BoundTo { id: &id, token: &token };
+            let sealed = seal_v3(&value(&vector), &key, bound_to, kdf, padding, nonce, &mut memory);
             let text = vector["text"].as_str().unwrap().as_bytes();
             assert!(sealed.unwrap().as_bytes() == Some(text), "{}", vector["name"]);
         }

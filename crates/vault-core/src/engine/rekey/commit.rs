@@ -64,6 +64,8 @@ pub(super) struct PageOutcome {
     pub(super) derivations: u64,
     /// A batch failed with this error as a whole: if the next ones do as well, the store is gone.
     pub(super) refused: Option<StoreError>,
+    /// What the store said of the records that failed, and of how many.
+    pub(super) reasons: Vec<(String, u64)>,
     /// The page was not finished, and going on is pointless.
     pub(super) error: Option<RekeyError>,
     /// Seen, and counted by an earlier pass.
@@ -92,6 +94,7 @@ impl PageOutcome {
                 &mut self.counts.rekeyed
             }
             Finding::TooLong => {
+                self.reasons.push((TOO_LONG.to_owned(), 1));
                 self.open.push((id, Unresolved::Failed));
                 &mut self.counts.failed
             }
@@ -122,7 +125,8 @@ impl PageOutcome {
         self.marks.extend(seeker.mark_of_written(replacement));
     }
 
-    fn count_failed(&mut self, batch: &[Replacement]) {
+    fn count_failed(&mut self, batch: &[Replacement], error: &StoreError) {
+        self.reasons.push((reason(error), batch.len() as u64));
         self.counts.failed += batch.len() as u64;
         self.open.extend(batch.iter().map(|failed| (failed.id.clone(), Unresolved::Failed)));
     }
@@ -342,18 +346,36 @@ fn halves(
     // A store that has refused this many single records and taken none refuses everything.
     let hopeless = settled.counts.failed >= HOPELESS && settled.counts.rekeyed == 0;
     let rest = if error.kind().is_retryable() || hopeless {
-        settled.count_failed(&batch);
+        settled.count_failed(&batch, &error);
         settled.refused = Some(error);
         batch.clear();
         None
     } else if batch.len() == 1 {
-        settled.count_failed(&batch);
+        settled.count_failed(&batch, &error);
         batch.clear();
         None
     } else {
         Some(batch.split_off(batch.len() / 2))
     };
     [Some(batch), rest].into_iter().flatten()
+}
+
+/// Why a record failed whose new envelope would be longer than one may be.
+const TOO_LONG: &str = "the re-encrypted record would be longer than 32 MiB";
+
+/// An error with its causes, which say what the driver said.
+fn reason(error: &StoreError) -> String {
+    let mut text = error.to_string();
+    let mut next = std::error::Error::source(error);
+    while let Some(cause) = next {
+        let cause_text = cause.to_string();
+        if !text.contains(&cause_text) {
+            text.push_str(": ");
+            text.push_str(&cause_text);
+        }
+        next = cause.source();
+    }
+    text
 }
 
 /// Errors after which no other record can fare better; the others may be one record's own.

@@ -43,6 +43,16 @@ pub enum RekeyError {
         /// How many.
         records: u64,
     },
+    /// The database has triggers or rules that act on every replaced envelope, and the plan does not allow them. Nothing was
+    /// written.
+    #[error(
+        "the database acts on its own when a record is changed ({}), which may show which records were rekeyed or change what is stored; nothing was written (remove or disable them for the time of the rekey, or allow them)",
+        vault_store::list_hooks(hooks)
+    )]
+    WriteHooks {
+        /// Which.
+        hooks: Vec<vault_store::WriteHook>,
+    },
     /// The state to resume from does not belong to this plan, or is none.
     #[error(transparent)]
     State(#[from] ResumeError),

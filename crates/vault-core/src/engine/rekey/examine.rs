@@ -1,5 +1,7 @@
 //! Tries the passwords of a plan on a few records, and seals anew those that an old one opens.
 
+use std::sync::Arc;
+
 use super::plan::Pair;
 use crate::crypto::envelope::{Envelope, Format, V2Params};
 use crate::crypto::kdf::KdfMemory;
@@ -62,7 +64,7 @@ enum Verdict {
 
 impl Verdict {
     fn about(self, record: SealedRecord) -> Finding {
-        let SealedRecord { id, envelope: expected } = record;
+        let SealedRecord { id, envelope: expected, .. } = record;
         match self {
             Self::Reseal(sealed) => Finding::Reseal(Replacement { id, expected, sealed }),
             Self::Matches => Finding::Matches,
@@ -83,6 +85,16 @@ impl Rekeyer {
         Self { pairs, policy, write, check }
     }
 
+    /// How records are opened.
+    pub(super) fn policy(&self) -> &OpenPolicy {
+        &self.policy
+    }
+
+    /// The keys of the old passwords.
+    pub(super) fn old_keys(&self) -> impl Iterator<Item = &Arc<PasswordKey>> {
+        self.pairs.iter().map(|pair| &pair.old)
+    }
+
     fn judge(
         &self,
         records: &[SealedRecord],
@@ -90,8 +102,8 @@ impl Rekeyer {
     ) -> Result<Vec<Verdict>, ScanError> {
         let parsed: Vec<_> =
             records.iter().map(|record| Envelope::parse(&record.envelope)).collect();
-        let ids = records.iter().map(|record| &record.id);
-        let (mut untried, unopenable) = check_all(&parsed, ids, &self.policy);
+        let bound = records.iter().map(SealedRecord::bound_to);
+        let (mut untried, unopenable) = check_all(&parsed, bound, &self.policy);
         let mut verdicts = vec![Verdict::OtherPassword; records.len()];
         for (index, why) in unopenable {
             verdicts[index] = Verdict::Problem(why.into());
@@ -152,8 +164,10 @@ impl Rekeyer {
             }
             return Ok(());
         };
-        let values: Vec<_> =
-            opened.iter().map(|(candidate, value)| (value.as_bytes(), candidate.id)).collect();
+        let values: Vec<_> = opened
+            .iter()
+            .map(|(candidate, value)| (value.as_bytes(), candidate.bound_to))
+            .collect();
         let sealed = seal_all(&values, new, spec, memory)?;
         let mut written = Vec::with_capacity(opened.len());
         for ((candidate, value), sealed) in opened.iter().zip(sealed) {
@@ -177,8 +191,8 @@ impl Rekeyer {
         memory: &mut KdfMemory,
     ) -> Result<(), ScanError> {
         let parsed: Vec<_> = written.iter().map(|(_, _, text)| Envelope::parse(text)).collect();
-        let ids = written.iter().map(|(candidate, _, _)| candidate.id);
-        let (mut candidates, _) = check_all(&parsed, ids, &self.check);
+        let bound = written.iter().map(|(candidate, _, _)| candidate.bound_to);
+        let (mut candidates, _) = check_all(&parsed, bound, &self.check);
         let mut same = 0;
         for (candidate, outcome) in open_all(&mut candidates, new, memory)? {
             let (_, value, _) = &written[candidate.index];
@@ -204,6 +218,8 @@ mod tests {
     use crate::crypto::kdf::{KdfLimits, KdfParams, KdfSetting, Salt};
     use crate::crypto::seal::{check, open, seal};
     use crate::crypto::secret::Password;
+    use vault_store::BoundTo;
+    use vault_store::Token;
 
     const PASSWORDS: [&str; 5] = ["old 1", "new 1", "old 2", "new 2", "of somebody else"];
 
@@ -264,8 +280,9 @@ mod tests {
             Fate::Moved => RecordId::from_stored("another"),
             _ => id.clone(),
         };
-        let sealed =
-            seal(&value, &keys[password], &sealed_for, &spec, &mut KdfMemory::new()).unwrap();
+        let token = Token::from_stored(format!("tk_{number}"));
+        let bound_to = BoundTo { id: &sealed_for, token: &token };
+        let sealed = seal(&value, &keys[password], bound_to, &spec, &mut KdfMemory::new()).unwrap();
         let mut text = sealed.as_bytes().unwrap().to_vec();
         match fate {
             Fate::Sound | Fate::Moved => {}
@@ -277,7 +294,7 @@ mod tests {
             Fate::Replaced(bytes) => text = bytes,
             Fate::V1 => text = v1().0.as_bytes().unwrap().to_vec(),
         }
-        SealedRecord { id, envelope: EnvelopeText::from_stored(text) }
+        SealedRecord { id, token, envelope: EnvelopeText::from_stored(text) }
     }
 
     /// What a record is, by the one-record verbs and in the order of the promise.
@@ -295,7 +312,7 @@ mod tests {
             Err(why) => return (Verdict::Problem(why.into()), None),
         };
         for (number, pair) in rekeyer.pairs.iter().enumerate() {
-            let kind = match checked.open(&pair.old, &record.id, &mut memory).unwrap() {
+            let kind = match checked.open(&pair.old, record.bound_to(), &mut memory).unwrap() {
                 OpenOutcome::Opened(value) => return (Verdict::Matches, Some((number, value))),
                 OpenOutcome::WrongPassword => continue,
                 OpenOutcome::Damaged => ProblemKind::Damaged,
@@ -306,7 +323,7 @@ mod tests {
         let mut new = rekeyer.pairs.iter().map(|pair| &pair.new);
         let already_new = envelope.format() != Format::V2
             && new.any(|new| {
-                let outcome = checked.open(new, &record.id, &mut memory).unwrap();
+                let outcome = checked.open(new, record.bound_to(), &mut memory).unwrap();
                 matches!(outcome, OpenOutcome::Opened(_))
             });
         (if already_new { Verdict::AlreadyNew } else { Verdict::OtherPassword }, None)
@@ -347,8 +364,8 @@ mod tests {
                         prop_assert!(write.is_some());
                         let envelope = Envelope::parse(&sealed).unwrap();
                         let new = &rekeyer.pairs[number].new;
-                        let again =
-                            open(&envelope, new, &record.id, &rekeyer.check, &mut memory).unwrap();
+                        let (bound_to, check) = (record.bound_to(), &rekeyer.check);
+                        let again = open(&envelope, new, bound_to, check, &mut memory).unwrap();
                         let is_same = matches!(&again, OpenOutcome::Opened(again) if again.as_bytes() == value.as_bytes());
                         prop_assert!(is_same, "{again:?}");
                     }

@@ -73,8 +73,8 @@ impl Examine for MergeChecker {
         }
         let parsed: Vec<_> =
             records.iter().map(|record| Envelope::parse(&record.envelope)).collect();
-        let ids = records.iter().map(|record| &record.id);
-        let (mut unopened, _) = check_all(&parsed, ids, &self.policy);
+        let bound = records.iter().map(SealedRecord::bound_to);
+        let (mut unopened, _) = check_all(&parsed, bound, &self.policy);
         for key in &self.keys {
             for (candidate, outcome) in open_all(&mut unopened, key, memory)? {
                 if let OpenOutcome::Opened(_) = outcome {

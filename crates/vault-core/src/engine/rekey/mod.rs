@@ -14,6 +14,7 @@ mod examine;
 mod merge_check;
 mod pass;
 mod plan;
+mod probe;
 mod progress;
 mod report;
 mod session;
@@ -24,8 +25,10 @@ mod writers;
 
 pub use self::{
     error::RekeyError,
-    plan::{InvalidPlan, MergeCheck, ParseShardError, RekeyMode, RekeyPlan, Shard},
-    report::{MergeReport, PreviousRuns, RekeyCounts, RekeyReport, RunStatus, StageTimes},
+    plan::{InvalidPlan, MergeCheck, ParseShardError, RekeyMode, RekeyPlan, Shard, WriteHooks},
+    report::{
+        FailureReason, MergeReport, PreviousRuns, RekeyCounts, RekeyReport, RunStatus, StageTimes,
+    },
     session::RekeySession,
-    state::{RekeyState, ResumeError},
+    state::{JobInfo, RekeyState, ResumeError},
 };

@@ -19,6 +19,7 @@ pub struct RekeyPlan {
     pub(super) dry_run: RekeyMode,
     pub(super) merge: MergeCheck,
     pub(super) shard: Shard,
+    pub(super) hooks: WriteHooks,
     pub(super) resume: Option<RekeyState>,
     pub(super) options: RunOptions,
 }
@@ -47,6 +48,17 @@ pub enum MergeCheck {
     Full,
     /// Asks none: the caller means to merge, or knows that there is nothing to merge with.
     Off,
+}
+
+/// What a rekey does about triggers and rules on the table of the records.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum WriteHooks {
+    /// Ends with [`RekeyError::WriteHooks`](crate::engine::rekey::RekeyError::WriteHooks) before the first write: a trigger that stamps
+    /// changed rows shows which records shared a password.
+    #[default]
+    Refuse,
+    /// Goes on: the caller knows what they do.
+    Allow,
 }
 
 impl RekeyPlan {
@@ -83,6 +95,13 @@ impl RekeyPlan {
     #[must_use]
     pub fn merge_check(mut self, check: MergeCheck) -> Self {
         self.merge = check;
+        self
+    }
+
+    /// What to do about triggers and rules on the table of the records.
+    #[must_use]
+    pub fn write_hooks(mut self, hooks: WriteHooks) -> Self {
+        self.hooks = hooks;
         self
     }
 

@@ -90,6 +90,12 @@ impl Progress {
         }
     }
 
+    /// Goes on after the job was finished: looks at the whole vault once more.
+    pub(super) fn start_another_pass(&mut self) {
+        self.pass = self.pass.saturating_add(1).max(2);
+        (self.cursor, self.found) = (None, false);
+    }
+
     /// Takes in a page that was settled.
     pub(super) fn add(&mut self, settled: &PageOutcome, written: EnvelopeKind) {
         let page = &settled.counts;

@@ -5,6 +5,7 @@ use std::{collections::BTreeMap, time::Duration};
 
 use super::plan::MergeCheck;
 use crate::scan::problem::Problem;
+use vault_store::WriteHook;
 
 /// The records of a rekey by outcome. Every scanned record is counted under exactly one.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -80,6 +81,10 @@ pub struct RekeyReport {
     pub after: BTreeMap<EnvelopeKind, u64>,
     /// What the runs did that this one resumes.
     pub earlier: PreviousRuns,
+    /// Whether an earlier run of the same plan had finished the job, and this one looked for what was written since.
+    pub already_done: bool,
+    /// Why the store refused the records that are counted as failed: up to five different reasons.
+    pub failures: Vec<FailureReason>,
     /// What the vault was asked before the first write.
     pub merge: MergeReport,
     /// Passes over the whole vault after the first that came to their end.
@@ -104,11 +109,26 @@ pub struct RekeyReport {
     pub commit_time: Duration,
     /// How many workers there were.
     pub workers: usize,
+    /// Triggers and rules of the database that act on each record that is rekeyed.
+    pub write_hooks: Vec<WriteHook>,
     /// Whether nothing was written because the plan said so.
     pub dry_run: bool,
     /// Why it ended.
     pub end: RunStatus,
 }
+
+/// Why the store refused records.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct FailureReason {
+    /// What the store said, without any id.
+    pub reason: String,
+    /// How often it said so. A record that fails again in a later pass counts again.
+    pub records: u64,
+}
+
+/// How many different reasons a report lists.
+pub(super) const MAX_REASONS: usize = 5;
 
 /// What the runs did that a run resumes.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -159,10 +179,17 @@ impl RekeyReport {
             || self.end == RunStatus::NotConverged
     }
 
-    /// Whether nothing matched and nothing was under the new password yet: never a success by itself.
+    /// Whether no record was re-encrypted, neither by this run nor by those that it resumes, and the store refused none
+    /// either: never a success by itself, whatever is under the new password.
     #[must_use]
-    pub fn found_nothing(&self) -> bool {
-        self.counts.rekeyed + self.counts.already_new + self.merge.found == 0
+    pub fn moved_nothing(&self) -> bool {
+        self.counts.rekeyed + self.counts.failed + self.counts.conflict == 0 && !self.already_done
+    }
+
+    /// How many records this run re-encrypted, without those before it.
+    #[must_use]
+    pub fn rekeyed_now(&self) -> u64 {
+        self.counts.rekeyed.saturating_sub(self.earlier.counts.rekeyed)
     }
 
     /// Whether a rekey of this plan would merge its records with others: only a dry run ends with this, a rekey is

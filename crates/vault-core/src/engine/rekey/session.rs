@@ -18,8 +18,8 @@ use super::{
     pass::{Chains, PassExaminer, Seen},
     plan::{MergeCheck, RekeyMode},
     progress::{Asked, Progress},
-    report::{PreviousRuns, RekeyReport, RunStatus},
-    state::{RekeyState, StateKey},
+    report::{FailureReason, MAX_REASONS, PreviousRuns, RekeyReport, RunStatus},
+    state::{JobInfo, RekeyState, StateKey},
     tried::TriedSet,
     writers::WriterWatch,
 };
@@ -29,7 +29,7 @@ use crate::scan::problem::MAX_PROBLEMS;
 use crate::scan::retry::Retry;
 use crate::scan::workers::Workers;
 use crate::scan::{Examined, Scan};
-use vault_store::{PageLimit, RecordId, VaultStore};
+use vault_store::{PageLimit, RecordId, Timestamp, VaultStore};
 
 /// How many pages in a row may fail as a whole before the store is taken to be gone.
 const GIVE_UP_AFTER: u32 = 3;
@@ -45,7 +45,7 @@ const MAX_PASSES: u32 = 32;
 /// After every step [`state`](RekeySession::state) is what another run can go on from, whatever happens to this one.
 pub struct RekeySession {
     stage: Stage,
-    passes: Passes,
+    pub(super) passes: Passes,
     committer: Arc<Committer>,
     check: MergeCheck,
     /// Examined and not yet committed.
@@ -59,9 +59,12 @@ pub struct RekeySession {
     others: WriterWatch,
     /// The next count, while the store is asked for it.
     counting: Option<BoxFuture<'static, WriterWatch>>,
+    /// Whether records that an earlier run left open have yet to be tried again by a pass.
+    owed: bool,
     /// Left open by the last pass, and not seen by this one.
     due: HashSet<RecordId>,
     progress: Progress,
+    started: Timestamp,
     tested: Arc<TriedSet>,
     state_key: StateKey,
     written: EnvelopeKind,
@@ -190,8 +193,14 @@ impl RekeySession {
             derivations: before.derivations + self.report.derivations,
             elapsed: before.elapsed + self.report.elapsed,
         };
+        let info = JobInfo {
+            finished: self.report.end == RunStatus::Complete && self.progress.open.is_empty(),
+            started: self.started,
+            scanned: self.progress.counts.scanned,
+            total: self.total,
+        };
         let body = self.tested.with_all(|key, marks| self.progress.to_bytes(&earlier, key, marks));
-        Ok(self.state_key.seal(body)?)
+        Ok(self.state_key.seal(&info, body)?)
     }
 
     #[expect(clippy::too_many_arguments, reason = "one caller, which has just made each of them")]
@@ -199,6 +208,7 @@ impl RekeySession {
         passes: Passes,
         asking: Asking,
         progress: Progress,
+        started: Timestamp,
         tested: Arc<TriedSet>,
         state_key: StateKey,
         written: EnvelopeKind,
@@ -230,8 +240,10 @@ impl RekeySession {
             whole: progress.cursor.is_none(),
             others,
             counting: None,
+            owed: progress.pass == 1 && !progress.open.is_empty(),
             due: HashSet::new(),
             progress,
+            started,
             tested,
             state_key,
             written,
@@ -377,6 +389,7 @@ impl RekeySession {
                 report.problems.push(problem);
             }
         }
+        note_reasons(&mut report.failures, settled.reasons);
         report.conflicts_settled += settled.conflicts;
         report.retries += settled.retries;
         report.derivations += settled.derivations;
@@ -415,6 +428,7 @@ impl RekeySession {
         self.report.catch_up_passes += u32::from(self.progress.pass > 1);
         let again = match self.passes.seeker.chains {
             _ if self.report.dry_run => false,
+            _ if self.owed => true,
             _ if !self.whole && self.passes.seeker.chains == Chains::No => true,
             _ if !self.progress.found => false,
             // What this pass left open may fare better now.
@@ -431,6 +445,7 @@ impl RekeySession {
             self.report.end = RunStatus::NotConverged;
             return false;
         }
+        self.owed = false;
         self.progress.pass += 1;
         (self.progress.cursor, self.progress.found, self.whole) = (None, false, true);
         self.others = now;
@@ -473,6 +488,17 @@ impl RekeySession {
     fn count_work(&mut self, derivations: u64, busy: Duration) {
         self.report.derivations += derivations;
         self.report.crypto_time += busy;
+    }
+}
+
+/// Adds up why records failed; of more different reasons than are listed, the first ones.
+fn note_reasons(failures: &mut Vec<FailureReason>, reasons: Vec<(String, u64)>) {
+    for (reason, records) in reasons {
+        if let Some(known) = failures.iter_mut().find(|known| known.reason == reason) {
+            known.records += records;
+        } else if failures.len() < MAX_REASONS {
+            failures.push(FailureReason { reason, records });
+        }
     }
 }
 

@@ -11,11 +11,11 @@ use super::error::RekeyError;
 use super::{
     examine::Rekeyer,
     pass::{Chains, PassExaminer},
-    plan::{MergeCheck, Pairs, RekeyMode, RekeyPlan, checked},
+    plan::{MergeCheck, Pairs, RekeyMode, RekeyPlan, WriteHooks, checked},
     progress::{Asked, JobId, Progress, Restored},
     report::{MergeReport, PreviousRuns, RekeyReport, RunStatus, StageTimes},
     session::{Asking, Passes, RekeySession},
-    state::{RekeyState, ResumeError, StateKey},
+    state::{JobInfo, RekeyState, ResumeError, StateKey},
     tried::TriedSet,
     writers::WriterWatch,
 };
@@ -24,7 +24,7 @@ use crate::crypto::key::VerifyError;
 use crate::crypto::seal::{OpenPolicy, SealError, SealParams};
 use crate::scan::retry::Retry;
 use crate::scan::workers::Workers;
-use vault_store::VaultStore;
+use vault_store::{Timestamp, VaultStore};
 
 impl RekeySession {
     /// Prepares a run: writes nothing, starts the worker threads, derives the keys of its state.
@@ -33,9 +33,15 @@ impl RekeySession {
         plan: RekeyPlan,
         policy: OpenPolicy,
         spec: SealParams,
+        now: Timestamp,
     ) -> Result<Self, RekeyError> {
         let begun = Instant::now();
         let pairs = checked(plan.pairs, plan.merge)?;
+        let hooks = store.write_hooks().await?;
+        if plan.hooks == WriteHooks::Refuse && plan.dry_run == RekeyMode::Apply && !hooks.is_empty()
+        {
+            return Err(RekeyError::WriteHooks { hooks });
+        }
         let origin = JobId::of(&*store, plan.shard, plan.dry_run, &policy).await?;
         let total = plan.shard.share(store.count().await?);
         let workers = Arc::new(plan.options.start_workers(total, spec.params())?);
@@ -43,7 +49,7 @@ impl RekeySession {
         let keys = Keys { pairs, write, spec, policy: policy.clone(), origin };
         let Prepared { pairs, state_key, derivations, restored } =
             keys.prepare(plan.resume, &workers).await?;
-        let Restored { progress, earlier, key, marks } = restored;
+        let (Restored { progress, earlier, key, marks }, job) = restored;
         let tested = Arc::new(TriedSet::restored(key, marks));
         let asking = Asking {
             check: plan.merge,
@@ -63,6 +69,8 @@ impl RekeySession {
         report.derivations = derivations;
         report.workers = workers.count().get();
         report.dry_run = write.is_none();
+        report.already_done = job.is_some_and(|job| job.finished);
+        report.write_hooks = hooks;
         report.stages.prepare = begun.elapsed();
         let retry = Retry::new(Arc::clone(&plan.options.timer));
         let page = plan.options.page();
@@ -72,6 +80,7 @@ impl RekeySession {
             passes,
             asking,
             progress,
+            job.map_or(now, |job| job.started),
             tested,
             state_key,
             EnvelopeKind::written(&spec),
@@ -96,7 +105,8 @@ struct Prepared {
     pairs: Pairs,
     state_key: StateKey,
     derivations: u64,
-    restored: Restored,
+    /// Where the job is, and what its state showed.
+    restored: (Restored, Option<JobInfo>),
 }
 
 impl Keys {
@@ -118,8 +128,8 @@ impl Keys {
             };
             let state_key = StateKey::derive(&self.pairs.keys(), kdf, memory)?;
             let restored = match state {
-                Some(state) => restore(&state, &state_key, self.origin)?,
-                None => fresh(self.origin)?,
+                Some(state) => self.resumed(&state, &state_key)?,
+                None => (fresh(self.origin)?, None),
             };
             if let Some(SealParams::V3 { kdf, .. }) = self.write {
                 verify_new_masters(&self.pairs, &kdf, memory)?;
@@ -128,6 +138,34 @@ impl Keys {
             Ok(Prepared { pairs: self.pairs, state_key, derivations, restored })
         });
         prepared.await.map_err(|lost| RekeyError::Worker(lost.into()))?
+    }
+}
+
+impl Keys {
+    /// Takes up a state. One whose job is finished stands in nobody's way: another plan starts its own job, and the same
+    /// plan makes one more pass.
+    fn resumed(
+        &self,
+        state: &RekeyState,
+        key: &StateKey,
+    ) -> Result<(Restored, Option<JobInfo>), RekeyError> {
+        let info = state.info();
+        match restore(state, key, self.origin) {
+            Ok(mut restored) => {
+                if info.finished {
+                    restored.progress.start_another_pass();
+                }
+                Ok((restored, Some(info)))
+            }
+            Err(ResumeError::OtherPasswords | ResumeError::OtherVault) if info.finished => {
+                Ok((fresh(self.origin)?, None))
+            }
+            // Other costs or another shard: nothing of this plan was done, unless its pairs chain.
+            Err(ResumeError::OtherPlan) if info.finished && !self.pairs.chain() => {
+                Ok((fresh(self.origin)?, None))
+            }
+            Err(refused) => Err(refused.into()),
+        }
     }
 }
 
@@ -177,6 +215,8 @@ fn new_report(progress: &Progress, earlier: PreviousRuns, check: MergeCheck) -> 
         before: progress.before.clone(),
         after: progress.after.clone(),
         earlier,
+        already_done: false,
+        failures: Vec::new(),
         merge: MergeReport { check, asked: 0, found, unasked },
         catch_up_passes: 0,
         conflicts_settled: 0,
@@ -190,6 +230,7 @@ fn new_report(progress: &Progress, earlier: PreviousRuns, check: MergeCheck) -> 
         commit_time: Duration::ZERO,
         workers: 0,
         dry_run: false,
+        write_hooks: Vec::new(),
         end: RunStatus::Running,
     }
 }

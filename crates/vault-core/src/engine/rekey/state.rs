@@ -13,43 +13,52 @@ use crate::crypto::envelope::{IV_LEN, KEY_LEN, TAG_LEN};
 use crate::crypto::kdf::{KdfError, KdfLimits, KdfMemory, KdfParams, KdfSetting, Salt};
 use crate::crypto::key::PasswordKey;
 use crate::crypto::seal::{SealError, decrypt, encrypt};
-use vault_store::fill_random;
+use vault_store::{Timestamp, fill_random};
 
-/// What a state starts with.
-const MAGIC: &[u8; 16] = b"vaultstore-rekey";
 /// The version that this program writes and reads.
-const VERSION: u8 = 1;
+const VERSION: u8 = 2;
 const LEN_AT: usize = 17;
 const COST_AT: usize = 25;
 const SALT_AT: usize = 37;
 const NONCE_AT: usize = 53;
 const NONCE_LEN: usize = 24;
-const COMMITMENT_AT: usize = 77;
-const HEADER_LEN: usize = 109;
+const FLAGS_AT: usize = 77;
+const STARTED_AT: usize = 78;
+const SCANNED_AT: usize = 86;
+const TOTAL_AT: usize = 94;
+const COMMITMENT_AT: usize = 102;
+const HEADER_LEN: usize = 134;
+/// The flag of a state whose job is finished.
+const FINISHED: u8 = 1;
 /// SHA-256 over everything before, so that accidents are told from other passwords.
 const CHECK_LEN: usize = 32;
 
 /// What the HKDF info of a state's key starts with.
-const LABEL: &[u8] = b"vaultstore/rekey-state/v1";
+const LABEL: &[u8] = b"vaultstore/rekey-state/v2";
 
 /// Where a rekey is, to be kept outside the vault and handed to the run that resumes it.
 ///
 /// It holds counts, a cursor and the marks of what was tried. It is as long as the marks, 8 bytes for each v2 record
-/// tried so far, and a kilobyte more.
+/// tried so far, and a kilobyte more. A finished job leaves a state too: the same plan then makes one more pass and
+/// finds nothing left to do, instead of moving records of pairs that chain a second time.
 ///
 /// # Security
-/// It is sealed under every password of the plan together: it shows nothing, and nobody without all of them can make
-/// one. An older state of the same run is harmless: what it does not know is tried again.
+/// It is sealed under every password of the plan together, and nobody without all of them can make one. In the clear it
+/// shows [`JobInfo`]: when the job started, how much it has scanned, whether it is finished. An older state of the same
+/// run is harmless, except for pairs that chain: what it does not know is tried again.
 #[derive(Clone, PartialEq, Eq)]
 pub struct RekeyState(Vec<u8>);
 
 impl RekeyState {
+    /// What a state starts with.
+    pub const MAGIC: &'static [u8] = b"vaultstore-rekey";
+
     /// Takes the bytes of a state, and refuses what no password can make one of.
     ///
     /// # Errors
     /// [`ResumeError`].
     pub fn from_bytes(bytes: Vec<u8>) -> Result<Self, ResumeError> {
-        let version = bytes.strip_prefix(MAGIC).and_then(|rest| rest.first());
+        let version = bytes.strip_prefix(RekeyState::MAGIC).and_then(|rest| rest.first());
         match version {
             None => return Err(ResumeError::NotAState),
             Some(&VERSION) => {}
@@ -72,6 +81,19 @@ impl RekeyState {
     #[must_use]
     pub fn as_bytes(&self) -> &[u8] {
         &self.0
+    }
+
+    /// What the state shows without any password. It is authenticated by the key of the state only, so it is good for
+    /// telling a person about it.
+    #[must_use]
+    pub fn info(&self) -> JobInfo {
+        let number = |at| u64::from_be_bytes(self.array(at));
+        JobInfo {
+            finished: self.0[FLAGS_AT] & FINISHED != 0,
+            started: Timestamp::from_micros(i64::from_be_bytes(self.array(STARTED_AT))),
+            scanned: number(SCANNED_AT),
+            total: number(TOTAL_AT),
+        }
     }
 
     /// The salt and cost of its key.
@@ -148,6 +170,20 @@ pub enum ResumeError {
     OtherPlan,
 }
 
+/// What a state shows without any password.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct JobInfo {
+    /// Whether the job is finished: another run of the same plan only looks for what was written since.
+    pub finished: bool,
+    /// When the job started.
+    pub started: Timestamp,
+    /// How many records it has scanned.
+    pub scanned: u64,
+    /// How many there were when its last run started.
+    pub total: u64,
+}
+
 /// Seals and opens the states of one plan.
 pub(super) struct StateKey {
     kdf: KdfSetting,
@@ -170,13 +206,13 @@ impl StateKey {
         Ok(Self { kdf, secrets: Hkdf::new(None, &secrets) })
     }
 
-    pub(super) fn seal(&self, mut body: Vec<u8>) -> Result<RekeyState, SealError> {
+    pub(super) fn seal(&self, info: &JobInfo, mut body: Vec<u8>) -> Result<RekeyState, SealError> {
         let mut nonce = [0; NONCE_LEN];
         fill_random(&mut nonce)?;
         let subkeys = self.subkeys(&nonce);
         let len = HEADER_LEN + body.len() + TAG_LEN + CHECK_LEN;
         let mut bytes = Vec::with_capacity(len);
-        bytes.extend_from_slice(MAGIC);
+        bytes.extend_from_slice(RekeyState::MAGIC);
         bytes.push(VERSION);
         bytes.extend_from_slice(&(len as u64).to_be_bytes());
         let params = &self.kdf.params;
@@ -185,6 +221,10 @@ impl StateKey {
         }
         bytes.extend_from_slice(self.kdf.salt.as_bytes());
         bytes.extend_from_slice(&nonce);
+        bytes.push(if info.finished { FINISHED } else { 0 });
+        bytes.extend_from_slice(&info.started.as_micros().to_be_bytes());
+        bytes.extend_from_slice(&info.scanned.to_be_bytes());
+        bytes.extend_from_slice(&info.total.to_be_bytes());
         bytes.extend_from_slice(&subkeys.commitment);
         let tag = encrypt::<Aes256>(&*subkeys.key, &subkeys.iv, &bytes, &mut body)?;
         bytes.extend_from_slice(&body);
@@ -228,8 +268,24 @@ mod tests {
         StateKey::derive(&keys.iter().collect::<Vec<_>>(), kdf, &mut KdfMemory::new()).unwrap()
     }
 
+    fn info() -> JobInfo {
+        JobInfo { finished: true, started: Timestamp::from_micros(5), scanned: 6, total: 7 }
+    }
+
+    #[test]
+    fn what_a_state_shows_is_what_it_was_sealed_with_and_is_bound_to_it() {
+        let state = RekeyState::from_bytes(sealed()).unwrap();
+        assert_eq!(state.info(), info());
+        let mut edited = sealed();
+        edited[FLAGS_AT] ^= FINISHED;
+        let end = edited.len() - CHECK_LEN;
+        let check = Sha256::digest(&edited[..end]);
+        edited[end..].copy_from_slice(&check);
+        assert_eq!(opened(edited, &key(&[("old", "new")])), Err(ResumeError::Forged));
+    }
+
     fn sealed() -> Vec<u8> {
-        key(&[("old", "new")]).seal(b"where it is".to_vec()).unwrap().0
+        key(&[("old", "new")]).seal(&info(), b"where it is".to_vec()).unwrap().0
     }
 
     fn opened(bytes: Vec<u8>, key: &StateKey) -> Result<Vec<u8>, ResumeError> {
@@ -274,7 +330,8 @@ mod tests {
             assert_eq!(opened(changed.clone(), &key), Err(expected), "bit {bit}");
             if bit / 8 >= NONCE_AT && bit / 8 < sealed.len() - CHECK_LEN {
                 let forged = opened(with_right_check(changed), &key).unwrap_err();
-                let expected = if bit / 8 < HEADER_LEN {
+                let shown = (FLAGS_AT..COMMITMENT_AT).contains(&(bit / 8));
+                let expected = if bit / 8 < HEADER_LEN && !shown {
                     ResumeError::OtherPasswords
                 } else {
                     ResumeError::Forged

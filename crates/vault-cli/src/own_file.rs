@@ -1,0 +1,249 @@
+//! Files that the command writes, replaces and removes: never another one than its own.
+//!
+//! Every such file is told by its first bytes. It is opened without following a symbolic link, and
+//! it has to be a regular file; a new one is created exclusively, and is durable, together with the
+//! folder that names it, before it replaces another.
+
+use std::{
+    fs::{self, DirBuilder, File, OpenOptions},
+    io::{self, Read as _, Write as _},
+    os::unix::fs::{DirBuilderExt as _, MetadataExt as _, OpenOptionsExt as _},
+    path::{Path, PathBuf},
+};
+
+use rustix::fs::OFlags;
+use vaultstore::StoreUrl;
+
+/// What is wrong with a file that ought to be ours.
+#[derive(Debug)]
+pub(crate) enum Trouble {
+    /// It is a link, a folder, a device or a pipe.
+    NotAFile,
+    /// Its first bytes are not those of ours.
+    Foreign,
+    /// The system said so.
+    Io(io::Error),
+}
+
+impl From<io::Error> for Trouble {
+    fn from(error: io::Error) -> Self {
+        // what O_NOFOLLOW answers for a link
+        if error.raw_os_error() == Some(rustix::io::Errno::LOOP.raw_os_error()) {
+            return Self::NotAFile;
+        }
+        Self::Io(error)
+    }
+}
+
+/// What identifies a file, whatever it is called.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Identity {
+    device: u64,
+    inode: u64,
+}
+
+impl Identity {
+    /// Of what a path leads to, links followed; `None` where there is nothing.
+    pub(crate) fn of(path: &Path) -> io::Result<Option<Self>> {
+        match fs::metadata(path) {
+            Ok(metadata) => Ok(Some(Self { device: metadata.dev(), inode: metadata.ino() })),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+            Err(error) => Err(error),
+        }
+    }
+}
+
+/// Whether two addresses lead to the same vault, as far as files tell: the same file and, in SQLite, a table in common.
+pub(crate) fn same_vault(one: &StoreUrl, other: &StoreUrl) -> bool {
+    if one == other {
+        return true;
+    }
+    let (Some(file), Some(other_file)) = (one.file(), other.file()) else { return false };
+    let identity = |path| Identity::of(path).ok().flatten();
+    if identity(file).is_none_or(|id| Some(id) != identity(other_file)) {
+        return false;
+    }
+    match (tables(one), tables(other)) {
+        (Some(tables), Some(others)) => {
+            tables.iter().any(|table| others.iter().any(|other| table.eq_ignore_ascii_case(other)))
+        }
+        _ => true,
+    }
+}
+
+/// The tables of an SQLite vault.
+fn tables(url: &StoreUrl) -> Option<[String; 2]> {
+    match url {
+        #[cfg(feature = "sqlite")]
+        StoreUrl::Sqlite { tables, .. } => {
+            Some([tables.vault().as_str().to_owned(), tables.meta().as_str().to_owned()])
+        }
+        _ => None,
+    }
+}
+
+/// Opens an existing regular file for reading.
+pub(crate) fn open(path: &Path) -> Result<File, Trouble> {
+    checked(without_links(OpenOptions::new().read(true)).open(path)?)
+}
+
+/// Opens a lock file, which is empty, and creates it where there is none.
+pub(crate) fn open_lock(path: &Path) -> Result<File, Trouble> {
+    let options = |create| {
+        let mut options = OpenOptions::new();
+        without_links(options.write(true).create_new(create)).mode(0o600);
+        options
+    };
+    let file = match options(true).open(path) {
+        Err(error) if error.kind() == io::ErrorKind::AlreadyExists => options(false).open(path),
+        opened => opened,
+    };
+    let file = checked(file?)?;
+    if file.metadata()?.len() == 0 { Ok(file) } else { Err(Trouble::Foreign) }
+}
+
+/// Removes a file whose first bytes are ours, and makes the removal durable. Nothing there is fine.
+pub(crate) fn remove(path: &Path, magic: &[u8]) -> Result<(), Trouble> {
+    match open(path) {
+        Err(Trouble::Io(error)) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
+        Err(trouble) => return Err(trouble),
+        Ok(file) if begins_with(&file, magic)? => {}
+        Ok(_) => return Err(Trouble::Foreign),
+    }
+    fs::remove_file(path)?;
+    sync_folder_of(path)?;
+    Ok(())
+}
+
+/// Replaces a file by one with these bytes, of which the first are `magic`: whoever reads it, even
+/// after a power cut, reads the old file or the new one.
+pub(crate) fn replace(path: &Path, magic: &[u8], bytes: &[u8]) -> Result<(), Trouble> {
+    let fresh = fresh_name(path);
+    // Left by a process that was killed while it wrote: torn, so perhaps not even with all of its first bytes.
+    match open(&fresh) {
+        Err(Trouble::Io(error)) if error.kind() == io::ErrorKind::NotFound => {}
+        Err(trouble) => return Err(trouble),
+        Ok(file) if is_torn(&file, magic)? => fs::remove_file(&fresh)?,
+        Ok(_) => return Err(Trouble::Foreign),
+    }
+    let mut options = OpenOptions::new();
+    let mut file = without_links(options.write(true).create_new(true)).mode(0o600).open(&fresh)?;
+    file.write_all(bytes)?;
+    file.sync_all()?;
+    fs::rename(&fresh, path)?;
+    sync_folder_of(path)?;
+    Ok(())
+}
+
+/// Creates a folder for nobody else's eyes, with those above it, each durable in the one that holds it.
+pub(crate) fn create_folder(folder: &Path) -> io::Result<()> {
+    if folder.is_dir() {
+        return Ok(());
+    }
+    if let Some(above) = folder.parent().filter(|above| *above != Path::new("")) {
+        create_folder(above)?;
+    }
+    match DirBuilder::new().mode(0o700).create(folder) {
+        Err(error) if error.kind() == io::ErrorKind::AlreadyExists && folder.is_dir() => {}
+        created => created?,
+    }
+    sync_folder_of(folder)
+}
+
+/// Where a file is written before it replaces another one.
+fn fresh_name(path: &Path) -> PathBuf {
+    let mut name = std::ffi::OsString::from(".");
+    name.push(path.file_name().unwrap_or_default());
+    name.push(".vaultstore-new");
+    path.with_file_name(name)
+}
+
+pub(crate) fn sync_folder_of(path: &Path) -> io::Result<()> {
+    let folder = match path.parent() {
+        Some(folder) if folder != Path::new("") => folder,
+        _ => Path::new("."),
+    };
+    File::open(folder)?.sync_all()
+}
+
+/// A pipe must not hold the process up either.
+fn without_links(options: &mut OpenOptions) -> &mut OpenOptions {
+    let flags = OFlags::NOFOLLOW | OFlags::NONBLOCK;
+    options.custom_flags(i32::try_from(flags.bits()).unwrap_or_default())
+}
+
+fn checked(file: File) -> Result<File, Trouble> {
+    if file.metadata()?.is_file() { Ok(file) } else { Err(Trouble::NotAFile) }
+}
+
+fn begins_with(file: &File, magic: &[u8]) -> io::Result<bool> {
+    Ok(first_bytes(file, magic.len())? == magic)
+}
+
+fn is_torn(file: &File, magic: &[u8]) -> io::Result<bool> {
+    let first = first_bytes(file, magic.len())?;
+    // A power cut leaves a length without the bytes, too.
+    Ok(magic.starts_with(&first) || first.iter().all(|byte| *byte == 0))
+}
+
+fn first_bytes(file: &File, len: usize) -> io::Result<Vec<u8>> {
+    let mut first = Vec::new();
+    file.take(len as u64).read_to_end(&mut first)?;
+    Ok(first)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::os::unix::fs::symlink;
+
+    use super::*;
+
+    const MAGIC: &[u8] = b"ours";
+
+    #[test]
+    fn only_our_own_file_is_removed() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = |name: &str| folder.path().join(name);
+        fs::write(path("foreign"), "theirs").unwrap();
+        assert!(matches!(remove(&path("foreign"), MAGIC), Err(Trouble::Foreign)));
+        fs::write(path("state"), "ours and more").unwrap();
+        symlink(path("state"), path("link")).unwrap();
+        assert!(matches!(remove(&path("link"), MAGIC), Err(Trouble::NotAFile)));
+        assert!(matches!(remove(folder.path(), MAGIC), Err(Trouble::NotAFile)));
+        assert!(path("foreign").exists() && path("state").exists());
+        remove(&path("state"), MAGIC).unwrap();
+        assert!(!path("state").exists());
+        remove(&path("state"), MAGIC).unwrap();
+    }
+
+    #[test]
+    fn a_file_is_replaced_also_after_a_torn_try_and_never_through_a_foreign_one() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("state");
+        for torn in [&b""[..], b"ou", b"\0\0\0\0\0", b"ours, but old"] {
+            fs::write(fresh_name(&path), torn).unwrap();
+            replace(&path, MAGIC, b"ours").unwrap();
+            assert_eq!(fs::read(&path).unwrap(), b"ours");
+        }
+        fs::write(fresh_name(&path), "theirs").unwrap();
+        assert!(matches!(replace(&path, MAGIC, b"ours"), Err(Trouble::Foreign)));
+        assert_eq!(fs::read(fresh_name(&path)).unwrap(), b"theirs");
+        fs::write(path.with_extension("new"), "a password").unwrap();
+        fs::remove_file(fresh_name(&path)).unwrap();
+        replace(&path, MAGIC, b"ours").unwrap();
+        assert_eq!(fs::read(path.with_extension("new")).unwrap(), b"a password");
+    }
+
+    #[test]
+    fn a_lock_is_no_link_no_pipe_and_no_file_with_content() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = |name: &str| folder.path().join(name);
+        open_lock(&path("lock")).unwrap();
+        open_lock(&path("lock")).unwrap();
+        symlink(path("made"), path("link")).unwrap();
+        assert!(matches!(open_lock(&path("link")), Err(Trouble::NotAFile)));
+        assert!(!path("made").exists());
+        fs::write(path("full"), "x").unwrap();
+        assert!(matches!(open_lock(&path("full")), Err(Trouble::Foreign)));
+    }
+}

@@ -1,0 +1,83 @@
+//! The life of a rekey's state: it is kept until a person says otherwise, and nothing else is taken for one.
+
+use std::fs;
+
+use crate::sandbox::{CANARY, Sandbox};
+
+const REKEY: [&str; 7] =
+    ["rekey", "--old-password-file", "old", "--new-password-file", "new", "--state", "job"];
+
+#[test]
+fn a_swap_that_is_given_again_moves_nothing_twice() {
+    let sandbox = Sandbox::with_vault();
+    sandbox.create("a", "old", b"a");
+    sandbox.create("b", "new", b"b");
+    fs::write(
+        sandbox.path("pairs"),
+        format!("[\"{CANARY} old\",\"{CANARY} new\"]\n[\"{CANARY} new\",\"{CANARY} old\"]\n"),
+    )
+    .unwrap();
+    let swap = ["rekey", "--pairs", "pairs", "--allow-merge", "--state", "job", "--json"];
+    assert_eq!(sandbox.run(&swap).json(0)["rekeyed"], 2);
+    let again = sandbox.run(&swap).json(0);
+    assert_eq!(again["already_done"], true);
+    sandbox.still_reads("a", "new", b"a");
+    sandbox.still_reads("b", "old", b"b");
+    assert_eq!(sandbox.run(&[&swap[..], &["--restart"]].concat()).json(0)["rekeyed"], 2);
+    sandbox.still_reads("a", "old", b"a");
+}
+
+#[test]
+fn a_finished_state_stands_in_no_other_rekeys_way_and_a_later_record_is_still_found() {
+    let sandbox = Sandbox::with_vault();
+    sandbox.create("a", "old", b"a");
+    sandbox.run(&REKEY).succeeds();
+    sandbox.create("late", "old", b"late");
+    let report = sandbox.run(&[&REKEY[..], &["--json"]].concat()).json(0);
+    assert_eq!(report["headline"], "2 records re-encrypted; 0 open under the old password");
+    sandbox.still_reads("late", "new", b"late");
+    let other = ["rekey", "--old-password-file", "new", "--new-password-file", "other"];
+    let report = sandbox.run(&[&other[..], &["--state", "job", "--json"]].concat()).json(0);
+    assert_eq!(report["rekeyed"], 2);
+}
+
+#[test]
+fn what_is_no_state_is_neither_read_nor_removed() {
+    let sandbox = Sandbox::with_vault();
+    sandbox.create("a", "old", b"a");
+    let vault = fs::read(sandbox.path("vault.redb")).unwrap().len();
+    for name in ["old", "vault.redb"] {
+        let mut arguments = REKEY;
+        arguments[6] = name;
+        for more in [&[][..], &["--restart"]] {
+            let answer = sandbox.run(&[&arguments[..], more].concat()).fails(2);
+            assert!(!answer.stderr.contains("--restart"), "{answer:?}");
+        }
+    }
+    assert_eq!(fs::read(sandbox.path("old")).unwrap(), format!("{CANARY} old\n").into_bytes());
+    assert!(fs::read(sandbox.path("vault.redb")).unwrap().len() >= vault);
+    fs::write(sandbox.path("job.new"), "a password").unwrap();
+    sandbox.run(&REKEY).succeeds();
+    assert_eq!(fs::read(sandbox.path("job.new")).unwrap(), b"a password");
+}
+
+#[test]
+fn a_refused_merge_leaves_no_state_and_says_where_an_interrupted_run_would_be() {
+    let sandbox = Sandbox::with_vault();
+    sandbox.create("a", "old", b"a");
+    sandbox.create("b", "new", b"b");
+    let answer = sandbox.run(&REKEY).fails(5);
+    assert!(answer.stderr.contains("--state"), "{answer:?}");
+    assert!(!sandbox.path("job").exists());
+}
+
+#[test]
+fn status_lists_the_runs_of_this_vault() {
+    let sandbox = Sandbox::with_vault();
+    sandbox.create("a", "old", b"a");
+    assert_eq!(sandbox.run(&["status", "--json"]).json(0)["runs"].as_array().unwrap().len(), 0);
+    sandbox.run(&REKEY[..5]).succeeds();
+    let runs = sandbox.run(&["status", "--json"]).json(0);
+    assert_eq!(runs["runs"][0]["status"], "finished");
+    assert_eq!(runs["runs"][0]["scanned"], 1);
+}

@@ -1,0 +1,267 @@
+use super::{
+    InvalidPostgresUrl::{
+        self, ControlCharacter, Empty, Escape, Form, Repeated, SeveralHosts, UnknownParameter,
+        Unsupported, Value,
+    },
+    *,
+};
+
+fn with(url: &str, variables: &[(&str, &str)]) -> Result<Address, InvalidPostgresUrl> {
+    read(url, &|name| {
+        variables.iter().find(|(known, _)| *known == name).map(|(_, value)| Ok((*value).to_owned()))
+    })
+}
+
+fn plain(url: &str) -> Result<Address, InvalidPostgresUrl> {
+    with(url, &[])
+}
+
+fn refusal(url: &str, variables: &[(&str, &str)]) -> InvalidPostgresUrl {
+    match with(url, variables) {
+        Ok(_) => panic!("{url} with {variables:?} is taken"),
+        Err(error) => error,
+    }
+}
+
+fn network(host: &str) -> Host {
+    Host::Network(host.to_owned())
+}
+
+#[test]
+fn the_examples_of_libpqs_documentation_mean_what_they_say() {
+    for (url, host, port, user, password, database) in [
+        ("postgresql://localhost", "localhost", 5432, None, None, None),
+        ("postgresql://localhost:5433", "localhost", 5433, None, None, None),
+        ("postgresql://localhost/mydb", "localhost", 5432, None, None, Some("mydb")),
+        ("postgresql://user@localhost", "localhost", 5432, Some("user"), None, None),
+        (
+            "postgresql://user:secret@localhost",
+            "localhost",
+            5432,
+            Some("user"),
+            Some("secret"),
+            None,
+        ),
+        (
+            "postgresql://other@localhost/otherdb?connect_timeout=10&application_name=myapp",
+            "localhost",
+            5432,
+            Some("other"),
+            None,
+            Some("otherdb"),
+        ),
+        (
+            "postgresql:///mydb?host=localhost&port=5433",
+            "localhost",
+            5433,
+            None,
+            None,
+            Some("mydb"),
+        ),
+        (
+            "postgresql://[2001:db8::1234]/database",
+            "2001:db8::1234",
+            5432,
+            None,
+            None,
+            Some("database"),
+        ),
+        (
+            "postgresql://user@localhost:5433/mydb?options=-c%20synchronous_commit%3Doff",
+            "localhost",
+            5433,
+            Some("user"),
+            None,
+            Some("mydb"),
+        ),
+        (
+            "postgres://a%40b:p%2Fs%3As@h%2Dx/d%20b",
+            "h-x",
+            5432,
+            Some("a@b"),
+            Some("p/s:s"),
+            Some("d b"),
+        ),
+    ] {
+        let address = plain(url).unwrap();
+        assert_eq!(address.host, network(host), "{url}");
+        assert_eq!(address.port, port, "{url}");
+        assert_eq!(address.user.as_deref(), user, "{url}");
+        assert_eq!(address.password.as_deref(), password, "{url}");
+        assert_eq!(address.database.as_deref(), database, "{url}");
+    }
+    for url in [
+        "postgresql:///dbname?host=/var/lib/postgresql",
+        "postgresql://%2Fvar%2Flib%2Fpostgresql/dbname",
+    ] {
+        assert_eq!(plain(url).unwrap().host, Host::Socket("/var/lib/postgresql".into()), "{url}");
+    }
+    let timeout = plain("postgresql://localhost?connect_timeout=10").unwrap().connect_timeout;
+    assert_eq!(timeout, Some(Duration::from_secs(10)));
+    assert_eq!(
+        plain("postgres://h?options=-c%20a%3D1+2").unwrap().options.as_deref(),
+        Some("-c a=1+2")
+    );
+}
+
+#[test]
+fn the_url_wins_over_the_environment_and_a_parameter_over_the_part_before_it() {
+    let variables = [
+        ("PGHOST", "elsewhere"),
+        ("PGPORT", "1"),
+        ("PGUSER", "eve"),
+        ("PGPASSWORD", "none"),
+        ("PGDATABASE", "none"),
+        ("PGSSLMODE", "nonsense"),
+    ];
+    let address = with("postgres://ann:s@h:2/d?sslmode=disable", &variables).unwrap();
+    assert_eq!((address.host, address.port), (network("h"), 2));
+    assert_eq!(address.user.as_deref(), Some("ann"));
+    assert_eq!(address.password.as_deref(), Some("s"));
+    assert_eq!(address.database.as_deref(), Some("d"));
+    assert_eq!(address.tls, Tls::Disable);
+    assert_eq!(plain("postgres://a/d?host=b").unwrap().host, network("b"));
+
+    let address = with("postgres:///?sslmode=disable", &variables).unwrap();
+    assert_eq!((address.host, address.port), (network("elsewhere"), 1));
+    assert_eq!(address.user.as_deref(), Some("eve"));
+    assert_eq!(address.database.as_deref(), Some("none"));
+}
+
+#[test]
+fn only_an_sslmode_that_is_understood_lowers_the_check_of_certificates() {
+    let tls =
+        |url: &str, value: &str| with(url, &[("PGSSLMODE", value)]).map(|address| address.tls);
+    let [far, near] = ["postgres://db.example", "postgres://[::1]"];
+    assert_eq!(tls(far, ""), Ok(Tls::VerifyFull));
+    assert_eq!(tls(near, ""), Ok(Tls::Prefer));
+    assert_eq!(tls(far, "disable"), Ok(Tls::Disable));
+    let setting = Setting::Variable("PGSSLMODE");
+    for value in ["requre", "verify_full", "REQUIRE", " require", "allow", "0"] {
+        assert!(
+            matches!(tls(far, value), Err(Value { setting: it, .. }) if it == setting),
+            "{value}"
+        );
+    }
+    let setting = Setting::Parameter("sslmode");
+    for value in ["requre", "allow", "Disable"] {
+        let error = refusal(&format!("postgres://h?sslmode={value}"), &[]);
+        assert!(matches!(error, Value { setting: it, .. } if it == setting), "{value}");
+    }
+}
+
+#[test]
+fn tls_means_what_libpq_means_by_it() {
+    let tls = |url: &str| plain(url).map(|address| (address.tls, address.root_certificates));
+    let file = || Roots::File("ca.pem".into());
+    for (url, expected) in [
+        ("postgres://h?sslmode=require", (Tls::Require, Roots::System)),
+        ("postgres://h?ssl=true", (Tls::Require, Roots::System)),
+        ("postgres://h?sslmode=require&sslrootcert=ca.pem", (Tls::VerifyCa, file())),
+        ("postgres://h?sslmode=verify-full&sslrootcert=ca.pem", (Tls::VerifyFull, file())),
+        ("postgres://h?sslrootcert=system", (Tls::VerifyFull, Roots::System)),
+        ("postgres://localhost?sslrootcert=system", (Tls::VerifyFull, Roots::System)),
+        ("postgres:///d?host=/run/x&sslmode=require", (Tls::Disable, Roots::System)),
+    ] {
+        assert_eq!(tls(url), Ok(expected), "{url}");
+    }
+    assert!(matches!(tls("postgres://h?sslmode=require&sslrootcert=system"), Err(Value { .. })));
+    assert!(matches!(tls("postgres://h?sslcert=c.pem"), Err(Unsupported { .. })));
+}
+
+#[test]
+fn what_is_not_supported_is_refused_in_the_url_and_in_the_environment() {
+    for (name, variable, used) in PARAMETERS {
+        if matches!(used, Taken) {
+            continue;
+        }
+        let refused = |error| match error {
+            Unsupported { setting, .. } | Value { setting, .. } => setting,
+            other => panic!("{name}: {other}"),
+        };
+        let error = refusal(&format!("postgres://h?sslmode=disable&{name}=x"), &[]);
+        assert_eq!(refused(error), Setting::Parameter(name));
+        if !variable.is_empty() {
+            let error = refusal("postgres://h?sslmode=disable", &[(variable, "x")]);
+            assert_eq!(refused(error), Setting::Variable(variable));
+            assert!(with("postgres://h", &[(variable, "")]).is_ok(), "{variable} is unset");
+        }
+        if let Only(values, _) = used {
+            for value in *values {
+                assert!(plain(&format!("postgres://h?{name}={value}")).is_ok(), "{name}={value}");
+            }
+        }
+    }
+}
+
+#[test]
+fn a_parameter_is_known_once_and_has_a_value() {
+    for url in [
+        "postgres://h?sslmod=require",
+        "postgres://h?tabel=x",
+        "postgres://h?Host=x",
+        "postgres://h?x",
+        "postgres://h?",
+    ] {
+        assert_eq!(refusal(url, &[]), UnknownParameter, "{url}");
+    }
+    let sslmode = Setting::Parameter("sslmode");
+    let twice = "postgres://h?sslmode=disable&sslmode=require";
+    assert_eq!(refusal(twice, &[]), Repeated(sslmode));
+    assert_eq!(refusal("postgres://h?sslmode=", &[]), Empty(sslmode));
+    assert_eq!(refusal("postgres://h", &[("PGUSER", "")]), Empty(Setting::Variable("PGUSER")));
+    let both = refusal("postgres://h?options=-ca", &[("PGOPTIONS", "-cb")]);
+    assert_eq!(both, Repeated(Setting::Parameter("options")));
+}
+
+#[test]
+fn several_hosts_are_refused_and_named_as_such() {
+    for url in ["postgres://a,b/d", "postgres://a:1,b:2/d", "postgres://[::1]:1,b/d"] {
+        assert_eq!(refusal(url, &[]), SeveralHosts(Setting::Address), "{url}");
+    }
+    let parameter = refusal("postgres:///d?host=a,b", &[]);
+    assert_eq!(parameter, SeveralHosts(Setting::Parameter("host")));
+    let variable = refusal("postgres:///d", &[("PGHOST", "a,b")]);
+    assert_eq!(variable, SeveralHosts(Setting::Variable("PGHOST")));
+}
+
+#[test]
+fn what_is_no_url_says_so_and_hides_it() {
+    for (url, error) in [
+        ("", Form),
+        ("mysql://h/d", Form),
+        ("postgres:db", Form),
+        ("postgres://ann:pa/ss@host/db", Form),
+        ("postgres://ann:p@ss@host/db", Form),
+        ("postgres://h:0", Form),
+        ("postgres://h:65536", Form),
+        ("postgres://[::1", Form),
+        ("postgres://[]", Form),
+        ("postgres://[::1]x", Form),
+        ("postgres://[h]", Form),
+        ("postgres://a b/d", Form),
+        ("postgres://a%2/d", Escape),
+        ("postgres://a%zz", Escape),
+        ("postgres://a:%00@h", Escape),
+        ("postgres://a:%ff@h", Escape),
+        ("postgres://h/d\n", ControlCharacter(Setting::Address)),
+        ("postgres://h/d\u{85}", ControlCharacter(Setting::Address)),
+        ("postgres://h?host=a%0A", ControlCharacter(Setting::Parameter("host"))),
+    ] {
+        assert_eq!(refusal(url, &[]), error, "{url:?}");
+    }
+    let variable = refusal("postgres:///d", &[("PGHOST", "h\r")]);
+    assert_eq!(variable, ControlCharacter(Setting::Variable("PGHOST")));
+}
+
+#[test]
+fn a_host_of_any_form_is_one() {
+    for (url, host) in [
+        ("postgres://[::1]:6543/db", "::1"),
+        ("postgres://%31%32%37.0.0.1/db", "127.0.0.1"),
+        ("postgres:///db?host=::1", "::1"),
+        ("postgres://db.example./db", "db.example."),
+    ] {
+        assert_eq!(plain(url).unwrap().host, network(host), "{url}");
+    }
+}

@@ -1,0 +1,56 @@
+//! What a database does on its own when a record is changed.
+
+use std::fmt;
+
+/// A trigger or a rule that acts when the envelope of a record is replaced.
+///
+/// Somebody else made it, and it may do anything: stamp the rows that were rekeyed, copy old envelopes to a log, change
+/// what is stored.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct WriteHook {
+    /// What it is.
+    pub kind: WriteHookKind,
+    /// Its name in the database.
+    pub name: String,
+}
+
+/// The kinds of [`WriteHook`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum WriteHookKind {
+    /// A trigger.
+    Trigger,
+    /// A rule, which rewrites statements.
+    Rule,
+}
+
+impl WriteHook {
+    /// A trigger or rule of this name.
+    #[must_use]
+    pub fn new(kind: WriteHookKind, name: impl Into<String>) -> Self {
+        Self { kind, name: name.into() }
+    }
+}
+
+/// As in `the trigger "stamp"`.
+impl fmt::Display for WriteHook {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let kind = match self.kind {
+            WriteHookKind::Trigger => "trigger",
+            WriteHookKind::Rule => "rule",
+        };
+        write!(f, "the {kind} {:?}", self.name)
+    }
+}
+
+/// Several of them in a sentence: the first few by name.
+#[must_use]
+pub fn list(hooks: &[WriteHook]) -> String {
+    const SHOWN: usize = 5;
+    let shown: Vec<String> = hooks.iter().take(SHOWN).map(ToString::to_string).collect();
+    match hooks.len().saturating_sub(SHOWN) {
+        0 => shown.join(", "),
+        more => format!("{} and {more} more", shown.join(", ")),
+    }
+}
