@@ -22,6 +22,10 @@ pub struct MigrationReport {
     pub password_links: u64,
 }
 
+#[cfg_attr(
+    not(any(feature = "redb", feature = "sqlite", feature = "postgres")),
+    expect(clippy::unused_async, reason = "without a backend there is nothing to wait for")
+)]
 impl StoreUrl {
     /// Opens the store of a vault that exists.
     ///
