@@ -1,6 +1,10 @@
 //! Every backend that is compiled in, by its address: made, used, rekeyed, closed and opened again.
 
-#![cfg(any(feature = "redb", feature = "sqlite", feature = "postgres"))]
+#![cfg(any(
+    feature = "redb",
+    feature = "sqlite",
+    all(feature = "postgres", feature = "server-tests")
+))]
 #![expect(clippy::unwrap_used, reason = "a test that fails panics, in its helpers too")]
 
 use vaultstore::{
