@@ -30,6 +30,8 @@ pub(crate) enum Fault {
     Outrun,
     /// The database keeps another encoding than UTF-8.
     Encoding(String),
+    /// None of the schemas that the connection searches exists.
+    NoSchema,
     /// A trigger or a rule has made something else of what was written; the transaction was rolled back.
     Altered,
 }
@@ -66,6 +68,10 @@ impl Fault {
             Self::Outrun => StoreError::new(
                 Kind::Retryable,
                 format!("{place}: others kept changing the same rows, and nothing was changed; try again"),
+            ),
+            Self::NoSchema => StoreError::new(
+                Kind::NotFound,
+                format!("{place}: the schema to create the tables in does not exist; create it, or check the URL"),
             ),
             Self::Altered => StoreError::new(
                 Kind::Unsupported,

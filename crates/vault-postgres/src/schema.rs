@@ -117,6 +117,11 @@ pub(crate) async fn migrate(
     connection: &mut PgConnection,
     options: &PostgresOptions,
 ) -> Result<Migrated, Fault> {
+    let schema: Option<String> =
+        sqlx::query_scalar("SELECT current_schema()::text").fetch_one(&mut *connection).await?;
+    if schema.is_none() {
+        return Err(Fault::NoSchema);
+    }
     let mut tries = 1;
     loop {
         match try_migrate(connection, options).await {

@@ -149,7 +149,11 @@ pub async fn open_error(url: &str) -> StoreErrorKind {
 pub fn in_database(server: &str, database: &str) -> String {
     let (address, query) = server.split_once('?').unwrap_or((server, ""));
     let (address, _) = address.rsplit_once('/').unwrap();
-    format!("{address}/{database}?{query}")
+    if query.is_empty() {
+        format!("{address}/{database}")
+    } else {
+        format!("{address}/{database}?{query}")
+    }
 }
 
 /// The same server, another user.
