@@ -6,7 +6,7 @@ use std::{
     io::{self, Write as _},
 };
 
-use vaultstore::rekey::{InvalidPlan, RekeyError};
+use vaultstore::rekey::{ChainDoubt, InvalidPlan, RekeyError};
 use vaultstore::run::ScanError;
 use vaultstore::store::RngError;
 use vaultstore::{StoreError, StoreErrorKind, VaultError};
@@ -142,6 +142,7 @@ impl From<StoreError> for Failure {
 impl From<RekeyError> for Failure {
     fn from(error: RekeyError) -> Self {
         match error {
+            RekeyError::Chain(doubt) => Self::Refused(format!("{error}. {}", advice(doubt))),
             RekeyError::Plan(InvalidPlan::MergingPairs) | RekeyError::Merge { .. } => {
                 Self::Refused(format!("{error} (--allow-merge)"))
             }
@@ -151,6 +152,23 @@ impl From<RekeyError> for Failure {
             RekeyError::Plan(plan) => Self::Usage(plan.to_string()),
             RekeyError::Store(error) => error.into(),
             error => Self::failed(error.to_string()).because(error),
+        }
+    }
+}
+
+/// What a person has to find out where nothing can tell what was moved already.
+fn advice(doubt: ChainDoubt) -> &'static str {
+    match doubt {
+        ChainDoubt::Unknown { .. } => {
+            "If they were written since then, nothing is left to do; if the vault was restored from a backup made before the \
+             rekey, add --restart"
+        }
+        ChainDoubt::NoneIsThere { .. } => {
+            "If the vault was restored from a backup made before the rekey, add --restart"
+        }
+        _ => {
+            "If such a run was started, name its state with --state, or restore the vault from a backup made before it; if none \
+             ever was, add --restart"
         }
     }
 }
@@ -168,6 +186,9 @@ impl From<VaultError> for Failure {
             | VaultError::RefusedSetting { .. }
             | VaultError::CostBelowMinimum(_)
             | VaultError::CostOverLimit(_) => Self::Usage(error.to_string()),
+            error @ VaultError::FormatNotSettled => {
+                Self::Usage(format!("{error} (--format, once)"))
+            }
             VaultError::Store(error) => error.into(),
             VaultError::Engine(error) => (*error).into(),
             error => Self::failed(error.to_string()).because(error),

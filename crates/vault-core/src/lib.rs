@@ -35,9 +35,9 @@ pub use vault_store::{
 pub mod rekey {
     pub use crate::{
         engine::rekey::{
-            FailureReason, InvalidPlan, JobInfo, MergeCheck, MergeReport, ParseShardError,
-            PreviousRuns, RekeyCounts, RekeyError, RekeyMode, RekeyState, ResumeError, RunStatus,
-            Shard, StageTimes, WriteHooks,
+            ChainDoubt, EarlierRun, FailureReason, InvalidPlan, JobInfo, MergeCheck, MergeReport,
+            ParseShardError, PreviousRuns, RekeyCounts, RekeyError, RekeyMode, RekeyState,
+            ResumeError, RunStatus, Shard, StageTimes, WriteHooks,
         },
         scan::envelope_kind::EnvelopeKind,
     };

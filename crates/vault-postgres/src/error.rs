@@ -67,7 +67,7 @@ impl Fault {
             }
             Self::Outrun => StoreError::new(
                 Kind::Retryable,
-                format!("{place}: others kept changing the same rows, and nothing was changed; try again"),
+                format!("{place}: others kept changing the same rows; try again"),
             ),
             Self::NoSchema => StoreError::new(
                 Kind::NotFound,
@@ -76,8 +76,8 @@ impl Fault {
             Self::Altered => StoreError::new(
                 Kind::Unsupported,
                 format!(
-                    "{place}: a trigger or rule of the database stores something else than was written, so nothing was \
-                     changed; remove or disable it"
+                    "{place}: a trigger or rule of the database stores something else than was written, so the change \
+                     was undone; remove or disable it"
                 ),
             ),
             Self::Encoding(encoding) => StoreError::new(
@@ -216,9 +216,7 @@ fn from_sqlx(error: sqlx::Error, place: &Place) -> StoreError {
         }
         sqlx::Error::Io(io) if !is_handshake(io) => (
             Kind::Retryable,
-            format!(
-                "{place} cannot be reached, and nothing was changed; check that the server is running and the network"
-            ),
+            format!("{place} cannot be reached; check that the server is running and the network"),
         ),
         sqlx::Error::Io(_) | sqlx::Error::Tls(_) => (
             Kind::Denied,
@@ -228,16 +226,11 @@ fn from_sqlx(error: sqlx::Error, place: &Place) -> StoreError {
         ),
         sqlx::Error::PoolTimedOut => (
             Kind::Retryable,
-            format!(
-                "{place} gave no connection in time, and nothing was changed; the server is down or busy, try again"
-            ),
+            format!("{place} gave no connection in time; the server is down or busy, try again"),
         ),
-        sqlx::Error::BeginFailed | sqlx::Error::WorkerCrashed => (
-            Kind::Retryable,
-            format!(
-                "{place}: a transaction could not be begun, and nothing was changed; try again"
-            ),
-        ),
+        sqlx::Error::BeginFailed | sqlx::Error::WorkerCrashed => {
+            (Kind::Retryable, format!("{place}: a transaction could not be begun; try again"))
+        }
         sqlx::Error::PoolClosed => {
             (Kind::Stopped, format!("{place}: this store was closed; open the vault again"))
         }
@@ -259,10 +252,7 @@ fn is_handshake(error: &std::io::Error) -> bool {
 }
 
 fn other(place: &Place) -> StoreError {
-    StoreError::new(
-        Kind::Other,
-        format!("{place}: the database failed and nothing was changed; see the cause"),
-    )
+    StoreError::new(Kind::Other, format!("{place}: the database failed; see the cause"))
 }
 
 /// The same code stands for several refusals, which the function of the server that raised it tells apart; its message may
@@ -271,8 +261,8 @@ fn of_server_error(error: &PgDatabaseError) -> (Kind, &'static str) {
     match (error.code(), error.routine()) {
         ("42501", Some("check_enable_rls")) => (
             Kind::Denied,
-            "hides records from this user by row security on the table, so nothing could be said of the whole vault and \
-             nothing was changed; use a role with BYPASSRLS, or the owner of the table",
+            "hides records from this user by row security on the table, so nothing can be said of the whole vault; \
+             use a role with BYPASSRLS, or the owner of the table",
         ),
         (code, _) => of_code(code),
     }
@@ -282,21 +272,17 @@ fn of_server_error(error: &PgDatabaseError) -> (Kind, &'static str) {
 /// server goes on.
 fn of_code(code: &str) -> (Kind, &'static str) {
     match code {
-        "40001" | "40P01" | "40003" => (
-            Kind::Retryable,
-            "undid a change that met another one, and nothing was changed; try again",
-        ),
-        "57014" | "55P03" | "25P03" | "25P04" | "57P05" => (
-            Kind::Retryable,
-            "gave up after one of its time limits, and nothing was changed; try again, or raise the limit",
-        ),
-        "57P01" | "57P02" | "57P03" => {
-            (Kind::Retryable, "is shutting down or starting, and nothing was changed; try again")
+        "40001" | "40P01" | "40003" => {
+            (Kind::Retryable, "undid a change that met another one; try again")
         }
+        "57014" | "55P03" | "25P03" | "25P04" | "57P05" => {
+            (Kind::Retryable, "gave up after one of its time limits; try again, or raise the limit")
+        }
+        "57P01" | "57P02" | "57P03" => (Kind::Retryable, "is shutting down or starting; try again"),
         "53300" | "53200" | "53000" => {
-            (Kind::Retryable, "is out of connections or memory, and nothing was changed; try again")
+            (Kind::Retryable, "is out of connections or memory; try again")
         }
-        "53100" => (Kind::Full, "has no room on its disk, and nothing was changed; free some"),
+        "53100" => (Kind::Full, "has no room on its disk; free some"),
         "28P01" | "28000" => (
             Kind::Denied,
             "refuses this user or this password; check them, and that the user may log in from here",
@@ -326,13 +312,9 @@ fn of_code(code: &str) -> (Kind, &'static str) {
              extra_float_digits (PgBouncer: ignore_startup_parameters), or connect to the server itself",
         ),
         "XX001" | "XX002" => (Kind::Corrupt, "has a damaged table or index; restore the database"),
-        _ if code.starts_with("08") => {
-            (Kind::Retryable, "lost the connection, and nothing was changed; try again")
-        }
-        _ if code.starts_with("22") => {
-            (Kind::Unsupported, "cannot hold one of the values, and nothing was changed")
-        }
-        _ => (Kind::Other, "failed and nothing was changed; see the cause"),
+        _ if code.starts_with("08") => (Kind::Retryable, "lost the connection; try again"),
+        _ if code.starts_with("22") => (Kind::Unsupported, "cannot hold one of the values"),
+        _ => (Kind::Other, "failed; see the cause"),
     }
 }
 

@@ -11,7 +11,7 @@
 //! - **Durable.** Each of our connections sets `synchronous_commit = on` (`remote_apply`, which promises more, is left),
 //!   so that an answered commit survives a crash of the server, also where the database or the role has relaxed that. The
 //!   server's own `fsync` and `full_page_writes` must be on, as they are by default; no client can set them.
-//! - **Nothing half known.** An error says that nothing was changed, except
+//! - **Nothing half known.** An error of any kind means that the call changed nothing, except
 //!   [`UnknownOutcome`](vault_store::StoreErrorKind::UnknownOutcome), which is given only when the answer to a commit was
 //!   lost. Deadlocks, serialization failures, time limits, lost connections, and a server that starts, stops or is full of
 //!   connections are [`Retryable`](vault_store::StoreErrorKind::Retryable).

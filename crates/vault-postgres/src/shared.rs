@@ -105,7 +105,7 @@ impl Shared {
             Err(error) => error,
         };
         let (kind, what) = match effect {
-            Effect::Reads => (StoreErrorKind::Stopped, "nothing was changed"),
+            Effect::Reads => (StoreErrorKind::Stopped, "open it again"),
             Effect::Writes => {
                 (StoreErrorKind::UnknownOutcome, "the change may or may not have been made")
             }

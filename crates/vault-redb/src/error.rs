@@ -251,10 +251,7 @@ fn from_redb(error: redb::Error, path: &impl std::fmt::Display) -> StoreError {
             Kind::Unsupported,
             format!("{path} cannot hold a value of more than 3 GiB; store a smaller one"),
         ),
-        _ => (
-            Kind::Other,
-            format!("{path}: the database failed and nothing was changed; see the cause"),
-        ),
+        _ => (Kind::Other, format!("{path}: the database failed; see the cause")),
     };
     StoreError::new(kind, sentence).with_source(error)
 }
@@ -264,9 +261,7 @@ fn from_io(kind: io::ErrorKind, error: redb::Error, path: &impl std::fmt::Displa
         io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded | io::ErrorKind::FileTooLarge => {
             (
                 Kind::Full,
-                format!(
-                    "{path}: there is no room on the disk, and nothing was changed; free some and open the vault again"
-                ),
+                format!("{path}: there is no room on the disk; free some and open the vault again"),
             )
         }
         io::ErrorKind::PermissionDenied | io::ErrorKind::ReadOnlyFilesystem => (
@@ -277,12 +272,7 @@ fn from_io(kind: io::ErrorKind, error: redb::Error, path: &impl std::fmt::Displa
         io::ErrorKind::UnexpectedEof | io::ErrorKind::InvalidData => {
             (Kind::Corrupt, format!("{path} is damaged or cut short; restore it from a backup"))
         }
-        _ => (
-            Kind::Stopped,
-            format!(
-                "{path}: the disk failed and nothing was changed; check it and open the vault again"
-            ),
-        ),
+        _ => (Kind::Stopped, format!("{path}: the disk failed; check it and open the vault again")),
     };
     StoreError::new(kind, sentence).with_source(error)
 }

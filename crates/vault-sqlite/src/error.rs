@@ -67,8 +67,8 @@ impl Fault {
             Self::Altered => StoreError::new(
                 Kind::Unsupported,
                 format!(
-                    "{path}: a trigger of the database stores something else than was written, so nothing was changed; \
-                     remove it"
+                    "{path}: a trigger of the database stores something else than was written, so the change was \
+                     undone; remove it"
                 ),
             ),
             Self::NoMetaTable => StoreError::new(
@@ -238,6 +238,7 @@ const SQLITE_BUSY: u8 = 5;
 const SQLITE_LOCKED: u8 = 6;
 pub(crate) const SQLITE_READONLY: u8 = 8;
 const SQLITE_IOERR: u8 = 10;
+const SQLITE_IOERR_SHMSIZE: i32 = 4874;
 const SQLITE_CORRUPT: u8 = 11;
 const SQLITE_FULL: u8 = 13;
 pub(crate) const SQLITE_CANTOPEN: u8 = 14;
@@ -246,8 +247,12 @@ const SQLITE_NOTADB: u8 = 26;
 
 /// The low byte of SQLite's result code, which tells the class of the error.
 pub(crate) fn primary_code(error: &sqlx::Error) -> Option<u8> {
-    let code = error.as_database_error().and_then(DatabaseError::code)?;
-    code.parse::<i32>().ok().map(|code| code.to_le_bytes()[0])
+    code(error).map(|code| code.to_le_bytes()[0])
+}
+
+/// SQLite's extended result code.
+fn code(error: &sqlx::Error) -> Option<i32> {
+    error.as_database_error().and_then(DatabaseError::code)?.parse().ok()
 }
 
 fn from_sqlx(error: sqlx::Error, path: &impl Display) -> StoreError {
@@ -260,14 +265,17 @@ fn from_sqlx(error: sqlx::Error, path: &impl Display) -> StoreError {
             return denied(path).with_source(error);
         }
         Some(SQLITE_FULL) => return full(path).with_source(error),
+        // Its shared memory is a file beside the database, which finds no room: only for the others SQLite says that.
+        Some(SQLITE_IOERR) if code(&error) == Some(SQLITE_IOERR_SHMSIZE) => {
+            return full(path).with_source(error);
+        }
         Some(SQLITE_IOERR) => return disk_failed(path).with_source(error),
         Some(SQLITE_CORRUPT) => {
             let sentence = format!("{path} is damaged; restore it from a backup");
             return StoreError::new(Kind::Corrupt, sentence).with_source(error);
         }
         Some(SQLITE_NOTADB) => {
-            let sentence =
-                format!("{path} is not an SQLite database; nothing was changed, check the path");
+            let sentence = format!("{path} is not an SQLite database; check the path");
             return StoreError::new(Kind::NotAVault, sentence).with_source(error);
         }
         Some(SQLITE_TOOBIG) => {
@@ -275,7 +283,7 @@ fn from_sqlx(error: sqlx::Error, path: &impl Display) -> StoreError {
             return StoreError::new(Kind::Unsupported, sentence).with_source(error);
         }
         None if matches!(error, sqlx::Error::PoolTimedOut) => return busy(path).with_source(error),
-        _ => format!("{path}: the database failed and nothing was changed; see the cause"),
+        _ => format!("{path}: the database failed; see the cause"),
     };
     StoreError::new(Kind::Other, sentence).with_source(error)
 }
@@ -298,7 +306,7 @@ fn from_commit(error: sqlx::Error, path: &impl Display) -> StoreError {
 fn busy(path: &impl Display) -> StoreError {
     StoreError::new(
         Kind::Retryable,
-        format!("{path} is being written to by somebody else, and nothing was changed; try again"),
+        format!("{path} is being written to by somebody else; try again"),
     )
 }
 
@@ -312,18 +320,13 @@ fn denied(path: &impl Display) -> StoreError {
 }
 
 fn full(path: &impl Display) -> StoreError {
-    StoreError::new(
-        Kind::Full,
-        format!("{path}: there is no room on the disk, and nothing was changed; free some"),
-    )
+    StoreError::new(Kind::Full, format!("{path}: there is no room on the disk; free some"))
 }
 
 fn disk_failed(path: &impl Display) -> StoreError {
     StoreError::new(
         Kind::Stopped,
-        format!(
-            "{path}: the disk failed and nothing was changed; check it and open the vault again"
-        ),
+        format!("{path}: the disk failed; check it and open the vault again"),
     )
 }
 
@@ -364,6 +367,16 @@ mod tests {
         assert_eq!(kind(io::ErrorKind::PermissionDenied), Kind::Denied);
         assert_eq!(kind(io::ErrorKind::NotFound), Kind::NotFound);
         assert_eq!(kind(io::ErrorKind::TimedOut), Kind::Stopped);
+    }
+
+    /// The call is one of many: what the whole run changed is not for it to say.
+    #[test]
+    fn what_passes_in_the_middle_of_a_run_says_nothing_about_all_of_it() {
+        for error in
+            [busy(&"v"), full(&"v"), disk_failed(&"v"), from_sqlx(sqlx::Error::RowNotFound, &"v")]
+        {
+            assert!(!error.to_string().contains("nothing was"), "{error}");
+        }
     }
 
     #[test]

@@ -101,14 +101,28 @@ pub(crate) async fn hooks(
     statements: &Statements,
 ) -> Result<Vec<WriteHook>, Fault> {
     const NAME: &str = "-- TRIGGER ";
+    /// What every program that changes a table or a virtual table has.
+    const WRITES: [&str; 2] = ["OpenWrite", "VUpdate"];
+    // An EXPLAIN opens no transaction, and so does not notice that others changed the schema; what reads, does.
+    statements.triggers.query().fetch_all(&mut *connection).await?;
     let mut rows = statements.replacement_plan.query().fetch(connection);
     let mut hooks: Vec<WriteHook> = Vec::new();
+    // The program of each trigger follows its name; those of the statement itself come before the first.
+    let mut program = None;
     while let Some(row) = rows.try_next().await? {
         let text = row.try_get_unchecked::<Option<String>, _>("p4")?;
-        let Some(name) = text.as_deref().and_then(|text| text.strip_prefix(NAME)) else { continue };
-        let hook = WriteHook::new(WriteHookKind::Trigger, name);
-        if !hooks.contains(&hook) {
-            hooks.push(hook);
+        if let Some(name) = text.as_deref().and_then(|text| text.strip_prefix(NAME)) {
+            let known = hooks.iter().position(|hook| hook.name == name);
+            program = Some(known.unwrap_or(hooks.len()));
+            if known.is_none() {
+                hooks.push(WriteHook::new(WriteHookKind::Check, name));
+            }
+        }
+        let opcode = row.try_get_unchecked::<String, _>("opcode")?;
+        if let Some(hook) = program.and_then(|at| hooks.get_mut(at))
+            && WRITES.contains(&opcode.as_str())
+        {
+            hook.kind = WriteHookKind::Trigger;
         }
     }
     Ok(hooks)

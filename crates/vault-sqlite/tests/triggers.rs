@@ -79,6 +79,24 @@ fn a_trigger_is_named_if_a_replaced_envelope_sets_it_off() {
 }
 
 #[test]
+fn a_trigger_that_writes_is_told_from_one_that_can_only_refuse() {
+    for (body, may_write) in [
+        ("SELECT raise(ABORT, 'update vault')", false),
+        ("SELECT count(*) FROM vault", false),
+        ("UPDATE vault SET vault_token = vault_token WHERE id = old.id", true),
+        ("SELECT 1; DELETE FROM vault WHERE id = 'x'", true),
+        ("INSERT INTO vault (id) VALUES (old.id)", true),
+    ] {
+        let sql = format!("CREATE TRIGGER t BEFORE UPDATE ON vault BEGIN {body}; END");
+        with_trigger(&sql, async |store| {
+            let found = store.write_hooks().await.unwrap();
+            assert_eq!(found.len(), 1, "{body}");
+            assert_eq!(found[0].may_write(), may_write, "{body}");
+        });
+    }
+}
+
+#[test]
 fn an_envelope_that_a_trigger_changes_is_refused_and_nothing_of_its_batch_is_stored() {
     for change in ["old.vault_value", "substr(new.vault_value, 1, 4)"] {
         let sql = format!(
@@ -107,5 +125,36 @@ fn a_record_that_a_trigger_changes_as_it_is_added_is_refused() {
         let error = store.insert(vec![record("c")]).await.unwrap_err();
         assert_eq!(error.kind(), StoreErrorKind::Unsupported);
         assert_eq!(store.count().await.unwrap(), 2);
+    });
+}
+
+#[test]
+fn what_a_trigger_refuses_is_a_failed_record_with_the_reason() {
+    use vault_core::{
+        CreateOptions, InitOptions, Password, RekeyPlan, Vault, VaultOptions, WriteFormat,
+        kdf::KdfMinimum,
+    };
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("v.sqlite");
+    Runtime::new().unwrap().block_on(async {
+        let store = SqliteStore::create(&path, SqliteOptions::default()).await.unwrap();
+        let cost = "t=1,m=8,p=1".parse().unwrap();
+        let new = InitOptions { cost, format: WriteFormat::V3 };
+        let options = VaultOptions { floor: KdfMinimum::NONE, ..VaultOptions::default() };
+        let vault = Vault::init(store, new, options).await.unwrap();
+        let key = vault.derive_key(Password::new("old")).await.unwrap();
+        for _ in 0..3 {
+            vault.create(b"value", &key, CreateOptions::default()).await.unwrap();
+        }
+        let trigger = "CREATE TRIGGER full BEFORE UPDATE ON vault \
+                       BEGIN SELECT raise(ABORT, 'the audit table is full'); END";
+        run(&path, trigger).await;
+        let plan = RekeyPlan::new().pair(Password::new("old"), Password::new("new"));
+        let report = vault.rekey(plan).await.unwrap().run().await.unwrap();
+        assert_eq!((report.counts.failed, report.counts.rekeyed), (3, 0));
+        assert!(report.needs_attention() && !report.moved_nothing());
+        let [failure] = &report.failures[..] else { panic!("{:?}", report.failures) };
+        assert!(failure.reason.contains("the audit table is full"), "{}", failure.reason);
+        assert_eq!(report.write_hooks.len(), 1);
     });
 }

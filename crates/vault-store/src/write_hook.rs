@@ -23,6 +23,8 @@ pub enum WriteHookKind {
     Trigger,
     /// A rule, which rewrites statements.
     Rule,
+    /// A trigger that writes nothing: all it can do is to refuse a change.
+    Check,
 }
 
 impl WriteHook {
@@ -31,13 +33,19 @@ impl WriteHook {
     pub fn new(kind: WriteHookKind, name: impl Into<String>) -> Self {
         Self { kind, name: name.into() }
     }
+
+    /// Whether it may write something: show which records were changed, or change what is stored.
+    #[must_use]
+    pub fn may_write(&self) -> bool {
+        self.kind != WriteHookKind::Check
+    }
 }
 
 /// As in `the trigger "stamp"`.
 impl fmt::Display for WriteHook {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let kind = match self.kind {
-            WriteHookKind::Trigger => "trigger",
+            WriteHookKind::Trigger | WriteHookKind::Check => "trigger",
             WriteHookKind::Rule => "rule",
         };
         write!(f, "the {kind} {:?}", self.name)

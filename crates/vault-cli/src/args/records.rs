@@ -3,8 +3,8 @@
 use std::{num::NonZeroUsize, path::PathBuf, time::Duration};
 
 use clap::{Args, ValueEnum};
-use vaultstore::Token;
 use vaultstore::token::TokenLength;
+use vaultstore::{Token, WriteFormat};
 
 use super::{OpenArgs, PasswordArgs, parse};
 
@@ -23,9 +23,18 @@ pub(crate) struct CreateArgs {
     pub(crate) value: ValueArgs,
     #[command(flatten)]
     pub(crate) password: PasswordArgs,
+    #[command(flatten)]
+    pub(crate) format: FormatArgs,
     /// Print a JSON object
     #[arg(long)]
     pub(crate) json: bool,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct FormatArgs {
+    /// In a vault of the Go package, settle the format of new records: v2 while a Go program reads them, else v3 or v3+padme
+    #[arg(long)]
+    pub(crate) format: Option<WriteFormat>,
 }
 
 #[derive(Debug, Args)]
@@ -50,6 +59,8 @@ pub(crate) struct UpdateArgs {
     pub(crate) value: ValueArgs,
     #[command(flatten)]
     pub(crate) password: PasswordArgs,
+    #[command(flatten)]
+    pub(crate) format: FormatArgs,
     #[command(flatten)]
     pub(crate) open: OpenArgs,
 }

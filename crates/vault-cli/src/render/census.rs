@@ -36,6 +36,7 @@ pub(crate) struct Report<'a> {
     longest_envelope: u64,
     damaged: u64,
     malformed: u64,
+    not_checkable: u64,
     opened: Vec<Opened<'a>>,
     unopened: Option<u64>,
     problems: Vec<Listed<'a>>,
@@ -83,6 +84,7 @@ pub(crate) fn json<'a>(report: &'a CensusReport, names: &'a [String], end: End) 
         longest_envelope: report.longest_envelope,
         damaged: report.damaged,
         malformed: report.malformed,
+        not_checkable: report.unchecked,
         opened: opened.map(|(password, records)| Opened { password, records: *records }).collect(),
         unopened: (!names.is_empty()).then_some(report.unopened),
         problems: listed(&report.problems),
@@ -103,8 +105,12 @@ pub(crate) fn text(report: &CensusReport, names: &[String], end: End) -> String 
     for (format, records) in &report.formats {
         row(&mut text, &format.to_string(), &figures::count(*records));
     }
-    row(&mut text, "damaged", &figures::count(report.damaged));
+    // Of what nobody could check, nothing was found out.
+    if report.damaged > 0 || report.unchecked == 0 {
+        row(&mut text, "damaged", &figures::count(report.damaged));
+    }
     row(&mut text, "malformed", &figures::count(report.malformed));
+    not_checkable(&mut text, report.unchecked, !names.is_empty());
     row(&mut text, "envelopes", &figures::bytes(report.envelope_bytes));
     row(&mut text, "longest envelope", &figures::bytes(report.longest_envelope));
     for (name, records) in names.iter().zip(&report.opened) {
@@ -145,6 +151,15 @@ pub(crate) fn verdict(report: &CensusReport, end: End) -> String {
         End::Stopped => format!("NOT VERIFIED, interrupted: so far {found}"),
         End::Complete if opened == scanned => format!("VERIFIED: {found}"),
         End::Complete => format!("NOT VERIFIED: {found}"),
+    }
+}
+
+/// v1 and v2 do not say whether they are sound; only their password does.
+pub(crate) fn not_checkable(text: &mut String, records: u64, with_passwords: bool) {
+    if records > 0 {
+        let a = if with_passwords { "their" } else { "a" };
+        // Writing into a String cannot fail.
+        let _ = writeln!(text, "  not checkable without {a} password: {}", figures::count(records));
     }
 }
 

@@ -64,6 +64,7 @@ pub(crate) struct Report<'a> {
     problems: Vec<Listed<'a>>,
     failures: Vec<Refusal<'a>>,
     already_done: bool,
+    not_checkable: u64,
     before: Vec<Sealed>,
     after: Vec<Sealed>,
     merge_check: Merge,
@@ -160,6 +161,7 @@ pub(crate) fn json(report: &RekeyReport, wording: Wording) -> Report<'_> {
             .map(|failure| Refusal { reason: &failure.reason, records: failure.records })
             .collect(),
         already_done: report.already_done,
+        not_checkable: report.not_checkable(),
         before: sealed(&report.before),
         after: sealed(&report.after),
         merge_check: merge(&report.merge),
@@ -239,6 +241,10 @@ pub(crate) fn headline(report: &RekeyReport, wording: Wording) -> String {
     let done = records(counts.rekeyed);
     let (old, new) = (wording.the_old(), wording.the_new());
     match report.end {
+        RunStatus::Refused if report.merge.found + counts.already_new == 0 => {
+            return "REFUSED, and nothing was written: the vault does not fit what is known of these pairs"
+                .to_owned();
+        }
         RunStatus::Refused => {
             return format!(
                 "REFUSED, and nothing was written: {} already {} under the new password",
@@ -337,6 +343,7 @@ pub(crate) fn text(report: &RekeyReport, wording: Wording) -> String {
     {
         row(&mut text, name, &figures::count(number));
     }
+    super::census::not_checkable(&mut text, report.not_checkable(), true);
     for (name, sealings) in [("before", &report.before), ("after", &report.after)] {
         for (sealing, number) in sealings {
             let cost = sealing.cost.map(|cost| format!(" {cost}")).unwrap_or_default();

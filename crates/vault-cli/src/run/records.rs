@@ -3,7 +3,7 @@
 use serde::Serialize;
 use vaultstore::{Password, Plaintext, Token};
 
-use super::{Context, blocking};
+use super::{Context, blocking, settings};
 use crate::args::{
     CreateArgs, DeleteArgs, ExistsArgs, PasswordArgs, RenewArgs, TokenArgs, UpdateArgs, ValueArgs,
 };
@@ -23,6 +23,7 @@ pub(super) async fn create(context: &Context, args: CreateArgs) -> Result<Exit, 
         ));
     }
     let vault = context.open().await?;
+    settings::settle_format(&vault, args.format.format).await?;
     let options = plan::create_options(&args);
     let CreateArgs { token, value, password, json, .. } = args;
     let (value, password) = value_and_password(value, password, Prompt::New("Password")).await?;
@@ -54,6 +55,7 @@ pub(super) async fn create(context: &Context, args: CreateArgs) -> Result<Exit, 
 
 pub(super) async fn update(context: &Context, args: UpdateArgs) -> Result<Exit, Failure> {
     let vault = context.open_for(&args.open).await?;
+    settings::settle_format(&vault, args.format.format).await?;
     let UpdateArgs { token, value, password, .. } = args;
     let (value, password) = value_and_password(value, password, Prompt::Known("Password")).await?;
     let key = vault.derive_key(password).await?;

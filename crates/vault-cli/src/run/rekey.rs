@@ -7,7 +7,9 @@ use std::{
 
 use vaultstore::envelope::{Format, Padding, SealParams, V2Params};
 use vaultstore::kdf::KdfSetting;
-use vaultstore::rekey::{EnvelopeKind, MergeCheck, RekeyError, RekeyMode, RunStatus, WriteHooks};
+use vaultstore::rekey::{
+    EarlierRun, EnvelopeKind, MergeCheck, RekeyError, RekeyMode, RunStatus, WriteHooks,
+};
 use vaultstore::store::WriteHook;
 use vaultstore::{
     KdfParams, Password, RekeyPlan, RekeyReport, RekeySession, Vault, VaultError, WriteFormat,
@@ -37,7 +39,7 @@ pub(super) async fn test(context: &Context, args: RekeyArgs) -> Result<Exit, Fai
 pub(super) async fn run(context: &Context, args: RekeyArgs) -> Result<Exit, Failure> {
     let vault = context.open_for(&args.open).await?;
     let place = Place::of(context)?;
-    let spec = asked_spec(&vault, &args).await?;
+    let own_format = settings::format(&**vault.store()).await?;
     let expected = Expected { count: args.expect_count, zero_is_fine: args.allow_zero };
     let mode = if args.dry_run { RekeyMode::DryRun } else { RekeyMode::Apply };
     let merge = match (args.allow_merge, args.check_merge) {
@@ -50,22 +52,24 @@ pub(super) async fn run(context: &Context, args: RekeyArgs) -> Result<Exit, Fail
         Some(path) => path.clone(),
         None => state_file::default_path(vault.id().await?, &context.url, args.shard)?,
     };
-    let kept = if args.dry_run {
-        tell_what_would_resume(&path, args.restart);
-        None
+    let (kept, would_resume) = if args.dry_run {
+        (None, would_resume(&path, args.restart))
     } else {
-        Some(take_state(path, args.restart)?)
+        (Some(take_state(path, args.restart)?), false)
     };
+    // With a state, what a rehearsal counts is not what the rekey would find.
+    let earlier = if args.restart || would_resume { EarlierRun::None } else { EarlierRun::Unknown };
     let mut rekey = RekeyPlan::new()
         .dry_run(mode)
         .merge_check(merge)
         .write_hooks(hooks)
+        .earlier_run(earlier)
         .shard(args.shard)
         .options(plan::run_options(&args.run));
     let state = kept.as_ref().map(StateFile::read).transpose()?.flatten();
-    if let Some(spec) = spec {
-        rekey = rekey.write_as(spec);
-    }
+    rekey = write_as(&vault, &args, rekey).await?;
+    let is_marked = args.kdf.is_some()
+        || own_format.is_some_and(|own| args.format.is_some_and(|asked| asked != own));
     let pairs = blocking(move || pairs(args.pairs.as_deref(), args.old, args.new)).await?;
     let wording = Wording::of(&pairs);
     for (old, new) in pairs {
@@ -84,7 +88,7 @@ pub(super) async fn run(context: &Context, args: RekeyArgs) -> Result<Exit, Fail
     if let Some(kept) = &kept {
         tell_resumed(session.report(), kept);
     }
-    if spec.is_some() {
+    if is_marked {
         exit::warn(
             "with --format or --kdf the re-encrypted records can be told from the others; change the vault's settings \
              instead to write all new records that way",
@@ -103,10 +107,10 @@ fn take_state(path: PathBuf, restart: bool) -> Result<StateFile, Failure> {
     Ok(file)
 }
 
-/// A rehearsal resumes nothing and counts the vault as it is; what a rekey would do is said.
-fn tell_what_would_resume(path: &Path, restart: bool) {
+/// A rehearsal resumes nothing and counts the vault as it is; what a rekey would do is said. Whether there is a state.
+fn would_resume(path: &Path, restart: bool) -> bool {
     let listed = state_file::look(path.to_owned());
-    let Some(info) = listed.info.filter(|_| !restart) else { return };
+    let Some(info) = listed.info.filter(|_| !restart) else { return false };
     let (scanned, total) = (figures::count(info.scanned), figures::count(info.total));
     exit::say(&if info.finished {
         format!("a rekey of this vault finished earlier; its state is in {}", path.display())
@@ -117,15 +121,25 @@ fn tell_what_would_resume(path: &Path, restart: bool) {
             path.display()
         )
     });
+    true
 }
 
 /// A rekey that does not allow them has ended by now; its rehearsal goes on.
 fn name_hooks(found: &[WriteHook], hooks: WriteHooks) {
-    if found.is_empty() {
+    let names = |may_write: bool| {
+        let named = found.iter().filter(|hook| hook.may_write() == may_write);
+        named.map(ToString::to_string).collect::<Vec<_>>().join(", ")
+    };
+    let checks = names(false);
+    if !checks.is_empty() {
+        exit::warn(&format!(
+            "the database looks at each record that is re-encrypted, and may refuse it ({checks})"
+        ));
+    }
+    let names = names(true);
+    if names.is_empty() {
         return;
     }
-    let names: Vec<String> = found.iter().map(ToString::to_string).collect();
-    let names = names.join(", ");
     exit::warn(&match hooks {
         WriteHooks::Allow => format!(
             "the database acts on its own on each record that is re-encrypted ({names}), which may show which records were"
@@ -191,11 +205,15 @@ fn pairs(
     Ok(vec![(old, new)])
 }
 
-/// The format and cost that were asked for, with the vault's own salt: a salt of their own would show which records
+/// Says how to write: what was asked for, with the vault's own salt, since a salt of their own would show which records
 /// were rekeyed together.
-async fn asked_spec(vault: &Vault, args: &RekeyArgs) -> Result<Option<SealParams>, Failure> {
+async fn write_as(vault: &Vault, args: &RekeyArgs, plan: RekeyPlan) -> Result<RekeyPlan, Failure> {
+    // In a vault of the Go package this is the word that it waits for; a rehearsal writes nothing.
+    if let (Some(format), false) = (args.format, args.dry_run) {
+        vault.settle_format(format).await?;
+    }
     if args.format.is_none() && args.kdf.is_none() {
-        return Ok(None);
+        return Ok(plan);
     }
     let own = vault.seal_spec().await?;
     let kdf = settings::vault_kdf(vault).await?;
@@ -205,11 +223,12 @@ async fn asked_spec(vault: &Vault, args: &RekeyArgs) -> Result<Option<SealParams
         SealParams::V3 { padding: Padding::Padme, .. } => WriteFormat::V3Padme,
         SealParams::V3 { .. } => WriteFormat::V3,
     });
-    Ok(Some(match format {
+    let plan = plan.write_as(match format {
         WriteFormat::V2 => SealParams::V2 { params: kdf.params },
         WriteFormat::V3 => SealParams::V3 { kdf, padding: Padding::None },
         WriteFormat::V3Padme => SealParams::V3 { kdf, padding: Padding::Padme },
-    }))
+    });
+    Ok(if args.kdf.is_none() { plan.keep_v2_cost() } else { plan })
 }
 
 /// A rekey that is being driven to its end.
@@ -266,7 +285,7 @@ impl Run<'_> {
                 );
                 Failure::Failed { sentence, cause }
             }
-            Failure::Refused(sentence) => Failure::Refused(format!(
+            Failure::Refused(sentence) if report.merge.found > 0 => Failure::Refused(format!(
                 "{sentence} If an earlier rekey to this password was interrupted, name its state file with --state"
             )),
             failure => failure,
@@ -279,11 +298,20 @@ impl Run<'_> {
         if !session.report().before.keys().any(has_v2) {
             return Ok(());
         }
-        let presets = [KdfParams::DEFAULT, KdfParams::LIGHTWEIGHT, KdfParams::HIGH_SECURITY];
-        match session.find_v2_params(&presets.map(V2Params::new)).await? {
-            Some(params) => exit::say(&format!(
+        let presets = [
+            ("default", KdfParams::DEFAULT),
+            ("lightweight", KdfParams::LIGHTWEIGHT),
+            ("high_security", KdfParams::HIGH_SECURITY),
+        ];
+        let costs = presets.map(|(_, params)| V2Params::new(params));
+        let found = session.find_v2_params(&costs).await?;
+        let name = found.and_then(|found| {
+            presets.iter().find(|(_, params)| params == found.params()).map(|(name, _)| *name)
+        });
+        match name {
+            Some(name) => exit::say(&format!(
                 "v2 records do not store their Argon2id cost, and these were tried with another one: the old password opens \
-                 some of them with --v2-preset {params}"
+                 some of them with --v2-preset {name}"
             )),
             None => exit::say(
                 "v2 records do not store their Argon2id cost; if theirs is none of default, lightweight and high_security, \

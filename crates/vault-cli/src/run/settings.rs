@@ -73,10 +73,29 @@ async fn kdf(store: &dyn VaultStore, value: &str) -> Result<KdfSetting, Failure>
     Ok(kdf)
 }
 
+/// Settles the format of a vault of the Go package, where nobody has; another vault has its own.
+pub(super) async fn settle_format(
+    vault: &Vault,
+    asked: Option<WriteFormat>,
+) -> Result<(), Failure> {
+    let Some(asked) = asked else { return Ok(()) };
+    match vault.settle_format(asked).await? {
+        settled if settled == asked => Ok(()),
+        settled => Err(Failure::Usage(format!(
+            "the vault writes {settled}, not {asked}; leave --format out, or change that first with \"settings set format {asked}\""
+        ))),
+    }
+}
+
 /// The vault's salt and cost; a vault of the Go ancestor draws its salt here.
 pub(super) async fn vault_kdf(vault: &Vault) -> Result<KdfSetting, Failure> {
     vault.seal_spec().await?;
     stored_kdf(&**vault.store()).await
+}
+
+/// The format of new records, where the vault has one and this version knows it.
+pub(super) async fn format(store: &dyn VaultStore) -> Result<Option<WriteFormat>, Failure> {
+    Ok(store.setting(FORMAT).await?.and_then(|format| format.parse().ok()))
 }
 
 /// The cost of the v2 records that this vault writes, if it writes v2. Settings that cannot be understood are left for

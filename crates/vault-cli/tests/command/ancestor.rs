@@ -143,3 +143,155 @@ fn a_migration_says_what_it_found_and_changes_no_record() {
     assert_eq!(migrated["password_identities"], 0);
     assert_eq!(ancestor.stored(), before);
 }
+
+/// What the Go program reads: every v2 opens at the cost it was written with, and nothing is v3.
+fn stays_a_go_vault(ancestor: &Ancestor) {
+    for (id, stored) in ancestor.stored() {
+        assert!(!stored.starts_with("v3:"), "{id}");
+    }
+}
+
+#[test]
+fn a_vault_of_the_go_package_gets_no_v3_before_somebody_says_so() {
+    let ancestor = Ancestor::of("go-vault-light.sqlite", "lightweight");
+    let before = ancestor.stored();
+    ancestor.sandbox.write("value", "value");
+    let old = &ancestor.passwords[ALPHA];
+    let rekey = ["rekey", "--old-password-file", old, "--new-password-file", "new"];
+    let create = ["create", "--password-file", old, "--value-file", "value"];
+    let live = ancestor
+        .records
+        .iter()
+        .find(|record| record["password"] == ALPHA && record["soft_deleted"] == false);
+    let token = live.unwrap()["token"].as_str().unwrap();
+    let update = ["update", token, "--password-file", old, "--value-file", "value"];
+    for command in [&rekey[..], &[&rekey[..], &["--dry-run"]].concat(), &update] {
+        let answer = ancestor.run(command).fails(2);
+        assert!(answer.stderr.contains("--format"), "{answer:?}");
+        assert!(answer.stderr.contains("v2 as long as a Go program uses it"), "{answer:?}");
+    }
+    let created = [&create[..], &["--vault", "sqlite:vault.sqlite"]].concat();
+    ancestor.sandbox.run(&created).fails(2);
+    assert_eq!(ancestor.stored(), before);
+
+    // Said once, by whichever command.
+    ancestor.run(&[&update[..], &["--format", "v2"]].concat()).succeeds();
+    ancestor.sandbox.run(&created).succeeds();
+    let report = ancestor.run(&[&rekey[..], &["--json"]].concat()).json(0);
+    // The update kept the cost of its record; only the new record has the vault's own.
+    let kinds = report["before"].as_array().unwrap();
+    let light = kinds.iter().find(|kind| kind["kdf"] == "t=2,m=32768,p=2").unwrap();
+    let alphas = ancestor.records.iter().filter(|record| record["password"] == ALPHA).count();
+    assert_eq!(light["records"], alphas, "{report}");
+    assert_eq!(report["rekeyed"], alphas, "{report}");
+    stays_a_go_vault(&ancestor);
+    let answer = ancestor.run(&[&update[..6], &["--format", "v3"]].concat()).fails(2);
+    assert!(answer.stderr.contains("settings set format v3"), "{answer:?}");
+}
+
+#[test]
+fn v2_is_written_with_the_cost_that_opened_it() {
+    let ancestor = Ancestor::of("go-vault-light.sqlite", "lightweight");
+    let report = ancestor.rekey_alpha("v2");
+    let light = serde_json::json!("t=2,m=32768,p=2");
+    let costs = |side: &str| -> Vec<Value> {
+        let sides = report[side].as_array().unwrap();
+        sides.iter().map(|kind| kind["kdf"].clone()).collect()
+    };
+    assert!(costs("before").contains(&light), "{report}");
+    assert!(costs("after").contains(&light), "{report}");
+    let others = report["scanned"].as_u64().unwrap() - report["rekeyed"].as_u64().unwrap();
+    assert_eq!(report["not_checkable"], others);
+    // The Go program with its lightweight preset is asked by nothing but that preset.
+    ancestor.reads(|password| {
+        let file = ancestor.passwords.get(password).cloned();
+        if password == ALPHA { Some("new".to_owned()) } else { file }
+    });
+    stays_a_go_vault(&ancestor);
+}
+
+#[test]
+fn what_nobody_can_check_is_not_called_sound() {
+    let ancestor = Ancestor::of("go-vault-light.sqlite", "lightweight");
+    let census = ancestor.run(&["census"]).succeeds();
+    let text = String::from_utf8(census.stdout).unwrap();
+    assert!(text.contains("not checkable without a password: 10"), "{text}");
+    assert!(!text.contains("damaged  "), "{text}");
+    let census = ancestor.run(&["census", "--json"]).json(0);
+    assert_eq!(census["not_checkable"], 10);
+}
+
+const GUIDE: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../../docs/from-go.md");
+
+/// The commands of the guide, block by block.
+fn walk() -> Vec<String> {
+    let guide = fs::read_to_string(GUIDE).unwrap();
+    let blocks = guide.split("```sh\n").skip(1);
+    blocks.map(|block| block.split("```").next().unwrap().to_owned()).collect()
+}
+
+/// Whether a v2 text opens with this cost alone, as the Go program with this preset would open it.
+fn go_reads(id: &str, token: &str, text: &str, password: &str, cost: &str) -> bool {
+    use vaultstore::envelope::{Envelope, OpenOutcome, OpenPolicy, open};
+    use vaultstore::store::{BoundTo, EnvelopeText};
+    let policy = OpenPolicy { v2_costs: vec![cost.parse().unwrap()], ..OpenPolicy::default() };
+    let (id, token) =
+        (vaultstore::RecordId::from_stored(id), vaultstore::Token::from_stored(token.to_owned()));
+    let key = vaultstore::PasswordKey::new(vaultstore::Password::new(password));
+    let envelope = Envelope::parse(&EnvelopeText::from_stored(text.as_bytes())).unwrap();
+    let bound_to = BoundTo { id: &id, token: &token };
+    let memory = &mut vaultstore::kdf::KdfMemory::new();
+    matches!(open(&envelope, &key, bound_to, &policy, memory), Ok(OpenOutcome::Opened(_)))
+}
+
+#[test]
+fn the_guide_for_users_of_the_go_package_is_a_walk_that_works() {
+    for (db, preset) in
+        [("go-vault-light.sqlite", "lightweight"), ("go-vault-v1.sqlite", "default")]
+    {
+        let ancestor = Ancestor::of(db, preset);
+        let sandbox = &ancestor.sandbox;
+        fs::rename(sandbox.path("vault.sqlite"), sandbox.path("vault.db")).unwrap();
+        for (name, password) in [("old", ALPHA), ("new", "a new one"), ("newer", "a newer one")] {
+            sandbox.write(name, password);
+        }
+        let stored = || {
+            fs::copy(sandbox.path("vault.db"), sandbox.path("vault.sqlite")).unwrap();
+            ancestor.stored()
+        };
+        let before = stored();
+        let alphas: Vec<_> =
+            ancestor.records.iter().filter(|record| record["password"] == ALPHA).collect();
+        let blocks = walk();
+        assert_eq!(blocks.len(), 4);
+        for (number, block) in blocks.iter().enumerate() {
+            let answer = sandbox
+                .shell(block, &[("PRESET", preset), ("VAULTSTORE_VAULT", "sqlite:vault.db")]);
+            assert_eq!(answer.code, Some(0), "{db}: {block}: {answer:?}");
+            let now = stored();
+            let [id, token] = ["id", "token"].map(|name| alphas[0][name].as_str().unwrap());
+            match number {
+                0 | 1 => assert_eq!(now, before, "{db}: {block}"),
+                2 => assert!(go_reads(id, token, &now[id], "a new one", preset), "{db}"),
+                _ => assert!(now[id].starts_with("v3:"), "{db}"),
+            }
+            for (id, text) in &now {
+                let is_alpha = alphas.iter().any(|record| record["id"] == id.as_str());
+                assert!(is_alpha || *text == before[id], "{db}: {id}");
+                assert!(number == 3 || !text.starts_with("v3:"), "{db}: {id}");
+            }
+        }
+    }
+}
+
+#[test]
+fn a_wrong_v2_cost_is_named_and_not_called_a_wrong_password() {
+    let ancestor = Ancestor::of("go-vault-light.sqlite", "default");
+    let rekey = ["rekey", "--old-password-file", &ancestor.passwords[ALPHA]];
+    let rekey = [&rekey[..], &["--new-password-file", "new", "--format", "v2"]].concat();
+    for more in [&[][..], &["--dry-run"]] {
+        let answer = ancestor.run(&[&rekey[..], more].concat());
+        assert_eq!(answer.code, Some(4), "{answer:?}");
+        assert!(answer.stderr.contains("--v2-preset lightweight"), "{answer:?}");
+    }
+}

@@ -61,6 +61,18 @@ impl Sandbox {
         self.command(args).output().unwrap().into()
     }
 
+    /// Runs a script in which `vaultstore` is this command.
+    pub(crate) fn shell(&self, script: &str, variables: &[(&str, &str)]) -> Answer {
+        let bin = Path::new(env!("CARGO_BIN_EXE_vaultstore")).parent().unwrap();
+        let path = std::env::var("PATH").unwrap();
+        let mut command = Command::new("sh");
+        command.args(["-eu", "-c", script]).current_dir(self.folder.path());
+        command.env("PATH", format!("{}:{path}", bin.display()));
+        command.env("XDG_STATE_HOME", self.folder.path().join("state"));
+        command.envs(variables.iter().copied()).stdin(Stdio::null());
+        command.output().unwrap().into()
+    }
+
     pub(crate) fn run_with(&self, args: &[&str], stdin: &[u8]) -> Answer {
         let mut child = self.spawn(args, Stdio::piped());
         // A command that fails before it reads closes the pipe.

@@ -81,3 +81,53 @@ fn status_lists_the_runs_of_this_vault() {
     assert_eq!(runs["runs"][0]["status"], "finished");
     assert_eq!(runs["runs"][0]["scanned"], 1);
 }
+
+/// Pairs that chain, in a file; each line is an old and a new password.
+fn write_pairs(sandbox: &Sandbox, pairs: &[(&str, &str)]) {
+    let line = |(old, new): &(&str, &str)| format!("[\"{CANARY} {old}\",\"{CANARY} {new}\"]\n");
+    fs::write(sandbox.path("pairs"), pairs.iter().map(line).collect::<String>()).unwrap();
+}
+
+const PAIRS: [&str; 6] = ["rekey", "--pairs", "pairs", "--allow-merge", "--state", "job"];
+
+#[test]
+fn a_chain_whose_state_is_lost_is_refused_before_the_first_write() {
+    let sandbox = Sandbox::with_vault();
+    write_pairs(&sandbox, &[("old", "new"), ("new", "third")]);
+    sandbox.create("a", "old", b"a");
+    sandbox.create("b", "new", b"b");
+    sandbox.run(&PAIRS).succeeds();
+    sandbox.run(&PAIRS).succeeds();
+    fs::remove_file(sandbox.path("job")).unwrap();
+    for more in [&[][..], &["--dry-run"]] {
+        let rekey = if more.is_empty() { &PAIRS[..] } else { &PAIRS[..4] };
+        let answer = sandbox.run(&[rekey, more].concat()).fails(5);
+        assert!(answer.stderr.contains("last password of a chain"), "{answer:?}");
+        assert!(answer.stderr.contains("--restart"), "{answer:?}");
+    }
+    assert!(!sandbox.path("job").exists());
+    sandbox.still_reads("a", "new", b"a");
+    sandbox.run(&[&PAIRS[..], &["--restart"]].concat()).succeeds();
+}
+
+#[test]
+fn a_swap_in_a_vault_that_was_restored_is_refused_before_the_first_write() {
+    let sandbox = Sandbox::with_vault();
+    write_pairs(&sandbox, &[("old", "new"), ("new", "old")]);
+    sandbox.create("a", "old", b"a");
+    sandbox.create("b", "new", b"b");
+    let backup = fs::read(sandbox.path("vault.redb")).unwrap();
+    sandbox.run(&PAIRS).succeeds();
+    fs::write(sandbox.path("vault.redb"), backup).unwrap();
+    let answer = sandbox.run(&PAIRS).fails(5);
+    assert!(answer.stderr.contains("restored from a backup"), "{answer:?}");
+    let report = String::from_utf8(answer.stdout).unwrap();
+    assert!(
+        report.starts_with("REFUSED, and nothing was written: the vault does not fit"),
+        "{report}"
+    );
+    sandbox.still_reads("a", "old", b"a");
+    sandbox.run(&[&PAIRS[..], &["--restart"]].concat()).succeeds();
+    sandbox.still_reads("a", "new", b"a");
+    sandbox.still_reads("b", "old", b"b");
+}

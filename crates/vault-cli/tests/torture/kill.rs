@@ -113,7 +113,12 @@ async fn finish(scene: &mut Scene) {
     assert_eq!(count("scanned"), RECORDS as u64);
     let under = scene.check(&[("old", "new")]).await;
     assert_eq!((under["old"], under["new"], under[DAMAGED]), (0, old + new, damaged));
-    assert!(scene.states().is_empty(), "a complete rekey leaves no state");
+    // The state stays, and makes the same command find the job done.
+    assert_eq!(scene.states().len(), 1, "a complete rekey leaves its state");
+    let again = report(&scene.merge("old", "new", &PAGES).output().unwrap(), DONE);
+    assert_eq!(again["already_done"], true, "{again}");
+    assert_eq!(again["rekeyed"], last["rekeyed"]);
+    assert_eq!(scene.check(&[("old", "new")]).await, under, "nothing moves twice");
 }
 
 fn kill_after(mut command: Command, time: Duration) -> ExitStatus {

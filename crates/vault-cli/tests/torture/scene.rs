@@ -149,7 +149,7 @@ impl Scene {
         to
     }
 
-    /// Puts the envelopes back that a rekey has changed.
+    /// Puts the envelopes back that a rekey has changed, and forgets the states: who restores a vault starts over.
     pub(crate) async fn restore(&self) {
         let store = self.open().await;
         let back = self.all_in(&*store).await.into_iter().filter_map(|record| {
@@ -167,6 +167,9 @@ impl Scene {
             assert!(outcomes.iter().all(|outcome| *outcome == WriteOutcome::Applied));
         }
         store.close().await;
+        for state in self.states() {
+            fs::remove_file(state).unwrap();
+        }
     }
 
     async fn all(&self) -> Vec<Record> {
@@ -238,7 +241,7 @@ impl Scene {
 
     /// The state files that are left.
     pub(crate) fn states(&self) -> Vec<PathBuf> {
-        let folder = fs::read_dir(self.path("state/vaultstore")).unwrap();
+        let Ok(folder) = fs::read_dir(self.path("state/vaultstore")) else { return Vec::new() };
         let paths = folder.map(|entry| entry.unwrap().path());
         paths.filter(|path| path.extension().is_some_and(|end| end == "state")).collect()
     }

@@ -104,7 +104,12 @@ fn the_state_is_the_users_own_and_refused_for_what_it_is() {
         fs::write(state, &kept).unwrap();
         let resumed = report(&scene.rekey("old", "new", &[]).output().unwrap(), 0);
         assert_eq!(resumed["earlier"]["runs"], 1);
-        assert!(scene.states().is_empty());
+        assert_eq!(scene.states(), states);
+        let again = report(&scene.rekey("old", "new", &[]).output().unwrap(), 0);
+        assert_eq!(
+            (&again["already_done"], &again["rekeyed"]),
+            (&true.into(), &resumed["rekeyed"])
+        );
     });
 }
 

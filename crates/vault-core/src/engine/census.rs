@@ -103,6 +103,8 @@ pub struct CensusReport {
     pub damaged: u64,
     /// Records that are no envelope.
     pub malformed: u64,
+    /// Records of v1 and v2 that no key opened: whether they are damaged, only their password can tell.
+    pub unchecked: u64,
     /// For each key of the plan, in its order: how many records it opened.
     pub opened: Vec<u64>,
     /// Sound records that no key of the plan opened.
@@ -210,6 +212,7 @@ impl CensusSession {
             }
             State::Unopened(id) => {
                 report.unopened += 1;
+                report.unchecked += u64::from(inspected.format != Some(Format::V3));
                 if self.list_unopened == Unopened::List && report.unopened_ids.len() < MAX_PROBLEMS
                 {
                     report.unopened_ids.push(id);

@@ -12,7 +12,7 @@ use vault_store::EnvelopeText;
 pub struct EnvelopeKind {
     /// The format.
     pub format: Format,
-    /// The Argon2id cost of a v3; a stored v2 does not name its cost, and v1 has none.
+    /// The Argon2id cost of a v3, and of a v2 that was opened; a stored v2 does not name its cost, and v1 has none.
     pub cost: Option<KdfParams>,
 }
 
@@ -34,7 +34,7 @@ impl EnvelopeKind {
     pub(crate) fn written(spec: &SealParams) -> Self {
         match spec {
             SealParams::V3 { kdf, .. } => Self { format: Format::V3, cost: Some(kdf.params) },
-            SealParams::V2 { .. } => Self { format: Format::V2, cost: None },
+            SealParams::V2 { params } => Self { format: Format::V2, cost: Some(*params) },
         }
     }
 }

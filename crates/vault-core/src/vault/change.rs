@@ -177,14 +177,15 @@ impl Vault {
     ) -> Result<(), VaultError> {
         for _ in 0..UPDATE_ROUNDS {
             let record = self.find_live(token).await?;
+            let mut v2_cost = None;
             if owner == Owner::SameKey {
-                match self.open_record(&record, key).await {
+                v2_cost = match self.open_with_cost(&record, key).await {
                     Err(VaultError::WrongPassword) => return Err(VaultError::UnderAnotherPassword),
-                    opened => drop(opened?),
-                }
+                    opened => opened?.1,
+                };
             }
-            let sealed =
-                self.seal_value(value, record.id.clone(), record.token.clone(), key).await?;
+            let (id, token) = (record.id.clone(), record.token.clone());
+            let sealed = self.seal_value(value, id, token, key, v2_cost).await?;
             let change = RecordUpdate {
                 expected: Some(record.envelope.clone()),
                 envelope: Some(sealed),

@@ -3,11 +3,14 @@
 use std::{fmt, str::FromStr, sync::Arc};
 
 use super::VaultError;
-use crate::crypto::envelope::Padding;
+use crate::crypto::envelope::{Format, Padding};
 use crate::crypto::kdf::{KdfMinimum, KdfParams, KdfSetting};
 use crate::crypto::seal::{OpenPolicy, SealParams};
+use crate::scan::envelope_kind::EnvelopeKind;
 use crate::vault::password_policy::PasswordPolicy;
-use vault_store::{Clock, PutSetting, StoreError, StoreErrorKind, SystemClock, VaultStore};
+use vault_store::{
+    Clock, PageLimit, PutSetting, SealedRecord, StoreError, StoreErrorKind, SystemClock, VaultStore,
+};
 
 /// The setting that holds salt and cost, as a PHC text (format.md, "Vault settings").
 pub(crate) const KDF: &str = "kdf";
@@ -168,6 +171,28 @@ pub(super) async fn read(
         WriteFormat::V3Padme => SealParams::V3 { kdf, padding: Padding::Padme },
         WriteFormat::V2 => SealParams::V2 { params: kdf.params },
     })
+}
+
+/// How many records are looked at to tell a database of the Go package.
+const SAMPLE: usize = 100;
+
+/// A vault that [`write()`] made has a format. A database of the Go package has none, and records of v1 or v2.
+pub(super) async fn check_format_is_settled(store: &dyn VaultStore) -> Result<(), VaultError> {
+    if store.setting(FORMAT).await?.is_some() {
+        return Ok(());
+    }
+    let sample = store.read_page(None, PageLimit::new(SAMPLE, 1 << 20)).await?;
+    let is_v3 = |record: &SealedRecord| EnvelopeKind::of(&record.envelope).format == Format::V3;
+    if sample.iter().all(is_v3) { Ok(()) } else { Err(VaultError::FormatNotSettled) }
+}
+
+/// Stores a format where there is none, and answers the one that is there.
+pub(super) async fn settle_format(
+    store: &dyn VaultStore,
+    format: WriteFormat,
+) -> Result<WriteFormat, VaultError> {
+    let stored = store.put_setting(FORMAT, &format.to_string(), PutSetting::IfAbsent).await?;
+    stored.parse().map_err(|_| VaultError::InvalidSetting { name: FORMAT })
 }
 
 /// Whether a vault would understand this value of one of its own settings; other names are the application's business.

@@ -99,7 +99,7 @@ impl Vault {
         self.options.passwords.allow(key.password())?;
         let now = self.options.clock.now();
         let id = RecordId::generate(now)?;
-        let envelope = self.seal_value(value, id.clone(), token.clone(), key).await?;
+        let envelope = self.seal_value(value, id.clone(), token.clone(), key, None).await?;
         let record = Record {
             id,
             token,

@@ -3,10 +3,10 @@
 use std::sync::{Arc, PoisonError};
 
 use super::Vault;
-use crate::crypto::envelope::Envelope;
+use crate::crypto::envelope::{Envelope, V2Params};
 use crate::crypto::kdf::KdfMemory;
 use crate::crypto::key::PasswordKey;
-use crate::crypto::seal::{OpenOutcome, SealParams, open, seal};
+use crate::crypto::seal::{OpenOutcome, SealParams, open, open_with_cost, seal, seal_as_v2};
 use crate::crypto::secret::Plaintext;
 use crate::crypto::stack::wipe_below;
 use crate::scan::workers::{OnStart, Workers};
@@ -40,10 +40,19 @@ impl Vault {
         record: &Record,
         key: &Arc<PasswordKey>,
     ) -> Result<Plaintext, VaultError> {
+        Ok(self.open_with_cost(record, key).await?.0)
+    }
+
+    /// As [`open_record`](Self::open_record), and for v2 which cost opened it.
+    pub(super) async fn open_with_cost(
+        &self,
+        record: &Record,
+        key: &Arc<PasswordKey>,
+    ) -> Result<(Plaintext, Option<V2Params>), VaultError> {
         let envelope = Envelope::parse(&record.envelope).map_err(VaultError::Malformed)?;
         let opened = if key.is_ready_for(&envelope) {
             let (bound_to, policy) = (record.bound_to(), &self.options.open);
-            let opened = open(&envelope, key, bound_to, policy, &mut KdfMemory::new());
+            let opened = open_with_cost(&envelope, key, bound_to, policy, &mut KdfMemory::new());
             wipe_below();
             opened?
         } else {
@@ -51,11 +60,12 @@ impl Vault {
             let (id, token) = (record.id.clone(), record.token.clone());
             self.on_thread(move |memory| {
                 let bound_to = BoundTo { id: &id, token: &token };
-                open(&envelope, &key, bound_to, &policy, memory)
+                open_with_cost(&envelope, &key, bound_to, &policy, memory)
             })
             .await??
         };
-        value_of(opened)
+        let (outcome, v2_cost) = opened;
+        Ok((value_of(outcome)?, v2_cost))
     }
 
     /// As [`open_record`](Self::open_record), for many: one Argon2id per salt, one answer per record, in order.
@@ -89,14 +99,16 @@ impl Vault {
         Ok(opened)
     }
 
+    /// A vault that writes v2 writes `v2_cost`, if it is given: that of the record whose value is replaced.
     pub(super) async fn seal_value(
         &self,
         value: &[u8],
         id: RecordId,
         token: Token,
         key: &Arc<PasswordKey>,
+        v2_cost: Option<V2Params>,
     ) -> Result<EnvelopeText, VaultError> {
-        let spec = self.seal_spec().await?;
+        let spec = self.write_spec().await?;
         if matches!(spec, SealParams::V3 { kdf, .. } if key.is_prepared(&kdf)) {
             let bound_to = BoundTo { id: &id, token: &token };
             let sealed = seal(value, key, bound_to, &spec, &mut KdfMemory::new());
@@ -107,7 +119,12 @@ impl Vault {
         Ok(self
             .on_thread(move |memory| {
                 let bound_to = BoundTo { id: &id, token: &token };
-                seal(value.as_bytes(), &key, bound_to, &spec, memory)
+                match (spec, v2_cost) {
+                    (SealParams::V2 { .. }, Some(cost)) => {
+                        seal_as_v2(value.as_bytes(), &key, &cost, memory)
+                    }
+                    _ => seal(value.as_bytes(), &key, bound_to, &spec, memory),
+                }
             })
             .await??)
     }

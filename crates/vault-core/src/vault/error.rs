@@ -59,6 +59,13 @@ pub enum VaultError {
     /// The store is empty: no vault was created in it yet.
     #[error("there is no vault in this store; create one first")]
     NoVault,
+    /// The vault holds records of the Go package and has no `format` setting: whether a Go program is still to read what is
+    /// written is for a person to say ([`settle_format`](crate::Vault::settle_format)).
+    #[error(
+        "the vault holds records of the Go package, and it is not settled in which format new ones are written; choose v2 as long \
+         as a Go program uses it, which cannot read v3, and else v3"
+    )]
+    FormatNotSettled,
     /// A setting cannot be understood.
     #[error("the vault's setting \"{name}\" cannot be understood; restore it from a backup")]
     InvalidSetting {

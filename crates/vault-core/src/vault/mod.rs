@@ -14,7 +14,10 @@ mod records;
 mod remove;
 mod settings;
 
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{
+    Arc, Mutex, PoisonError,
+    atomic::{AtomicBool, Ordering},
+};
 
 use sha2::{Digest as _, Sha256};
 
@@ -64,6 +67,8 @@ pub struct Vault {
     options: VaultOptions,
     /// Read when first needed, and forgotten when a setting changes.
     spec: Mutex<Option<SealParams>>,
+    /// Whether the vault has a `format` setting, or needs none.
+    format_is_settled: AtomicBool,
     /// One thread for what costs an Argon2id, started when first needed.
     thread: Mutex<Option<Arc<Workers>>>,
 }
@@ -138,7 +143,13 @@ impl Vault {
     /// needed. [`open`](Vault::open) also checks that there is a vault.
     #[must_use]
     pub fn new(store: impl VaultStore + 'static, options: VaultOptions) -> Self {
-        Self { store: Arc::new(store), options, spec: Mutex::new(None), thread: Mutex::new(None) }
+        Self {
+            store: Arc::new(store),
+            options,
+            spec: Mutex::new(None),
+            format_is_settled: AtomicBool::new(false),
+            thread: Mutex::new(None),
+        }
     }
 
     /// The store beneath.
@@ -163,6 +174,27 @@ impl Vault {
         let spec = config::read(&*self.store, &self.options).await?;
         *self.spec.lock().unwrap_or_else(PoisonError::into_inner) = Some(spec);
         Ok(spec)
+    }
+
+    /// As [`seal_spec`](Self::seal_spec), where it is settled: a database of the Go package, which has no `format` setting,
+    /// must not get records that a Go program cannot read before somebody says so.
+    pub(crate) async fn write_spec(&self) -> Result<SealParams, VaultError> {
+        let spec = self.seal_spec().await?;
+        if !self.format_is_settled.load(Ordering::Relaxed) {
+            config::check_format_is_settled(&*self.store).await?;
+            self.format_is_settled.store(true, Ordering::Relaxed);
+        }
+        Ok(spec)
+    }
+
+    /// Settles the format of new records in a vault where nobody has, and answers which it is.
+    ///
+    /// # Errors
+    /// What the store says.
+    pub async fn settle_format(&self, format: WriteFormat) -> Result<WriteFormat, VaultError> {
+        let settled = config::settle_format(&*self.store, format).await?;
+        *self.spec.lock().unwrap_or_else(PoisonError::into_inner) = None;
+        Ok(settled)
     }
 
     /// Turns a password into a key for this vault, which costs one Argon2id on a thread of its own. A key can be kept:
@@ -210,7 +242,7 @@ impl Vault {
         }
         let spec = match plan.asked_spec() {
             Some(spec) => spec,
-            None => self.seal_spec().await?,
+            None => self.write_spec().await?,
         };
         config::check_cost(spec.params(), &self.options)?;
         let (store, policy) = (Arc::clone(&self.store), self.options.open.clone());

@@ -2,7 +2,7 @@
 
 use vault_core::RekeyPlan;
 use vault_core::envelope::SealParams;
-use vault_core::rekey::{MergeCheck, Shard};
+use vault_core::rekey::{EarlierRun, MergeCheck, Shard};
 
 use crate::chance::Chance;
 use crate::counters::{Counters, add};
@@ -25,6 +25,8 @@ impl Plan {
     /// The plan as the engine takes it.
     pub(crate) fn begin(&self) -> RekeyPlan {
         let plan = RekeyPlan::new().write_as(self.write).shard(self.shard).merge_check(self.merge);
+        // A small world may look as if its pairs had been moved before.
+        let plan = plan.earlier_run(EarlierRun::None);
         let add = |plan: RekeyPlan, (old, new): &Move| plan.pair(old.password(), new.password());
         self.pairs.iter().fold(plan, add)
     }

@@ -163,6 +163,17 @@ impl World {
         now(self.store.list(None, PageLimit::new(usize::MAX, usize::MAX))).unwrap()
     }
 
+    /// Puts back what the records held before, as a restored backup does.
+    pub(crate) fn restore(&self, before: &[Record]) {
+        for record in before {
+            let envelope = record.envelope.clone();
+            self.change(RecordUpdate {
+                envelope: Some(envelope),
+                ..RecordUpdate::of(record.id.clone())
+            });
+        }
+    }
+
     fn record(&self, id: &RecordId) -> Record {
         self.records().into_iter().find(|record| record.id == *id).unwrap()
     }

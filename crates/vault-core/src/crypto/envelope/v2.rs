@@ -38,9 +38,9 @@ impl V2 {
         Ok(Self { bytes })
     }
 
-    /// The length of the text that holds a value of this length, with a salt of 16 bytes.
-    pub(crate) fn text_len(value_len: usize) -> Option<usize> {
-        let len = value_len.checked_add(Salt::LEN + IV_LEN + TAG_LEN)?;
+    /// The length of the text that holds a value of this length, with a salt of that length.
+    pub(crate) fn text_len(value_len: usize, salt_len: usize) -> Option<usize> {
+        let len = value_len.checked_add(salt_len + IV_LEN + TAG_LEN)?;
         base64::encoded_len(len, true)?.checked_add(PREFIX.len())
     }
 

@@ -9,10 +9,10 @@ use subtle::ConstantTimeEq as _;
 
 use super::{
     CheckedEnvelope, Kind, OpenOutcome, OpenPolicy, Rejected, SealError, SealParams, after_check,
-    check, decrypt_v3, encrypt_v3, lanes_of, plaintext_len, seal,
+    check, decrypt_v3, encrypt_v3, lanes_of, plaintext_len, seal, seal_as_v2,
 };
 use crate::crypto::envelope::{
-    Envelope, Header, KEY_LEN, Malformed, NONCE_LEN, Padding, StoredHeader, V3, suite_of,
+    Envelope, Header, KEY_LEN, Malformed, NONCE_LEN, Padding, StoredHeader, V2Params, V3, suite_of,
 };
 use crate::crypto::kdf::{KdfError, KdfMemory, KdfSetting};
 use crate::crypto::key::PasswordKey;
@@ -27,6 +27,8 @@ pub(crate) struct Candidate<'a> {
     pub(crate) index: usize,
     pub(crate) bound_to: BoundTo<'a>,
     pub(crate) checked: CheckedEnvelope<'a>,
+    /// The cost that opened it, if it is a v2.
+    pub(crate) v2_cost: Option<V2Params>,
 }
 
 /// What [`check`] answers for each envelope: the candidates, and which of the others is what.
@@ -49,7 +51,9 @@ pub(crate) fn check_all<'a>(
             Ok(envelope) => check(envelope, policy),
         };
         match checked {
-            Ok(checked) => candidates.push(Candidate { index, bound_to, checked }),
+            Ok(checked) => {
+                candidates.push(Candidate { index, bound_to, checked, v2_cost: None });
+            }
             Err(why) => unopenable.push((index, why)),
         }
     }
@@ -72,7 +76,7 @@ pub(crate) fn open_all<'a>(
     let mut masters = Masters { key, used: Vec::new() };
     let mut outcomes = Vec::with_capacity(candidates.len());
     let mut tries = Vec::new();
-    for (place, Candidate { bound_to, checked, .. }) in candidates.iter().enumerate() {
+    for (place, Candidate { bound_to, checked, v2_cost, .. }) in candidates.iter_mut().enumerate() {
         outcomes.push(match checked.0 {
             Kind::V3 { envelope, kdf, padding } => {
                 let master = masters.place_of(&kdf, memory)?;
@@ -80,7 +84,11 @@ pub(crate) fn open_all<'a>(
                 // unless the commitment says otherwise
                 OpenOutcome::WrongPassword
             }
-            Kind::V1(_) | Kind::V2 { .. } => checked.open(key, *bound_to, memory)?,
+            Kind::V1(_) | Kind::V2 { .. } => {
+                let (outcome, cost) = checked.open_with_cost(key, *bound_to, memory)?;
+                *v2_cost = cost;
+                outcome
+            }
         });
     }
     for (place, outcome) in open_v3(tries, &masters) {
@@ -206,14 +214,33 @@ pub(crate) fn seal_all(
     if let SealParams::V3 { kdf, padding } = *spec {
         return seal_all_v3(values, key, kdf, padding, memory);
     }
-    let seal = |(value, bound_to): &(&[u8], BoundTo<'_>)| match seal(
-        value, key, *bound_to, spec, memory,
-    ) {
+    let seal = |(value, bound_to): &(&[u8], BoundTo<'_>)| {
+        unless_too_large(seal(value, key, *bound_to, spec, memory))
+    };
+    values.iter().map(seal).collect()
+}
+
+/// As [`seal_all`], as v2 with everything that v2 does not store.
+pub(crate) fn seal_all_as_v2(
+    values: &[(&[u8], BoundTo<'_>)],
+    key: &PasswordKey,
+    params: &V2Params,
+    memory: &mut KdfMemory,
+) -> Result<Vec<Option<EnvelopeText>>, SealError> {
+    let seal = |(value, _): &(&[u8], BoundTo<'_>)| {
+        unless_too_large(seal_as_v2(value, key, params, memory))
+    };
+    values.iter().map(seal).collect()
+}
+
+fn unless_too_large(
+    sealed: Result<EnvelopeText, SealError>,
+) -> Result<Option<EnvelopeText>, SealError> {
+    match sealed {
         Ok(sealed) => Ok(Some(sealed)),
         Err(SealError::TooLarge) => Ok(None),
         Err(error) => Err(error),
-    };
-    values.iter().map(seal).collect()
+    }
 }
 
 // format.md §3.5

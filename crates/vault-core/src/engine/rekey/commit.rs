@@ -2,7 +2,7 @@
 
 use crate::scan::envelope_kind::EnvelopeKind;
 use std::{
-    collections::{BTreeMap, HashSet, VecDeque},
+    collections::{BTreeMap, HashMap, HashSet, VecDeque},
     sync::Arc,
 };
 
@@ -13,6 +13,7 @@ use super::{
     report::{RekeyCounts, Unresolved},
     tried::RecordTag,
 };
+use crate::crypto::envelope::Format;
 use crate::scan::Examine;
 use crate::scan::problem::Problem;
 use crate::scan::retry::{Retry, Tries};
@@ -36,6 +37,8 @@ pub(super) struct Page {
     pub(super) batch: Vec<Replacement>,
     /// How often its records were read again.
     pub(super) round: u32,
+    /// Of v2 records of the batch, the cost that opened them.
+    pub(super) kinds: HashMap<RecordId, EnvelopeKind>,
 }
 
 /// What became of one page.
@@ -68,6 +71,8 @@ pub(super) struct PageOutcome {
     pub(super) reasons: Vec<(String, u64)>,
     /// The page was not finished, and going on is pointless.
     pub(super) error: Option<RekeyError>,
+    /// Of v2 records that are to be written, the cost that opened them.
+    pub(super) kinds: HashMap<RecordId, EnvelopeKind>,
     /// Seen, and counted by an earlier pass.
     uncounted: u64,
     catching_up: bool,
@@ -86,8 +91,14 @@ impl PageOutcome {
             self.due.insert(id.clone());
         }
         let outcome = match finding {
-            Finding::Reseal(replacement) => return Some(replacement),
-            Finding::Matches => {
+            Finding::Reseal(replacement, v2_cost) => {
+                if v2_cost.is_some() {
+                    let kind = EnvelopeKind { format: Format::V2, cost: v2_cost };
+                    self.kinds.insert(id, kind);
+                }
+                return Some(replacement);
+            }
+            Finding::Matches(_) => {
                 if let Some(sealing) = sealing {
                     *self.moved.entry(sealing).or_default() += 1;
                 }
@@ -117,7 +128,8 @@ impl PageOutcome {
 
     fn count_moved(&mut self, replacement: &Replacement, seeker: &PassExaminer) {
         self.counts.rekeyed += 1;
-        let from = EnvelopeKind::of(&replacement.expected);
+        let known = self.kinds.get(&replacement.id).copied();
+        let from = known.unwrap_or_else(|| EnvelopeKind::of(&replacement.expected));
         *self.moved.entry(from).or_default() += 1;
         if self.catching_up && !self.due.contains(&replacement.id) {
             *self.before.entry(from).or_default() += 1;
@@ -164,6 +176,7 @@ impl Committer {
     }
 
     async fn settle(&self, page: Page, settled: &mut PageOutcome) -> Result<(), RekeyError> {
+        settled.kinds = page.kinds;
         let mut batch = page.batch;
         batch.extend(page.seen.into_iter().filter_map(|seen| settled.count(seen)));
         let mut batches = VecDeque::from([(batch, page.round)]);
@@ -181,6 +194,10 @@ impl Committer {
                     Chains::Yes if again.is_empty() => {}
                     Chains::Yes => {
                         let page = settled.again.get_or_insert_default();
+                        let kind = |again: &Replacement| {
+                            Some((again.id.clone(), *settled.kinds.get(&again.id)?))
+                        };
+                        page.kinds.extend(again.iter().filter_map(kind));
                         page.batch.extend(again);
                         page.round = round + 1;
                     }

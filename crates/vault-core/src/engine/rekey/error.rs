@@ -53,12 +53,59 @@ pub enum RekeyError {
         /// Which.
         hooks: Vec<vault_store::WriteHook>,
     },
+    /// What an earlier run of pairs that chain did cannot be told, and the plan does not say that there was none. Nothing was
+    /// written.
+    #[error(
+        "{0}; records that were moved once could be moved again, which would merge them with others for good, so nothing was written"
+    )]
+    Chain(#[from] ChainDoubt),
     /// The state to resume from does not belong to this plan, or is none.
     #[error(transparent)]
     State(#[from] ResumeError),
     /// The run was dropped while its workers were busy.
     #[error("the run was stopped; what was committed stays, and running it again does the rest")]
     Stopped,
+}
+
+/// Why pairs that chain are not moved: what an earlier run did cannot be told.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum ChainDoubt {
+    /// There is no state, and records open under a password that only ends a chain.
+    #[error(
+        "there is no state of an earlier run, and records open under the last password of a chain already ({records})"
+    )]
+    EndInUse {
+        /// How many.
+        records: u64,
+    },
+    /// There is no state, and no record opens under a password that only begins a chain, though others do.
+    #[error(
+        "there is no state of an earlier run, and no record opens under the first password of a chain, but some under \
+         those after it ({records})"
+    )]
+    BeginningUnused {
+        /// How many.
+        records: u64,
+    },
+    /// The state says that records were moved, and the vault holds none of them.
+    #[error(
+        "by its state an earlier run re-encrypted records ({records}), and none of them is in the vault as it was written"
+    )]
+    NoneIsThere {
+        /// How many.
+        records: u64,
+    },
+    /// The first pass of these pairs was finished, and there are records under a password that is old and new which it did
+    /// not write.
+    #[error(
+        "an earlier run was done with these pairs, and records that it did not write ({records}) open under a password that is \
+         an old and a new one"
+    )]
+    Unknown {
+        /// How many.
+        records: u64,
+    },
 }
 
 impl From<ScanError> for RekeyError {

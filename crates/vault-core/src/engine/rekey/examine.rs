@@ -2,12 +2,12 @@
 
 use std::sync::Arc;
 
-use super::plan::Pair;
+use super::plan::{Pair, V2Cost};
 use crate::crypto::envelope::{Envelope, Format, V2Params};
-use crate::crypto::kdf::KdfMemory;
+use crate::crypto::kdf::{KdfMemory, KdfParams};
 use crate::crypto::key::PasswordKey;
 use crate::crypto::seal::{
-    Candidate, OpenOutcome, OpenPolicy, SealParams, check_all, open_all, seal_all,
+    Candidate, OpenOutcome, OpenPolicy, SealParams, check_all, open_all, seal_all, seal_all_as_v2,
 };
 use crate::crypto::secret::Plaintext;
 use crate::scan::Examine;
@@ -17,10 +17,10 @@ use vault_store::{EnvelopeText, RecordId, Replacement, SealedRecord};
 
 /// What is to become of a record.
 pub(crate) enum Finding {
-    /// To be written, once the store agrees.
-    Reseal(Replacement),
+    /// To be written, once the store agrees; of a v2, the cost that opened it.
+    Reseal(Replacement, Option<KdfParams>),
     /// Opens under an old password; a dry run goes no further.
-    Matches,
+    Matches(Option<KdfParams>),
     OtherPassword,
     AlreadyNew,
     Problem(RecordId, ProblemKind),
@@ -33,6 +33,7 @@ pub(crate) struct Rekeyer {
     policy: OpenPolicy,
     /// `None` is a dry run.
     write: Option<SealParams>,
+    v2_cost: V2Cost,
     /// What opens our own output: the one cost that is written, which need not be among those the caller reads with.
     check: OpenPolicy,
 }
@@ -54,8 +55,8 @@ impl Examine for Rekeyer {
 /// What is to become of a record, without the record.
 #[derive(Clone)]
 enum Verdict {
-    Reseal(EnvelopeText),
-    Matches,
+    Reseal(EnvelopeText, Option<V2Params>),
+    Matches(Option<V2Params>),
     OtherPassword,
     AlreadyNew,
     Problem(ProblemKind),
@@ -66,8 +67,11 @@ impl Verdict {
     fn about(self, record: SealedRecord) -> Finding {
         let SealedRecord { id, envelope: expected, .. } = record;
         match self {
-            Self::Reseal(sealed) => Finding::Reseal(Replacement { id, expected, sealed }),
-            Self::Matches => Finding::Matches,
+            Self::Reseal(sealed, cost) => {
+                let replacement = Replacement { id, expected, sealed };
+                Finding::Reseal(replacement, cost.map(|cost| *cost.params()))
+            }
+            Self::Matches(cost) => Finding::Matches(cost.map(|cost| *cost.params())),
             Self::OtherPassword => Finding::OtherPassword,
             Self::AlreadyNew => Finding::AlreadyNew,
             Self::Problem(kind) => Finding::Problem(id, kind),
@@ -77,12 +81,17 @@ impl Verdict {
 }
 
 impl Rekeyer {
-    pub(crate) fn new(pairs: Vec<Pair>, policy: OpenPolicy, write: Option<SealParams>) -> Self {
+    pub(crate) fn new(
+        pairs: Vec<Pair>,
+        policy: OpenPolicy,
+        write: Option<SealParams>,
+        v2_cost: V2Cost,
+    ) -> Self {
         let mut check = policy.clone();
         if let Some(SealParams::V2 { params }) = write {
             check.v2_costs = vec![V2Params::new(params)];
         }
-        Self { pairs, policy, write, check }
+        Self { pairs, policy, write, v2_cost, check }
     }
 
     /// How records are opened.
@@ -160,15 +169,45 @@ impl Rekeyer {
     ) -> Result<(), ScanError> {
         let Some(spec) = &self.write else {
             for (candidate, _) in opened {
-                verdicts[candidate.index] = Verdict::Matches;
+                verdicts[candidate.index] = Verdict::Matches(candidate.v2_cost);
             }
             return Ok(());
         };
+        let kept = |candidate: &Candidate<'_>| match (spec, self.v2_cost) {
+            (SealParams::V2 { .. }, V2Cost::Kept) => candidate.v2_cost,
+            _ => None,
+        };
+        let mut costs: Vec<_> = opened.iter().map(|(candidate, _)| kept(candidate)).collect();
+        costs.dedup();
+        for cost in std::mem::take(&mut costs) {
+            if costs.contains(&cost) {
+                continue;
+            }
+            costs.push(cost);
+            let same = opened.iter().filter(|(candidate, _)| kept(candidate) == cost);
+            self.reseal_as(&same.collect::<Vec<_>>(), new, cost, verdicts, memory)?;
+        }
+        Ok(())
+    }
+
+    /// Those of one v2 cost that is kept, or without one as the plan says.
+    fn reseal_as(
+        &self,
+        opened: &[&(Candidate<'_>, Plaintext)],
+        new: &PasswordKey,
+        cost: Option<V2Params>,
+        verdicts: &mut [Verdict],
+        memory: &mut KdfMemory,
+    ) -> Result<(), ScanError> {
+        let Some(spec) = &self.write else { return Ok(()) };
         let values: Vec<_> = opened
             .iter()
             .map(|(candidate, value)| (value.as_bytes(), candidate.bound_to))
             .collect();
-        let sealed = seal_all(&values, new, spec, memory)?;
+        let sealed = match &cost {
+            Some(cost) => seal_all_as_v2(&values, new, cost, memory)?,
+            None => seal_all(&values, new, spec, memory)?,
+        };
         let mut written = Vec::with_capacity(opened.len());
         for ((candidate, value), sealed) in opened.iter().zip(sealed) {
             match sealed {
@@ -176,35 +215,39 @@ impl Rekeyer {
                 None => verdicts[candidate.index] = Verdict::TooLong,
             }
         }
-        self.check_sealed(&written, new, memory)?;
+        let check = match cost {
+            Some(cost) => &OpenPolicy { v2_costs: vec![cost], ..self.check.clone() },
+            None => &self.check,
+        };
+        check_sealed(&written, new, check, memory)?;
         for (candidate, _, sealed) in written {
-            verdicts[candidate.index] = Verdict::Reseal(sealed);
+            verdicts[candidate.index] = Verdict::Reseal(sealed, candidate.v2_cost);
         }
         Ok(())
     }
+}
 
-    /// From the texts on, so that nothing of the sealing is taken for granted.
-    fn check_sealed(
-        &self,
-        written: &[(&Candidate<'_>, &Plaintext, EnvelopeText)],
-        new: &PasswordKey,
-        memory: &mut KdfMemory,
-    ) -> Result<(), ScanError> {
-        let parsed: Vec<_> = written.iter().map(|(_, _, text)| Envelope::parse(text)).collect();
-        let bound = written.iter().map(|(candidate, _, _)| candidate.bound_to);
-        let (mut candidates, _) = check_all(&parsed, bound, &self.check);
-        let mut same = 0;
-        for (candidate, outcome) in open_all(&mut candidates, new, memory)? {
-            let (_, value, _) = &written[candidate.index];
-            // neither is a guess of anybody's, so an ordinary comparison tells nobody anything
-            if let OpenOutcome::Opened(again) = outcome
-                && again.as_bytes() == value.as_bytes()
-            {
-                same += 1;
-            }
+/// From the texts on, so that nothing of the sealing is taken for granted.
+fn check_sealed(
+    written: &[(&Candidate<'_>, &Plaintext, EnvelopeText)],
+    new: &PasswordKey,
+    check: &OpenPolicy,
+    memory: &mut KdfMemory,
+) -> Result<(), ScanError> {
+    let parsed: Vec<_> = written.iter().map(|(_, _, text)| Envelope::parse(text)).collect();
+    let bound = written.iter().map(|(candidate, _, _)| candidate.bound_to);
+    let (mut candidates, _) = check_all(&parsed, bound, check);
+    let mut same = 0;
+    for (candidate, outcome) in open_all(&mut candidates, new, memory)? {
+        let (_, value, _) = &written[candidate.index];
+        // neither is a guess of anybody's, so an ordinary comparison tells nobody anything
+        if let OpenOutcome::Opened(again) = outcome
+            && again.as_bytes() == value.as_bytes()
+        {
+            same += 1;
         }
-        if same == written.len() { Ok(()) } else { Err(ScanError::VerificationFailed) }
     }
+    if same == written.len() { Ok(()) } else { Err(ScanError::VerificationFailed) }
 }
 
 #[cfg(test)]
@@ -313,7 +356,9 @@ mod tests {
         };
         for (number, pair) in rekeyer.pairs.iter().enumerate() {
             let kind = match checked.open(&pair.old, record.bound_to(), &mut memory).unwrap() {
-                OpenOutcome::Opened(value) => return (Verdict::Matches, Some((number, value))),
+                OpenOutcome::Opened(value) => {
+                    return (Verdict::Matches(None), Some((number, value)));
+                }
                 OpenOutcome::WrongPassword => continue,
                 OpenOutcome::Damaged => ProblemKind::Damaged,
                 OpenOutcome::Malformed(malformed) => ProblemKind::Malformed(malformed),
@@ -335,7 +380,7 @@ mod tests {
         let v1 = Pair { old: Arc::new(PasswordKey::new(v1().1)), new: Arc::clone(&keys[1]) };
         let limits = KdfLimits { max_m_kib: 63, ..KdfLimits::default() };
         let policy = OpenPolicy { limits, v2_costs: vec![V2Params::new(kdf(8).params)] };
-        Rekeyer::new(vec![pair(0), v1, pair(2)], policy, write)
+        Rekeyer::new(vec![pair(0), v1, pair(2)], policy, write, V2Cost::Kept)
     }
 
     proptest! {
@@ -360,7 +405,7 @@ mod tests {
             for (record, found) in records.iter().zip(together) {
                 let (expected, opened) = one_by_one(&rekeyer, record);
                 match (found, expected, opened) {
-                    (Verdict::Reseal(sealed), Verdict::Matches, Some((number, value))) => {
+                    (Verdict::Reseal(sealed, _), Verdict::Matches(_), Some((number, value))) => {
                         prop_assert!(write.is_some());
                         let envelope = Envelope::parse(&sealed).unwrap();
                         let new = &rekeyer.pairs[number].new;
@@ -369,7 +414,7 @@ mod tests {
                         let is_same = matches!(&again, OpenOutcome::Opened(again) if again.as_bytes() == value.as_bytes());
                         prop_assert!(is_same, "{again:?}");
                     }
-                    (Verdict::Matches, Verdict::Matches, Some(_)) => prop_assert!(write.is_none()),
+                    (Verdict::Matches(_), Verdict::Matches(_), Some(_)) => prop_assert!(write.is_none()),
                     (Verdict::OtherPassword, Verdict::OtherPassword, None)
                     | (Verdict::AlreadyNew, Verdict::AlreadyNew, None) => {}
                     (Verdict::Problem(found), Verdict::Problem(expected), None) => {

@@ -8,6 +8,7 @@
 //! finds nothing to do (`session`). What it has tried (`tested`) and where it is (`progress`) make up its state
 //! (`state`), from which another run goes on.
 
+mod chain_check;
 mod commit;
 mod error;
 mod examine;
@@ -24,8 +25,11 @@ mod tried;
 mod writers;
 
 pub use self::{
-    error::RekeyError,
-    plan::{InvalidPlan, MergeCheck, ParseShardError, RekeyMode, RekeyPlan, Shard, WriteHooks},
+    error::{ChainDoubt, RekeyError},
+    plan::{
+        EarlierRun, InvalidPlan, MergeCheck, ParseShardError, RekeyMode, RekeyPlan, Shard,
+        WriteHooks,
+    },
     report::{
         FailureReason, MergeReport, PreviousRuns, RekeyCounts, RekeyReport, RunStatus, StageTimes,
     },

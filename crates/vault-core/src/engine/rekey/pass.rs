@@ -40,6 +40,8 @@ pub(super) struct Seen {
 /// Tries the passwords on the records of a shard that were not tried before.
 pub(super) struct PassExaminer {
     pub(super) rekeyer: Rekeyer,
+    /// Of pairs that chain, what a later pass moves: from the passwords that are not new ones as well.
+    pub(super) first: Option<Rekeyer>,
     pub(super) tested: Arc<TriedSet>,
     pub(super) shard: Shard,
     pub(super) chains: Chains,
@@ -58,8 +60,8 @@ impl Examine for PassExaminer {
             Chains::No => self.mark_if_dear(record).is_some_and(|mark| self.tested.holds(mark)),
             // What a writer put under a new password that is also an old one looks like what is to be moved.
             Chains::Yes => {
-                let due = self.due.read().unwrap_or_else(PoisonError::into_inner);
-                due.as_ref().is_some_and(|due| !due.contains(&record.id))
+                self.catches_up_with(&record.id)
+                    && (self.first.is_none() || self.was_moved(record) || self.is_of_none(record))
             }
         }
     }
@@ -70,11 +72,25 @@ impl Examine for PassExaminer {
         memory: &mut KdfMemory,
     ) -> Result<Vec<Seen>, ScanError> {
         let looks: Vec<_> = records.iter().map(|record| self.look(record)).collect();
-        let untried = records.into_iter().zip(&looks).filter(|(_, look)| !look.moved);
-        let untried = untried.map(|(record, _)| record).collect();
-        let mut findings = self.rekeyer.examine(untried, memory)?.into_iter();
+        let (mut all, mut first_only) = (Vec::new(), Vec::new());
+        for (record, look) in records.into_iter().zip(&looks) {
+            match look.known {
+                Known::Moved | Known::OfNone => {}
+                Known::FirstOnly => first_only.push(record),
+                Known::Nothing => all.push(record),
+            }
+        }
+        let mut all = self.rekeyer.examine(all, memory)?.into_iter();
+        let first =
+            self.first.as_ref().map(|first| first.examine(first_only, memory)).transpose()?;
+        let mut first = first.unwrap_or_default().into_iter();
         let seen = looks.into_iter().map(|look| {
-            let finding = if look.moved { Some(Finding::Matches) } else { findings.next() };
+            let finding = match look.known {
+                Known::Moved => Some(Finding::Matches(None)),
+                Known::OfNone => Some(Finding::OtherPassword),
+                Known::FirstOnly => first.next(),
+                Known::Nothing => all.next(),
+            };
             finding.map(|finding| look.found(finding)).ok_or(ScanError::InvariantViolated)
         });
         seen.collect()
@@ -87,15 +103,35 @@ struct Look {
     sealing: EnvelopeKind,
     mark: Option<RecordTag>,
     due: bool,
+    known: Known,
+}
+
+/// What is known of a record before its passwords are tried.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Known {
+    Nothing,
     /// Written by the run that this one resumes.
-    moved: bool,
+    Moved,
+    /// None of the pairs that chain opens it.
+    OfNone,
+    /// Written behind a pass of pairs that chain: to be moved only from a password that is not a new one as well.
+    FirstOnly,
 }
 
 impl Look {
     fn found(self, finding: Finding) -> Seen {
         Seen {
-            sealing: (!matches!(finding, Finding::Problem(..))).then_some(self.sealing),
-            mark: self.mark.filter(|_| matches!(finding, Finding::OtherPassword)),
+            sealing: match &finding {
+                Finding::Problem(..) => None,
+                // A stored v2 does not name its cost; it is known of what opened.
+                Finding::Reseal(_, cost @ Some(_)) | Finding::Matches(cost @ Some(_)) => {
+                    Some(EnvelopeKind { cost: *cost, ..self.sealing })
+                }
+                _ => Some(self.sealing),
+            },
+            mark: self.mark.filter(|_| {
+                self.known == Known::Nothing && matches!(finding, Finding::OtherPassword)
+            }),
             id: self.id,
             due: self.due,
             finding,
@@ -116,10 +152,35 @@ impl PassExaminer {
         Look {
             id: record.id.clone(),
             sealing: EnvelopeKind::of(&record.envelope),
-            mark: (self.chains == Chains::No).then(|| self.mark_if_dear(record)).flatten(),
+            mark: self.mark_if_dear(record),
             due: due.as_ref().is_some_and(|due| due.contains(&record.id)),
-            moved: self.was_moved(record),
+            known: self.known(record),
         }
+    }
+
+    fn known(&self, record: &SealedRecord) -> Known {
+        if self.chains == Chains::No {
+            Known::Nothing
+        } else if self.was_moved(record) {
+            Known::Moved
+        } else if self.is_of_none(record) {
+            Known::OfNone
+        } else if self.catches_up_with(&record.id) {
+            Known::FirstOnly
+        } else {
+            Known::Nothing
+        }
+    }
+
+    /// Whether a later pass of pairs that chain comes by this record, which the pass before did not leave open.
+    fn catches_up_with(&self, id: &RecordId) -> bool {
+        let due = self.due.read().unwrap_or_else(PoisonError::into_inner);
+        due.as_ref().is_some_and(|due| !due.contains(id))
+    }
+
+    fn is_of_none(&self, record: &SealedRecord) -> bool {
+        needs_argon2(&record.envelope)
+            && self.tested.holds(self.tested.mark(Question::Chain, &record.id, &record.envelope))
     }
 
     /// Written by the run that this one resumes, in a page that was announced and never reported.
@@ -129,8 +190,13 @@ impl PassExaminer {
     }
 
     fn mark_if_dear(&self, record: &SealedRecord) -> Option<RecordTag> {
+        let question = match self.chains {
+            Chains::No => Question::Old,
+            // Those of the other question are what this run wrote.
+            Chains::Yes => Question::Chain,
+        };
         needs_argon2(&record.envelope)
-            .then(|| self.tested.mark(Question::Old, &record.id, &record.envelope))
+            .then(|| self.tested.mark(question, &record.id, &record.envelope))
     }
 }
 

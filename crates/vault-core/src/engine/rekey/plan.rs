@@ -16,12 +16,24 @@ use vault_store::RecordId;
 pub struct RekeyPlan {
     pub(super) pairs: Vec<(Password, Password)>,
     pub(super) write: Option<SealParams>,
+    pub(super) v2_cost: V2Cost,
     pub(super) dry_run: RekeyMode,
     pub(super) merge: MergeCheck,
     pub(super) shard: Shard,
     pub(super) hooks: WriteHooks,
+    pub(super) earlier_run: EarlierRun,
     pub(super) resume: Option<RekeyState>,
     pub(super) options: RunOptions,
+}
+
+/// The cost of a v2 that is written for a v2.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) enum V2Cost {
+    /// The one that opened it, with its lengths of key and salt: the program that wrote it reads it again.
+    #[default]
+    Kept,
+    /// The one that is asked for.
+    Asked,
 }
 
 /// Whether a rekey writes.
@@ -54,11 +66,24 @@ pub enum MergeCheck {
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum WriteHooks {
     /// Ends with [`RekeyError::WriteHooks`](crate::engine::rekey::RekeyError::WriteHooks) before the first write: a trigger that stamps
-    /// changed rows shows which records shared a password.
+    /// changed rows shows which records shared a password. One that writes nothing is named in the report and no more.
     #[default]
     Refuse,
     /// Goes on: the caller knows what they do.
     Allow,
+}
+
+/// Whether pairs that chain (`a -> b, b -> c`) may have been moved before.
+///
+/// Only the state tells a moved record of such pairs from one that is still to be moved.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum EarlierRun {
+    /// A vault that looks as if an earlier run had moved records whose state is missing is refused with
+    /// [`RekeyError::Chain`](crate::engine::rekey::RekeyError::Chain).
+    #[default]
+    Unknown,
+    /// The caller knows that there was none.
+    None,
 }
 
 impl RekeyPlan {
@@ -77,10 +102,19 @@ impl RekeyPlan {
         self
     }
 
-    /// The format and cost to write; without it, the vault's own.
+    /// The format and cost to write; without it, the vault's own, and what replaces a v2 by a v2 keeps the cost, the key
+    /// length and the salt length that opened it.
     #[must_use]
     pub fn write_as(mut self, spec: SealParams) -> Self {
-        self.write = Some(spec);
+        (self.write, self.v2_cost) = (Some(spec), V2Cost::Asked);
+        self
+    }
+
+    /// Keeps the cost, the key length and the salt length of each v2 that is replaced by a v2, also when
+    /// [`write_as`](Self::write_as) names a cost.
+    #[must_use]
+    pub fn keep_v2_cost(mut self) -> Self {
+        self.v2_cost = V2Cost::Kept;
         self
     }
 
@@ -102,6 +136,13 @@ impl RekeyPlan {
     #[must_use]
     pub fn write_hooks(mut self, hooks: WriteHooks) -> Self {
         self.hooks = hooks;
+        self
+    }
+
+    /// Whether pairs that chain may have been moved before by a run whose state is missing.
+    #[must_use]
+    pub fn earlier_run(mut self, earlier_run: EarlierRun) -> Self {
+        self.earlier_run = earlier_run;
         self
     }
 
@@ -256,27 +297,43 @@ pub(super) fn checked(
     }
     let chaining: Vec<bool> =
         pairs.iter().map(|(_, new)| pairs.iter().any(|(old, _)| old.is_same_as(new))).collect();
+    let chained: Vec<bool> =
+        pairs.iter().map(|(old, _)| pairs.iter().any(|(_, new)| new.is_same_as(old))).collect();
     let key = |password| Arc::new(PasswordKey::new(password));
     let keys = pairs.into_iter().map(|(old, new)| Pair { old: key(old), new: key(new) });
-    Ok(Pairs { pairs: keys.collect(), chaining })
+    Ok(Pairs { list: keys.collect(), chaining, chained })
 }
 
 /// An old password's key and the new one's.
+#[derive(Clone)]
 pub(crate) struct Pair {
     pub(crate) old: Arc<PasswordKey>,
     pub(crate) new: Arc<PasswordKey>,
 }
 
 pub(super) struct Pairs {
-    pub(super) pairs: Vec<Pair>,
+    pub(super) list: Vec<Pair>,
     /// For each pair, whether its new password is also an old one.
     chaining: Vec<bool>,
+    /// For each pair, whether its old password is also a new one.
+    chained: Vec<bool>,
+}
+
+/// Where a password stands in pairs that chain.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Role {
+    /// Old only: what opens under it was never moved.
+    First,
+    /// Old and new.
+    Between,
+    /// New only.
+    Last,
 }
 
 impl Pairs {
     /// Every key of the plan: of each pair the old and then the new one.
     pub(super) fn keys(&self) -> Vec<&PasswordKey> {
-        self.pairs.iter().flat_map(|pair| [&*pair.old, &*pair.new]).collect()
+        self.list.iter().flat_map(|pair| [&*pair.old, &*pair.new]).collect()
     }
 
     /// Whether a record that was moved could be taken for one that is still to be moved.
@@ -284,10 +341,25 @@ impl Pairs {
         self.chaining.contains(&true)
     }
 
+    /// The pairs whose old password is not a new one as well: whatever opens under it, whenever it was written, is to be moved.
+    pub(super) fn first(&self) -> Vec<Pair> {
+        let pairs = self.list.iter().zip(&self.chained);
+        pairs.filter(|(_, chained)| !**chained).map(|(pair, _)| pair.clone()).collect()
+    }
+
+    /// Each password once, with where it stands.
+    pub(super) fn roles(&self) -> Vec<(Role, Arc<PasswordKey>)> {
+        let olds = self.list.iter().zip(&self.chained).map(|(pair, chained)| {
+            let role = if *chained { Role::Between } else { Role::First };
+            (role, Arc::clone(&pair.old))
+        });
+        olds.chain(self.fresh_keys().into_iter().map(|key| (Role::Last, key))).collect()
+    }
+
     /// The keys under which no record should be yet. A new password that is also an old one is not among them: its
     /// records make room.
     pub(super) fn fresh_keys(&self) -> Vec<Arc<PasswordKey>> {
-        let fresh = self.pairs.iter().zip(&self.chaining).filter(|(_, chains)| !**chains);
+        let fresh = self.list.iter().zip(&self.chaining).filter(|(_, chains)| !**chains);
         fresh.map(|(pair, _)| Arc::clone(&pair.new)).collect()
     }
 }

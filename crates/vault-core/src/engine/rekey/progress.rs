@@ -10,7 +10,7 @@ use sha2::{Digest as _, Sha256};
 
 use super::{
     commit::PageOutcome,
-    plan::{RekeyMode, Shard},
+    plan::{RekeyMode, Shard, V2Cost},
     report::{PreviousRuns, RekeyCounts, Unresolved},
     tried::{KEY_LEN, RecordTag},
 };
@@ -46,6 +46,20 @@ pub(super) struct Progress {
 pub(super) struct JobId {
     pub(super) vault: [u8; 32],
     pub(super) plan: [u8; 32],
+}
+
+/// How records are sealed that are written.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Written {
+    pub(super) kind: EnvelopeKind,
+    pub(super) v2_cost: V2Cost,
+}
+
+impl Written {
+    fn instead_of(self, from: EnvelopeKind) -> EnvelopeKind {
+        let both_v2 = self.kind.format == Format::V2 && from.format == Format::V2;
+        if both_v2 && self.v2_cost == V2Cost::Kept { from } else { self.kind }
+    }
 }
 
 /// What the vault said to the new passwords.
@@ -97,7 +111,7 @@ impl Progress {
     }
 
     /// Takes in a page that was settled.
-    pub(super) fn add(&mut self, settled: &PageOutcome, written: EnvelopeKind) {
+    pub(super) fn add(&mut self, settled: &PageOutcome, written: Written) {
         let page = &settled.counts;
         self.found |= page.rekeyed + page.conflict > 0 || !settled.marks.is_empty();
         for id in &settled.due {
@@ -122,7 +136,7 @@ impl Progress {
         for (sealing, count) in &settled.moved {
             let left = self.after.entry(*sealing).or_default();
             *left = left.saturating_sub(*count);
-            *self.after.entry(written).or_default() += count;
+            *self.after.entry(written.instead_of(*sealing)).or_default() += count;
         }
         self.after.retain(|_, count| *count > 0);
     }

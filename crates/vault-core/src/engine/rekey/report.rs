@@ -4,6 +4,7 @@ use crate::scan::envelope_kind::EnvelopeKind;
 use std::{collections::BTreeMap, time::Duration};
 
 use super::plan::MergeCheck;
+use crate::crypto::envelope::Format;
 use crate::scan::problem::Problem;
 use vault_store::WriteHook;
 
@@ -184,6 +185,14 @@ impl RekeyReport {
     #[must_use]
     pub fn moved_nothing(&self) -> bool {
         self.counts.rekeyed + self.counts.failed + self.counts.conflict == 0 && !self.already_done
+    }
+
+    /// Records of v2 that no old password opened: whether they are damaged, only their own password can tell.
+    #[must_use]
+    pub fn not_checkable(&self) -> u64 {
+        // Of what was opened the cost is known.
+        let unopened = EnvelopeKind { format: Format::V2, cost: None };
+        self.after.get(&unopened).copied().unwrap_or_default()
     }
 
     /// How many records this run re-encrypted, without those before it.

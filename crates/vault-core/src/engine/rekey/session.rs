@@ -1,6 +1,7 @@
 //! A rekey under way, step by step.
 
-use crate::scan::envelope_kind::EnvelopeKind;
+mod ask;
+
 use std::{
     collections::HashSet,
     sync::{Arc, PoisonError},
@@ -12,12 +13,13 @@ use futures::{FutureExt, future::BoxFuture};
 
 use super::error::RekeyError;
 use super::{
+    chain_check::ChainAsk,
     commit::{Committer, Page, PageOutcome},
     examine::Finding,
-    merge_check::{Answer, MergeChecker},
+    merge_check::MergeChecker,
     pass::{Chains, PassExaminer, Seen},
-    plan::{MergeCheck, RekeyMode},
-    progress::{Asked, Progress},
+    plan::{EarlierRun, MergeCheck, RekeyMode, Role},
+    progress::{Asked, Progress, Written},
     report::{FailureReason, MAX_REASONS, PreviousRuns, RekeyReport, RunStatus},
     state::{JobInfo, RekeyState, StateKey},
     tried::TriedSet,
@@ -48,6 +50,8 @@ pub struct RekeySession {
     pub(super) passes: Passes,
     committer: Arc<Committer>,
     check: MergeCheck,
+    /// What the vault has yet to be asked.
+    asking: Option<Asking>,
     /// Examined and not yet committed.
     page: Option<PendingPage>,
     scan_error: Option<RekeyError>,
@@ -67,7 +71,7 @@ pub struct RekeySession {
     started: Timestamp,
     tested: Arc<TriedSet>,
     state_key: StateKey,
-    written: EnvelopeKind,
+    written: Written,
     begun: Instant,
     stage_begun: Instant,
     /// What the stages before this one took to read.
@@ -77,6 +81,8 @@ pub struct RekeySession {
 }
 
 enum Stage {
+    /// Asks the vault whether it fits what the state says of pairs that chain.
+    Chain(ChainAsk),
     /// Asks the vault whether the new passwords open records already.
     Ask(Scan<MergeChecker>, Arc<MergeChecker>),
     Pass(Scan<PassExaminer>),
@@ -111,6 +117,9 @@ pub(super) struct Asking {
     pub(super) keys: Vec<Arc<PasswordKey>>,
     pub(super) policy: OpenPolicy,
     pub(super) tested: Arc<TriedSet>,
+    /// The passwords of pairs that chain; empty for others.
+    pub(super) roles: Vec<(Role, Arc<PasswordKey>)>,
+    pub(super) earlier_run: EarlierRun,
 }
 
 impl RekeySession {
@@ -139,7 +148,7 @@ impl RekeySession {
             Ok(true) => Ok(Some(&self.report)),
             Ok(false) => Ok(None),
             Err(error) => {
-                let refused = matches!(error, RekeyError::Merge { .. });
+                let refused = matches!(error, RekeyError::Merge { .. } | RekeyError::Chain(_));
                 self.report.end = if refused { RunStatus::Refused } else { RunStatus::Failed };
                 Err(error)
             }
@@ -211,7 +220,7 @@ impl RekeySession {
         started: Timestamp,
         tested: Arc<TriedSet>,
         state_key: StateKey,
-        written: EnvelopeKind,
+        written: Written,
         total: u64,
         others: WriterWatch,
         report: RekeyReport,
@@ -223,16 +232,16 @@ impl RekeySession {
             retry: passes.retry.clone(),
         });
         let check = asking.check;
-        // A dry run finds the records of the new password on its way.
-        let ask = progress.asked == Asked::NotYet
-            && !asking.keys.is_empty()
-            && (check == MergeCheck::Full || check == MergeCheck::Fast && !report.dry_run);
-        let stage = if ask { passes.ask(asking) } else { passes.pass(&progress) };
+        let (stage, asking) = match passes.ask_of_chain(&asking) {
+            Some(ask) => (Stage::Chain(ask), Some(asking)),
+            None => (passes.ask_or_pass(Some(asking), &progress, report.dry_run), None),
+        };
         let mut session = Self {
             stage,
             passes,
             committer,
             check,
+            asking,
             page: None,
             scan_error: None,
             committing: None,
@@ -261,6 +270,7 @@ impl RekeySession {
     fn poll_step(&mut self, cx: &mut Context<'_>) -> Poll<Result<bool, RekeyError>> {
         loop {
             let scan = match &mut self.stage {
+                Stage::Chain(_) => return self.poll_chain(cx),
                 Stage::Ask(..) => return self.poll_ask(cx),
                 Stage::Pass(scan) => scan,
             };
@@ -315,29 +325,6 @@ impl RekeySession {
         Poll::Ready(others)
     }
 
-    /// Asks the next records whether a new password opens them.
-    fn poll_ask(&mut self, cx: &mut Context<'_>) -> Poll<Result<bool, RekeyError>> {
-        let Stage::Ask(scan, asker) = &mut self.stage else { return Poll::Ready(Ok(true)) };
-        let examined = ready!(scan.poll_next(cx)).transpose()?;
-        let unasked = asker.unasked.load(std::sync::atomic::Ordering::Relaxed);
-        self.report.merge.unasked = unasked;
-        let Some(examined) = examined else {
-            self.count_time();
-            self.progress.asked = Asked::Done { found: self.report.merge.found, unasked };
-            self.begin_pass();
-            return Poll::Ready(Ok(true));
-        };
-        self.count_work(examined.derivations, examined.busy);
-        self.report.merge.asked += examined.findings.len() as u64;
-        for answer in examined.findings {
-            match answer {
-                Answer::Opens => self.report.merge.found += 1,
-                Answer::Not(mark) => self.tested.insert(mark),
-            }
-        }
-        Poll::Ready(Ok(true))
-    }
-
     fn take_examined(&mut self, examined: Examined<Seen>) {
         self.count_work(examined.derivations, examined.busy);
         let page = Page { seen: examined.findings, ..Page::default() };
@@ -348,7 +335,7 @@ impl RekeySession {
     fn commit(&mut self, examination: PendingPage) -> Next {
         let PendingPage { page, last, announced } = examination;
         let reseals = page.seen.iter().filter_map(|seen| match &seen.finding {
-            Finding::Reseal(replacement) => Some(replacement),
+            Finding::Reseal(replacement, _) => Some(replacement),
             _ => None,
         });
         let seeker = &self.passes.seeker;
@@ -429,13 +416,17 @@ impl RekeySession {
         let again = match self.passes.seeker.chains {
             _ if self.report.dry_run => false,
             _ if self.owed => true,
-            _ if !self.whole && self.passes.seeker.chains == Chains::No => true,
+            // What others wrote under a password that is both old and new is not to be moved: without one that is old
+            // only, there is nothing to catch up with.
+            Chains::Yes if self.passes.seeker.first.is_none() && self.progress.open.is_empty() => {
+                false
+            }
+            _ if !self.whole => true,
             _ if !self.progress.found => false,
             // What this pass left open may fare better now.
             _ if !self.progress.open.is_empty() => true,
-            Chains::No => !self.others.no_foreign_writes_since(&now),
-            // What others wrote under a password that is both old and new is not to be moved.
-            Chains::Yes => false,
+            Chains::Yes if self.passes.seeker.first.is_none() => false,
+            Chains::No | Chains::Yes => !self.others.no_foreign_writes_since(&now),
         };
         if !again {
             self.report.end = RunStatus::Complete;
@@ -474,6 +465,7 @@ impl RekeySession {
         self.stage_begun = Instant::now();
         let report = &mut self.report;
         let (stage, read) = match &self.stage {
+            Stage::Chain(ask) => (&mut report.stages.merge_check, ask.scan.read_time()),
             Stage::Ask(scan, _) => (&mut report.stages.merge_check, scan.read_time()),
             Stage::Pass(scan) if self.progress.pass == 1 => {
                 (&mut report.stages.first_pass, scan.read_time())
@@ -508,24 +500,4 @@ enum Next {
     /// Its envelopes are in the state now, and are written by the next step.
     Announced(PendingPage),
     Refused(RekeyError),
-}
-
-impl Passes {
-    fn ask(&self, asking: Asking) -> Stage {
-        let Asking { check, keys, policy, tested } = asking;
-        let shard = self.seeker.shard;
-        let asker =
-            Arc::new(MergeChecker { keys, policy, check, shard, tested, unasked: 0.into() });
-        Stage::Ask(self.scan(&asker), asker)
-    }
-
-    fn pass(&self, progress: &Progress) -> Stage {
-        Stage::Pass(self.scan(&self.seeker).after(progress.cursor.clone()))
-    }
-
-    fn scan<E: crate::scan::Examine>(&self, examiner: &Arc<E>) -> Scan<E> {
-        let source = Arc::new(Arc::clone(&self.store));
-        let workers = Arc::clone(&self.workers);
-        Scan::new(source, Arc::clone(examiner), workers, self.retry.clone(), self.page)
-    }
 }

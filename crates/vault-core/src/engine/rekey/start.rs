@@ -12,7 +12,7 @@ use super::{
     examine::Rekeyer,
     pass::{Chains, PassExaminer},
     plan::{MergeCheck, Pairs, RekeyMode, RekeyPlan, WriteHooks, checked},
-    progress::{Asked, JobId, Progress, Restored},
+    progress::{Asked, JobId, Progress, Restored, Written},
     report::{MergeReport, PreviousRuns, RekeyReport, RunStatus, StageTimes},
     session::{Asking, Passes, RekeySession},
     state::{JobInfo, RekeyState, ResumeError, StateKey},
@@ -36,11 +36,15 @@ impl RekeySession {
         now: Timestamp,
     ) -> Result<Self, RekeyError> {
         let begun = Instant::now();
+        let v2_cost = plan.v2_cost;
         let pairs = checked(plan.pairs, plan.merge)?;
         let hooks = store.write_hooks().await?;
-        if plan.hooks == WriteHooks::Refuse && plan.dry_run == RekeyMode::Apply && !hooks.is_empty()
+        let writing: Vec<_> = hooks.iter().filter(|hook| hook.may_write()).cloned().collect();
+        if plan.hooks == WriteHooks::Refuse
+            && plan.dry_run == RekeyMode::Apply
+            && !writing.is_empty()
         {
-            return Err(RekeyError::WriteHooks { hooks });
+            return Err(RekeyError::WriteHooks { hooks: writing });
         }
         let origin = JobId::of(&*store, plan.shard, plan.dry_run, &policy).await?;
         let total = plan.shard.share(store.count().await?);
@@ -56,10 +60,14 @@ impl RekeySession {
             keys: pairs.fresh_keys(),
             policy: policy.clone(),
             tested: Arc::clone(&tested),
+            roles: if pairs.chain() { pairs.roles() } else { Vec::new() },
+            earlier_run: plan.earlier_run,
         };
         let chains = if pairs.chain() { Chains::Yes } else { Chains::No };
+        let first = Some(pairs.first()).filter(|first| pairs.chain() && !first.is_empty());
         let seeker = Arc::new(PassExaminer {
-            rekeyer: Rekeyer::new(pairs.pairs, policy, write),
+            first: first.map(|first| Rekeyer::new(first, policy.clone(), write, v2_cost)),
+            rekeyer: Rekeyer::new(pairs.list, policy, write, v2_cost),
             tested: Arc::clone(&tested),
             shard: plan.shard,
             chains,
@@ -83,7 +91,7 @@ impl RekeySession {
             job.map_or(now, |job| job.started),
             tested,
             state_key,
-            EnvelopeKind::written(&spec),
+            Written { kind: EnvelopeKind::written(&spec), v2_cost },
             total,
             others,
             report,
@@ -176,7 +184,7 @@ fn verify_new_masters(
     kdf: &KdfSetting,
     memory: &mut crate::crypto::kdf::KdfMemory,
 ) -> Result<(), RekeyError> {
-    for pair in &pairs.pairs {
+    for pair in &pairs.list {
         pair.new.verify_prepared(kdf, memory).map_err(|error| match error {
             VerifyError::Kdf(error) => RekeyError::Kdf(error),
             VerifyError::Mismatch => RekeyError::VerificationFailed,

@@ -30,6 +30,8 @@ pub(super) enum Question {
     Old = 1,
     /// No new password opened it before the first write.
     New = 2,
+    /// No password of pairs that chain opened it.
+    Chain = 3,
 }
 
 /// The marks of a run. They cost about 16 bytes each, and every one an Argon2id or a written record: nobody can plant
