@@ -1,17 +1,18 @@
-//! An encrypted record vault with pluggable storage, and a bulk rekey that stores no password metadata.
+//! An encrypted record vault with pluggable storage, and a bulk rekey that stores no password
+//! metadata.
 //!
-//! Each record is sealed on its own under the password of whoever wrote it. Nothing stored says which records share a
-//! password, so a change of password is a scan: [`Vault::rekey`] tries the old one on every record and seals anew, under
-//! the new one, those that open.
+//! Each record is sealed separately under its writer's password, and nothing stored reveals which
+//! records share one. To change a password, [`Vault::rekey`] tries the old one on every record and
+//! re-encrypts the records it opens.
 //!
-//! This crate is the whole library under one name: the core, one backend per feature (see
-//! [`backend`]), and [`StoreUrl`] for programs that choose the backend by an address.
+//! This crate re-exports the core library and one storage backend per feature (see [`backend`]).
+//! [`StoreUrl`] is for programs that choose the backend at run time.
 //!
-//! | feature | backend | a [`StoreUrl`] of it |
+//! | feature | storage | example of a [`StoreUrl`] |
 //! | --- | --- | --- |
-//! | `redb` (default) | one file, no server | `redb:vault.redb` |
-//! | `sqlite` | one file that other programs look into as well | `sqlite:vault.db` |
-//! | `postgres`, and `tls` | a server's database | `postgres://app:secret@localhost/app` |
+//! | `redb` (default) | one file, opened by one process at a time | `redb:vault.redb` |
+//! | `sqlite` | one file, shared with other programs | `sqlite:vault.db` |
+//! | `postgres`, with `tls` | a database on a server | `postgres://app:secret@localhost/app` |
 //!
 //! # Example
 //!
@@ -24,7 +25,8 @@
 //! # let path = folder.path().join("vault.redb");
 //! # futures::executor::block_on(async {
 //! let url: StoreUrl = format!("redb:{}", path.display()).parse()?;
-//! let vault = Vault::init(url.create().await?, InitOptions::default(), VaultOptions::default()).await?;
+//! let store = url.create().await?;
+//! let vault = Vault::init(store, InitOptions::default(), VaultOptions::default()).await?;
 //!
 //! let key = vault.derive_key(Password::new("correct horse")).await?;
 //! let token = vault.create(b"battery staple", &key, CreateOptions::default()).await?;
@@ -42,6 +44,8 @@
 //! # fn main() {}
 //! ```
 
+#![cfg_attr(docsrs, feature(doc_cfg))]
+
 mod backends;
 mod url;
 
@@ -49,7 +53,7 @@ pub use vault_core::*;
 
 pub use crate::url::StoreUrl;
 
-/// Addresses of vaults, and the storage backends behind them, one per feature.
+/// The storage backends, one per feature, and the types of their addresses.
 pub mod backend {
     #[cfg(feature = "postgres")]
     pub use vault_postgres::{PostgresOptions, PostgresStore, PostgresUrl};
@@ -60,8 +64,3 @@ pub mod backend {
 
     pub use crate::{backends::MigrationReport, url::ParseStoreUrlError};
 }
-
-/// The README's example, compiled and run with the documentation tests.
-#[cfg(all(doctest, feature = "redb"))]
-#[doc = include_str!("../README.md")]
-struct Readme;
