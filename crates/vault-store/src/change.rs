@@ -1,9 +1,9 @@
-//! Changes to records and what became of them.
+//! Changes to records, and their outcomes.
 
 use crate::record::{EnvelopeText, Record, RecordId};
 use crate::time::Timestamp;
 
-/// One compare-and-swap of a batch: write `sealed` only if the record still holds `expected`.
+/// One compare-and-swap of a batch: writes `sealed` only if the record still holds `expected`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Replacement {
     /// The record.
@@ -14,78 +14,79 @@ pub struct Replacement {
     pub sealed: EnvelopeText,
 }
 
-/// What became of a compare-and-swap.
+/// The outcome of a compare-and-swap.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum WriteOutcome {
     /// The new state is stored and durable.
     Applied,
-    /// The record is not as expected any more and was left as it is.
+    /// The record no longer meets the preconditions and was left unchanged.
     Conflict,
-    /// There is no such record.
+    /// The record does not exist.
     Missing,
 }
 
-/// What became of a record to insert.
+/// The outcome of inserting a record.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum InsertOutcome {
     /// Stored and durable.
     Inserted,
-    /// Another record, perhaps a soft-deleted one, has this token.
+    /// Another record, possibly a soft-deleted one, has this token.
     TokenTaken,
     /// Another record has this id.
     IdTaken,
 }
 
-/// What is done to expired records.
+/// What to do with expired records.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Purge {
-    /// They are hidden, and keep their tokens.
+    /// Soft-delete them; they keep their tokens.
     SoftDelete,
-    /// They are removed for good.
+    /// Delete them permanently.
     Delete,
 }
 
-/// What became of a record to delete.
+/// The outcome of deleting a record.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum DeleteOutcome {
-    /// Gone.
+    /// The record was deleted.
     Deleted,
-    /// It was not there.
+    /// The record did not exist.
     Missing,
 }
 
-/// Whether writing a setting may overwrite.
+/// Whether writing a setting may overwrite one.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum PutSetting {
-    /// Write, whatever is there.
+    /// Write unconditionally.
     Always,
-    /// Write only when the setting does not exist, so that two processes that open a new vault agree.
+    /// Write only if the setting does not exist, so that two processes that open a new vault agree.
     IfAbsent,
 }
 
-/// A change to one record; what is `None` stays as it is.
+/// A conditional change to one record. Fields that are `None` stay unchanged.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct RecordUpdate {
     /// The record.
     pub id: RecordId,
-    /// Change it only if it still holds this envelope.
+    /// Apply only if the record still holds this envelope.
     pub expected: Option<EnvelopeText>,
-    /// Change it only if it still expires then; `Some(None)` is never.
+    /// Apply only if this is still its time of expiry; `Some(None)` means never.
     pub expected_expires_at: Option<Option<Timestamp>>,
-    /// Change it only if it still is soft-deleted from then on; `Some(None)` is not at all.
+    /// Apply only if this is still its time of soft deletion; `Some(None)` means that it is not
+    /// soft-deleted.
     pub expected_soft_deleted_at: Option<Option<Timestamp>>,
     /// The new envelope.
     pub envelope: Option<EnvelopeText>,
-    /// The new time of change.
+    /// The new time of modification.
     pub updated_at: Option<Timestamp>,
-    /// The new time of expiry; `Some(None)` is never.
+    /// The new time of expiry; `Some(None)` means never.
     pub expires_at: Option<Option<Timestamp>>,
     /// The new time of soft deletion; `Some(None)` restores the record.
     pub soft_deleted_at: Option<Option<Timestamp>>,
 }
 
 impl RecordUpdate {
-    /// A change of nothing, to be filled in.
+    /// An update that changes nothing, to be filled in.
     #[must_use]
     pub fn of(id: RecordId) -> Self {
         Self {
@@ -100,7 +101,7 @@ impl RecordUpdate {
         }
     }
 
-    /// Lets the change be made only if the record still expires, and is soft-deleted, when it was as it was read.
+    /// Requires that the times of expiry and soft deletion are still those of `record`.
     #[must_use]
     pub fn if_times_match(mut self, record: &Record) -> Self {
         self.expected_expires_at = Some(record.expires_at);
@@ -108,7 +109,7 @@ impl RecordUpdate {
         self
     }
 
-    /// Whether a record still is as the change expects it, its envelope aside.
+    /// Returns whether a record still has the expected times of expiry and soft deletion.
     #[must_use]
     pub fn expects_times_of(&self, record: &Record) -> bool {
         self.expected_expires_at.is_none_or(|expected| record.expires_at == expected)

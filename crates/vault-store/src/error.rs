@@ -2,9 +2,9 @@
 
 use std::{error::Error, fmt};
 
-/// A store did not do what it was asked.
+/// An error of a store.
 ///
-/// [`kind`](StoreError::kind) says what a caller can do; the driver's own error is the `source()`.
+/// [`kind`](StoreError::kind) says what a caller can do; `source()` is the driver's own error.
 #[derive(Debug)]
 pub struct StoreError {
     kind: StoreErrorKind,
@@ -13,7 +13,8 @@ pub struct StoreError {
 }
 
 impl StoreError {
-    /// An error with one clear sentence that names what failed, on what, and what to do; it must not hold a secret.
+    /// An error with one clear sentence that names what failed, on what, and what to do; it must
+    /// not hold a secret.
     #[must_use]
     pub fn new(kind: StoreErrorKind, message: impl Into<String>) -> Self {
         Self { kind, message: message.into(), source: None }
@@ -26,7 +27,7 @@ impl StoreError {
         self
     }
 
-    /// What a caller can do.
+    /// Returns what a caller can do.
     #[must_use]
     pub fn kind(&self) -> StoreErrorKind {
         self.kind
@@ -49,38 +50,40 @@ impl Error for StoreError {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum StoreErrorKind {
-    /// Try again: nothing was changed, and the cause passes (a deadlock, a serialization failure, a lost connection).
+    /// Retry: nothing was changed, and the cause is temporary (a deadlock, a serialization failure,
+    /// a lost connection).
     Retryable,
-    /// Read again before anything else: the change may or may not have been made (the reply to a commit was lost).
+    /// Read before you retry: the change may or may not have been made (the reply to a commit was
+    /// lost).
     UnknownOutcome,
-    /// Wait or stop the other process: it holds the vault's lock.
+    /// Wait for the process that holds the vault's lock, or stop it.
     Locked,
-    /// Check the address: there is nothing.
+    /// Check the address: nothing exists there.
     NotFound,
-    /// Choose another place: something is there already.
+    /// Choose another address: something already exists there.
     AlreadyExists,
-    /// Check the address: what is there is not a vault.
+    /// Check the address: what exists there is not a vault.
     NotAVault,
     /// Use a newer version of this program: the vault's schema is newer than this one knows.
     NewerSchema,
-    /// Upgrade the schema: the vault's is older than this program writes.
+    /// Upgrade the schema: it is older than this program writes.
     OlderSchema,
-    /// Ask for the permission.
+    /// Get permission.
     Denied,
     /// Free space: the disk is full, and nothing was changed.
     Full,
-    /// Open the store again: this handle stopped after a failure of the disk or the server.
+    /// Reopen the store: this handle stopped after a disk or server failure.
     Stopped,
     /// Restore from a backup: the database itself is damaged.
     Corrupt,
-    /// Mend the request: the store cannot hold this value.
+    /// Fix the request: the store cannot hold this value.
     Unsupported,
-    /// Give up: anything else.
+    /// Anything else.
     Other,
 }
 
 impl StoreErrorKind {
-    /// Whether doing the same once more can help.
+    /// Returns whether a retry can help.
     #[must_use]
     pub fn is_retryable(self) -> bool {
         matches!(self, Self::Retryable | Self::UnknownOutcome)

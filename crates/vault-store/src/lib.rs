@@ -1,12 +1,12 @@
 //! The contract of a vaultstore backend.
 //!
-//! A backend stores [`Record`]s: an id, a token, times, and an envelope whose text it never looks
-//! into. It implements three traits: [`RecordSource`] reads pages in id order, [`RecordSink`]
+//! A backend stores [`Record`]s: an id, a token, times, and an envelope whose text it never
+//! interprets. It implements three traits: [`RecordSource`] reads pages in id order, [`RecordSink`]
 //! replaces envelopes by compare-and-swap, and [`VaultStore`] adds what the token API needs.
 //! [`MemoryStore`] is the reference implementation, and the crate `vaultstore-conformance` turns
 //! each sentence of the contract into a test.
 //!
-//! This crate has no cryptography, so a backend cannot see a key or a plaintext.
+//! This crate contains no cryptography, so a backend cannot see a key or a plaintext.
 
 #![cfg_attr(docsrs, feature(doc_cfg))]
 

@@ -1,4 +1,4 @@
-//! A store in memory: the strict reference that every backend is compared with.
+//! An in-memory store: the strict reference that every backend is compared with.
 
 use std::{
     collections::{BTreeMap, HashMap},
@@ -21,9 +21,9 @@ use crate::time::Timestamp;
 use crate::token::Token;
 use crate::write_count::WriteCount;
 
-/// A vault's store that lives as long as the process; for tests, examples and short-lived secrets.
+/// A store that lives as long as the process, for tests, examples and short-lived secrets.
 ///
-/// It keeps the whole contract except durability. Clones share one store.
+/// It implements the whole contract except durability. Clones share one store.
 #[derive(Clone, Debug, Default)]
 pub struct MemoryStore {
     inner: Arc<Mutex<Inner>>,
@@ -38,13 +38,14 @@ struct Inner {
 }
 
 impl MemoryStore {
-    /// An empty store.
+    /// Creates an empty store.
     #[must_use]
     pub fn new() -> Self {
         Self::default()
     }
 
-    /// No operation below can panic half-way through a change, so a poisoned lock still guards a sound state.
+    /// No operation below can panic half-way through a change, so a poisoned lock still guards a
+    /// consistent state.
     fn lock(&self) -> MutexGuard<'_, Inner> {
         self.inner.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -155,7 +156,7 @@ impl Inner {
     }
 }
 
-/// As many records as a limit lets through, the first one in any case.
+/// Takes as many records as the limit allows, but at least one.
 fn page<'a>(records: impl Iterator<Item = &'a Record>, limit: PageLimit) -> Vec<&'a Record> {
     let mut bytes = 0usize;
     let mut page = Vec::new();

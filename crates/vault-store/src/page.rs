@@ -1,18 +1,20 @@
-//! How much one page of records may hold.
+//! The size limit of a page of records.
 
 use std::num::NonZeroUsize;
 
-/// How much a page may hold.
+/// The maximum size of a page.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct PageLimit {
-    /// At most so many records.
+    /// Maximum number of records.
     pub records: NonZeroUsize,
-    /// At most so many bytes of envelope text ([`loaded_len`](crate::EnvelopeText::loaded_len) summed), except that the first record always comes.
+    /// Maximum number of bytes of envelope text (the sum of
+    /// [`loaded_len`](crate::EnvelopeText::loaded_len)), except that the first record is always
+    /// returned.
     pub bytes: NonZeroUsize,
 }
 
 impl PageLimit {
-    /// Records and bytes, each at least one.
+    /// Creates a limit of records and bytes, each at least 1.
     #[must_use]
     pub fn new(records: usize, bytes: usize) -> Self {
         Self {

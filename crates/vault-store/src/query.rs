@@ -1,4 +1,4 @@
-//! Questions to a vault: which records, in what order, and how much of them.
+//! Queries: which records, in what order, and how many.
 
 use std::{collections::BTreeSet, num::NonZeroUsize};
 
@@ -7,13 +7,13 @@ use crate::record::{Record, RecordId};
 use crate::time::Timestamp;
 use crate::token::Token;
 
-/// How many records an answer has at most, unless the query says otherwise.
+/// The default maximum number of records in a result.
 const RECORDS: usize = 1000;
 
-/// How many bytes of envelopes an answer has at most, unless the query says otherwise.
+/// The default maximum number of envelope bytes in a result.
 const BYTES: usize = 8 * 1024 * 1024;
 
-/// Which records, in what order, and how much of them.
+/// Selects records: which ones, in what order, and how many.
 ///
 /// ```
 /// use vault_store::{Filter, Query, SortKey, SortOrder};
@@ -38,18 +38,18 @@ pub struct Query {
     envelopes: Envelopes,
 }
 
-/// Whether records in some state are part of an answer.
+/// Whether records in some state are selected.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Filter {
-    /// No.
+    /// Not these records.
     Exclude,
-    /// Yes, beside the others.
+    /// These and the others.
     Include,
-    /// Yes, and no others.
+    /// Only these.
     Only,
 }
 
-/// What records are ordered by; among equal ones the id decides, in the same direction.
+/// What records are ordered by. Ties are broken by id, in the same direction.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum SortKey {
     /// The id, compared as bytes.
@@ -58,55 +58,56 @@ pub enum SortKey {
     Token,
     /// The time of creation.
     CreatedAt,
-    /// The time of change.
+    /// The time of modification.
     UpdatedAt,
-    /// The time of expiry; never is later than every time.
+    /// The time of expiry. Records that never expire come last in ascending order.
     ExpiresAt,
 }
 
-/// Which way an order runs.
+/// The direction of an order.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum SortOrder {
-    /// The least first.
+    /// Smallest first.
     Ascending,
-    /// The greatest first.
+    /// Largest first.
     Descending,
 }
 
 /// Whether envelopes are loaded.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Envelopes {
-    /// They come with their records.
+    /// Yes.
     Loaded,
-    /// Only their lengths come: [`EnvelopeText::not_loaded`](crate::record::EnvelopeText::not_loaded).
+    /// No, only their lengths:
+    /// [`EnvelopeText::not_loaded`](crate::record::EnvelopeText::not_loaded).
     LengthOnly,
 }
 
-/// The place of a record in an order, whether or not it is still there.
+/// The position of a record in an order, whether or not the record still exists.
 ///
-/// Positions of one order compare as their records ascend.
+/// Cursors of one order compare as their records do in ascending order.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Cursor {
-    /// What the order looks at first.
+    /// The primary sort value.
     pub rank: SortValue,
-    /// What decides among equals.
+    /// The tie-breaker.
     pub id: RecordId,
 }
 
-/// What an order looks at first.
+/// A primary sort value.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum SortValue {
-    /// Nothing but the id.
+    /// None: the order is by id.
     Id,
     /// The token.
     Token(Token),
     /// A time.
     Time(Timestamp),
-    /// A time that never comes: later than every [`SortValue::Time`].
+    /// Never: later than every [`SortValue::Time`].
     Never,
 }
 
-/// Every record that is not soft-deleted, as [`Query::new`].
+/// The same as [`Query::new`].
 impl Default for Query {
     fn default() -> Self {
         Self::new()
@@ -114,8 +115,8 @@ impl Default for Query {
 }
 
 impl Query {
-    /// Every record that is not soft-deleted, expired ones included, by id, with envelopes: at most 1,000 records or 8 MiB
-    /// at a time.
+    /// Selects every record that is not soft-deleted, including expired ones, by id, with
+    /// envelopes, up to 1,000 records or 8 MiB.
     #[must_use]
     pub fn new() -> Self {
         Self {
@@ -132,84 +133,86 @@ impl Query {
         }
     }
 
-    /// Every record, soft-deleted and expired ones included; else as [`Query::new`].
+    /// Selects every record, including soft-deleted and expired ones; otherwise as [`Query::new`].
     #[must_use]
     pub fn all() -> Self {
         Self::new().with_soft_deleted(Filter::Include)
     }
 
-    /// Only records with one of these ids; none for no ids.
+    /// Restricts the result to these ids. An empty list matches nothing.
     #[must_use]
     pub fn id_in(mut self, ids: impl IntoIterator<Item = RecordId>) -> Self {
         self.ids = Some(ids.into_iter().collect());
         self
     }
 
-    /// Only records with one of these tokens; none for no tokens.
+    /// Restricts the result to these tokens. An empty list matches nothing.
     #[must_use]
     pub fn token_in(mut self, tokens: impl IntoIterator<Item = Token>) -> Self {
         self.tokens = Some(tokens.into_iter().collect());
         self
     }
 
-    /// Whether soft-deleted records are part of the answer.
+    /// Whether soft-deleted records are selected.
     #[must_use]
     pub fn with_soft_deleted(mut self, include: Filter) -> Self {
         self.soft_deleted = include;
         self
     }
 
-    /// Whether expired records are part of the answer.
+    /// Whether expired records are selected.
     #[must_use]
     pub fn with_expired(mut self, include: Filter) -> Self {
         self.expired = include;
         self
     }
 
-    /// The order of the answer. A place to go on from is given after this, since it belongs to an order.
+    /// Sets the order. This resets the cursor, which belongs to an order.
     #[must_use]
     pub fn order_by(mut self, order: SortKey, direction: SortOrder) -> Self {
         (self.order, self.direction, self.after) = (order, direction, None);
         self
     }
 
-    /// Goes on after this record of an earlier answer (keyset paging): no record is skipped or repeated because others
-    /// came or went meanwhile, and a late page costs no more than the first.
+    /// Continues after this record of an earlier result (keyset paging). Records that are added or
+    /// removed in between cause no record to be skipped or repeated, and a late page costs no more
+    /// than the first.
     #[must_use]
     pub fn after(mut self, record: &impl HasCursor) -> Self {
         self.after = Some(record.position(self.order));
         self
     }
 
-    /// Goes on after this id; the order becomes that of the ids, and its direction stays.
+    /// Continues after this id. The order becomes that of the ids; its direction stays.
     #[must_use]
     pub fn after_id(mut self, id: RecordId) -> Self {
         (self.order, self.after) = (SortKey::Id, Some(Cursor { rank: SortValue::Id, id }));
         self
     }
 
-    /// Leaves out so many records of the answer, which the store reads nevertheless; [`after`](Self::after) does not.
+    /// Skips the first records of the result. The store still reads them, unlike with
+    /// [`after`](Self::after).
     #[must_use]
     pub fn offset(mut self, records: u64) -> Self {
         self.offset = records;
         self
     }
 
-    /// At most so many records at a time; 0 is 1.
+    /// Sets the maximum number of records (at least 1).
     #[must_use]
     pub fn limit(mut self, records: usize) -> Self {
         self.limit.records = NonZeroUsize::new(records).unwrap_or(NonZeroUsize::MIN);
         self
     }
 
-    /// At most so many records and bytes of envelopes at a time.
+    /// Sets the maximum number of records and of envelope bytes.
     #[must_use]
     pub fn page(mut self, limit: PageLimit) -> Self {
         self.limit = limit;
         self
     }
 
-    /// Loads no envelopes, only their lengths.
+    /// Loads only the lengths of envelopes.
     #[must_use]
     pub fn without_envelopes(mut self) -> Self {
         self.envelopes = Envelopes::LengthOnly;
@@ -217,57 +220,57 @@ impl Query {
     }
 }
 
-/// What was asked, for stores.
+/// Getters, for stores.
 impl Query {
-    /// The ids that are wanted; `None` is any.
+    /// Returns the selected ids; `None` means any.
     #[must_use]
     pub fn ids(&self) -> Option<&BTreeSet<RecordId>> {
         self.ids.as_ref()
     }
 
-    /// The tokens that are wanted; `None` is any.
+    /// Returns the selected tokens; `None` means any.
     #[must_use]
     pub fn tokens(&self) -> Option<&BTreeSet<Token>> {
         self.tokens.as_ref()
     }
 
-    /// Whether soft-deleted records are part of the answer.
+    /// Whether soft-deleted records are selected.
     #[must_use]
     pub fn soft_deleted(&self) -> Filter {
         self.soft_deleted
     }
 
-    /// Whether expired records are part of the answer.
+    /// Whether expired records are selected.
     #[must_use]
     pub fn expired(&self) -> Filter {
         self.expired
     }
 
-    /// What the answer is ordered by.
+    /// Returns the sort key.
     #[must_use]
     pub fn order(&self) -> SortKey {
         self.order
     }
 
-    /// Which way the order runs.
+    /// Returns the sort direction.
     #[must_use]
     pub fn direction(&self) -> SortOrder {
         self.direction
     }
 
-    /// The place to go on from; its rank is one of [`order`](Self::order).
+    /// Returns the cursor to continue from; its sort value is one of [`order`](Self::order).
     #[must_use]
     pub fn position(&self) -> Option<&Cursor> {
         self.after.as_ref()
     }
 
-    /// How many records are left out first.
+    /// Returns the number of records to skip.
     #[must_use]
     pub fn skipped(&self) -> u64 {
         self.offset
     }
 
-    /// How much the answer has at most.
+    /// Returns the maximum size of the result.
     #[must_use]
     pub fn page_limit(&self) -> PageLimit {
         self.limit
@@ -279,7 +282,7 @@ impl Query {
         self.envelopes
     }
 
-    /// Whether every record is wanted, so that counting needs no look at any.
+    /// Returns whether every record is selected, so that counting needs no filter.
     #[must_use]
     pub fn matches_all(&self) -> bool {
         self.ids.is_none()
@@ -287,7 +290,7 @@ impl Query {
             && (self.soft_deleted, self.expired) == (Filter::Include, Filter::Include)
     }
 
-    /// Whether the filters let this record through; places and limits are another matter.
+    /// Returns whether a record passes the filters. Cursor and limits are ignored.
     #[must_use]
     pub fn matches(&self, record: &Record, now: Timestamp) -> bool {
         self.soft_deleted.lets(record.is_soft_deleted(now))
@@ -296,7 +299,7 @@ impl Query {
             && self.tokens.as_ref().is_none_or(|tokens| tokens.contains(&record.token))
     }
 
-    /// Whether a record at this place comes after the place to go on from.
+    /// Returns whether a record at this position comes after the cursor.
     #[must_use]
     pub fn is_ahead(&self, position: &Cursor) -> bool {
         self.after.as_ref().is_none_or(|after| match self.direction {
@@ -316,9 +319,9 @@ impl Filter {
     }
 }
 
-/// What has a place in every order.
+/// Anything that has a position in every order.
 pub trait HasCursor {
-    /// Its place.
+    /// Returns its position.
     fn position(&self, order: SortKey) -> Cursor;
 }
 
@@ -330,7 +333,8 @@ impl HasCursor for Record {
 }
 
 impl Cursor {
-    /// The place of what has this id, this token, and these times of creation, change and expiry.
+    /// Creates the cursor of a record with this id, this token, and these times of creation,
+    /// modification and expiry.
     pub fn new(
         order: SortKey,
         id: &RecordId,

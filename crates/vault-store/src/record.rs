@@ -1,4 +1,4 @@
-//! What a vault stores: records, and the part of them that a rekey sees.
+//! Records, and the part of them that a rekey sees.
 
 use std::fmt;
 
@@ -8,19 +8,20 @@ use crate::token::Token;
 
 /// The longest envelope text that is written or loaded, in bytes: 32 MiB.
 ///
-/// A longer text in storage is not loaded at all (see [`EnvelopeText::too_long`]), so that no row can exhaust memory.
-/// It leaves room for a value of about 24 MiB.
+/// A longer stored text is not loaded at all (see [`EnvelopeText::too_long`]), so that no row can
+/// exhaust memory. The limit leaves room for a value of about 24 MiB.
 pub const MAX_ENVELOPE_LEN: usize = 32 * 1024 * 1024;
 
-/// The key of a record. Ids are compared and ordered as bytes.
+/// The primary key of a record. Ids are compared and ordered as bytes.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct RecordId(Box<str>);
 
 impl RecordId {
-    /// A fresh `UUIDv7` (RFC 9562 §5.7): its leading timestamp keeps new records together at the end of the key order.
+    /// Generates a `UUIDv7` (RFC 9562 §5.7): its leading timestamp keeps new records together at
+    /// the end of the key order.
     ///
     /// # Errors
-    /// [`RngError`] when the system has no randomness to give.
+    /// [`RngError`] if the system has no randomness to give.
     pub fn generate(now: Timestamp) -> Result<Self, RngError> {
         let mut random = [0u8; 10];
         crate::random::fill_random(&mut random)?;
@@ -29,19 +30,19 @@ impl RecordId {
         Ok(Self(uuid.to_string().into()))
     }
 
-    /// An id as a database holds it: any text.
+    /// Wraps an id as stored in a database: any text.
     #[must_use]
     pub fn from_stored(text: impl Into<Box<str>>) -> Self {
         Self(text.into())
     }
 
-    /// The id's text.
+    /// Returns the text of the id.
     #[must_use]
     pub fn as_str(&self) -> &str {
         &self.0
     }
 
-    /// The id's bytes: what orders records, and what an envelope is bound to.
+    /// Returns the bytes of the id, which order records and to which an envelope is bound.
     #[must_use]
     pub fn as_bytes(&self) -> &[u8] {
         self.0.as_bytes()
@@ -56,7 +57,7 @@ impl fmt::Display for RecordId {
 
 /// The text stored for one record, exactly as the store holds it.
 ///
-/// A valid envelope is ASCII, but a store hands over whatever is there; only the parser of envelopes
+/// A valid envelope is ASCII, but a store returns whatever it holds; only the envelope parser
 /// judges it.
 #[derive(Clone, PartialEq, Eq, Hash)]
 pub struct EnvelopeText(Text);
@@ -68,7 +69,7 @@ enum Text {
 }
 
 impl EnvelopeText {
-    /// The text as it is stored; longer than [`MAX_ENVELOPE_LEN`] it is dropped and only its length kept.
+    /// Wraps a stored text. If it is longer than [`MAX_ENVELOPE_LEN`], only its length is kept.
     #[must_use]
     pub fn from_stored(bytes: impl Into<Box<[u8]>>) -> Self {
         let bytes = bytes.into();
@@ -78,19 +79,19 @@ impl EnvelopeText {
         Self(Text::Bytes(bytes))
     }
 
-    /// Stands for a stored text of more than [`MAX_ENVELOPE_LEN`] bytes, which a store never loads.
+    /// Represents a stored text of more than [`MAX_ENVELOPE_LEN`] bytes, which a store never loads.
     #[must_use]
     pub fn too_long(len: u64) -> Self {
         Self::not_loaded(len)
     }
 
-    /// Stands for a stored text of so many bytes that nobody asked for.
+    /// Represents a stored text of this length that was not requested.
     #[must_use]
     pub fn not_loaded(len: u64) -> Self {
         Self(Text::NotLoaded(len))
     }
 
-    /// The bytes of the text; none when it was too long to load, or not asked for.
+    /// Returns the bytes of the text, or `None` if it was too long to load or not requested.
     #[must_use]
     pub fn as_bytes(&self) -> Option<&[u8]> {
         match &self.0 {
@@ -99,7 +100,7 @@ impl EnvelopeText {
         }
     }
 
-    /// The length in bytes of what is stored.
+    /// Returns the length of the stored text in bytes.
     #[must_use]
     #[expect(
         clippy::len_without_is_empty,
@@ -112,53 +113,53 @@ impl EnvelopeText {
         }
     }
 
-    /// What this text takes in memory, for bounding a page.
+    /// Returns the memory that this text occupies in bytes, for bounding a page.
     #[must_use]
     pub fn loaded_len(&self) -> usize {
         self.as_bytes().map_or(0, <[u8]>::len)
     }
 }
 
-/// Shows the length only: an envelope in a log is a ciphertext to attack.
+/// Shows only the length: an envelope in a log is a ciphertext to attack.
 impl fmt::Debug for EnvelopeText {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "EnvelopeText({} bytes)", self.len())
     }
 }
 
-/// A stored row: everything but the secret, which only its envelope holds.
+/// A stored row. Its only secret is inside the envelope.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Record {
-    /// The key.
+    /// The primary key.
     pub id: RecordId,
-    /// The handle, unique in the vault.
+    /// The token, unique in the vault.
     pub token: Token,
     /// The sealed value.
     pub envelope: EnvelopeText,
-    /// When the record was made.
+    /// When the record was created.
     pub created_at: Timestamp,
-    /// When its owner last changed it. A rekey does not touch it.
+    /// When its owner last changed it. A rekey does not update it.
     pub updated_at: Timestamp,
-    /// From when on it is expired; `None` is never.
+    /// When it expires; `None` means never.
     pub expires_at: Option<Timestamp>,
-    /// From when on it is soft-deleted; `None` is not at all.
+    /// When it was soft-deleted; `None` means that it is not.
     pub soft_deleted_at: Option<Timestamp>,
 }
 
 impl Record {
-    /// What its envelope is bound to.
+    /// Returns what its envelope is bound to.
     #[must_use]
     pub fn bound_to(&self) -> BoundTo<'_> {
         BoundTo { id: &self.id, token: &self.token }
     }
 
-    /// Whether the record is expired at `now`.
+    /// Returns whether the record is expired at `now`.
     #[must_use]
     pub fn is_expired(&self, now: Timestamp) -> bool {
         self.expires_at.is_some_and(|at| at <= now)
     }
 
-    /// Whether the record is soft-deleted at `now`.
+    /// Returns whether the record is soft-deleted at `now`.
     #[must_use]
     pub fn is_soft_deleted(&self, now: Timestamp) -> bool {
         self.soft_deleted_at.is_some_and(|at| at <= now)
@@ -168,28 +169,29 @@ impl Record {
 /// The part of a record that a rekey sees: its envelope, and what that is bound to.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct SealedRecord {
-    /// The key.
+    /// The primary key.
     pub id: RecordId,
-    /// The handle.
+    /// The token.
     pub token: Token,
     /// The sealed value.
     pub envelope: EnvelopeText,
 }
 
 impl SealedRecord {
-    /// What its envelope is bound to.
+    /// Returns what its envelope is bound to.
     #[must_use]
     pub fn bound_to(&self) -> BoundTo<'_> {
         BoundTo { id: &self.id, token: &self.token }
     }
 }
 
-/// What a v3 envelope is bound to: the id and the token of its record. It opens for no other (`docs/format.md` §3.3).
+/// What a v3 envelope is bound to: the id and the token of its record. It opens for no other
+/// (`docs/format.md` §3.3).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct BoundTo<'a> {
-    /// The record's key.
+    /// The record's id.
     pub id: &'a RecordId,
-    /// The record's handle.
+    /// The record's token.
     pub token: &'a Token,
 }
 

@@ -1,8 +1,8 @@
 //! The contract of a store.
 //!
-//! A backend implements these traits and sees ids, tokens, times and envelope text; the signatures cannot carry a key
-//! or a plaintext. Each sentence of the contract is a case of the `vault-conformance` suite, which runs on any
-//! backend with one line.
+//! A backend implements these traits and sees ids, tokens, times and envelope text; the signatures
+//! cannot carry a key or a plaintext. The `vault-conformance` suite has a case for each sentence of
+//! the contract and runs on any backend.
 
 use std::{num::NonZeroUsize, sync::Arc};
 
@@ -23,33 +23,36 @@ use crate::write_hook::WriteHook;
 /// Reads the vault page by page.
 ///
 /// # Contract
-/// - Pages ascend strictly by id, compared as bytes.
+/// - Pages are in strictly ascending order of the ids, compared as bytes.
 /// - `after` is exclusive.
-/// - A record present during the whole scan comes exactly once.
-/// - `limit` is a maximum, in records and in bytes; a single record beyond the bytes comes alone.
-/// - An empty page means that nothing follows.
+/// - A record that is present during the whole scan is returned exactly once.
+/// - `limit` bounds the page in records and bytes. A record larger than the byte limit is returned
+///   alone.
+/// - An empty page means that no records follow.
 /// - Soft-deleted and expired records are part of the scan.
-/// - An envelope longer than [`MAX_ENVELOPE_LEN`](crate::record::MAX_ENVELOPE_LEN) comes as [`too_long`](crate::record::EnvelopeText::too_long).
-/// - Each record comes with its token as it is stored: what is no text comes as some text, since a token that was changed
-///   is found by its envelope, which is bound to it.
-/// - The store never looks into an envelope.
-/// - Each page is a read of its own: no snapshot is held between two pages.
+/// - An envelope longer than [`MAX_ENVELOPE_LEN`](crate::record::MAX_ENVELOPE_LEN) is returned as
+///   [`too_long`](crate::record::EnvelopeText::too_long).
+/// - Each record includes its token as stored. A token that is not text is returned as some text: a
+///   token that was modified is detected through its envelope, which authenticates it.
+/// - The store never interprets an envelope.
+/// - Each page is a separate read: no snapshot is held between two pages.
 #[async_trait]
 pub trait RecordSource: Send + Sync {
-    /// The next records after an id, or the first ones.
+    /// Returns the records after `after`, or the first page if `None`.
     ///
     /// # Errors
-    /// [`StoreError`]; nothing was changed.
+    /// [`StoreError`]. Nothing was changed.
     async fn read_page(
         &self,
         after: Option<&RecordId>,
         limit: PageLimit,
     ) -> Result<Vec<SealedRecord>, StoreError>;
 
-    /// The records with these ids as they are now: one answer per id, in order; `None` is gone.
+    /// Returns the current records with these ids: one entry per id, in order. `None` means that
+    /// the record is gone.
     ///
     /// # Errors
-    /// [`StoreError`]; nothing was changed.
+    /// [`StoreError`]. Nothing was changed.
     async fn read_records(&self, ids: &[RecordId])
     -> Result<Vec<Option<SealedRecord>>, StoreError>;
 }
@@ -57,80 +60,88 @@ pub trait RecordSource: Send + Sync {
 /// Replaces envelopes, and nothing else.
 ///
 /// # Contract
-/// - A batch is all or nothing on error (after [`UnknownOutcome`](crate::error::StoreErrorKind::UnknownOutcome): all or nothing, but nobody knows which).
-/// - One outcome per replacement, in order.
+/// - A batch is atomic: on error, no record was changed. After
+///   [`UnknownOutcome`](crate::error::StoreErrorKind::UnknownOutcome), either all or none were.
+/// - There is one outcome per replacement, in order.
 /// - `Applied` is durable when the future resolves.
 /// - `Conflict` leaves the record untouched.
 /// - Only the envelope changes: no timestamp and no other column.
 /// - Dropping the future commits the whole batch or nothing.
 #[async_trait]
 pub trait RecordSink: Send + Sync {
-    /// Writes each replacement whose record still holds the expected envelope. No id comes twice in a batch.
+    /// Writes each replacement whose record still holds the expected envelope. An id occurs at most
+    /// once in a batch.
     ///
     /// # Errors
-    /// [`StoreError`]; its kind tells whether trying again can help.
+    /// [`StoreError`]. Its kind says whether a retry can help.
     async fn swap_batch(&self, batch: Arc<[Replacement]>) -> Result<Vec<WriteOutcome>, StoreError>;
 }
 
-/// What the token API needs beside reading pages and replacing envelopes.
+/// The rest of what the token API needs from a store.
 ///
 /// # Contract
 /// - Every operation is atomic and, once its future resolves, durable.
-/// - A token belongs to one record at a time, soft-deleted and expired ones included.
-/// - Dropping a future leaves the operation done or not done, never half.
-/// - What the store cannot hold (a NUL, bytes that are no text, an envelope that was too long to load) is refused as
-///   [`Unsupported`](crate::error::StoreErrorKind::Unsupported); ids, tokens and setting names of up to 255 bytes of UTF-8
-///   without NUL, and envelopes up to [`MAX_ENVELOPE_LEN`](crate::record::MAX_ENVELOPE_LEN), are always held.
+/// - A token belongs to one record at a time, including soft-deleted and expired records.
+/// - Dropping a future leaves the operation either done or not done, never half done.
+/// - A store refuses what it cannot hold (a NUL, bytes that are not text, an envelope that was too
+///   long to load) as [`Unsupported`](crate::error::StoreErrorKind::Unsupported). Every store holds
+///   ids, tokens and setting names of up to 255 bytes of UTF-8 without NUL, and envelopes up to
+///   [`MAX_ENVELOPE_LEN`](crate::record::MAX_ENVELOPE_LEN).
 #[async_trait]
 pub trait VaultStore: RecordSource + RecordSink {
-    /// Adds records in one atomic step: one outcome per record, in order. A record whose token or id is taken (also
-    /// by an earlier one of the same call) is left out; the others go in. On error none goes in. Where both are
-    /// taken, the outcome is `IdTaken`.
+    /// Adds records in one atomic step and returns one outcome per record, in order. A record whose
+    /// token or id is taken (possibly by an earlier record of the same call) is skipped; the others
+    /// are stored. On error, none is. If both are taken, the outcome is `IdTaken`.
     ///
     /// # Errors
     /// [`StoreError`].
     async fn insert(&self, records: Vec<Record>) -> Result<Vec<InsertOutcome>, StoreError>;
 
-    /// The records with these tokens, soft-deleted and expired ones included: one answer per token, in order.
+    /// Returns the records with these tokens, including soft-deleted and expired ones: one entry
+    /// per token, in order.
     ///
     /// # Errors
     /// [`StoreError`].
     async fn find(&self, tokens: &[Token]) -> Result<Vec<Option<Record>>, StoreError>;
 
-    /// The records that match a query, each once, in its order. Whether a record is soft-deleted or expired is judged at
-    /// `now`: from the very moment on. Positions compare strictly: the one to go on from is exclusive, whether or not its
-    /// record is still there. The offset is counted from there. The limit is a maximum in records and in bytes of loaded
-    /// envelopes, except that the first record always comes. An empty answer means that nothing follows.
+    /// Returns the records that match a query, each once, in its order. Expiry and soft deletion
+    /// are evaluated at `now`, inclusively. The cursor is exclusive, whether or not its record
+    /// still exists, and the offset is counted from it. The limit bounds the result in records and
+    /// in bytes of loaded envelopes, except that the first record is always returned. An empty
+    /// result means that no records follow.
     ///
     /// # Errors
     /// [`StoreError`].
     async fn query(&self, query: &Query, now: Timestamp) -> Result<Vec<Record>, StoreError>;
 
-    /// How many records the filters of a query let through; its position, offset and limit count for nothing.
+    /// Returns the number of records that pass the filters of a query. Its cursor, offset and limit
+    /// are ignored.
     ///
     /// # Errors
     /// [`StoreError`].
     async fn count_matching(&self, query: &Query, now: Timestamp) -> Result<u64, StoreError>;
 
-    /// Changes one record if it still is as expected: envelope, time of expiry and time of soft deletion, each where the
-    /// change names one.
+    /// Updates one record if its preconditions hold: the envelope, the time of expiry and the time
+    /// of soft deletion, each where the update names one.
     ///
     /// # Errors
     /// [`StoreError`].
     async fn update(&self, change: RecordUpdate) -> Result<WriteOutcome, StoreError>;
 
-    /// Removes one record for good, and frees its token.
+    /// Deletes one record permanently, and frees its token.
     ///
     /// # Errors
     /// [`StoreError`].
     async fn delete(&self, id: &RecordId) -> Result<DeleteOutcome, StoreError>;
 
-    /// Removes or hides records that are expired at `now`, in one atomic step: the first ones in id order after an id, at
-    /// most `limit`. The answer is their ids, ascending; an empty one means that none follows. A record that is not
-    /// expired any more when it is its turn is left alone.
+    /// Deletes or soft-deletes records that are expired at `now`, in one atomic step: the first
+    /// ones in id order after `after`, up to `limit`. Returns their ids in ascending order; an
+    /// empty result means that none follow. A record that is no longer expired when its turn comes
+    /// is left unchanged.
     ///
-    /// [`Purge::Delete`] takes soft-deleted records as well and frees the tokens. [`Purge::SoftDelete`] leaves them as
-    /// they are, and sets the times of soft deletion and of change of the others to `now`.
+    /// [`Purge::Delete`] includes soft-deleted records and frees the tokens. [`Purge::SoftDelete`]
+    /// leaves soft-deleted records as they are, and sets the times of soft deletion and of
+    /// modification of the others to `now`.
     ///
     /// # Errors
     /// [`StoreError`].
@@ -142,19 +153,20 @@ pub trait VaultStore: RecordSource + RecordSink {
         limit: NonZeroUsize,
     ) -> Result<Vec<RecordId>, StoreError>;
 
-    /// The value of a setting.
+    /// Returns the value of a setting.
     ///
     /// # Errors
     /// [`StoreError`].
     async fn setting(&self, name: &str) -> Result<Option<String>, StoreError>;
 
-    /// All settings in the order of their names, compared as bytes.
+    /// Returns all settings in the order of their names, compared as bytes.
     ///
     /// # Errors
     /// [`StoreError`].
     async fn settings(&self) -> Result<Vec<(String, String)>, StoreError>;
 
-    /// Writes a setting and returns what is stored now: with [`PutSetting::IfAbsent`], possibly somebody else's value.
+    /// Writes a setting and returns the value that is then stored: with [`PutSetting::IfAbsent`],
+    /// possibly one that another writer stored.
     ///
     /// # Errors
     /// [`StoreError`].
@@ -165,8 +177,8 @@ pub trait VaultStore: RecordSource + RecordSink {
         put: PutSetting,
     ) -> Result<String, StoreError>;
 
-    /// Whole records in id order after an id, soft-deleted and expired ones included, bounded as in
-    /// [`RecordSource::read_page`]: a query, unless a store has a shorter way.
+    /// Returns whole records in id order after an id, including soft-deleted and expired ones,
+    /// bounded as in [`RecordSource::read_page`]. The default is a query.
     ///
     /// # Errors
     /// [`StoreError`].
@@ -183,7 +195,8 @@ pub trait VaultStore: RecordSource + RecordSink {
         self.query(&page, Timestamp::MAX).await
     }
 
-    /// How many records there are, soft-deleted and expired ones included: a query, unless a store has a shorter way.
+    /// Returns the number of records, including soft-deleted and expired ones. The default is a
+    /// query.
     ///
     /// # Errors
     /// [`StoreError`].
@@ -191,27 +204,28 @@ pub trait VaultStore: RecordSource + RecordSink {
         self.count_matching(&Query::all(), Timestamp::MAX).await
     }
 
-    /// How many writes there were so far; `None` where the store cannot tell, which is the default, or while one is under
-    /// way. A rekey that sees that nobody else wrote meanwhile has nothing to catch up with; without a count it reads the
-    /// vault once more.
+    /// Returns the number of writes so far, or `None` if the store cannot tell (the default) or
+    /// while a write is in progress. A rekey that sees no foreign writes needs no catch-up pass;
+    /// without a count it reads the vault once more.
     ///
-    /// Between two counts that [differ only](WriteCount::advanced_only_by) by some batches, nothing but those batches has
-    /// changed a record: every other write through this store, be it dropped half-way or refused, counts as one at least,
-    /// and what others do to the same database makes `external` another number. [`WriteCounter`](crate::write_count::WriteCounter) counts the
-    /// former.
+    /// If two counts [differ only](WriteCount::advanced_only_by) by some batches, nothing but those
+    /// batches has changed a record in between. Every other write through this store, even one that
+    /// is dropped or refused, counts as at least one, and writes by others to the same database
+    /// change `external`. [`WriteCounter`](crate::write_count::WriteCounter) counts the former.
     ///
     /// # Errors
-    /// [`StoreError`]; the caller knows as little as from `None`.
+    /// [`StoreError`], which tells the caller as little as `None`.
     async fn write_count(&self) -> Result<Option<WriteCount>, StoreError> {
         Ok(None)
     }
 
-    /// The triggers and rules of the database that act when [`swap_batch`](RecordSink::swap_batch) replaces an envelope;
-    /// none where the store has nothing of the kind, which is the default. A rekey names them before its first write.
+    /// Returns the triggers and rules of the database that act when
+    /// [`swap_batch`](RecordSink::swap_batch) replaces an envelope. The default, for stores without
+    /// such a thing, is none. A rekey reports them before its first write.
     ///
-    /// Whether or not there are any, what is [`Applied`](WriteOutcome::Applied) is stored as it was sent: a store that has
-    /// them reads what they have made of a record before it commits, and answers with
-    /// [`Unsupported`](crate::error::StoreErrorKind::Unsupported) where that is something else.
+    /// In any case, what is [`Applied`](WriteOutcome::Applied) is stored as it was sent: a store
+    /// with triggers reads the result before it commits, and returns
+    /// [`Unsupported`](crate::error::StoreErrorKind::Unsupported) if it differs.
     ///
     /// # Errors
     /// [`StoreError`].
@@ -219,11 +233,11 @@ pub trait VaultStore: RecordSource + RecordSink {
         Ok(Vec::new())
     }
 
-    /// Waits for the calls that still run and gives back what the store holds: connections, locks, logs beside the
-    /// file. Whatever is called later may be refused as [`Stopped`](crate::error::StoreErrorKind::Stopped).
+    /// Waits for running calls and releases what the store holds: connections, locks, log files.
+    /// Later calls may fail with [`Stopped`](crate::error::StoreErrorKind::Stopped).
     ///
-    /// A store that is dropped instead does the same in its own time, which a process that ends may not have. The default
-    /// does nothing.
+    /// A dropped store does the same in the background, for which an exiting process may not have
+    /// the time. The default does nothing.
     async fn close(&self) {}
 }
 

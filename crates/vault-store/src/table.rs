@@ -1,22 +1,24 @@
-//! The names of the tables of a vault in an SQL database, which the caller chooses.
+//! Table names in an SQL database, which the caller chooses.
 
 use std::{fmt, str::FromStr};
 
-/// The name of a table: a letter or an underscore, then letters, digits and underscores, 63 characters at most.
+/// A table name: a letter or an underscore, then letters, digits and underscores, up to 63
+/// characters.
 ///
-/// Nothing in such a name can end a quoted identifier, and it is the same name on every SQL backend: Postgres would cut a
-/// longer one short, and two that differ only behind the cut would be one table.
+/// No such name can terminate a quoted identifier, and it means the same on every SQL backend:
+/// Postgres would truncate a longer one, and two names that differ only after the cut would be one
+/// table.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct TableName(Box<str>);
 
 impl TableName {
-    /// The longest name, in characters.
+    /// The maximum length in characters.
     pub const MAX_LEN: usize = 63;
 
-    /// A name that keeps the rules.
+    /// Validates a name.
     ///
     /// # Errors
-    /// [`ParseTableNameError`] tells which rule the text breaks.
+    /// [`ParseTableNameError`] says which rule the text violates.
     pub fn new(text: &str) -> Result<Self, ParseTableNameError> {
         let mut bytes = text.bytes();
         match bytes.next() {
@@ -37,7 +39,7 @@ impl TableName {
         Ok(Self(text.into()))
     }
 
-    /// The name's text.
+    /// Returns the text of the name.
     #[must_use]
     pub fn as_str(&self) -> &str {
         &self.0
@@ -52,21 +54,22 @@ impl FromStr for TableName {
     }
 }
 
-/// As it stands in a statement: quoted, which keeps reserved words apart from the language.
+/// As in a statement: quoted, so that reserved words work.
 impl fmt::Display for TableName {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "\"{}\"", self.0)
     }
 }
 
-/// Why a text is not the name of a table.
+/// Why a text is not a table name.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum ParseTableNameError {
     /// The text is empty.
     #[error("a table name must not be empty")]
     Empty,
-    /// The text holds something else than ASCII letters, digits and underscores, or begins with a digit.
+    /// The text contains anything but ASCII letters, digits and underscores, or starts with a
+    /// digit.
     #[error(
         "a table name has only ASCII letters, digits and underscores, and begins with no digit"
     )]
@@ -77,10 +80,10 @@ pub enum ParseTableNameError {
         /// The length in characters.
         len: usize,
     },
-    /// The text begins with `sqlite_`, which SQLite keeps for itself.
+    /// The text starts with `sqlite_`, which SQLite reserves.
     #[error("a table name must not begin with sqlite_, which SQLite keeps for itself")]
     Reserved,
-    /// Both tables have one name; SQLite does not tell upper case from lower.
+    /// Both tables have the same name; SQLite ignores case.
     #[error("the two tables of a vault need two names")]
     Same,
 }
@@ -93,10 +96,10 @@ pub struct TableNames {
 }
 
 impl TableNames {
-    /// The table of the records and the table of the settings.
+    /// Combines the names of the records table and the settings table.
     ///
     /// # Errors
-    /// [`ParseTableNameError::Same`] when they are one.
+    /// [`ParseTableNameError::Same`] if they are the same.
     pub fn new(vault: TableName, meta: TableName) -> Result<Self, ParseTableNameError> {
         if vault.0.eq_ignore_ascii_case(&meta.0) {
             return Err(ParseTableNameError::Same);
@@ -104,20 +107,20 @@ impl TableNames {
         Ok(Self { vault, meta })
     }
 
-    /// The table of the records.
+    /// Returns the name of the records table.
     #[must_use]
     pub fn vault(&self) -> &TableName {
         &self.vault
     }
 
-    /// The table of the settings.
+    /// Returns the name of the settings table.
     #[must_use]
     pub fn meta(&self) -> &TableName {
         &self.meta
     }
 }
 
-/// `vault` and `vault_meta`, as the ancestor's documentation names them.
+/// `vault` and `vault_meta`, as in the documentation of the Go package.
 impl Default for TableNames {
     fn default() -> Self {
         Self { vault: TableName("vault".into()), meta: TableName("vault_meta".into()) }

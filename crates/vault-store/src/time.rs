@@ -1,30 +1,33 @@
-//! Points in time, and the clock that gives them.
+//! Points in time, and clocks.
 
 use std::fmt;
 
 /// A point in time: whole microseconds since 1970-01-01 00:00:00 UTC.
 ///
-/// Microseconds are what Postgres stores; SQLite's ancestor schema keeps whole seconds and rounds down.
+/// Postgres stores microseconds. The SQLite schema of the Go package stores whole seconds, rounded
+/// down.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct Timestamp(i64);
 
 impl Timestamp {
-    /// 9999-12-30 22:00:00 UTC, the last time that can be shown in every time zone with a four-digit year.
+    /// 9999-12-30 22:00:00 UTC, the last time that can be shown in every time zone with a
+    /// four-digit year.
     pub const MAX: Self = Self(253_402_207_200_000_000);
 
-    /// Microseconds since the Unix epoch; later than [`Timestamp::MAX`] becomes that.
+    /// Creates a time from microseconds since the Unix epoch. Later times than [`Timestamp::MAX`]
+    /// become that.
     #[must_use]
     pub const fn from_micros(micros: i64) -> Self {
         if micros > Self::MAX.0 { Self::MAX } else { Self(micros) }
     }
 
-    /// Microseconds since the Unix epoch.
+    /// Returns the microseconds since the Unix epoch.
     #[must_use]
     pub fn as_micros(self) -> i64 {
         self.0
     }
 
-    /// This time plus a duration, at most [`Timestamp::MAX`].
+    /// Returns this time plus a duration, at most [`Timestamp::MAX`].
     #[must_use]
     pub fn plus(self, duration: std::time::Duration) -> Self {
         let micros = i64::try_from(duration.as_micros()).unwrap_or(i64::MAX);
@@ -42,9 +45,9 @@ impl fmt::Display for Timestamp {
     }
 }
 
-/// Where a vault takes the present time from; tests pass their own and never sleep.
+/// The source of the current time. Tests provide their own and never sleep.
 pub trait Clock: Send + Sync {
-    /// The present time.
+    /// Returns the current time.
     fn now(&self) -> Timestamp;
 }
 

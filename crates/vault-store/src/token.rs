@@ -4,16 +4,16 @@ use std::fmt;
 
 use crate::random::RngError;
 
-/// What a generated token starts with.
+/// The prefix of generated tokens.
 const PREFIX: &str = "tk_";
 
-/// Lower-case Crockford base32: no `i`, `l`, `o`, `u`, so a token survives being read aloud.
+/// Lower-case Crockford base32: without `i`, `l`, `o`, `u`, so that a token can be read aloud.
 const ALPHABET: &[u8; 32] = b"0123456789abcdefghjkmnpqrstvwxyz";
 
 /// The handle of a record, unique in its vault.
 ///
-/// A token is not a secret by design of the format, but whoever knows it can ask for the record, so treat it
-/// as you treat a session id.
+/// A token is not a secret by design of the format, but anyone who has it can ask for the record,
+/// so treat it like a session id.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct Token(String);
 
@@ -21,11 +21,11 @@ impl Token {
     /// The longest custom token, in bytes.
     pub const MAX_LEN: usize = 255;
 
-    /// A custom token: any text of 1 to 255 bytes without NUL.
+    /// Creates a custom token: any text of 1 to 255 bytes without NUL.
     ///
     /// # Errors
-    /// [`ParseTokenError`] tells which of the rules the text breaks. NUL is refused because Postgres cannot store it,
-    /// and a token must mean the same on every backend.
+    /// [`ParseTokenError`] says which rule the text violates. NUL is refused because Postgres
+    /// cannot store it, and a token must mean the same on every backend.
     pub fn new(text: impl Into<String>) -> Result<Self, ParseTokenError> {
         let text = text.into();
         if text.is_empty() {
@@ -40,16 +40,16 @@ impl Token {
         Ok(Self(text))
     }
 
-    /// A token as a database holds it, which may break the rules that new ones keep.
+    /// Wraps a token as stored in a database, which may violate the rules for new ones.
     #[must_use]
     pub fn from_stored(text: String) -> Self {
         Self(text)
     }
 
-    /// A fresh random token: `tk_` and then lower-case Crockford base32 from the system's CSPRNG.
+    /// Generates a random token: `tk_` and lower-case Crockford base32 from the system's CSPRNG.
     ///
     /// # Errors
-    /// [`RngError`] when the system has no randomness to give.
+    /// [`RngError`] if the system has no randomness to give.
     pub fn generate(length: TokenLength) -> Result<Self, RngError> {
         let mut random = vec![0u8; length.0 - PREFIX.len()];
         crate::random::fill_random(&mut random)?;
@@ -57,7 +57,7 @@ impl Token {
         Ok(Self(PREFIX.chars().chain(body).collect()))
     }
 
-    /// The token's text.
+    /// Returns the text of the token.
     #[must_use]
     pub fn as_str(&self) -> &str {
         &self.0
@@ -89,25 +89,26 @@ pub enum ParseTokenError {
         /// The length in bytes.
         len: usize,
     },
-    /// The text holds a NUL character.
+    /// The text contains a NUL character.
     #[error("a token must not hold a NUL character")]
     Nul,
 }
 
 /// The total length of a generated token, 15 to 40 characters.
 ///
-/// Every character after `tk_` carries 5 bits. The default of 32 carries 145, so that not even 2^64 tokens are
-/// likely to collide; the least, 15, carries 60 and is meant for handles that people type.
+/// Every character after `tk_` carries 5 bits. The default of 32 characters carries 145 bits, so
+/// that even 2^64 tokens are unlikely to collide. The minimum of 15 carries 60 bits and is meant
+/// for handles that people type.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct TokenLength(usize);
 
 impl TokenLength {
-    /// The shortest token that is generated.
+    /// The minimum length.
     pub const MIN: usize = 15;
-    /// The longest token that is generated.
+    /// The maximum length.
     pub const MAX: usize = 40;
 
-    /// A length in characters, `tk_` included.
+    /// Creates a length in characters, including `tk_`.
     ///
     /// # Errors
     /// [`ParseTokenLengthError`] outside 15 to 40.
@@ -134,7 +135,7 @@ impl Default for TokenLength {
     TokenLength::MAX
 )]
 pub struct ParseTokenLengthError {
-    /// The length that was asked for.
+    /// The requested length.
     pub length: usize,
 }
 

@@ -1,20 +1,20 @@
-//! Counting writes, so that a reader can tell whether anybody wrote meanwhile.
+//! Counting writes, so that a reader can detect concurrent writes.
 
 use std::sync::atomic::{AtomicU64, Ordering::SeqCst};
 
-/// How many writes a store knows of, at a moment at which none was under way.
+/// The number of writes that a store knows of, at a moment when none was in progress.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct WriteCount {
-    /// The writes through this store and its clones since it was opened. Each
-    /// [`swap_batch`](crate::store::RecordSink::swap_batch) that answered is exactly one of them.
+    /// The number of writes through this store and its clones since it was opened. Each
+    /// [`swap_batch`](crate::store::RecordSink::swap_batch) that returned counts exactly one.
     pub local: u64,
-    /// A number that is another one once anybody else has changed a record: another handle, another process. A store
-    /// that nobody else can open leaves it at 0.
+    /// Changes whenever another handle or process has modified a record. A store that no one else
+    /// can open leaves it at 0.
     pub external: u64,
 }
 
 impl WriteCount {
-    /// Whether nothing was written since an earlier count but these many batches of one's own.
+    /// Returns whether only this many batches of one's own were written since an earlier count.
     #[must_use]
     pub fn advanced_only_by(&self, earlier: &Self, batches: u64) -> bool {
         self.external == earlier.external
@@ -22,7 +22,8 @@ impl WriteCount {
     }
 }
 
-/// Counts the writes through one store; for who implements [`VaultStore::write_count`](crate::store::VaultStore::write_count).
+/// Counts the writes through one store. Helper for implementing
+/// [`VaultStore::write_count`](crate::store::VaultStore::write_count).
 ///
 /// ```
 /// let counter = vault_store::WriteCounter::default();
@@ -40,25 +41,26 @@ pub struct WriteCounter {
 }
 
 impl WriteCounter {
-    /// Counts a write. To be called before it can take effect, and what it gives kept until it cannot any more: in the
-    /// task that does the write, since a caller's future may be dropped before.
+    /// Counts a write. Call it before the write can take effect, and keep the guard until it no
+    /// longer can. Do so in the task that performs the write, because the caller's future may be
+    /// dropped earlier.
     pub fn begin(&self) -> WriteGuard<'_> {
         self.begun.fetch_add(1, SeqCst);
         WriteGuard(self)
     }
 
-    /// How many writes there were, whether or not they changed anything; `None` while one is under way, because it may
-    /// take effect before or after this moment.
+    /// Returns the number of writes, whether or not they changed anything, or `None` while one is
+    /// in progress, because it may take effect before or after this moment.
     #[must_use]
     pub fn count(&self) -> Option<u64> {
-        // In this order: a write that begins in between is taken for one under way.
+        // The order matters: a write that starts in between counts as in progress.
         let ended = self.ended.load(SeqCst);
         let begun = self.begun.load(SeqCst);
         (begun == ended).then_some(begun)
     }
 }
 
-/// A write that may take effect until this is dropped.
+/// A write in progress, until this guard is dropped.
 #[derive(Debug)]
 pub struct WriteGuard<'a>(&'a WriteCounter);
 

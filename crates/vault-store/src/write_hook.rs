@@ -1,15 +1,15 @@
-//! What a database does on its own when a record is changed.
+//! Triggers and rules of a database.
 
 use std::fmt;
 
 /// A trigger or a rule that acts when the envelope of a record is replaced.
 ///
-/// Somebody else made it, and it may do anything: stamp the rows that were rekeyed, copy old envelopes to a log, change
-/// what is stored.
+/// It is not ours and may do anything: stamp the rows that were rekeyed, copy old envelopes to a
+/// log, change what is stored.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct WriteHook {
-    /// What it is.
+    /// The kind of hook.
     pub kind: WriteHookKind,
     /// Its name in the database.
     pub name: String,
@@ -23,25 +23,26 @@ pub enum WriteHookKind {
     Trigger,
     /// A rule, which rewrites statements.
     Rule,
-    /// A trigger that writes nothing: all it can do is to refuse a change.
+    /// A trigger that writes nothing: all it can do is refuse a change.
     Check,
 }
 
 impl WriteHook {
-    /// A trigger or rule of this name.
+    /// Creates a hook with this name.
     #[must_use]
     pub fn new(kind: WriteHookKind, name: impl Into<String>) -> Self {
         Self { kind, name: name.into() }
     }
 
-    /// Whether it may write something: show which records were changed, or change what is stored.
+    /// Returns whether it may write something: reveal which records were changed, or change what is
+    /// stored.
     #[must_use]
     pub fn may_write(&self) -> bool {
         self.kind != WriteHookKind::Check
     }
 }
 
-/// As in `the trigger "stamp"`.
+/// For example `the trigger "stamp"`.
 impl fmt::Display for WriteHook {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let kind = match self.kind {
@@ -52,7 +53,7 @@ impl fmt::Display for WriteHook {
     }
 }
 
-/// Several of them in a sentence: the first few by name.
+/// Lists hooks in a sentence: the first few by name.
 #[must_use]
 pub fn list(hooks: &[WriteHook]) -> String {
     const SHOWN: usize = 5;
