@@ -1,18 +1,20 @@
-//! redb's errors, turned into what a caller can do.
+//! Conversion of redb's errors.
 //!
 //! # What is certain after a failure
 //!
-//! A write transaction that fails before its commit was never in force: redb drops it. For the commit itself this
-//! crate uses two phases: redb writes all pages and the description of the new state into the header's spare slot,
-//! flushes, and only then writes the header that makes the spare slot the one in force, and flushes again. Recovery
-//! after a two-phase commit reads nothing but the slot in force. So a commit that failed *before* that second header
-//! write was attempted is certainly not done: its error keeps the kind of its cause, `Full` for a full disk. From then
-//! on nobody knows: the write may have reached the disk although it, the flush, or redb's clean-up afterwards failed,
-//! and the kind is `UnknownOutcome`. [`VaultFile`](crate::file::VaultFile) sees each write and tells the two apart.
+//! A write transaction that fails before its commit never takes effect: redb drops it. This crate
+//! commits in two phases: redb writes all pages and the description of the new state into the
+//! header's spare slot, flushes, and only then writes the header that makes the spare slot the
+//! current one, and flushes again. Recovery after a two-phase commit reads only the current slot.
+//! So a commit that failed *before* that second header write was attempted has certainly not
+//! happened, and its error keeps the kind of its cause, such as `Full` for a full disk. After that,
+//! the outcome is unknown: the write may have reached the disk although it, the flush, or redb's
+//! clean-up afterwards failed. The kind is then `UnknownOutcome`.
+//! [`VaultFile`](crate::file::VaultFile) observes each write and distinguishes the two.
 //!
-//! After any I/O error redb refuses to go on (`PreviousIo`), because the operating system may have dropped what it
-//! could not write; this store then refuses reads as well, since what redb has cached may not be what the disk holds.
-//! Opening the vault again recovers the last state in force.
+//! After any I/O error redb refuses to continue (`PreviousIo`), because the operating system may
+//! have dropped what it could not write. This store then refuses reads as well, because redb's
+//! cache may differ from what is on disk. Reopening the vault recovers the last committed state.
 
 use std::{io, path::Path};
 
@@ -21,36 +23,36 @@ use vault_store::{StoreError, StoreErrorKind as Kind};
 
 use crate::record::{Malformed, Unstorable};
 
-/// What went wrong inside, before it is put into words with the path.
+/// An internal error, before it is phrased with the path.
 #[derive(Debug)]
 pub(crate) enum Fault {
-    /// redb failed before anything was in force.
+    /// redb failed before the change took effect.
     Redb(redb::Error),
-    /// The commit failed when it may already have been in force.
+    /// The commit failed when it may already have taken effect.
     CommitInDoubt(redb::Error),
     /// A row does not decode.
     Row { table: &'static str, key: Box<[u8]>, malformed: Malformed },
-    /// A token leads to a record that is not there.
+    /// A token refers to a record that does not exist.
     DanglingToken { id: Box<[u8]> },
     /// A value cannot be stored.
     Unstorable(Unstorable),
     /// redb panicked.
     Panicked,
-    /// An earlier fault has stopped the store.
+    /// An earlier error has stopped the store.
     Stopped(Stop),
 }
 
-/// Why a store does not go on.
+/// Why a store refuses to continue.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Stop {
-    /// The disk failed; the vault may be sound once it is opened again.
+    /// The disk failed. The vault may be intact after it is reopened.
     Failed,
-    /// redb ran into a state that it holds for impossible.
+    /// redb encountered a state that it considers impossible.
     Damaged,
 }
 
 impl Fault {
-    /// Whether the store must not be used any further.
+    /// Returns whether the store must not be used any further.
     pub(crate) fn stop(&self) -> Option<Stop> {
         match self {
             Self::CommitInDoubt(_) | Self::Redb(redb::Error::Io(_) | redb::Error::PreviousIo) => {
@@ -65,7 +67,7 @@ impl Fault {
         }
     }
 
-    /// One sentence that names the vault and what to do.
+    /// Phrases the error, naming the vault and what to do.
     pub(crate) fn into_store_error(self, path: &Path) -> StoreError {
         let path = path.display();
         match self {
@@ -160,7 +162,7 @@ impl From<Unstorable> for Fault {
     }
 }
 
-/// What is at the path is no vault.
+/// The file at the path is not a vault.
 pub(crate) fn not_a_vault(path: &Path, what: &str) -> StoreError {
     let path = path.display();
     StoreError::new(
@@ -169,7 +171,7 @@ pub(crate) fn not_a_vault(path: &Path, what: &str) -> StoreError {
     )
 }
 
-/// The vault was made by a later version.
+/// The vault was created by a newer version.
 pub(crate) fn newer_schema(path: &Path, version: u32) -> StoreError {
     let path = path.display();
     StoreError::new(
@@ -180,7 +182,7 @@ pub(crate) fn newer_schema(path: &Path, version: u32) -> StoreError {
     )
 }
 
-/// The vault's tables do not add up.
+/// The vault's tables are inconsistent.
 pub(crate) fn damaged_schema(path: &Path) -> StoreError {
     let path = path.display();
     StoreError::new(
@@ -212,7 +214,7 @@ pub(crate) fn from_open(error: io::Error, path: &Path) -> StoreError {
     StoreError::new(kind, sentence).with_source(error)
 }
 
-/// The store's answer once redb has panicked: its own state cannot be trusted any more.
+/// The error after redb has panicked: its state can no longer be trusted.
 fn damaged(path: &impl std::fmt::Display) -> StoreError {
     StoreError::new(
         Kind::Corrupt,
@@ -268,7 +270,7 @@ fn from_io(kind: io::ErrorKind, error: redb::Error, path: &impl std::fmt::Displa
             Kind::Denied,
             format!("{path} may not be read and written by this user; ask for the permission"),
         ),
-        // redb reads only within the length that its header promises.
+        // redb reads only within the length stated in its header.
         io::ErrorKind::UnexpectedEof | io::ErrorKind::InvalidData => {
             (Kind::Corrupt, format!("{path} is damaged or cut short; restore it from a backup"))
         }
@@ -286,7 +288,7 @@ fn describe(malformed: Malformed) -> &'static str {
     }
 }
 
-/// A key that may not be text, in full up to 64 bytes: it names the row and is no secret.
+/// A key that may not be text, in full up to 64 bytes: it identifies the row and is not secret.
 fn hex(key: &[u8]) -> String {
     use std::fmt::Write as _;
     let shown = &key[..key.len().min(64)];

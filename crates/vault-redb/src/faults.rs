@@ -1,4 +1,5 @@
-//! Tests on a disk that fails: at each write in turn, once and for ever, before and during the commit.
+//! Tests on a disk that fails: at each write in turn, once or permanently, before and during the
+//! commit.
 
 use std::{
     ops::Bound,
@@ -19,11 +20,11 @@ use vault_store::{
 use crate::open::{self, Opened};
 use crate::{RedbOptions, RedbStore};
 
-/// What the operating system says when the disk is full.
+/// The operating system's error when the disk is full.
 const ENOSPC: i32 = 28;
 const EIO: i32 = 5;
 
-/// A file in memory that survives its handle, and fails from the n-th change on.
+/// An in-memory file that survives its handle, and fails from the n-th change on.
 #[derive(Clone, Debug)]
 struct Disk {
     bytes: Arc<InMemoryBackend>,
@@ -137,7 +138,8 @@ fn page_of(store: &RedbStore) -> Vec<vault_store::SealedRecord> {
     block_on(store.read_page(None, PageLimit::new(1000, usize::MAX))).unwrap()
 }
 
-/// Sweeps the point of failure over a batch until nothing fails any more, reopening after each, and counts the kinds.
+/// Moves the point of failure through a batch until nothing fails any more, reopening after each
+/// run, and counts the kinds.
 fn sweep(errno: i32) -> std::collections::HashMap<StoreErrorKind, usize> {
     let mut kinds = std::collections::HashMap::new();
     for changes in 0.. {

@@ -1,4 +1,5 @@
-//! The file under redb: held back until it is known to be a vault, and watched while a commit runs.
+//! The file under redb: writes are held back until it is known to be a vault, and observed during a
+//! commit.
 
 use std::{
     io,
@@ -11,20 +12,22 @@ use std::{
 
 use redb::{BackendError, StorageBackend};
 
-/// Where redb's header keeps the byte that names the commit in force; its lowest bit picks one of two slots.
+/// The offset of the byte in redb's header that names the current commit; its lowest bit selects
+/// one of two slots.
 const GOD_BYTE: usize = 9;
 const PRIMARY_SLOT: u8 = 1;
-/// No slot: nothing was written through this handle yet.
+/// No slot: nothing has been written through this handle yet.
 const UNKNOWN_SLOT: u8 = u8::MAX;
 
 /// A storage backend that adds two things to another one. Clones share the file.
 ///
-/// *Held back*: redb writes when it opens a file (a mark that it is in use, after a crash a whole repair), and
-/// only an open database can be asked whether it is a vault. Until [`VaultFile::release`], therefore, every
-/// change stays in memory, on top of what the file holds; a file that turns out to be something else is never touched.
+/// *Held back*: redb writes when it opens a file (a mark that it is in use; after a crash, a
+/// complete repair), and only an open database can be examined for a vault. Until
+/// [`VaultFile::release`], therefore, every change stays in memory, on top of the file's contents.
+/// A file that turns out to be something else is never modified.
 ///
-/// *Watched*: a two-phase commit takes effect by the one header write that switches the slot. When a commit fails,
-/// [`VaultFile::commit_may_have_happened`] tells whether that write had been attempted.
+/// *Watched*: a two-phase commit takes effect by the one header write that switches the slot. If a
+/// commit fails, [`VaultFile::commit_may_have_happened`] says whether that write was attempted.
 #[derive(Clone, Debug)]
 pub(crate) struct VaultFile(Arc<Inner>);
 
@@ -45,7 +48,7 @@ enum Change {
 }
 
 impl VaultFile {
-    /// A file that is not to be touched before [`VaultFile::release`].
+    /// A file that must not be modified before [`VaultFile::release`].
     pub(crate) fn held_back(file: impl StorageBackend) -> Self {
         Self(Arc::new(Inner {
             file: Box::new(file),
@@ -56,8 +59,8 @@ impl VaultFile {
         }))
     }
 
-    /// Makes every change so far, in order and with its barriers, so that a crash in between leaves what redb can
-    /// recover; from then on changes go straight through.
+    /// Applies every change so far, in order and with its barriers, so that a crash in between
+    /// leaves something that redb can recover. From then on, changes go straight through.
     pub(crate) fn release(&self) -> io::Result<()> {
         let mut changes = self.changes();
         for change in changes.drain(..) {
@@ -71,12 +74,13 @@ impl VaultFile {
         Ok(())
     }
 
-    /// Starts to watch a commit; the caller holds the write transaction, so there is only one.
+    /// Starts watching a commit. The caller holds the write transaction, so there is only one.
     pub(crate) fn watch_commit(&self) {
         self.0.switched.store(false, Ordering::Release);
     }
 
-    /// Whether the commit being watched got as far as to write the header that puts it in force.
+    /// Returns whether the watched commit got as far as writing the header that puts it into
+    /// effect.
     pub(crate) fn commit_may_have_happened(&self) -> bool {
         self.0.switched.load(Ordering::Acquire)
     }
@@ -92,12 +96,13 @@ impl VaultFile {
         }
     }
 
-    /// The changes held back, or nothing once they are released.
+    /// The changes held back; `None` once they are released.
     fn pending(&self) -> Option<MutexGuard<'_, Vec<Change>>> {
         if self.0.released.load(Ordering::Acquire) { None } else { Some(self.changes()) }
     }
 
-    /// A change is pushed whole or not at all, so a poisoned lock still guards a sound list.
+    /// A change is pushed completely or not at all, so a poisoned lock still guards a consistent
+    /// list.
     fn changes(&self) -> MutexGuard<'_, Vec<Change>> {
         self.0.held_back.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -130,7 +135,7 @@ impl VaultFile {
 }
 
 impl Change {
-    /// Brings up to date what was read at an offset.
+    /// Applies held-back changes to what was read at an offset.
     fn apply_to(&self, offset: u64, out: &mut [u8]) {
         let index_of = |position: u64| {
             usize::try_from(position.saturating_sub(offset)).unwrap_or(usize::MAX).min(out.len())
@@ -145,7 +150,7 @@ impl Change {
                 let (from, to) =
                     (index_of(*start), index_of(start.saturating_add(data.len() as u64)));
                 if from < to {
-                    // What lies before the part that was read is cut off.
+                    // Cut off what lies before the part that was read.
                     let skipped = usize::try_from(offset.saturating_sub(*start)).unwrap_or(0);
                     out[from..to].copy_from_slice(&data[skipped..skipped + (to - from)]);
                 }
@@ -280,7 +285,8 @@ mod tests {
             for step in steps {
                 match step {
                     Step::Write(at, data) => {
-                        // The plain backend in memory cannot write beyond its end, and redb never does.
+                        // The plain backend in memory cannot write beyond its end, and redb never
+                        // does.
                         if at + data.len() as u64 <= plain.len().unwrap() {
                             held_back.write(at, &data).unwrap();
                             plain.write(at, &data).unwrap();

@@ -1,40 +1,46 @@
-//! The embedded backend of vaultstore: a vault is one file, written by [redb](https://docs.rs/redb), with no server.
+//! The embedded backend of vaultstore: a vault in one file, managed by
+//! [redb](https://docs.rs/redb), without a server.
 //!
-//! Choose it when one program on one machine keeps the vault: nothing is to be installed or run, and a backup is a
-//! copy of the closed file. Choose a server's database when several programs or machines write at a time.
+//! Choose it if one program on one machine uses the vault: there is nothing to install or run, and
+//! a backup is a copy of the closed file. Choose a database server if several programs or machines
+//! write at the same time.
 //!
-//! # What it guarantees
+//! # Guarantees
 //!
-//! - **Atomic and durable.** Each call of [`VaultStore`] is one transaction, a whole batch included, with durability
-//!   *immediate* and a two-phase commit: when the future resolves the change is flushed to the disk, and a crash at any
-//!   moment leaves the state before the call or after it. Two phases cost a second flush per commit; in exchange
-//!   recovery never has to guess from checksums which state is the newest, even when the file's contents are chosen by
-//!   an attacker.
-//! - **Nothing half known.** A failed call says what is certain: an error changed nothing, except
-//!   [`UnknownOutcome`](vault_store::StoreErrorKind::UnknownOutcome), which is given only when the deciding write of a
-//!   commit had been attempted, and a panic of redb over a damaged file.
-//! - **Cancellable.** A call whose future is dropped runs to its end in the background or never starts.
-//! - **One process at a time.** The file is locked as long as it is open; a second opener is told
-//!   [`Locked`](vault_store::StoreErrorKind::Locked). The lock goes with the process, also on a crash. A call still
-//!   running in the background after its future was dropped keeps the file open until it ends.
-//! - **Looking does not touch.** Opening a file that is not a vault, or a vault of a newer version, changes not one
-//!   byte of it, even where redb would have repaired it.
-//! - **Private.** A new file has the mode 0600 from its first moment, whatever the umask.
-//! - **Damage is an error.** What redb finds corrupted, also where it panics over it, is reported as
-//!   [`Corrupt`](vault_store::StoreErrorKind::Corrupt); after a panic or a failure of the disk the store refuses to go
-//!   on until it is opened again. Such a panic still passes the program's panic hook, which by default prints it. Pages
-//!   are not checked on every read: a damaged envelope is found by its own authentication tag.
+//! - **Atomic and durable.** Each call of [`VaultStore`], including a whole batch, is one
+//!   transaction with *immediate* durability and a two-phase commit. When the future resolves, the
+//!   change has been flushed to disk. A crash at any moment leaves the state from before or after
+//!   the call. Two phases cost a second flush per commit; in exchange, recovery never has to guess
+//!   from checksums which state is the newest, even if an attacker chose the contents of the file.
+//! - **Certain outcomes.** A failed call changed nothing, with two exceptions:
+//!   [`UnknownOutcome`](vault_store::StoreErrorKind::UnknownOutcome), which is returned only if the
+//!   deciding write of a commit was attempted, and a panic of redb over a damaged file.
+//! - **Cancellable.** A call whose future is dropped either completes in the background or never
+//!   starts.
+//! - **One process at a time.** The file is locked while it is open; a second opener gets
+//!   [`Locked`](vault_store::StoreErrorKind::Locked). The lock disappears with the process, even
+//!   after a crash. A call that still runs in the background after its future was dropped keeps the
+//!   file open until it ends.
+//! - **Opening does not modify.** Opening a file that is not a vault, or a vault of a newer
+//!   version, changes no byte of it, even where redb would have repaired it.
+//! - **Private.** A new file has mode 0600 from the start, whatever the umask.
+//! - **Damage is an error.** Corruption that redb detects, even by a panic, is reported as
+//!   [`Corrupt`](vault_store::StoreErrorKind::Corrupt). After a panic or a disk failure, the store
+//!   refuses further calls until it is reopened. Such a panic still passes through the program's
+//!   panic hook, which prints it by default. Pages are not verified on every read: a damaged
+//!   envelope is detected by its own authentication tag.
 //!
-//! # What it does not do
+//! # Limits
 //!
-//! An envelope that was replaced or deleted stays in the file's free pages until they are used again. After a rekey
-//! because a password leaked, copy the vault to a new file and destroy the old one; neither reaches backups, nor blocks
-//! that the disk itself put aside.
+//! A replaced or deleted envelope stays in the file's free pages until these are reused. After a
+//! rekey because of a leaked password, copy the vault to a new file and destroy the old one. This
+//! does not reach backups, or blocks that the disk itself has remapped.
 //!
 //! # Threads
 //!
-//! redb blocks, so every call hops once to the thread pool of the `blocking` crate, which needs no particular
-//! executor; nothing blocks in an `async fn`. Dropping the last handle closes the file, which takes milliseconds.
+//! redb blocks, so every call runs on the thread pool of the `blocking` crate, which works with any
+//! executor; nothing blocks in an `async fn`. Dropping the last handle closes the file, which takes
+//! milliseconds.
 //!
 //! # Example
 //!
@@ -77,25 +83,26 @@ use vault_store::{
 use crate::error::Fault;
 use crate::shared::Shared;
 
-/// A vault in one redb file. Clones share the file; it is closed when the last one is dropped.
+/// A vault in one redb file. Clones share the file, which is closed when the last one is dropped.
 ///
 /// # Cancel safety
-/// Every method may be dropped at any time: what it was to do is then done wholly or not at all.
+/// Every method can be dropped at any time: its operation is then done completely or not at all.
 #[derive(Clone, Debug)]
 pub struct RedbStore {
     shared: Arc<Shared>,
 }
 
-/// How a vault is opened.
+/// Options for opening a vault.
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub struct RedbOptions {
-    /// The most memory that redb takes for pages, in bytes: 32 MiB by default.
+    /// Maximum memory for redb's page cache, in bytes. Default: 32 MiB.
     ///
-    /// redb's own default of 1 GiB would in time hold all pages of a million records in memory, where a rekey
-    /// promises to stay below 200 MiB. A rekey passes over the file from end to end, so a larger cache gains it nothing: measured
-    /// with a million records of 600 bytes in pages of 16,384, reading and rewriting took as long with 32 MiB as with
-    /// 64 or 96, and the whole process 100 to 135 MiB instead of up to 200 or 230.
+    /// redb's own default of 1 GiB would eventually hold all pages of a million records in memory,
+    /// although a rekey promises to stay below 200 MiB. A rekey scans the file from end to end, so
+    /// a larger cache does not help. Measured with a million records of 600 bytes in pages of
+    /// 16,384, reading and rewriting took as long with 32 MiB as with 64 or 96, and the whole
+    /// process 100 to 135 MiB instead of up to 200 or 230.
     pub cache_bytes: usize,
 }
 
@@ -106,35 +113,36 @@ impl Default for RedbOptions {
 }
 
 impl RedbStore {
-    /// Makes an empty vault in a new file, which only its owner may read and write (mode 0600).
+    /// Creates an empty vault in a new file that only its owner can read and write (mode 0600).
     ///
     /// # Errors
-    /// [`AlreadyExists`](vault_store::StoreErrorKind::AlreadyExists) when there is anything at the path, a symbolic
-    /// link that leads nowhere included. On any error no file is left behind.
+    /// [`AlreadyExists`](vault_store::StoreErrorKind::AlreadyExists) if anything exists at the
+    /// path, including a dangling symbolic link. On any error, no file is left behind.
     pub async fn create(path: impl AsRef<Path>, options: RedbOptions) -> Result<Self, StoreError> {
         let path = path.as_ref().to_owned();
         let shared = blocking::unblock(move || open::create(&path, &options)).await?;
         Ok(Self { shared: Arc::new(shared) })
     }
 
-    /// Opens a vault and locks it; after a crash redb recovers it first, which reads the whole file once.
+    /// Opens a vault and locks it. After a crash, redb first recovers it, which reads the whole
+    /// file once.
     ///
     /// # Errors
-    /// `NotFound`, `NotAVault`, `NewerSchema`, `Denied`, `Locked` or `Corrupt` of [`vault_store::StoreErrorKind`]: what the
-    /// file is. With any of them the file is as it was before.
+    /// `NotFound`, `NotAVault`, `NewerSchema`, `Denied`, `Locked` or `Corrupt` of
+    /// [`vault_store::StoreErrorKind`], depending on the file, which is left unchanged.
     pub async fn open(path: impl AsRef<Path>, options: RedbOptions) -> Result<Self, StoreError> {
         let path = path.as_ref().to_owned();
         let shared = blocking::unblock(move || open::open(&path, &options)).await?;
         Ok(Self { shared: Arc::new(shared) })
     }
 
-    /// The vault's file.
+    /// Returns the path of the vault's file.
     #[must_use]
     pub fn path(&self) -> &Path {
         self.shared.path()
     }
 
-    /// Runs one operation on the blocking pool, the one hop per call.
+    /// Runs one operation on the blocking pool: one hop per call.
     async fn run<T: Send + 'static>(
         &self,
         operation: impl FnOnce(&Shared) -> Result<T, Fault> + Send + 'static,
@@ -246,7 +254,7 @@ impl VaultStore for RedbStore {
             .await
     }
 
-    /// Nobody else can have the file open: `external` stays 0.
+    /// No one else can have the file open: `external` stays 0.
     async fn write_count(&self) -> Result<Option<WriteCount>, StoreError> {
         let count = self.shared.writes().count();
         Ok(count.map(|local| WriteCount { local, external: 0 }))

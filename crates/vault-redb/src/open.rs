@@ -15,10 +15,10 @@ use crate::file::VaultFile;
 use crate::schema::{self, Schema};
 use crate::shared::{Shared, Verdict, no_panic};
 
-/// Makes a new vault; what it could not finish it takes away again.
+/// Creates a new vault, and removes the file again if that fails.
 pub(crate) fn create(path: &Path, options: &RedbOptions) -> Result<Shared, StoreError> {
     let mut flags = OpenOptions::new();
-    // Exclusive: fails on anything at the path and follows no symbolic link.
+    // Exclusive: fails if anything exists at the path, and follows no symbolic link.
     flags.read(true).write(true).create_new(true);
     owner_only(&mut flags);
     let file = flags.open(path).map_err(|error| error::from_open(error, path))?;
@@ -28,13 +28,14 @@ pub(crate) fn create(path: &Path, options: &RedbOptions) -> Result<Shared, Store
         Ok(shared)
     });
     made.map_err(|fault| {
-        // The file is the one made above. If it cannot go, the fault that led here is still the one to tell.
+        // This is the file created above. If it cannot be removed, the original error is still the
+        // one to report.
         let _ = fs::remove_file(path);
         fault.into_store_error(path)
     })
 }
 
-/// Opens a vault, after making sure that it is one.
+/// Opens a vault after making sure that it is one.
 pub(crate) fn open(path: &Path, options: &RedbOptions) -> Result<Shared, StoreError> {
     let metadata = fs::metadata(path).map_err(|error| error::from_open(error, path))?;
     if metadata.is_dir() {
@@ -48,7 +49,7 @@ pub(crate) fn open(path: &Path, options: &RedbOptions) -> Result<Shared, StoreEr
         .write(true)
         .open(path)
         .map_err(|error| error::from_open(error, path))?;
-    // redb would make a new database of an empty file.
+    // redb would create a new database in an empty file.
     if !starts_with_magic(&mut file).map_err(|error| error::from_open(error, path))? {
         return Err(error::not_a_vault(path, "a file of another kind"));
     }
@@ -72,7 +73,7 @@ pub(crate) enum Opened {
     Other(Schema),
 }
 
-/// Makes a vault on an empty backend.
+/// Creates a vault on an empty backend.
 pub(crate) fn create_in(
     backend: impl StorageBackend,
     path: &Path,
@@ -85,7 +86,7 @@ pub(crate) fn create_in(
     Ok(shared)
 }
 
-/// Opens a vault on a backend, which nothing is written to before it is known to hold one.
+/// Opens a vault on a backend, without writing to it before it is known to hold one.
 pub(crate) fn open_in(
     backend: impl StorageBackend,
     path: &Path,
@@ -103,7 +104,8 @@ pub(crate) fn open_in(
 }
 
 fn database_on(file: &VaultFile, options: &RedbOptions) -> Result<Database, Fault> {
-    // "create" is redb's only way to open a backend for writing; both callers know what the file holds.
+    // "create" is redb's only way to open a backend for writing; both callers know what the file
+    // contains.
     Ok(Builder::new().set_cache_size(options.cache_bytes).create_with_backend(file.clone())?)
 }
 
@@ -122,7 +124,7 @@ fn owner_only(flags: &mut OpenOptions) {
 #[cfg(not(unix))]
 fn owner_only(_: &mut OpenOptions) {}
 
-/// A new file is durable only once its folder's entry is.
+/// A new file is durable only once its directory entry is.
 #[cfg(unix)]
 fn sync_folder_of(path: &Path) -> io::Result<()> {
     let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty());

@@ -1,8 +1,8 @@
 //! Queries, each within one read transaction.
 //!
-//! redb keeps no index but those of ids and tokens. A query that names ids or tokens looks those up; one in the order of
-//! the ids reads no further than its page; any other reads every row once, and keeps no more than the places of its
-//! page in memory.
+//! redb has no indexes except those of ids and tokens. A query that names ids or tokens looks those
+//! up. One in id order reads no further than its page. Any other query reads every row once, and
+//! keeps only the cursors of its page in memory.
 
 use std::{collections::BTreeSet, ops::Bound};
 
@@ -19,14 +19,14 @@ use crate::schema::{RECORDS, TOKENS};
 
 type BytesTable = ReadOnlyTable<&'static [u8], &'static [u8]>;
 
-/// Goes on to the next record, or is content.
+/// Whether to continue with the next record or stop.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Flow {
     More,
     Enough,
 }
 
-/// The records that a query asks for.
+/// Returns the records that a query selects.
 pub(crate) fn query(
     transaction: &ReadTransaction,
     query: &Query,
@@ -43,7 +43,7 @@ pub(crate) fn query(
     page(&records, place.wanted(), query)
 }
 
-/// How many records the filters let through; of all of them redb keeps the number.
+/// Returns how many records pass the filters. redb knows the total number.
 pub(crate) fn count(
     transaction: &ReadTransaction,
     query: &Query,
@@ -62,8 +62,8 @@ pub(crate) fn count(
     Ok(count)
 }
 
-/// Shows records, without their envelopes, until enough are seen: at least those of the range that the query may be
-/// about, and in its order if that is the order of the ids.
+/// Visits records without their envelopes until the visitor has seen enough: at least those in the
+/// range of the query, and in its order if that is id order.
 fn each_candidate(
     transaction: &ReadTransaction,
     records: &BytesTable,
@@ -103,7 +103,7 @@ fn each_candidate(
     }
 }
 
-/// The ids that a query names, by themselves or by their tokens; `None` if it names none.
+/// Returns the ids that a query names, directly or by token, or `None` if it names none.
 fn named(
     transaction: &ReadTransaction,
     query: &Query,
@@ -120,7 +120,7 @@ fn named(
     Ok(Some(ids))
 }
 
-/// The rows that come into question: in the order of the ids those after the place to go on from, else all.
+/// Returns the candidate rows: in id order those after the cursor, otherwise all.
 fn range(query: &Query) -> (Bound<&[u8]>, Bound<&[u8]>) {
     let after = query.position().filter(|_| query.order() == SortKey::Id);
     let after = after.map_or(Bound::Unbounded, |place| Bound::Excluded(place.id.as_bytes()));
@@ -130,10 +130,10 @@ fn range(query: &Query) -> (Bound<&[u8]>, Bound<&[u8]>) {
     }
 }
 
-/// The first places of an order, out of places that come in any order.
+/// The first cursors of an order, out of cursors that arrive in any order.
 struct Places<'q> {
     query: &'q Query,
-    /// How many are kept: those left out by the offset, and the page.
+    /// How many to keep: those skipped by the offset, and the page.
     most: usize,
     kept: BTreeSet<Cursor>,
 }
@@ -155,7 +155,7 @@ impl<'q> Places<'q> {
                 SortOrder::Descending => self.kept.pop_first(),
             });
         }
-        // In the order of the ids none that follows can be among the first.
+        // In id order, none that follows can be among the first.
         if self.query.order() == SortKey::Id && self.kept.len() == self.most {
             Flow::Enough
         } else {
@@ -163,7 +163,7 @@ impl<'q> Places<'q> {
         }
     }
 
-    /// The ids of the page, in order.
+    /// Returns the ids of the page, in order.
     fn wanted(self) -> Vec<RecordId> {
         let offset = usize::try_from(self.query.skipped()).unwrap_or(usize::MAX);
         let ids = self.kept.into_iter().map(|place| place.id);
@@ -174,7 +174,7 @@ impl<'q> Places<'q> {
     }
 }
 
-/// Loads the records of a page, as far as they have room.
+/// Loads the records of a page, as far as they fit.
 fn page(records: &BytesTable, ids: Vec<RecordId>, query: &Query) -> Result<Vec<Record>, Fault> {
     let PageLimit { bytes: most, .. } = query.page_limit();
     let decode = match query.envelopes() {

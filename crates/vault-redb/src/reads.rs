@@ -1,4 +1,4 @@
-//! What reads the vault, each within one read transaction.
+//! Read operations, each within one read transaction.
 
 use std::ops::Bound;
 
@@ -9,7 +9,7 @@ use crate::error::Fault;
 use crate::record::{self, Malformed};
 use crate::schema::{RECORDS, SETTINGS, TOKENS};
 
-/// A page of ids, tokens and envelopes.
+/// Reads a page of ids, tokens and envelopes.
 pub(crate) fn sealed_page(
     transaction: &ReadTransaction,
     after: Option<&RecordId>,
@@ -18,7 +18,7 @@ pub(crate) fn sealed_page(
     page(transaction, after, limit, sealed)
 }
 
-/// A page of whole records.
+/// Reads a page of whole records.
 pub(crate) fn record_page(
     transaction: &ReadTransaction,
     after: Option<&RecordId>,
@@ -27,7 +27,7 @@ pub(crate) fn record_page(
     page(transaction, after, limit, |id, row, _envelope| record::decode(id, row))
 }
 
-/// The tokens and envelopes of some ids.
+/// Reads the tokens and envelopes of some ids.
 pub(crate) fn sealed_records(
     transaction: &ReadTransaction,
     ids: &[RecordId],
@@ -43,7 +43,7 @@ pub(crate) fn sealed_records(
     ids.iter().map(read).collect()
 }
 
-/// The records of some tokens.
+/// Reads the records of some tokens.
 pub(crate) fn find(
     transaction: &ReadTransaction,
     tokens: &[Token],
@@ -59,14 +59,14 @@ pub(crate) fn find(
     tokens.iter().map(find).collect()
 }
 
-/// One setting.
+/// Reads one setting.
 pub(crate) fn setting(transaction: &ReadTransaction, name: &str) -> Result<Option<String>, Fault> {
     let settings = transaction.open_table(SETTINGS)?;
     let value = settings.get(name.as_bytes())?;
     value.map(|value| setting_text(name.as_bytes(), value.value())).transpose()
 }
 
-/// All settings by name.
+/// Reads all settings, by name.
 pub(crate) fn settings(transaction: &ReadTransaction) -> Result<Vec<(String, String)>, Fault> {
     let settings = transaction.open_table(SETTINGS)?;
     let mut all = Vec::new();
@@ -78,13 +78,13 @@ pub(crate) fn settings(transaction: &ReadTransaction) -> Result<Vec<(String, Str
     Ok(all)
 }
 
-/// Text out of the settings table, with the name of its row for an error.
+/// Decodes a text of the settings table; the name of its row is for an error.
 pub(crate) fn setting_text(name: &[u8], bytes: &[u8]) -> Result<String, Fault> {
     let damaged = |malformed| Fault::Row { table: "settings", key: name.into(), malformed };
     record::text(bytes).map(str::to_owned).map_err(damaged)
 }
 
-/// A row of the records table that does not decode.
+/// An error about a row of the records table that does not decode.
 pub(crate) fn damaged_record(id: &[u8], malformed: Malformed) -> Fault {
     Fault::Row { table: "records", key: id.into(), malformed }
 }
@@ -119,7 +119,7 @@ fn page<T>(
 fn sealed(id: &[u8], row: &[u8], envelope: &[u8]) -> Result<SealedRecord, Malformed> {
     Ok(SealedRecord {
         id: record::decode_id(id)?,
-        // A token that is no text any more is a changed one, which the envelope tells.
+        // A token that is no longer text was modified, which its envelope detects.
         token: Token::from_stored(String::from_utf8_lossy(record::token(row)?).into_owned()),
         envelope: record::envelope_text(envelope),
     })

@@ -12,7 +12,8 @@
 //! | 38 | *t* | token, UTF-8 |
 //! | 38 + *t* | the rest | envelope, exactly as it was given |
 //!
-//! Integers are little-endian; times are signed microseconds since 1970. The id is the row's key and not repeated.
+//! Integers are little-endian. Times are signed microseconds since 1970. The id is the key of the
+//! row and not repeated in it.
 
 use vault_store::{EnvelopeText, MAX_ENVELOPE_LEN, Record, RecordId, Timestamp, Token};
 
@@ -30,26 +31,26 @@ const HEADER_LEN: usize = 38;
 /// Why bytes are not a row.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Malformed {
-    /// It ends before its header or its token does.
+    /// It ends within its header or its token.
     Short,
     /// Its layout version is not 1.
     Version,
-    /// It has unknown flags, or a time without its flag.
+    /// It has unknown flags, or a time without the corresponding flag.
     Flags,
     /// An id, a token or a setting is not UTF-8.
     Text,
 }
 
-/// Why a record cannot become a row.
+/// Why a record cannot be stored as a row.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Unstorable {
-    /// The text of the envelope was never loaded, so there is nothing to store.
+    /// The text of the envelope was not loaded, so there is nothing to store.
     EnvelopeNotLoaded,
-    /// The token is longer than a row can say.
+    /// The token is longer than a row can represent.
     TokenTooLong,
 }
 
-/// A record whose row can be written: everything fits.
+/// A record that fits into a row.
 pub(crate) struct Row<'a> {
     record: &'a Record,
     token_len: u32,
@@ -84,12 +85,12 @@ impl<'a> Row<'a> {
     }
 }
 
-/// The whole record of a row.
+/// Decodes the whole record of a row.
 pub(crate) fn decode(id: &[u8], row: &[u8]) -> Result<Record, Malformed> {
     decode_with(id, row, envelope_text)
 }
 
-/// The record of a row with the length of its envelope only.
+/// Decodes the record of a row, with only the length of its envelope.
 pub(crate) fn decode_without_envelope(id: &[u8], row: &[u8]) -> Result<Record, Malformed> {
     decode_with(id, row, |stored| EnvelopeText::not_loaded(stored.len() as u64))
 }
@@ -115,27 +116,28 @@ fn decode_with(
     })
 }
 
-/// The key of a row as an id.
+/// Decodes the key of a row.
 pub(crate) fn decode_id(id: &[u8]) -> Result<RecordId, Malformed> {
     text(id).map(RecordId::from_stored)
 }
 
-/// The bytes as UTF-8.
+/// Decodes UTF-8.
 pub(crate) fn text(bytes: &[u8]) -> Result<&str, Malformed> {
     std::str::from_utf8(bytes).map_err(|_| Malformed::Text)
 }
 
-/// The envelope's bytes within a row, and nothing else decoded: what a scan and a compare-and-swap need.
+/// Returns the envelope's bytes within a row without decoding anything else: what a scan and a
+/// compare-and-swap need.
 pub(crate) fn envelope(row: &[u8]) -> Result<&[u8], Malformed> {
     envelope_start(row).map(|start| &row[start..])
 }
 
-/// The token's bytes within a row.
+/// Returns the token's bytes within a row.
 pub(crate) fn token(row: &[u8]) -> Result<&[u8], Malformed> {
     envelope_start(row).map(|end| &row[HEADER_LEN..end])
 }
 
-/// The stored bytes as a text; one copy, or none when there are too many.
+/// Converts stored bytes to an envelope text, with one copy, or none if they are too long.
 pub(crate) fn envelope_text(stored: &[u8]) -> EnvelopeText {
     if stored.len() > MAX_ENVELOPE_LEN {
         return EnvelopeText::too_long(stored.len() as u64);
@@ -143,12 +145,12 @@ pub(crate) fn envelope_text(stored: &[u8]) -> EnvelopeText {
     EnvelopeText::from_stored(stored)
 }
 
-/// What [`envelope_text`] of the stored bytes takes in memory.
+/// Returns the memory that [`envelope_text`] of the stored bytes would take.
 pub(crate) fn loaded_len(stored: &[u8]) -> usize {
     if stored.len() > MAX_ENVELOPE_LEN { 0 } else { stored.len() }
 }
 
-/// Whether reading the stored bytes gives this text.
+/// Returns whether the stored bytes equal this text.
 pub(crate) fn holds(stored: &[u8], expected: &EnvelopeText) -> bool {
     match expected.as_bytes() {
         Some(bytes) => stored == bytes,
@@ -156,12 +158,12 @@ pub(crate) fn holds(stored: &[u8], expected: &EnvelopeText) -> bool {
     }
 }
 
-/// The bytes of a text that is to be stored.
+/// Returns the bytes of a text to be stored.
 pub(crate) fn loaded(envelope: &EnvelopeText) -> Result<&[u8], Unstorable> {
     envelope.as_bytes().ok_or(Unstorable::EnvelopeNotLoaded)
 }
 
-/// Writes a row into `buffer` with everything of the stored one but its envelope.
+/// Writes a row into `buffer` that equals the stored one except for its envelope.
 pub(crate) fn with_envelope(
     row: &[u8],
     sealed: &[u8],
@@ -173,7 +175,8 @@ pub(crate) fn with_envelope(
     Ok(())
 }
 
-/// Checks what every reader of a row relies on: the version, and that header and token are all there.
+/// Checks what every reader of a row relies on: the version, and that header and token are
+/// complete.
 fn envelope_start(row: &[u8]) -> Result<usize, Malformed> {
     let header: &[u8; HEADER_LEN] = row.first_chunk().ok_or(Malformed::Short)?;
     if header[0] != VERSION {
@@ -201,7 +204,7 @@ fn optional_time(row: &[u8], at: usize, present: bool) -> Result<Option<Timestam
     }
 }
 
-/// `N` bytes at a place that the caller has checked to be within the header.
+/// Reads `N` bytes at an offset that the caller has checked to be within the header.
 fn array<const N: usize>(bytes: &[u8], at: usize) -> [u8; N] {
     std::array::from_fn(|index| bytes[at + index])
 }

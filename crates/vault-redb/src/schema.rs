@@ -7,9 +7,9 @@
 //! | `tokens` | token | id |
 //! | `settings` | name | value |
 //!
-//! All keys and values are of redb's type `&[u8]`, also where they hold UTF-8: redb panics when a typed value does
-//! not decode, while our own decoding tells which row is damaged. redb orders such keys as bytes, as the contract of
-//! a store asks.
+//! All keys and values have redb's type `&[u8]`, even where they contain UTF-8: redb panics if a
+//! typed value does not decode, while our own decoding can tell which row is damaged. redb orders
+//! such keys as bytes, as the contract requires.
 
 use redb::{ReadTransaction, TableDefinition, TableError, WriteTransaction};
 
@@ -23,7 +23,7 @@ pub(crate) const RECORDS: Bytes = TableDefinition::new("records");
 pub(crate) const TOKENS: Bytes = TableDefinition::new("tokens");
 /// Name to value.
 pub(crate) const SETTINGS: Bytes = TableDefinition::new("settings");
-/// What makes a redb file a vault.
+/// The table that makes a redb file a vault.
 const MARKER: Bytes = TableDefinition::new("vaultstore");
 
 const SCHEMA_KEY: &[u8] = b"schema";
@@ -32,20 +32,20 @@ const SCHEMA_VERSION: u32 = 1;
 /// The first bytes of every redb file.
 pub(crate) const MAGIC: [u8; 9] = *b"redb\x1a\x0a\xa9\x0d\x0a";
 
-/// What a redb file holds.
+/// What a redb file contains.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Schema {
-    /// A vault that this version reads and writes.
+    /// A vault of this version.
     Ours,
-    /// A vault of a later version of this program.
+    /// A vault of a newer version of this program.
     Newer(u32),
-    /// Some other program's data, or none.
+    /// Another program's data, or nothing.
     Foreign,
-    /// A vault without a usable version or without one of its tables.
+    /// A vault without a valid version or without one of its tables.
     Damaged,
 }
 
-/// Makes the tables of an empty vault.
+/// Creates the tables of an empty vault.
 pub(crate) fn create(transaction: &WriteTransaction) -> Result<(), Fault> {
     for table in [RECORDS, TOKENS, SETTINGS] {
         transaction.open_table(table)?;

@@ -1,4 +1,4 @@
-//! The open database behind all clones of a store, and the guard around each operation on it.
+//! The open database shared by all clones of a store, and the guard around each operation on it.
 
 use std::{
     panic::{AssertUnwindSafe, catch_unwind},
@@ -15,7 +15,7 @@ use crate::file::VaultFile;
 /// An open vault.
 #[derive(Debug)]
 pub(crate) struct Shared {
-    /// `None` only while it is being dropped.
+    /// `None` only while being dropped.
     database: Option<Database>,
     file: VaultFile,
     path: PathBuf,
@@ -23,11 +23,11 @@ pub(crate) struct Shared {
     writes: WriteCounter,
 }
 
-/// What a write transaction has come to.
+/// The outcome of a write transaction.
 pub(crate) enum Verdict<T> {
-    /// Something was changed: commit it.
+    /// Something changed: commit.
     Commit(T),
-    /// Nothing was changed: spare the disk.
+    /// Nothing changed: skip the disk flushes.
     Abort(T),
 }
 
@@ -50,7 +50,7 @@ impl Shared {
         &self.writes
     }
 
-    /// Runs an operation so that neither an error nor a panic of redb is taken lightly.
+    /// Runs an operation, and stops the store after a serious error or a panic of redb.
     pub(crate) fn guard<T>(
         &self,
         operation: impl FnOnce(&Self) -> Result<T, Fault>,
@@ -63,13 +63,14 @@ impl Shared {
             },
         };
         if let Some(stop) = fault.stop() {
-            // The first reason is the one to tell.
+            // Report the first reason.
             let _ = self.stop.set(stop);
         }
         Err(fault.into_store_error(&self.path))
     }
 
-    /// A read transaction of its own: no snapshot outlives the call, so redb can always reuse freed pages.
+    /// Runs a separate read transaction: no snapshot outlives the call, so redb can always reuse
+    /// freed pages.
     pub(crate) fn read<T>(
         &self,
         work: impl FnOnce(&ReadTransaction) -> Result<T, Fault>,
@@ -77,7 +78,7 @@ impl Shared {
         work(&self.database()?.begin_read()?)
     }
 
-    /// One write transaction; a fault within drops it, and with it every change.
+    /// Runs one write transaction. An error drops it, and with it every change.
     pub(crate) fn write<T>(
         &self,
         work: impl FnOnce(&WriteTransaction) -> Result<Verdict<T>, Fault>,
@@ -112,7 +113,7 @@ impl Shared {
     }
 }
 
-/// Closing writes to the file, and on a damaged one redb may panic over that; a drop must not.
+/// Closing writes to the file, and on a damaged one redb may panic. A drop must not.
 impl Drop for Shared {
     fn drop(&mut self) {
         let database = self.database.take();
@@ -120,8 +121,9 @@ impl Drop for Shared {
     }
 }
 
-/// Turns a panic of redb, which damaged pages can provoke, into a fault.
+/// Turns a panic of redb, which damaged pages can cause, into an error.
 pub(crate) fn no_panic<T>(operation: impl FnOnce() -> Result<T, Fault>) -> Result<T, Fault> {
-    // Asserted, because what a panic may leave half done is redb's own state, and the store is not used after one.
+    // Asserted, because a panic can only leave redb's own state inconsistent, and the store is not
+    // used after one.
     catch_unwind(AssertUnwindSafe(operation)).unwrap_or(Err(Fault::Panicked))
 }

@@ -1,4 +1,4 @@
-//! What changes the vault, each within one write transaction.
+//! Write operations, each within one write transaction.
 
 use std::{num::NonZeroUsize, ops::Bound};
 
@@ -44,7 +44,7 @@ pub(crate) fn insert(
     Ok(commit_if_any(outcomes, &InsertOutcome::Inserted))
 }
 
-/// Changes one record.
+/// Updates one record.
 pub(crate) fn update(
     transaction: &WriteTransaction,
     change: RecordUpdate,
@@ -66,7 +66,7 @@ pub(crate) fn update(
     Ok(Verdict::Commit(WriteOutcome::Applied))
 }
 
-/// Removes one record and its token.
+/// Deletes one record and its token.
 pub(crate) fn delete(
     transaction: &WriteTransaction,
     id: &RecordId,
@@ -79,7 +79,7 @@ pub(crate) fn delete(
     })
 }
 
-/// Removes or hides the next expired records.
+/// Deletes or soft-deletes the next expired records.
 pub(crate) fn purge(
     transaction: &WriteTransaction,
     purge: Purge,
@@ -121,7 +121,7 @@ pub(crate) fn put_setting(
     Ok(Verdict::Commit(value.to_owned()))
 }
 
-/// A transaction in which nothing came to pass is not worth two flushes.
+/// A transaction that changed nothing is not worth two flushes.
 fn commit_if_any<T: PartialEq>(outcomes: Vec<T>, changed: &T) -> Verdict<Vec<T>> {
     if outcomes.contains(changed) { Verdict::Commit(outcomes) } else { Verdict::Abort(outcomes) }
 }
