@@ -1,10 +1,10 @@
-//! SQLite's errors, turned into what a caller can do.
+//! Conversion of SQLite's errors.
 //!
 //! # What is certain after a failure
 //!
-//! A transaction that fails before its commit is rolled back. A commit that SQLite answers with "busy" or "full" is
-//! not done. A commit that fails in any other way (the flush of the log, say) may be found done by the recovery after a
-//! crash, so its kind is `UnknownOutcome`.
+//! A transaction that fails before its commit is rolled back. A commit that SQLite answers with
+//! "busy" or "full" has not happened. A commit that fails in any other way (the flush of the log,
+//! say) may be replayed by the recovery after a crash, so its kind is `UnknownOutcome`.
 
 use std::{fmt::Display, io, path::Path};
 
@@ -12,33 +12,34 @@ use sqlx::error::DatabaseError;
 use tokio::task::JoinError;
 use vault_store::{StoreError, StoreErrorKind as Kind, TableName};
 
-/// What went wrong inside, before it is put into words with the path.
+/// An internal error, before it is phrased with the path.
 #[derive(Debug)]
 pub(crate) enum Fault {
-    /// SQLite or its driver failed before anything was in force.
+    /// SQLite or its driver failed before the change took effect.
     Sqlx(sqlx::Error),
     /// The commit failed.
     Commit(sqlx::Error),
-    /// A record's id is no text.
+    /// A record's id is not text.
     Id(Option<Box<[u8]>>),
     /// A value cannot be stored.
     Unstorable(Unstorable),
-    /// A trigger has made something else of what was written; the transaction was rolled back.
+    /// A trigger changed what was written; the transaction was rolled back.
     Altered,
-    /// There is no table for settings.
+    /// There is no settings table.
     NoMetaTable,
-    /// A task was ended from outside, or panicked, while it only read.
+    /// A task was aborted or panicked while reading.
     ReadEnded(JoinError),
-    /// A task was ended from outside, or panicked, while it was to write.
+    /// A task was aborted or panicked while writing.
     WriteEnded(JoinError),
 }
 
 /// Why a value cannot be stored.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Unstorable {
-    /// Text with a NUL character, where SQLite's own functions and other programs would end it.
+    /// Text with a NUL character, where SQLite's own functions and other programs would truncate
+    /// it.
     Nul,
-    /// Bytes that are no UTF-8.
+    /// Bytes that are not UTF-8.
     NotText,
     /// An envelope that was too long to load.
     EnvelopeNotLoaded,
@@ -47,7 +48,7 @@ pub(crate) enum Unstorable {
 }
 
 impl Fault {
-    /// One sentence that names the vault and what to do.
+    /// Phrases the error, naming the vault and what to do.
     pub(crate) fn into_store_error(self, path: &Path) -> StoreError {
         let path = path.display();
         match self {
@@ -93,8 +94,8 @@ impl Fault {
         }
     }
 
-    /// As [`into_store_error`](Self::into_store_error), of opening: a lock that outlasted the patience there is not
-    /// the passing one of somebody else's transaction.
+    /// As [`into_store_error`](Self::into_store_error), while opening: a lock that outlasted the
+    /// timeout there is not a short one of another transaction.
     pub(crate) fn into_open_error(self, path: &Path) -> StoreError {
         match self {
             Self::Sqlx(error) if primary_code(&error) == Some(SQLITE_BUSY) => StoreError::new(
@@ -119,7 +120,7 @@ impl From<Unstorable> for Fault {
     }
 }
 
-/// What is at the path is no vault.
+/// The file at the path is not a vault.
 pub(crate) fn not_a_vault(path: &Path, what: &str) -> StoreError {
     let path = path.display();
     StoreError::new(
@@ -128,7 +129,7 @@ pub(crate) fn not_a_vault(path: &Path, what: &str) -> StoreError {
     )
 }
 
-/// SQLite cannot open the database with the log or journal that is beside it.
+/// SQLite cannot open the database with its log or journal.
 pub(crate) fn log_cannot_be_read(path: &Path) -> StoreError {
     let path = path.display();
     StoreError::new(
@@ -152,7 +153,7 @@ pub(crate) fn hard_linked(path: &Path) -> StoreError {
     )
 }
 
-/// The database is sound and has no table of records by this name.
+/// The database is intact and has no records table of this name.
 pub(crate) fn no_vault_in(path: &Path, table: &TableName) -> StoreError {
     let path = path.display();
     StoreError::new(
@@ -164,7 +165,7 @@ pub(crate) fn no_vault_in(path: &Path, table: &TableName) -> StoreError {
     )
 }
 
-/// The table of records lacks a column that later versions added.
+/// The records table lacks a column that later versions added.
 pub(crate) fn older_schema(path: &Path, column: &str) -> StoreError {
     let path = path.display();
     StoreError::new(
@@ -175,7 +176,7 @@ pub(crate) fn older_schema(path: &Path, column: &str) -> StoreError {
     )
 }
 
-/// The database holds its text as UTF-16, whose order is another one.
+/// The database stores text as UTF-16, which sorts differently.
 pub(crate) fn not_utf_8(path: &Path) -> StoreError {
     let path = path.display();
     StoreError::new(
@@ -186,7 +187,7 @@ pub(crate) fn not_utf_8(path: &Path) -> StoreError {
     )
 }
 
-/// SQLite takes a path only as text.
+/// SQLite accepts a path only as text.
 pub(crate) fn path_is_no_text(path: &Path) -> StoreError {
     let path = path.display();
     StoreError::new(
@@ -195,7 +196,7 @@ pub(crate) fn path_is_no_text(path: &Path) -> StoreError {
     )
 }
 
-/// Asynchronous input and output need a runtime.
+/// Asynchronous I/O needs a runtime.
 pub(crate) fn no_runtime(path: &Path) -> StoreError {
     let path = path.display();
     StoreError::new(
@@ -204,7 +205,7 @@ pub(crate) fn no_runtime(path: &Path) -> StoreError {
     )
 }
 
-/// Looking at or making the file itself failed.
+/// Examining or creating the file itself failed.
 pub(crate) fn from_io(error: io::Error, path: &Path) -> StoreError {
     let shown = path.display();
     let (kind, sentence) = match error.kind() {
@@ -245,7 +246,7 @@ pub(crate) const SQLITE_CANTOPEN: u8 = 14;
 const SQLITE_TOOBIG: u8 = 18;
 const SQLITE_NOTADB: u8 = 26;
 
-/// The low byte of SQLite's result code, which tells the class of the error.
+/// The low byte of SQLite's result code: the class of the error.
 pub(crate) fn primary_code(error: &sqlx::Error) -> Option<u8> {
     code(error).map(|code| code.to_le_bytes()[0])
 }
@@ -265,7 +266,8 @@ fn from_sqlx(error: sqlx::Error, path: &impl Display) -> StoreError {
             return denied(path).with_source(error);
         }
         Some(SQLITE_FULL) => return full(path).with_source(error),
-        // Its shared memory is a file beside the database, which finds no room: only for the others SQLite says that.
+        // The shared memory is a file next to the database. SQLite reports this code only if that
+        // file does not fit on the disk.
         Some(SQLITE_IOERR) if code(&error) == Some(SQLITE_IOERR_SHMSIZE) => {
             return full(path).with_source(error);
         }
@@ -341,7 +343,7 @@ fn describe(unstorable: Unstorable) -> &'static str {
     }
 }
 
-/// An id that is no text, in full up to 64 bytes: it names the row and is no secret.
+/// An id that is not text, in full up to 64 bytes: it identifies the row and is not secret.
 fn hex(id: &[u8]) -> String {
     use std::fmt::Write as _;
     let shown = &id[..id.len().min(64)];
@@ -369,7 +371,7 @@ mod tests {
         assert_eq!(kind(io::ErrorKind::TimedOut), Kind::Stopped);
     }
 
-    /// The call is one of many: what the whole run changed is not for it to say.
+    /// The call is one of many: only the whole run knows what it changed.
     #[test]
     fn what_passes_in_the_middle_of_a_run_says_nothing_about_all_of_it() {
         for error in

@@ -1,4 +1,4 @@
-//! Tests of what goes wrong inside: a full disk, and a connection left within a transaction.
+//! Tests of internal failures: a full disk, and a connection left inside a transaction.
 
 use std::path::Path;
 
@@ -28,7 +28,7 @@ async fn vault_in(folder: &TempDir) -> SqliteStore {
     SqliteStore::create(path, SqliteOptions::default()).await.unwrap()
 }
 
-/// Lets the database grow to so many pages: beyond, SQLite says that the disk is full.
+/// Limits the database to this many pages; beyond that, SQLite reports a full disk.
 async fn limit_pages(store: &SqliteStore, pages: u32) {
     let mut writer = store.shared.writer.acquire().await.unwrap();
     let limit = AssertSqlSafe(format!("PRAGMA max_page_count = {pages}"));
@@ -66,7 +66,7 @@ async fn a_connection_that_comes_back_within_a_transaction_takes_no_later_write_
     let folder = tempfile::tempdir().unwrap();
     let store = vault_in(&folder).await;
     for (number, pool) in [&store.shared.writer, &store.shared.readers].into_iter().enumerate() {
-        // As if a begin had been dropped while it was on its way: the driver knows of no transaction.
+        // As if a `begin` had been dropped while in flight: the driver knows of no transaction.
         pool.acquire().await.unwrap().execute("BEGIN").await.unwrap();
         let outcome = store.insert(vec![record(number, 10)]).await.unwrap();
         assert_eq!(outcome, [InsertOutcome::Inserted]);
@@ -89,7 +89,7 @@ async fn dropped_transactions_lose_no_later_write() {
     }
     let path = store.shared.path.clone();
     store.close().await;
-    // Each of the dropped ones ran to its end all the same.
+    // Each of the dropped calls completed nevertheless.
     assert_eq!(count(&path).await, 400);
 }
 
@@ -98,7 +98,7 @@ async fn count(path: &Path) -> u64 {
     store.count().await.unwrap()
 }
 
-/// Pages and lookups must not read the whole table, whatever the planner thinks.
+/// Pages and lookups must not read the whole table, whatever the planner estimates.
 #[tokio::test]
 async fn every_statement_finds_its_rows_by_an_index() {
     let folder = tempfile::tempdir().unwrap();

@@ -1,37 +1,42 @@
-//! The SQLite backend of vaultstore: a vault is two tables of an SQLite database, in the schema of its Go ancestor
-//! (dracory/vaultstore), so that a Go program and this one can share a file.
+//! The SQLite backend of vaultstore: a vault is two tables of an SQLite database, in the schema of
+//! the Go package dracory/vaultstore, so that a Go program and this one can share a file.
 //!
-//! Choose it for a vault that exists already, for one that other programs are to look into, or for one that several
-//! processes of a machine use at a time. Choose redb for a vault of one process; choose Postgres when several machines
-//! write.
+//! Choose it for an existing vault, for one that other programs should be able to inspect, or for
+//! one that several processes on a machine use at the same time. Choose redb for a vault used by
+//! one process, and Postgres if several machines write.
 //!
-//! # What it guarantees
+//! # Guarantees
 //!
-//! - **Atomic and durable.** Each call of [`VaultStore`] is one transaction, a whole batch included. A change begins
-//!   as a writer (`BEGIN IMMEDIATE`), and `synchronous = EXTRA` has it flushed when the future resolves, in every mode
-//!   of the journal. A page is a read transaction of its own.
-//! - **Nothing half known.** A failed call says what is certain: an error changed nothing, except
-//!   [`UnknownOutcome`](vault_store::StoreErrorKind::UnknownOutcome), which is given only when the disk failed during a
-//!   commit, or when the runtime ended under it.
-//! - **Cancellable.** A call whose future is dropped runs to its end in the background: each transaction is a task of
-//!   its own that is never dropped half-way.
-//! - **Opening changes nothing.** The first write turns on the write-ahead log (WAL), which the file remembers;
-//!   [`SqliteStore::migrate`] makes what a schema lacks; nothing else changes anything that was not asked for.
-//! - **Shared.** Other processes may read and write at the same time. Who waits for another writer longer than
-//!   [`busy_timeout`](SqliteOptions::busy_timeout) is told [`Retryable`](vault_store::StoreErrorKind::Retryable).
-//! - **Read-only files can be read.** A file that this user may not write to opens; changes are answered with
-//!   [`Denied`](vault_store::StoreErrorKind::Denied). Where the folder forbids the files that a write-ahead log needs,
-//!   and neither a log nor a journal lies beside the file itself (wherever a link leads), it is read as one that does not
-//!   change: then nobody else should write to it.
-//! - **What was written is stored.** Where the database has triggers, what they have made of an envelope is read before the
-//!   commit; if it is something else, nothing is changed and the call fails.
-//! - **Private.** A new file has the mode 0600 from its first moment, whatever the umask, and so have its log and its
-//!   index of the log.
+//! - **Atomic and durable.** Each call of [`VaultStore`], including a whole batch, is one
+//!   transaction. A change starts as a writer (`BEGIN IMMEDIATE`), and `synchronous = EXTRA`
+//!   ensures that it has been flushed when the future resolves, in every journal mode. A page is a
+//!   separate read transaction.
+//! - **Certain outcomes.** A failed call changed nothing, except for
+//!   [`UnknownOutcome`](vault_store::StoreErrorKind::UnknownOutcome), which is returned only if the
+//!   disk failed during a commit, or if the runtime ended during it.
+//! - **Cancellable.** A call whose future is dropped completes in the background: each transaction
+//!   is a separate task that is never dropped half-way.
+//! - **Opening does not modify.** The first write enables the write-ahead log (WAL), which is
+//!   persistent in the file. [`SqliteStore::migrate`] creates what a schema lacks. Nothing else
+//!   changes anything that was not requested.
+//! - **Shared.** Other processes can read and write at the same time. A call that waits for another
+//!   writer longer than [`busy_timeout`](SqliteOptions::busy_timeout) gets
+//!   [`Retryable`](vault_store::StoreErrorKind::Retryable).
+//! - **Read-only files can be read.** A file that this user may not write can be opened; changes
+//!   fail with [`Denied`](vault_store::StoreErrorKind::Denied). If the directory does not permit
+//!   the files that a write-ahead log needs, and there is neither a log nor a journal next to the
+//!   file itself (wherever a link leads), the file is read as immutable: no one else should write
+//!   to it then.
+//! - **What was written is stored.** If the database has triggers, what they made of an envelope is
+//!   read before the commit. If it differs, nothing is changed and the call fails.
+//! - **Private.** A new file, its log and the index of the log have mode 0600 from the start,
+//!   whatever the umask.
 //!
-//! # The rows
+//! # Rows
 //!
-//! Times are whole seconds; what is finer is rounded down. All three generations of the ancestor's tables are read
-//! and written as they are. Their rows may be odd, and every one of them is part of a scan and can be changed:
+//! Times are whole seconds, rounded down. All three generations of the Go package's tables are read
+//! and written as they are. Their rows may be unusual; every one of them is part of a scan and can
+//! be changed:
 //!
 //! | in the row | is read as |
 //! | --- | --- |
@@ -42,23 +47,26 @@
 //! | `created_at` or `updated_at` that is no time | 1970-01-01 00:00:00 |
 //! | `expires_at` or `soft_deleted_at` that is no time | never, as the ancestor reads it |
 //!
-//! An id that is NULL or no UTF-8 text is an error ([`Corrupt`](vault_store::StoreErrorKind::Corrupt)) as soon as a page
-//! meets it: a scan that passed over it would be incomplete without saying so.
+//! An id that is NULL or not UTF-8 text is an error
+//! ([`Corrupt`](vault_store::StoreErrorKind::Corrupt)) as soon as a page contains it: a scan that
+//! skipped it would be silently incomplete.
 //!
-//! Settings are rows of the table of settings with the object `vault` / `settings`, where the ancestor keeps its own.
-//! A vault of its oldest generation has no such table: its settings read as none until it is migrated.
+//! Settings are rows of the settings table with the object `vault` / `settings`, where the Go
+//! package keeps its own. A vault of its oldest generation has no such table: it has no settings
+//! until it is migrated.
 //!
-//! # What it does not do
+//! # Limits
 //!
-//! `secure_delete` overwrites what was replaced or deleted, but the write-ahead log keeps it until the last process
-//! closes the database ([`VaultStore::close`]). Neither reaches backups, nor blocks that the disk itself put aside.
-//! A file on a network's folder is as safe as the locks of that folder, which often are not.
+//! `secure_delete` overwrites what was replaced or deleted, but the write-ahead log keeps it until
+//! the last process closes the database ([`VaultStore::close`]). This does not reach backups, or
+//! blocks that the disk itself has remapped. A file in a network directory is as safe as the locks
+//! of that file system, which often are not.
 //!
 //! # Threads
 //!
-//! A store belongs to the tokio runtime in which it was opened, which must be running while a call is awaited; the
-//! calls themselves may be awaited on any executor. Each connection has a thread of its own; nothing blocks in an
-//! `async fn`.
+//! A store belongs to the tokio runtime in which it was opened, which must be running while a call
+//! is awaited. The calls themselves may be awaited on any executor. Each connection has its own
+//! thread; nothing blocks in an `async fn`.
 //!
 //! # Example
 //!
@@ -113,20 +121,20 @@ use crate::shared::Shared;
 /// A vault in an SQLite database. Clones share its connections.
 ///
 /// # Cancel safety
-/// Every method may be dropped at any time: what it was to do is then done wholly or not at all.
+/// Every method can be dropped at any time: its operation is then done completely or not at all.
 #[derive(Clone, Debug)]
 pub struct SqliteStore {
     shared: Arc<Shared>,
 }
 
-/// How a vault is opened.
+/// Options for opening a vault.
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub struct SqliteOptions {
-    /// The names of the two tables: `vault` and `vault_meta` by default.
+    /// The names of the two tables. Default: `vault` and `vault_meta`.
     pub tables: TableNames,
-    /// How long a call waits for another process that holds a lock: 5 seconds by default, in which a program that
-    /// writes a batch is done and one that hangs is noticed.
+    /// How long a call waits for a lock that another process holds. Default: 5 seconds, enough for
+    /// a program that writes a batch, and short enough to notice one that hangs.
     pub busy_timeout: Duration,
 }
 
@@ -137,11 +145,12 @@ impl Default for SqliteOptions {
 }
 
 impl SqliteStore {
-    /// Makes an empty vault in a new file, which only its owner may read and write (mode 0600).
+    /// Creates an empty vault in a new file that only its owner can read and write (mode 0600).
     ///
     /// # Errors
-    /// [`AlreadyExists`](vault_store::StoreErrorKind::AlreadyExists) when there is anything at the path, a symbolic
-    /// link that leads nowhere included. On any error no file is left behind. Outside a tokio runtime it fails.
+    /// [`AlreadyExists`](vault_store::StoreErrorKind::AlreadyExists) if anything exists at the
+    /// path, including a dangling symbolic link. On any error, no file is left behind. Fails
+    /// outside a tokio runtime.
     pub async fn create(
         path: impl AsRef<Path>,
         options: SqliteOptions,
@@ -151,24 +160,26 @@ impl SqliteStore {
         Ok(Self { shared: Arc::new(open::create(path, &options, runtime).await?) })
     }
 
-    /// Opens a vault, for reading only where this user may do no more, and changes nothing.
+    /// Opens a vault without changing anything; read-only if this user may not write.
     ///
     /// # Errors
     /// `NotFound`, `NotAVault`, `OlderSchema`, `Denied`, `Locked`, `Unsupported` or `Corrupt` of
-    /// [`vault_store::StoreErrorKind`]: what the file is. Outside a tokio runtime it fails.
+    /// [`vault_store::StoreErrorKind`], depending on the file. Fails outside a tokio runtime.
     pub async fn open(path: impl AsRef<Path>, options: SqliteOptions) -> Result<Self, StoreError> {
         let path = path.as_ref();
         let runtime = Handle::try_current().map_err(|_| error::no_runtime(path))?;
         Ok(Self { shared: Arc::new(open::open(path, &options, runtime).await?) })
     }
 
-    /// Makes what the tables of a database lack: a table, a column that later versions added, the index that keeps
-    /// tokens unique. It deletes and changes no record. Also the way to a vault within another program's database.
+    /// Creates what the tables of a database lack: a table, a column that later versions added, the
+    /// index that keeps tokens unique. It deletes and changes no record. This is also how to create
+    /// a vault within another program's database.
     ///
-    /// The columns of an old table keep their types and stay nullable: rewriting the table would gain nothing.
+    /// The columns of an old table keep their types and stay nullable: rewriting the table would
+    /// gain nothing.
     ///
     /// # Errors
-    /// As [`open`](Self::open); then nothing was changed. A store that is open meanwhile must be opened anew.
+    /// As [`open`](Self::open); nothing was changed then. Reopen any store that was open meanwhile.
     pub async fn migrate(
         path: impl AsRef<Path>,
         options: SqliteOptions,
@@ -356,7 +367,8 @@ impl VaultStore for SqliteStore {
             .await
     }
 
-    /// `external` is made of SQLite's `data_version`, which tells of every other connection to the file.
+    /// `external` comes from SQLite's `data_version`, which reflects every other connection to the
+    /// file.
     async fn write_count(&self) -> Result<Option<WriteCount>, StoreError> {
         self.shared.write_count().await
     }
@@ -367,8 +379,8 @@ impl VaultStore for SqliteStore {
             .await
     }
 
-    /// The last connection of all processes takes the write-ahead log into the database and removes it. Without this
-    /// call that happens in the background once the last clone is dropped.
+    /// The last connection of all processes moves the write-ahead log into the database and removes
+    /// it. Without this call, that happens in the background once the last clone is dropped.
     async fn close(&self) {
         Arc::clone(&self.shared).close().await;
     }

@@ -1,4 +1,4 @@
-//! Bringing a database up to the present schema.
+//! Upgrades a database to the current schema.
 
 use std::{fmt, path::Path};
 
@@ -11,19 +11,20 @@ use crate::statements::Statement;
 use crate::time::NEVER;
 use crate::{SqliteOptions, open};
 
-/// What a migration did and found.
+/// The result of a migration.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct MigrationReport {
-    /// What was changed, in this order; nothing when the schema was up to date.
+    /// What was changed, in this order; empty if the schema was current.
     pub changes: Vec<SchemaChange>,
-    /// How many tokens belong to more than one record, the empty one included. While there are any, the database itself
-    /// cannot keep tokens unique, and nothing was done about it: which record is the right one only its owner knows.
+    /// Number of tokens that belong to more than one record, including the empty token. While there
+    /// are any, the database cannot enforce unique tokens. Nothing was done about it: only their
+    /// owner knows which record is the right one.
     pub shared_tokens: u64,
-    /// How many password identities an old version of the ancestor has left in the table of settings: hashes of
-    /// passwords, to be guessed offline by whoever reads the file.
+    /// Number of password identities that an old version of the Go package has left in the settings
+    /// table: password hashes, which anyone who reads the file can attack offline.
     pub password_identities: u64,
-    /// How many rows say which record was sealed under which of these passwords.
+    /// Number of rows that say which record was sealed under which of these passwords.
     pub password_links: u64,
 }
 
@@ -31,13 +32,13 @@ pub struct MigrationReport {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum SchemaChange {
-    /// The table of records was made.
+    /// The records table was created.
     VaultTableCreated,
-    /// A column was added to the table of records, which says "never" in every row.
+    /// A column was added to the records table, with the value "never" in every row.
     ColumnAdded(&'static str),
-    /// The table of settings was made.
+    /// The settings table was created.
     MetaTableCreated,
-    /// An index was made that keeps tokens unique.
+    /// An index that keeps tokens unique was created.
     TokenIndexCreated,
 }
 
@@ -57,7 +58,7 @@ impl fmt::Display for SchemaChange {
     }
 }
 
-/// Makes what is missing, in one transaction.
+/// Creates what is missing, in one transaction.
 pub(crate) async fn migrate(
     path: &Path,
     options: &SqliteOptions,
@@ -70,7 +71,7 @@ pub(crate) async fn migrate(
         Ok(Outcome::ForeignMeta) => Err(error::no_vault_in(path, options.tables.meta())),
         Err(fault) => Err(fault.into_open_error(path)),
     };
-    // What was committed stays so whether or not the log can be taken in now.
+    // What was committed stays, whether or not the log can be moved into the database now.
     let _ = connection.close().await;
     report
 }
@@ -127,7 +128,7 @@ async fn work(connection: &mut SqliteConnection, tables: &TableNames) -> Result<
     Ok(Outcome::Done(report))
 }
 
-/// NULL is no token, and any number of records may have none.
+/// NULL is not a token, and any number of records may have none.
 const SHARED_TOKENS: &str = "SELECT count(*) FROM (SELECT 1 FROM {vault} WHERE vault_token IS NOT NULL \
     GROUP BY vault_token COLLATE BINARY HAVING count(*) > 1)";
 const PASSWORD_IDENTITIES: &str =

@@ -23,18 +23,19 @@ use crate::schema::{self, Encoding, MetaTable, Schema, VaultTable};
 use crate::shared::{Shared, begin_write};
 use crate::statements::Statements;
 
-/// How many pages can be read at a time.
+/// Number of concurrent readers.
 const READERS: u32 = 4;
 
-/// How many rows a connection's thread may be ahead of who takes them: few changes from thread to thread, and in the worst
-/// case, with each as long as [`INLINE_LEN`](crate::record::INLINE_LEN) lets it be, 32 MiB.
+/// How many rows a connection's thread may be ahead of the reader. Enough to switch threads rarely;
+/// in the worst case, with each row as long as [`INLINE_LEN`](crate::record::INLINE_LEN) permits,
+/// 32 MiB.
 const ROW_BUFFER: usize = 512;
 
-/// 16 MiB for each connection, in SQLite's own unit of negative KiB: what a page of a rekey changes stays in memory until it
-/// is committed.
+/// 16 MiB per connection, in SQLite's unit of negative KiB: what a page of a rekey changes stays in
+/// memory until it is committed.
 const CACHE: &str = "-16384";
 
-/// Makes a new vault; what it could not finish it takes away again.
+/// Creates a new vault, and removes the files again if that fails.
 pub(crate) async fn create(
     path: &Path,
     options: &SqliteOptions,
@@ -49,7 +50,8 @@ pub(crate) async fn create(
             shared.readers.close().await;
             shared.writer.close().await;
             for ending in ["", "-wal", "-shm", "-journal"] {
-                // All are of the file made above. If one cannot go, the fault that led here is still the one to tell.
+                // All belong to the file created above. If one cannot be removed, the original
+                // error is still the one to report.
                 let _ = fs::remove_file(beside(&location, ending));
             }
             Err(fault.into_store_error(path))
@@ -57,7 +59,7 @@ pub(crate) async fn create(
     }
 }
 
-/// Opens a vault, after making sure that it is one.
+/// Opens a vault after making sure that it is one.
 pub(crate) async fn open(
     path: &Path,
     options: &SqliteOptions,
@@ -82,7 +84,7 @@ pub(crate) async fn open(
     Ok(shared)
 }
 
-/// A single connection to what is there, for whom a store is too much.
+/// Opens a single connection, where a store would be too much.
 pub(crate) async fn connect(
     path: &Path,
     options: &SqliteOptions,
@@ -93,7 +95,8 @@ pub(crate) async fn connect(
     options.connect().await.map_err(|error| Fault::from(error).into_open_error(path))
 }
 
-/// Whether the database is a vault that can be worked with as it is; tells whether it has settings.
+/// Checks that the database is a vault that can be used as it is, and returns whether it has
+/// settings.
 fn accept(schema: &Schema, path: &Path, tables: &TableNames) -> Result<MetaTable, StoreError> {
     if schema.encoding == Encoding::Utf16 {
         return Err(error::not_utf_8(path));
@@ -113,7 +116,7 @@ fn accept(schema: &Schema, path: &Path, tables: &TableNames) -> Result<MetaTable
     }
 }
 
-/// The path as SQLite takes it: text, and absolute, since it would take `file:` and `:memory:` for something else.
+/// The path for SQLite: text, and absolute, because SQLite would interpret `file:` and `:memory:`.
 fn location(path: &Path) -> Result<PathBuf, StoreError> {
     let absolute = std::path::absolute(path).map_err(|error| error::from_io(error, path))?;
     match absolute.to_str() {
@@ -122,8 +125,8 @@ fn location(path: &Path) -> Result<PathBuf, StoreError> {
     }
 }
 
-/// Tells a missing file and a folder, for which SQLite has one answer. It must not open the file: closing it again
-/// would let go of the locks that other connections of this process hold on it.
+/// Distinguishes a missing file from a directory, for which SQLite has one error code. It must not
+/// open the file: closing it would release the locks that other connections of this process hold.
 fn look_at(path: &Path) -> Result<(), StoreError> {
     let metadata = fs::metadata(path).map_err(|error| error::from_io(error, path))?;
     if metadata.is_dir() {
@@ -166,14 +169,16 @@ fn connect_options(location: &Path, options: &SqliteOptions) -> SqliteConnectOpt
         .busy_timeout(options.busy_timeout)
         .row_buffer_size(ROW_BUFFER)
         .pragma("cache_size", CACHE)
-        // Whoever made the file must not have its views and triggers call functions with side effects.
+        // The creator of the file must not be able to make its views and triggers call functions
+        // with side effects.
         .pragma("trusted_schema", "OFF")
         .disable_statement_logging()
 }
 
 fn durable(options: SqliteConnectOptions) -> SqliteConnectOptions {
     options
-        // As FULL, and without a write-ahead log the removal of the journal is flushed, too, which commits a change.
+        // As FULL; in addition, without a write-ahead log, the removal of the journal, which
+        // commits a change, is flushed.
         .synchronous(SqliteSynchronous::Extra)
         .pragma("secure_delete", "ON")
 }
@@ -189,9 +194,9 @@ fn writer(options: SqliteConnectOptions, writers: &Arc<AtomicU64>) -> SqlitePool
         .after_connect(move |connection, _| {
             writers.fetch_add(1, SeqCst);
             Box::pin(async move {
-                // With a log, reading and writing go on at the same time. Where it cannot be had (a network's folder,
-                // another process at work), the vault stays as it is, which is as safe; and where nothing can be
-                // written at all, the first change will say so.
+                // With a log, reading and writing can overlap. If it cannot be enabled (a network
+                // file system, another process), the vault works as it is, which is as safe. If
+                // nothing can be written at all, the first change will report it.
                 let _ = connection.execute("PRAGMA journal_mode = WAL").await;
                 Ok(())
             })
@@ -203,12 +208,12 @@ fn pool() -> SqlitePoolOptions {
     SqlitePoolOptions::new()
         .idle_timeout(None)
         .max_lifetime(None)
-        // There is no server that could have gone away.
+        // There is no server that could have disconnected.
         .test_before_acquire(false)
         .after_release(|connection, _| {
             Box::pin(async move {
-                // Whatever the driver believes, the next user must not find a transaction. SQLite's answer to a
-                // rollback of none is an error of the general class.
+                // Whatever the driver assumes, the next user must not find a transaction. SQLite
+                // answers a rollback without one with an error of the general class.
                 Ok(match connection.execute("ROLLBACK").await {
                     Ok(_) => true,
                     Err(error) => error::primary_code(&error) == Some(error::SQLITE_ERROR),
@@ -222,14 +227,15 @@ async fn inspect(pool: &SqlitePool, tables: &TableNames) -> Result<Schema, Fault
     schema::inspect(&mut connection, tables).await
 }
 
-/// A database with a write-ahead log needs files beside it, also for reading. Where this user can make none, it may be
-/// read as a file that does not change, provided that there are no changes beside it.
+/// A database with a write-ahead log needs files next to it, even for reading. If this user cannot
+/// create any, the file may be read as immutable, provided that there are no pending changes next
+/// to it.
 fn needs_files_beside(error: &sqlx::Error) -> bool {
     matches!(error::primary_code(error), Some(SQLITE_CANTOPEN | SQLITE_READONLY))
 }
 
-/// Whether a log or a journal may hold a part of the database. They lie beside the file itself, and not beside a link that
-/// leads to it; what cannot be looked at may be there.
+/// Whether a log or a journal may contain part of the database. They are next to the file itself,
+/// not next to a link to it. If that cannot be determined, assume so.
 fn has_changes_beside(location: &Path) -> bool {
     let Ok(file) = fs::canonicalize(location) else { return true };
     let is_empty = |ending| match fs::metadata(beside(&file, ending)) {
@@ -239,7 +245,8 @@ fn has_changes_beside(location: &Path) -> bool {
     !["-wal", "-journal"].into_iter().all(is_empty)
 }
 
-/// SQLite finds the log of a database by its name: under another name of the same file, a log would be missed.
+/// SQLite finds the log of a database by name: a log under another name of the same file would be
+/// missed.
 #[cfg(unix)]
 fn has_other_names(metadata: &fs::Metadata) -> bool {
     use std::os::unix::fs::MetadataExt as _;
@@ -251,19 +258,20 @@ fn has_other_names(_: &fs::Metadata) -> bool {
     false
 }
 
-/// SQLite's files beside a database have its name and an ending.
+/// SQLite's additional files are named after the database, with a suffix.
 fn beside(location: &Path, ending: &str) -> PathBuf {
     let mut name = OsString::from(location);
     name.push(ending);
     name.into()
 }
 
-/// Makes an empty file that only its owner may read and write. SQLite gives the mode to the files beside it.
+/// Creates an empty file that only its owner can read and write. SQLite gives its additional files
+/// the same mode.
 async fn make_file(location: &Path, runtime: &Handle) -> io::Result<()> {
     let location = location.to_owned();
     let made = runtime.spawn_blocking(move || {
         let mut flags = fs::OpenOptions::new();
-        // Exclusive: fails on anything at the path and follows no symbolic link.
+        // Exclusive: fails if anything exists at the path, and follows no symbolic link.
         flags.write(true).create_new(true);
         owner_only(&mut flags);
         flags.open(location).map(drop)
@@ -290,7 +298,7 @@ fn owner_only(flags: &mut fs::OpenOptions) {
 #[cfg(not(unix))]
 fn owner_only(_: &mut fs::OpenOptions) {}
 
-/// A new file is durable only once its folder's entry is.
+/// A new file is durable only once its directory entry is.
 #[cfg(unix)]
 fn sync_folder_of(location: &Path) -> io::Result<()> {
     fs::File::open(location.parent().unwrap_or(Path::new("/")))?.sync_all()

@@ -1,15 +1,16 @@
-//! Many texts as two parameters of one statement.
+//! Packs many texts into two parameters of one statement.
 //!
-//! The number of parameters of a statement is limited, and JSON can carry neither NUL nor bytes that are no text. So
-//! the texts go into one blob, and a JSON array tells for each row where its texts are: `[position, length, …]`, in
-//! bytes, counted from 1 as `substr` does; the first byte belongs to none of them. Of an envelope that was never
-//! loaded only the length is known; its position is 0.
+//! The number of parameters of a statement is limited, and JSON can contain neither NUL nor bytes
+//! that are not text. So the texts go into one blob, and a JSON array says for each row where its
+//! texts are: `[position, length, …]`, in bytes, counted from 1 as in `substr`. The first byte
+//! belongs to none of them. For an envelope that was never loaded only the length is known; its
+//! position is 0.
 
 use std::fmt::Write as _;
 
 use vault_store::EnvelopeText;
 
-/// Rows of texts, to be bound as `?1` (places) and `?2` (bytes).
+/// Rows of texts, to be bound as `?1` (positions) and `?2` (bytes).
 #[derive(Debug)]
 pub(crate) struct Packed {
     places: String,
@@ -21,7 +22,7 @@ pub(crate) struct Packed {
 pub(crate) enum Part<'a> {
     /// The text.
     Text(&'a [u8]),
-    /// The length of a text that is not known.
+    /// The length of a text that is not loaded.
     Length(u64),
 }
 
@@ -42,7 +43,7 @@ impl Packed {
     pub(crate) fn rows<'a, T: Into<Part<'a>>, const PARTS: usize>(
         rows: impl IntoIterator<Item = [T; PARTS]>,
     ) -> Self {
-        // Never empty, for SQLite's `substr` of an empty blob is NULL, also where an empty text is asked for.
+        // Never empty, because SQLite's `substr` of an empty blob is NULL, even for an empty text.
         let mut packed = Self { places: String::from("["), bytes: vec![0] };
         for row in rows {
             packed.push(row);
@@ -51,7 +52,7 @@ impl Packed {
         packed
     }
 
-    /// The two parameters.
+    /// Returns the two parameters.
     pub(crate) fn into_parameters(self) -> (String, Vec<u8>) {
         (self.places, self.bytes)
     }

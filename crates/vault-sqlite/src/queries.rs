@@ -1,7 +1,8 @@
-//! Queries, each one statement put together from constants: conditions, an order, and a limit.
+//! Queries. Each is one statement assembled from constants: conditions, an order, and a limit.
 //!
-//! The ancestor's schema has no index but those of ids and tokens. A query that names ids or tokens, or comes in the
-//! order of the ids, uses them; any other reads every row once, and SQLite keeps no more than its page.
+//! The schema of the Go package has no indexes except those of ids and tokens. A query that names
+//! ids or tokens, or is in id order, uses them. Any other query reads every row once, and SQLite
+//! keeps only its page.
 
 use futures::TryStreamExt as _;
 use sqlx::{Row as _, SqliteConnection, query::Query as Bound, sqlite::SqliteArguments};
@@ -15,7 +16,7 @@ use crate::record::Stored as _;
 use crate::statements::{Statement, Statements, moment};
 use crate::{reads, time};
 
-/// The records that a query asks for.
+/// Returns the records that a query selects.
 pub(crate) async fn query(
     connection: &mut SqliteConnection,
     statements: &Statements,
@@ -44,7 +45,7 @@ pub(crate) async fn query(
     }
 }
 
-/// How many records the filters let through.
+/// Returns how many records pass the filters.
 pub(crate) async fn count(
     connection: &mut SqliteConnection,
     statements: &Statements,
@@ -56,15 +57,16 @@ pub(crate) async fn count(
     Ok(row.try_get::<i64, _>(0)?.unsigned_abs())
 }
 
-/// Whether the place to go on from is one of the conditions.
+/// Whether the cursor is one of the conditions.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Place {
     Counts,
     IsIgnored,
 }
 
-/// The parameters of every query, used or not: `?1` the id and `?5` the key to go on from, `?2` and `?6` limit and
-/// offset, `?3` the longest envelope that comes with its row, `?4` the present time, `?7` to `?10` ids and tokens.
+/// The parameters of every query, used or not: the cursor's id (`?1`) and key (`?5`), limit (`?2`)
+/// and offset (`?6`), the longest envelope returned with its row (`?3`), the current time (`?4`),
+/// ids and tokens (`?7` to `?10`).
 fn bind<'q>(
     statement: &Statement,
     query: &Query,
@@ -147,13 +149,14 @@ fn order(query: &Query) -> String {
     format!(" ORDER BY {key}v.id COLLATE BINARY {way} LIMIT ?2 OFFSET ?6")
 }
 
-/// What rows are ordered by before their ids, and the same of the place to go on from.
+/// The SQL of the primary sort key, for rows and for the cursor.
 struct Key {
     column: &'static str,
     bound: &'static str,
 }
 
-/// Every row has a key, the same as its record has when it is read: a time that is none is the epoch, or never.
+/// Every row has a key, the same as its record when it is read: an invalid time is the epoch, or
+/// never.
 fn key(order: SortKey) -> Option<Key> {
     const TIME: &str = "datetime(?5, 'subsec')";
     let (column, bound) = match order {

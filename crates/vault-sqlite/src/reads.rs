@@ -1,4 +1,4 @@
-//! What reads the vault, each within one read transaction.
+//! Read operations, each within one read transaction.
 
 use futures::TryStreamExt as _;
 use sqlx::{Row as _, Sqlite, SqliteConnection, query::Query, sqlite::SqliteArguments};
@@ -10,7 +10,7 @@ use crate::packed::Packed;
 use crate::record::{self, INLINE_LEN, Stored};
 use crate::statements::{Statement, Statements};
 
-/// A page of ids, tokens and envelopes.
+/// Reads a page of ids, tokens and envelopes.
 pub(crate) async fn sealed_page(
     connection: &mut SqliteConnection,
     statements: &Statements,
@@ -25,7 +25,7 @@ pub(crate) async fn sealed_page(
     fetch_long(connection, statements, page).await
 }
 
-/// A page of whole records.
+/// Reads a page of whole records.
 pub(crate) async fn record_page(
     connection: &mut SqliteConnection,
     statements: &Statements,
@@ -40,7 +40,7 @@ pub(crate) async fn record_page(
     fetch_long(connection, statements, page).await
 }
 
-/// The tokens and envelopes of some ids.
+/// Reads the tokens and envelopes of some ids.
 pub(crate) async fn sealed_records(
     connection: &mut SqliteConnection,
     statements: &Statements,
@@ -50,7 +50,7 @@ pub(crate) async fn sealed_records(
     lookup(connection, statements, &statements.sealed_by_id, packed, ids.len()).await
 }
 
-/// The records of some tokens.
+/// Reads the records of some tokens.
 pub(crate) async fn find(
     connection: &mut SqliteConnection,
     statements: &Statements,
@@ -60,7 +60,7 @@ pub(crate) async fn find(
     lookup(connection, statements, &statements.whole_by_token, packed, tokens.len()).await
 }
 
-/// How many records there are.
+/// Returns the number of records.
 pub(crate) async fn count(
     connection: &mut SqliteConnection,
     statements: &Statements,
@@ -69,7 +69,7 @@ pub(crate) async fn count(
     Ok(row.try_get::<i64, _>(0)?.unsigned_abs())
 }
 
-/// One setting.
+/// Reads one setting.
 pub(crate) async fn setting(
     connection: &mut SqliteConnection,
     statements: &Statements,
@@ -79,7 +79,7 @@ pub(crate) async fn setting(
     row.map(|row| Ok(row.try_get::<Option<String>, _>(0)?.unwrap_or_default())).transpose()
 }
 
-/// All settings by name.
+/// Reads all settings, by name.
 pub(crate) async fn settings(
     connection: &mut SqliteConnection,
     statements: &Statements,
@@ -95,19 +95,21 @@ pub(crate) async fn settings(
     Ok(all)
 }
 
-/// The triggers that a replaced envelope sets off, those that they set off included.
+/// Returns the triggers that replacing an envelope fires, including indirectly.
 pub(crate) async fn hooks(
     connection: &mut SqliteConnection,
     statements: &Statements,
 ) -> Result<Vec<WriteHook>, Fault> {
     const NAME: &str = "-- TRIGGER ";
-    /// What every program that changes a table or a virtual table has.
+    /// The opcodes that occur in every program that changes a table or a virtual table.
     const WRITES: [&str; 2] = ["OpenWrite", "VUpdate"];
-    // An EXPLAIN opens no transaction, and so does not notice that others changed the schema; what reads, does.
+    // An EXPLAIN opens no transaction, and so does not notice that others changed the schema. A
+    // read does.
     statements.triggers.query().fetch_all(&mut *connection).await?;
     let mut rows = statements.replacement_plan.query().fetch(connection);
     let mut hooks: Vec<WriteHook> = Vec::new();
-    // The program of each trigger follows its name; those of the statement itself come before the first.
+    // The program of each trigger follows its name; that of the statement itself comes before the
+    // first.
     let mut program = None;
     while let Some(row) = rows.try_next().await? {
         let text = row.try_get_unchecked::<Option<String>, _>("p4")?;
@@ -137,7 +139,7 @@ fn page_of<'q>(
     statement.query().bind(after.map(RecordId::as_str)).bind(most).bind(INLINE)
 }
 
-/// The rows of a page, as far as they have room, without their long envelopes.
+/// Reads the rows of a page, as far as they fit, without their long envelopes.
 pub(crate) async fn rows<T: Stored>(
     connection: &mut SqliteConnection,
     query: Query<'_, Sqlite, SqliteArguments>,
@@ -159,8 +161,8 @@ pub(crate) async fn rows<T: Stored>(
     Ok(page)
 }
 
-/// What the packed ids or tokens lead to. Of several records with one token, which old tables do not prevent, it is
-/// the one with the least id.
+/// Looks up the packed ids or tokens. Of several records with one token, which old tables do not
+/// prevent, it returns the one with the smallest id.
 async fn lookup<T: Stored>(
     connection: &mut SqliteConnection,
     statements: &Statements,

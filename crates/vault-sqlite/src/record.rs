@@ -1,4 +1,4 @@
-//! From a row to a record, and what a record needs to become a row.
+//! Conversion between rows and records.
 
 use sqlx::{Row as _, sqlite::SqliteRow};
 use vault_store::{
@@ -8,15 +8,17 @@ use vault_store::{
 use crate::error::{Fault, Unstorable};
 use crate::time;
 
-/// An envelope of at most so many bytes comes with its row; a longer one is fetched alone.
+/// An envelope of up to this many bytes is returned with its row; a longer one is fetched
+/// separately.
 ///
-/// SQLite's thread runs ahead of the reader by some 50 rows. With this bound they take a few MiB, whatever the
-/// vault holds.
+/// SQLite's thread runs ahead of the reader by up to `ROW_BUFFER` rows.
+/// This limit bounds their memory, whatever the vault contains.
 pub(crate) const INLINE_LEN: usize = 64 * 1024;
 
-/// What a row of `sealed!` or `whole!` columns is read into.
+/// A row with the `sealed!` or `whole!` columns.
 pub(crate) trait Stored: Sized {
-    /// The column after those of the record: where a lookup tells which of its packed rows it has found.
+    /// The column after those of the record, in which a lookup returns which of its packed rows it
+    /// found.
     const KEY: usize;
 
     fn decode(row: &SqliteRow) -> Result<Self, Fault>;
@@ -40,7 +42,7 @@ impl Stored for SealedRecord {
     }
 }
 
-/// Whatever the row holds, it is shown; times are read as in [`time::read`].
+/// Accepts whatever the row contains; times are read as in [`time::read`].
 impl Stored for Record {
     const KEY: usize = 8;
 
@@ -65,7 +67,7 @@ impl Stored for Record {
     }
 }
 
-/// The length of an envelope that did not come with its row and has yet to be fetched.
+/// The length of an envelope that was not returned with its row and still has to be fetched.
 pub(crate) fn len_to_fetch(envelope: &EnvelopeText) -> Option<usize> {
     let len = usize::try_from(envelope.len()).ok()?;
     (envelope.as_bytes().is_none() && len <= MAX_ENVELOPE_LEN).then_some(len)
@@ -80,13 +82,13 @@ fn id(row: &SqliteRow) -> Result<RecordId, Fault> {
     }
 }
 
-/// The token: NULL is empty, and what is no UTF-8 comes with replacement characters.
+/// The token. NULL is read as empty, and invalid UTF-8 with replacement characters.
 fn token(row: &SqliteRow) -> Result<Token, Fault> {
     let token = String::from_utf8_lossy(bytes(row, 3)?.unwrap_or_default());
     Ok(Token::from_stored(token.into_owned()))
 }
 
-/// The envelope, or its length only: see [`len_to_fetch`]. NULL is an empty text.
+/// The envelope, or only its length: see [`len_to_fetch`]. NULL is read as an empty text.
 fn envelope(row: &SqliteRow) -> Result<EnvelopeText, Fault> {
     let len = row.try_get::<Option<i64>, _>(1)?.unwrap_or(0);
     Ok(match bytes(row, 2)? {
@@ -95,7 +97,7 @@ fn envelope(row: &SqliteRow) -> Result<EnvelopeText, Fault> {
     })
 }
 
-/// The bytes of a column, of whatever type SQLite has stored it; `None` for NULL.
+/// The bytes of a column, whatever its SQLite type; `None` for NULL.
 pub(crate) fn bytes(row: &SqliteRow, column: usize) -> Result<Option<&[u8]>, Fault> {
     Ok(row.try_get_unchecked(column)?)
 }
@@ -139,7 +141,7 @@ impl<'a> NewRow<'a> {
     }
 }
 
-/// The texts of a change; `None` stays as it is.
+/// The texts of an update; `None` stays unchanged.
 pub(crate) struct ChangedTexts {
     pub(crate) envelope: Option<String>,
     pub(crate) updated_at: Option<String>,
@@ -148,7 +150,7 @@ pub(crate) struct ChangedTexts {
 }
 
 impl ChangedTexts {
-    /// Checks that what is to change can be stored.
+    /// Checks that the new values can be stored.
     pub(crate) fn new(change: &RecordUpdate) -> Result<Self, Unstorable> {
         Ok(Self {
             envelope: change.envelope.as_ref().map(envelope_text).transpose()?.map(str::to_owned),
@@ -159,12 +161,12 @@ impl ChangedTexts {
     }
 }
 
-/// The text of an envelope that is to be stored.
+/// The text of an envelope to be stored.
 pub(crate) fn envelope_text(envelope: &EnvelopeText) -> Result<&str, Unstorable> {
     text(envelope.as_bytes().ok_or(Unstorable::EnvelopeNotLoaded)?)
 }
 
-/// Text that every reader of the file reads alike.
+/// Text that every program reads the same way.
 pub(crate) fn text(bytes: &[u8]) -> Result<&str, Unstorable> {
     let text = std::str::from_utf8(bytes).map_err(|_| Unstorable::NotText)?;
     if text.contains('\0') { Err(Unstorable::Nul) } else { Ok(text) }

@@ -1,9 +1,10 @@
-//! The tables of a vault, which are the ancestor's, and how a database is recognized as holding one.
+//! The tables of a vault, which are those of the Go package, and how a database is recognized.
 //!
-//! Three generations occur: `TEXT(40)` and `DATETIME` with the unique constraint in the column and no table of settings
-//! (0.27 and older); all `text` and nullable (0.30); and the present one, which [`VAULT_TABLE`] and [`META_TABLE`] make.
-//! All of them are read and written as they are: what counts are the columns, whose types SQLite does not enforce.
-//! Before 0.27 there was no `expires_at`; such a vault has to be migrated first.
+//! There are three generations: `TEXT(40)` and `DATETIME` with a unique constraint on the column
+//! and no settings table (0.27 and older); all `text` and nullable (0.30); and the current one,
+//! which [`VAULT_TABLE`] and [`META_TABLE`] create. All of them are read and written as they are:
+//! only the columns matter, because SQLite does not enforce their types. Before 0.27 there was no
+//! `expires_at`; such a vault has to be migrated first.
 
 use sqlx::{Row as _, SqliteConnection};
 use vault_store::{TableName, TableNames};
@@ -11,22 +12,22 @@ use vault_store::{TableName, TableNames};
 use crate::error::Fault;
 use crate::statements::Statement;
 
-/// The table of records, word for word as the ancestor makes it.
+/// The records table, exactly as the Go package creates it.
 pub(crate) const VAULT_TABLE: &str = "CREATE TABLE {vault} (`id` text NOT NULL,`vault_token` text NOT NULL,\
     `vault_value` longtext NOT NULL,`created_at` datetime NOT NULL,`updated_at` datetime NOT NULL,\
     `expires_at` datetime NOT NULL,`soft_deleted_at` datetime NOT NULL,PRIMARY KEY (`id`))";
 
-/// The table of settings, word for word as the ancestor makes it.
+/// The settings table, exactly as the Go package creates it.
 pub(crate) const META_TABLE: &str = "CREATE TABLE {meta} (`id` integer PRIMARY KEY AUTOINCREMENT,\
     `object_type` text,`object_id` text,`meta_key` text,`meta_value` text)";
 
-/// The columns that a table of records cannot do without.
+/// The columns that a records table must have.
 const VAULT_COLUMNS: [&str; 5] = ["id", "vault_token", "vault_value", "created_at", "updated_at"];
-/// The columns that a migration can add, for then they say "never".
+/// The columns that a migration can add, because they then mean "never".
 pub(crate) const LATER_COLUMNS: [&str; 2] = ["expires_at", "soft_deleted_at"];
 const META_COLUMNS: [&str; 5] = ["id", "object_type", "object_id", "meta_key", "meta_value"];
 
-/// What a database holds under the names of the tables.
+/// What a database contains under the names of the tables.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Schema {
     pub(crate) encoding: Encoding,
@@ -34,34 +35,34 @@ pub(crate) struct Schema {
     pub(crate) meta: MetaTable,
 }
 
-/// How the database holds text.
+/// The text encoding of the database.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Encoding {
     Utf8,
     Utf16,
 }
 
-/// The table of records.
+/// The records table.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum VaultTable {
     /// It has every column.
     Complete { tokens: TokenIndex },
     /// It lacks columns that later versions added.
     Lacks(Vec<&'static str>, TokenIndex),
-    /// Nothing has this name.
+    /// There is nothing with this name.
     Absent,
-    /// A table or view of another program has this name.
+    /// There is a table or view of another program with this name.
     Foreign,
 }
 
-/// Whether the database itself keeps tokens unique.
+/// Whether the database enforces unique tokens.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum TokenIndex {
     Unique,
     Absent,
 }
 
-/// The table of settings.
+/// The settings table.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum MetaTable {
     Present,
@@ -69,7 +70,7 @@ pub(crate) enum MetaTable {
     Foreign,
 }
 
-/// Makes the tables of an empty vault.
+/// Creates the tables of an empty vault.
 pub(crate) async fn create(
     connection: &mut SqliteConnection,
     tables: &TableNames,
@@ -89,13 +90,14 @@ pub(crate) async fn run(
     Ok(())
 }
 
-/// The statement that makes tokens unique. For the table `vault` the index has the ancestor's name; names of indexes
-/// are unique in a database, so for another table its name is another one.
+/// Returns the statement that makes tokens unique. For the table `vault` the index has the name
+/// that the Go package uses. Index names are unique in a database, so for another table it has
+/// another name.
 pub(crate) fn token_index(vault: &TableName) -> String {
     format!("CREATE UNIQUE INDEX `idx_{vault}_token` ON {{vault}}(`vault_token`)")
 }
 
-/// Looks at the tables without changing anything.
+/// Examines the tables without changing anything.
 pub(crate) async fn inspect(
     connection: &mut SqliteConnection,
     tables: &TableNames,
@@ -114,7 +116,7 @@ async fn inspect_vault(
     name: &TableName,
 ) -> Result<VaultTable, Fault> {
     let Some(columns) = columns(connection, name).await? else { return Ok(VaultTable::Absent) };
-    // Without a key of its own a record could come twice, and none could be asked for.
+    // Without a primary key a record could occur twice, and none could be addressed.
     if !columns.has_all(&VAULT_COLUMNS) || columns.key != ["id"] {
         return Ok(VaultTable::Foreign);
     }
@@ -149,7 +151,7 @@ async fn inspect_token_index(
     Ok(if row.is_some() { TokenIndex::Unique } else { TokenIndex::Absent })
 }
 
-/// The columns of a table, in lower case, since SQLite does not tell the cases apart.
+/// The columns of a table, in lower case, because SQLite ignores case.
 struct Columns {
     all: Vec<String>,
     key: Vec<String>,
@@ -161,7 +163,7 @@ impl Columns {
     }
 }
 
-/// The columns of a table; those of a view or of a virtual table do not count.
+/// The columns of a table; views and virtual tables do not count.
 async fn columns(
     connection: &mut SqliteConnection,
     name: &TableName,

@@ -1,4 +1,5 @@
-//! The open database behind all clones of a store, and the transaction around each operation on it.
+//! The open database shared by all clones of a store, and the transaction around each operation on
+//! it.
 
 use std::{
     path::PathBuf,
@@ -22,18 +23,19 @@ use crate::statements::Statements;
 pub(crate) struct Shared {
     pub(crate) path: PathBuf,
     pub(crate) readers: SqlitePool,
-    /// One connection: SQLite has one writer at a time, and a queue is fairer than its sleeping and trying again.
+    /// One connection: SQLite has one writer at a time, and a queue is fairer than its
+    /// sleep-and-retry.
     pub(crate) writer: SqlitePool,
     pub(crate) statements: Statements,
     pub(crate) meta: MetaTable,
     pub(crate) runtime: Handle,
     pub(crate) writes: WriteCounter,
-    /// How many times the writer has connected: each connection counts the changes of others anew.
+    /// How often the writer has connected: each connection starts its own count of foreign changes.
     pub(crate) writers: Arc<AtomicU64>,
 }
 
 impl Shared {
-    /// Runs work within a read transaction, which ends with it.
+    /// Runs work within a read transaction.
     ///
     /// The task is never dropped half-way, and any executor may wait for it.
     pub(crate) async fn read<T, W>(self: &Arc<Self>, work: W) -> Result<T, StoreError>
@@ -52,10 +54,10 @@ impl Shared {
         answer.map_err(|fault| fault.into_store_error(&self.path))
     }
 
-    /// Runs work within an immediate transaction, and commits it unless the work fails.
+    /// Runs work within an immediate transaction, and commits unless the work fails.
     ///
-    /// The task is never dropped half-way: a `begin` or `commit` that is dropped would leave the connection in a state
-    /// that the driver does not know, and with it the next caller's changes.
+    /// The task is never dropped half-way: a dropped `begin` or `commit` would leave the connection
+    /// in a state that the driver does not know, and would mix in the next caller's changes.
     pub(crate) async fn write<T, W>(self: &Arc<Self>, work: W) -> Result<T, StoreError>
     where
         T: Send + 'static,
@@ -73,15 +75,15 @@ impl Shared {
         answer.map_err(|fault| fault.into_store_error(&self.path))
     }
 
-    /// Counts the writes through this store, and lets the one connection that makes them tell whether another one, of this
-    /// process or another, has changed the database.
+    /// Counts the writes through this store, and asks the one connection that makes them whether
+    /// another one, of this or another process, has changed the database.
     pub(crate) async fn write_count(self: &Arc<Self>) -> Result<Option<WriteCount>, StoreError> {
         let shared = Arc::clone(self);
         let task = self.runtime.spawn(async move {
             let mut writer = shared.writer.acquire().await?;
             let version: i64 =
                 sqlx::query_scalar("PRAGMA data_version").fetch_one(&mut *writer).await?;
-            // While the writer is held, no write through this store can begin.
+            // While the writer is held, no write through this store can start.
             let Some(local) = shared.writes.count() else { return Ok(None) };
             let external = shared.writers.load(SeqCst) << 32 | version.unsigned_abs();
             Ok(Some(WriteCount { local, external }))
@@ -90,21 +92,21 @@ impl Shared {
         answer.map_err(|fault: Fault| fault.into_store_error(&self.path))
     }
 
-    /// Waits for what is still running and closes all connections, the writer's last.
+    /// Waits for running work and closes all connections, the writer's last.
     ///
-    /// The last connection takes what is in the log into the database and removes the log.
+    /// The last connection moves the log into the database and removes it.
     pub(crate) async fn close(self: Arc<Self>) {
         let shared = Arc::clone(&self);
         let task = self.runtime.spawn(async move {
             shared.readers.close().await;
             shared.writer.close().await;
         });
-        // It fails only with the runtime, and then the connections end with their threads.
+        // It fails only if the runtime ends, and then the connections end with their threads.
         let _ = task.await;
     }
 }
 
-/// What is done within a transaction.
+/// Work to run within a transaction.
 pub(crate) trait Work<T>:
     for<'c> FnOnce(&'c mut SqliteConnection, &'c Statements) -> BoxFuture<'c, Result<T, Fault>>
     + Send
@@ -119,7 +121,7 @@ impl<T, W> Work<T> for W where
 {
 }
 
-/// Begins as a writer: a reader that becomes one may be told that it is too late.
+/// Starts as a writer: a reader that becomes one may fail because it is too late.
 pub(crate) async fn begin_write(
     pool: &SqlitePool,
 ) -> Result<Transaction<'static, Sqlite>, sqlx::Error> {

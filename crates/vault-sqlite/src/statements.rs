@@ -1,7 +1,9 @@
 //! Every statement that reads or writes records and settings.
 //!
-//! `{vault}` and `{meta}` stand for the quoted names of the tables, the only parts that are not constant. Texts come as
-//! described in `packed.rs`; `json_each` has columns of its own (`id`, `key`, `value`), so the table is always `v`. Ids are compared as bytes whatever collation the table was made with.
+//! `{vault}` and `{meta}` stand for the quoted table names, the only parts that are not constant.
+//! Texts are passed as described in `packed.rs`. `json_each` has columns `id`, `key` and `value`,
+//! so the table always has the alias `v`. Ids are compared as bytes, whatever the collation of the
+//! table.
 
 use std::sync::Arc;
 
@@ -9,12 +11,12 @@ use sqlx::{AssertSqlSafe, Sqlite, query::Query, sqlite::SqliteArguments};
 
 use vault_store::TableNames;
 
-/// A statement with the names of the tables filled in.
+/// A statement with the table names filled in.
 #[derive(Clone, Debug)]
 pub(crate) struct Statement(Arc<str>);
 
 impl Statement {
-    /// Fills in the names, which are safe to fill in: see [`TableName`](vault_store::TableName).
+    /// Fills in the names, which is safe: see [`TableName`](vault_store::TableName).
     pub(crate) fn new(template: &str, tables: &TableNames) -> Self {
         let sql = template
             .replace("{vault}", &tables.vault().to_string())
@@ -26,7 +28,7 @@ impl Statement {
         sqlx::query(AssertSqlSafe(Arc::clone(&self.0)))
     }
 
-    /// This statement, and more behind it: constants only, all values are parameters.
+    /// Appends to this statement: only constants, because all values are parameters.
     pub(crate) fn followed_by(&self, more: &str) -> Self {
         Self(format!("{}{more}", self.0).into())
     }
@@ -39,7 +41,7 @@ impl Statement {
 
 macro_rules! statements {
     ($($name:ident = $sql:expr;)*) => {
-        /// The statements for one pair of tables.
+        /// Creates the statements for one pair of tables.
         #[derive(Debug)]
         pub(crate) struct Statements {
             $(pub(crate) $name: Statement,)*
@@ -53,9 +55,10 @@ macro_rules! statements {
     };
 }
 
-/// The columns of a sealed record: id, length of the envelope, the envelope if it has at most `?3` bytes, and the token.
+/// The columns of a sealed record: id, length of the envelope, the envelope if it has at most `?3`
+/// bytes, and the token.
 ///
-/// `octet_length` looks at the header of a row only, so an envelope that is not wanted is not loaded either.
+/// `octet_length` reads only the row header, so an envelope that is not requested is not loaded.
 macro_rules! sealed {
     () => {
         "v.id, octet_length(v.vault_value), \
@@ -63,17 +66,17 @@ macro_rules! sealed {
     };
 }
 
-/// The columns of a whole record, those of a sealed record first.
+/// The columns of a whole record, starting with those of a sealed record.
 macro_rules! whole {
     () => {
         concat!(sealed!(), ", v.created_at, v.updated_at, v.expires_at, v.soft_deleted_at")
     };
 }
 
-/// A moment in a column, as text that compares in the order of time, to the millisecond; NULL for what is read as no
-/// time, and for what stands for "never".
+/// A time in a column, as text that compares chronologically, to the millisecond; NULL for an
+/// invalid time and for "never".
 ///
-/// SQLite would also take a number for a time, and the word "now".
+/// SQLite would also accept a number as a time, and the word "now".
 macro_rules! moment {
     ($column:literal) => {
         concat!(
@@ -90,7 +93,8 @@ macro_rules! moment {
 
 pub(crate) use moment;
 
-/// The ids of at most `?2` records that are expired at `?3`, after `?1` if that is not NULL, in order.
+/// The ids of up to `?2` records that are expired at `?3`, after `?1` if that is not NULL, in
+/// order.
 macro_rules! expired {
     ($more:expr) => {
         concat!(
@@ -104,7 +108,7 @@ macro_rules! expired {
     };
 }
 
-/// A packed text of the current row: at these indices of the row its position and length.
+/// A packed text of the current row, at these indices of its position and length.
 macro_rules! packed {
     ($position:literal, $length:literal) => {
         concat!("substr(?2, row.value->>", $position, ", row.value->>", $length, ")")
@@ -117,7 +121,7 @@ macro_rules! text {
     };
 }
 
-// A page. SQLite sorts NULL first, so that the first page meets ids that are no text.
+// A page. SQLite sorts NULL first, so the first page finds ids that are not text.
 statements! {
     first_sealed = concat!("SELECT ", sealed!(), " FROM {vault} AS v ORDER BY v.id COLLATE BINARY LIMIT ?2");
     next_sealed = concat!(
@@ -128,7 +132,8 @@ statements! {
         "SELECT ", whole!(), " FROM {vault} AS v WHERE v.id COLLATE BINARY > ?1 ORDER BY v.id COLLATE BINARY LIMIT ?2"
     );
     envelope = "SELECT vault_value FROM {vault} AS v WHERE v.id COLLATE BINARY = ?1";
-    // CROSS JOIN keeps the order of the tables: each packed row is looked up, not the other way round.
+    // CROSS JOIN keeps the order of the tables: each packed row is looked up, not the other way
+    // round.
     sealed_by_id = concat!(
         "SELECT ", sealed!(), ", row.key FROM json_each(?1) AS row CROSS JOIN {vault} AS v \
          ON v.id COLLATE BINARY = ", text!(0, 1)
@@ -141,22 +146,22 @@ statements! {
         "SELECT row.key FROM json_each(?1) AS row CROSS JOIN {vault} AS v ON v.id COLLATE BINARY = ", text!(0, 1)
     );
     count = "SELECT count(*) FROM {vault}";
-    // What a query begins with: its conditions, order and limit are put together in `queries.rs`.
+    // The start of a query; its conditions, order and limit are assembled in `queries.rs`.
     query_loaded = concat!("SELECT ", whole!(), " FROM {vault} AS v");
     query_length_only = "SELECT v.id, octet_length(v.vault_value), NULL, v.vault_token, v.created_at, v.updated_at, \
                          v.expires_at, v.soft_deleted_at FROM {vault} AS v";
     query_count = "SELECT count(*) FROM {vault} AS v";
 
-    // Only the envelope is set, and an envelope that is NULL is equal to nothing.
+    // Only the envelope is set. An envelope that is NULL equals nothing.
     replace = concat!(
         "UPDATE {vault} AS v SET vault_value = ", text!(4, 5), " FROM json_each(?1) AS row \
          WHERE v.id COLLATE BINARY = ", text!(0, 1), " \
          AND CASE WHEN row.value->>2 THEN CAST(v.vault_value AS BLOB) = ", packed!(2, 3), " \
          ELSE octet_length(v.vault_value) = row.value->>3 END RETURNING id"
     );
-    // What SQLite would run for a replacement: the program of a trigger begins with its name.
+    // What SQLite would run for a replacement: the program of a trigger starts with its name.
     replacement_plan = "EXPLAIN UPDATE {vault} SET vault_value = vault_value";
-    // Of both tables, and whatever sets them off.
+    // Of both tables, whatever fires them.
     triggers = "SELECT count(*) FROM sqlite_schema WHERE type = 'trigger'";
     stored = concat!(
         "SELECT count(*) FROM json_each(?1) AS row CROSS JOIN {vault} AS v ON v.id COLLATE BINARY = ", text!(0, 1),
@@ -172,7 +177,7 @@ statements! {
     );
     purge_for_good = concat!("DELETE FROM {vault} AS v WHERE ", expired!(""));
     delete = "DELETE FROM {vault} AS v WHERE v.id COLLATE BINARY = ?1";
-    // Which of the rows (id, token) have an id or a token that a record has.
+    // Which of the rows (id, token) have an id or a token that a record already has.
     taken = concat!(
         "SELECT * FROM (SELECT row.key, \
          EXISTS (SELECT 1 FROM {vault} AS v WHERE v.id COLLATE BINARY = ", text!(0, 1), ") AS id_taken, \
@@ -186,7 +191,7 @@ statements! {
         text!(8, 9), ", ", text!(10, 11), ", ", text!(12, 13), " FROM json_each(?1) AS row"
     );
 
-    // Of several rows with one name, which nothing prevents, the ancestor reads the oldest.
+    // Of several rows with one name, which nothing prevents, the Go package reads the oldest.
     setting = "SELECT meta_value FROM {meta} WHERE object_type = 'vault' AND object_id = 'settings' \
                AND meta_key COLLATE BINARY = ?1 ORDER BY id LIMIT 1";
     settings = "SELECT meta_key, meta_value FROM {meta} WHERE object_type = 'vault' AND object_id = 'settings' \

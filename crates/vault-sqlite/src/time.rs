@@ -1,47 +1,51 @@
-//! Times as the ancestor's schema holds them: text in UTC, in whole seconds.
+//! Times in the schema of the Go package: text in UTC, in whole seconds.
 
 use jiff::{civil, tz::TimeZone};
 use vault_store::Timestamp;
 
 use crate::error::Unstorable;
 
-/// What stands for "never". It compares as later than every other time, as programs expect that compare texts.
+/// The value for "never". It compares as later than any other time, as programs that compare texts
+/// expect.
 pub(crate) const NEVER: &str = "9999-12-31 23:59:59";
 
-/// A time as text, rounded down to the second.
+/// Formats a time, rounded down to the second.
 pub(crate) fn text(time: Timestamp) -> Result<String, Unstorable> {
     let seconds = time.as_micros().div_euclid(1_000_000);
     jiff::Timestamp::from_second(seconds)
         .map(|time| TimeZone::UTC.to_datetime(time))
         .ok()
-        // A sign before the year would sort in front of the digits, and no program would read it.
+        // A sign before the year would sort before the digits, and no program would read it.
         .filter(|time| time.year() >= 0)
         .map(|time| time.strftime("%Y-%m-%d %H:%M:%S").to_string())
         .ok_or(Unstorable::TimeTooEarly)
 }
 
-/// A time as text that compares with what SQLite's `datetime(…, 'subsec')` gives: rounded down to the millisecond.
+/// Formats a time that compares with the result of SQLite's `datetime(…, 'subsec')`: rounded down
+/// to the millisecond.
 pub(crate) fn comparable_text(time: Timestamp) -> Result<String, Unstorable> {
     let millis = time.as_micros().div_euclid(1000).rem_euclid(1000);
     Ok(format!("{}.{millis:03}", text(time)?))
 }
 
-/// A time as text, to the microsecond.
+/// Formats a time to the microsecond.
 pub(crate) fn precise_text(time: Timestamp) -> Result<String, Unstorable> {
     Ok(format!("{}.{:06}", text(time)?, time.as_micros().rem_euclid(1_000_000)))
 }
 
-/// A time that may be never.
+/// Formats a time that may be never.
 pub(crate) fn text_or_never(time: Option<Timestamp>) -> Result<String, Unstorable> {
     time.map_or_else(|| Ok(NEVER.to_owned()), text)
 }
 
-/// A stored time; `None` for never, and for what cannot be read as a time: NULL, the empty text, anything else.
+/// Parses a stored time. `None` means never, and is also returned for an invalid time: NULL, the
+/// empty text, anything else.
 ///
-/// An end that cannot be read has not come, as for the ancestor: no record is hidden or lost because of it.
+/// An invalid expiry counts as not reached, as in the Go package: no record is hidden or lost
+/// because of it.
 pub(crate) fn read(stored: Option<&[u8]>) -> Option<Timestamp> {
     let text = std::str::from_utf8(stored?).ok()?.trim();
-    // Drivers write RFC 3339 as well; the offset must count where there is one.
+    // Drivers also write RFC 3339; an offset must be honoured.
     let time = text.parse::<jiff::Timestamp>().ok().or_else(|| {
         let time = text.parse::<civil::DateTime>().ok()?;
         TimeZone::UTC.to_timestamp(time).ok()
@@ -49,7 +53,7 @@ pub(crate) fn read(stored: Option<&[u8]>) -> Option<Timestamp> {
     Some(Timestamp::from_micros(time.as_microsecond()))
 }
 
-/// When something was made or changed; 1970-01-01 where that cannot be read.
+/// Parses a time of creation or modification; an invalid one is 1970-01-01.
 pub(crate) fn read_or_epoch(stored: Option<&[u8]>) -> Timestamp {
     read(stored).unwrap_or(Timestamp::from_micros(0))
 }

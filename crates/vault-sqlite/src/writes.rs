@@ -1,4 +1,4 @@
-//! What changes the vault, each within one immediate transaction.
+//! Write operations, each within one immediate transaction.
 
 use std::{
     collections::{HashMap, HashSet},
@@ -64,15 +64,15 @@ pub(crate) async fn insert(
     Ok(outcomes)
 }
 
-/// Changes one record.
+/// Updates one record.
 pub(crate) async fn update(
     connection: &mut SqliteConnection,
     statements: &Statements,
     change: &RecordUpdate,
 ) -> Result<WriteOutcome, Fault> {
     let texts = ChangedTexts::new(change)?;
-    // Other programs write times in many ways, so they are compared as they are read; the transaction, which began as a
-    // writer, makes the two statements one.
+    // Other programs write times in many ways, so they are compared as parsed. The transaction
+    // started as a writer, which makes the two statements atomic.
     if (change.expected_expires_at, change.expected_soft_deleted_at) != (None, None) {
         let query = Query::all().id_in([change.id.clone()]).without_envelopes();
         let stored = queries::query(connection, statements, &query, Timestamp::MAX).await?;
@@ -110,7 +110,7 @@ pub(crate) async fn update(
     })
 }
 
-/// Removes or hides the next expired records with one statement.
+/// Deletes or soft-deletes the next expired records with one statement.
 pub(crate) async fn purge(
     connection: &mut SqliteConnection,
     statements: &Statements,
@@ -134,12 +134,12 @@ pub(crate) async fn purge(
     while let Some(row) = rows.try_next().await? {
         purged.push(RecordId::from_stored(row.try_get::<String, _>(0)?));
     }
-    // RETURNING has no order.
+    // RETURNING is unordered.
     purged.sort_unstable();
     Ok(purged)
 }
 
-/// Removes one record.
+/// Deletes one record.
 pub(crate) async fn delete(
     connection: &mut SqliteConnection,
     statements: &Statements,
@@ -167,7 +167,8 @@ pub(crate) async fn put_setting(
     {
         return Ok(stored);
     }
-    // Nothing in the ancestor's table makes a name unique; the transaction, which began as a writer, does.
+    // Nothing in the Go package's table makes a name unique; this transaction, which started as a
+    // writer, does.
     let set = statements.set_setting.query().bind(name).bind(value);
     if set.execute(&mut *connection).await?.rows_affected() == 0 {
         statements.add_setting.query().bind(name).bind(value).execute(connection).await?;
@@ -175,7 +176,7 @@ pub(crate) async fn put_setting(
     Ok(value.to_owned())
 }
 
-/// Writes what still is as expected, and tells the ids of those records.
+/// Writes the replacements whose records are still as expected, and returns their ids.
 async fn replace(
     connection: &mut SqliteConnection,
     statements: &Statements,
@@ -199,7 +200,8 @@ async fn replace(
     Ok(applied)
 }
 
-/// Makes sure that what was written is what the transaction would commit, where a trigger could have changed it.
+/// Verifies that what was written is what the transaction would commit, if a trigger could have
+/// changed it.
 async fn verify<'a>(
     connection: &mut SqliteConnection,
     statements: &Statements,
@@ -220,7 +222,7 @@ async fn verify<'a>(
     }
 }
 
-/// Which of the records that a replacement names are there.
+/// Returns which records of the replacements exist.
 async fn present<'a>(
     connection: &mut SqliteConnection,
     statements: &Statements,
@@ -241,14 +243,14 @@ async fn present<'a>(
     Ok(present)
 }
 
-/// What of a record to insert belongs to another one already.
+/// What a record to insert shares with an existing one.
 #[derive(Clone, Copy)]
 struct Taken {
     id: bool,
     token: bool,
 }
 
-/// By their place in the call, the records whose id or token is stored.
+/// Returns the records whose id or token is stored, by their position in the call.
 async fn taken(
     connection: &mut SqliteConnection,
     statements: &Statements,
@@ -265,7 +267,8 @@ async fn taken(
     Ok(taken)
 }
 
-/// Goes through the records in their order: what an earlier one of the same call took is taken as well.
+/// Goes through the records in order: what an earlier one of the same call takes counts as taken
+/// too.
 fn outcomes(records: &[Record], taken: &HashMap<usize, Taken>) -> Vec<InsertOutcome> {
     let (mut ids, mut tokens) = (HashSet::new(), HashSet::new());
     let outcome = |(place, record): (usize, &Record)| {
