@@ -1,16 +1,18 @@
-//! Reading the URL of a Postgres database, and the environment that completes it.
+//! Parses the URL of a Postgres database, and the environment that completes it.
 //!
-//! The grammar and the meaning are libpq's (PostgreSQL documentation, "Connection URIs", "Parameter Key Words" and
-//! "Environment Variables"). The list is closed: a parameter or variable of libpq is either understood, or accepted
-//! with the values that say what this backend does anyway, or refused. None is ignored, because a setting that has no
-//! effect is a false belief: about encryption, about the server, about the user.
+//! The grammar and semantics are libpq's (PostgreSQL documentation, "Connection URIs", "Parameter
+//! Key Words" and "Environment Variables"). The list is closed: each parameter or variable of libpq
+//! is either supported, or accepted with the values that describe what this backend does anyway, or
+//! refused. None is ignored, because a setting without effect misleads: about encryption, the
+//! server, or the user.
 //!
-//! Three deliberate differences from libpq: a variable that is set to the empty text counts as unset; without `sslmode`
-//! a host that is not this machine gets `verify-full`; and a parameter may not be given twice.
+//! Three deliberate differences from libpq: a variable set to the empty text counts as unset;
+//! without `sslmode`, a host other than this machine gets `verify-full`; and a parameter may not be
+//! given twice.
 
 use std::{collections::HashMap, fmt, net::IpAddr, path::Path, time::Duration};
 
-/// What a URL and the environment say together.
+/// The combined settings of a URL and the environment.
 pub(crate) struct Address {
     pub(crate) host: Host,
     pub(crate) port: u16,
@@ -19,10 +21,10 @@ pub(crate) struct Address {
     pub(crate) database: Option<String>,
     pub(crate) tls: Tls,
     pub(crate) root_certificates: Roots,
-    /// The paths of a client's certificate and of its key.
+    /// The paths of a client certificate and its key.
     pub(crate) client: Option<(String, String)>,
     pub(crate) application_name: Option<String>,
-    /// Of the URL; those of the variable `PGOPTIONS` are the driver's to read.
+    /// From the URL. The driver itself reads the variable `PGOPTIONS`.
     pub(crate) options: Option<String>,
     pub(crate) connect_timeout: Option<Duration>,
 }
@@ -30,13 +32,13 @@ pub(crate) struct Address {
 /// Where the server listens.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Host {
-    /// A name or an address, without brackets.
+    /// A name or an IP address, without brackets.
     Network(String),
-    /// The folder of a Unix socket.
+    /// The directory of a Unix socket.
     Socket(String),
 }
 
-/// How much of TLS is asked for.
+/// The TLS mode.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Tls {
     Disable,
@@ -46,20 +48,20 @@ pub(crate) enum Tls {
     VerifyFull,
 }
 
-/// The certificates that a server's may be signed by.
+/// The certificates that may have signed the server's.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Roots {
     System,
     File(String),
 }
 
-/// Where a setting was found. It is named in an error; its value never is.
+/// Where a setting was found. Errors name it, but never its value.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Setting {
     /// The part of the URL before the `?`.
     Address,
-    /// A parameter behind the `?` of the URL.
+    /// A parameter after the `?` of the URL.
     Parameter(&'static str),
     /// An environment variable.
     Variable(&'static str),
@@ -75,19 +77,20 @@ impl fmt::Display for Setting {
     }
 }
 
-/// Why a URL, or a variable that completes it, is refused. No part of either is repeated: it may be a password.
+/// Why a URL, or a variable that completes it, is refused. No part of either is repeated, because
+/// it may be a password.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum InvalidPostgresUrl {
-    /// It has not the form of a Postgres URL.
+    /// It does not have the form of a Postgres URL.
     Form,
-    /// A `%` is not followed by two hexadecimal digits, or what is encoded is no text.
+    /// A `%` is not followed by two hexadecimal digits, or the decoded bytes are not text.
     Escape,
     /// A control character, such as a line break.
     ControlCharacter(Setting),
-    /// A parameter that libpq does not have either.
+    /// A parameter that does not exist in libpq either.
     UnknownParameter,
-    /// A parameter that comes twice.
+    /// A parameter that occurs twice.
     Repeated(Setting),
     /// A parameter or variable without a value.
     Empty(Setting),
@@ -100,11 +103,11 @@ pub enum InvalidPostgresUrl {
         /// What to do instead.
         instead: &'static str,
     },
-    /// A value that is not one of those that are understood.
+    /// An invalid value.
     Value {
-        /// Which setting has it.
+        /// The setting.
         setting: Setting,
-        /// What it must be.
+        /// The valid values.
         expected: &'static str,
     },
 }
@@ -145,7 +148,7 @@ impl fmt::Display for InvalidPostgresUrl {
 
 impl std::error::Error for InvalidPostgresUrl {}
 
-/// What is done with a parameter of libpq.
+/// How a parameter of libpq is handled.
 enum Use {
     Taken,
     /// It has no effect here with these values, and is refused with others.
@@ -158,7 +161,7 @@ use Use::{Only, Refused, Taken};
 const NO_GSS: &str = "disable or prefer: GSSAPI is not supported";
 const TLS_VERSION: &str = "TLSv1.2, the oldest version that is spoken here";
 
-/// Every parameter of libpq with its variable.
+/// All parameters of libpq, with their variables.
 const PARAMETERS: &[(&str, &str, Use)] = &[
     ("host", "PGHOST", Taken),
     ("port", "PGPORT", Taken),
@@ -237,17 +240,17 @@ const PARAMETERS: &[(&str, &str, Use)] = &[
     ("scram_server_key", "", Refused("give the password")),
 ];
 
-/// The names of the parameters that a URL may have.
+/// Returns the names of the parameters that a URL may have.
 pub(crate) fn parameter_names() -> impl Iterator<Item = &'static str> {
     PARAMETERS.iter().filter(|(_, _, used)| matches!(used, Taken)).map(|(name, _, _)| *name)
 }
 
-/// Whether libpq has a parameter of this name, supported here or not.
+/// Returns whether libpq has a parameter of this name, supported here or not.
 pub(crate) fn is_parameter(name: &str) -> bool {
     name == "ssl" || PARAMETERS.iter().any(|(known, _, _)| *known == name)
 }
 
-/// Looks a variable up; `None` is unset, and `Err` a value that is no text.
+/// Looks up a variable. `None` means unset, and `Err` that its value is not text.
 pub(crate) type Environment<'a> = &'a dyn Fn(&str) -> Option<Result<String, ()>>;
 
 /// The environment of this process.
@@ -255,7 +258,7 @@ pub(crate) fn environment(name: &str) -> Option<Result<String, ()>> {
     std::env::var_os(name).map(|value| value.into_string().map_err(|_| ()))
 }
 
-/// Reads a URL, completed by an environment.
+/// Parses a URL, completed by an environment.
 pub(crate) fn read(url: &str, environment: Environment<'_>) -> Result<Address, InvalidPostgresUrl> {
     let settings = Settings { url: read_url(url)?, environment };
     settings.refuse_unsupported()?;
@@ -281,7 +284,7 @@ pub(crate) fn read(url: &str, environment: Environment<'_>) -> Result<Address, I
     })
 }
 
-/// What the URL says; parts before the `?` under the names of the parameters that say the same.
+/// The settings of the URL; parts before the `?` under the names of the equivalent parameters.
 type FromUrl = HashMap<&'static str, (String, Setting)>;
 
 fn read_url(url: &str) -> Result<FromUrl, InvalidPostgresUrl> {
@@ -304,7 +307,8 @@ fn read_url(url: &str) -> Result<FromUrl, InvalidPostgresUrl> {
         None => Err(Escape),
     };
     let (server, database) = rest.split_once('/').unwrap_or((rest, ""));
-    // More than one @ is a password with an @ in it, which libpq would take for a part of the host.
+    // More than one `@` is a password that contains one, which libpq would take for part of the
+    // host.
     let (user, server) = match server.split_once('@') {
         Some((_, server)) if server.contains('@') => return Err(Form),
         Some((user, server)) => (user, server),
@@ -346,13 +350,14 @@ fn read_url(url: &str) -> Result<FromUrl, InvalidPostgresUrl> {
         if value.chars().any(char::is_control) && name != "password" {
             return Err(ControlCharacter(setting));
         }
-        // As in libpq, a parameter wins over the same thing said before the `?`.
+        // As in libpq, a parameter overrides the same setting before the `?`.
         found.insert(name, (value, setting));
     }
     Ok(found)
 }
 
-/// A host without its brackets, and its port. In a list of hosts the commas stay, to be told as such.
+/// A host without its brackets, and its port. The commas of a list of hosts are kept, in order to
+/// report them.
 fn split_port(server: &str) -> Option<(&str, &str)> {
     if server.contains(',') {
         return Some((server, ""));
@@ -368,7 +373,7 @@ fn split_port(server: &str) -> Option<(&str, &str)> {
     }
 }
 
-/// `%XX` as bytes. A `+` is a `+`.
+/// Decodes `%XX`. A `+` stays a `+`.
 fn decode(text: &str) -> Option<String> {
     let mut bytes = Vec::with_capacity(text.len());
     let mut rest = text.as_bytes();
@@ -395,7 +400,7 @@ struct Settings<'a> {
 }
 
 impl Settings<'_> {
-    /// What is said about a parameter: by the URL, else by the environment.
+    /// Returns the value of a parameter: from the URL, or else from the environment.
     fn get(&self, name: &str) -> Result<Option<(String, Setting)>, InvalidPostgresUrl> {
         if let Some(found) = self.url.get(name) {
             return Ok(Some(found.clone()));
@@ -410,7 +415,7 @@ impl Settings<'_> {
             Some(Err(())) => {
                 Err(InvalidPostgresUrl::Value { setting, expected: "a text in UTF-8" })
             }
-            // Most are unset then. These the driver would take for a value.
+            // Most of these are unset then. The driver would take these for values.
             Some(Ok(value)) if value.is_empty() => match name {
                 "user" | "password" | "sslcert" | "sslkey" => {
                     Err(InvalidPostgresUrl::Empty(setting))
@@ -477,7 +482,7 @@ impl Settings<'_> {
         let Some((options, setting @ Setting::Parameter(_))) = self.get("options")? else {
             return Ok(None);
         };
-        // libpq lets those of the URL replace the variable's; the driver sends both.
+        // libpq lets the URL's options replace the variable's; the driver sends both.
         match (self.environment)("PGOPTIONS") {
             Some(Ok(variable)) if !variable.is_empty() => {
                 Err(InvalidPostgresUrl::Repeated(setting))
@@ -501,8 +506,8 @@ impl Settings<'_> {
         }
     }
 
-    /// As libpq does: over a Unix socket there is no TLS; certificates that are named are checked; the system's are for
-    /// `verify-full` only.
+    /// As in libpq: there is no TLS over a Unix socket; named certificates are verified; the
+    /// system's are used for `verify-full` only.
     fn tls(&self, host: &Host) -> Result<(Tls, Roots), InvalidPostgresUrl> {
         let roots = match self.get("sslrootcert")? {
             None => None,
@@ -563,7 +568,8 @@ fn one_host(host: String, setting: Setting) -> Result<Host, InvalidPostgresUrl> 
     }
 }
 
-/// The socket of a server on this machine, where the distributions put it; else the loopback interface.
+/// The socket of a server on this machine, where distributions put it, or else the loopback
+/// interface.
 fn default_host(port: u16) -> Host {
     let folders = ["/run/postgresql", "/var/run/postgresql", "/private/tmp", "/tmp"];
     let listens = |folder: &&str| Path::new(folder).join(format!(".s.PGSQL.{port}")).exists();

@@ -1,12 +1,13 @@
-//! Postgres's and sqlx's errors, turned into what a caller can do.
+//! Conversion of Postgres's and sqlx's errors.
 //!
 //! # What is certain after a failure
 //!
-//! Every change is one transaction, and a server undoes a transaction whose end it was never told. So whatever fails
-//! before the commit is sent has changed nothing, a lost connection included, and may be tried again. Once the commit
-//! is sent, only an answer of the server decides: an error that it answers as such (severity `ERROR`) has undone the
-//! transaction; when the answer never comes, or says that the server is going down, the commit may have been made, and the
-//! kind is `UnknownOutcome`.
+//! Every change is one transaction, and a server rolls back a transaction that is not ended. So
+//! anything that fails before the commit is sent has changed nothing, including a lost connection,
+//! and can be retried. Once the commit is sent, only a response of the server decides. An error
+//! that it reports (severity `ERROR`) has rolled back the transaction. If no response arrives, or
+//! it says that the server is shutting down, the commit may have happened, and the kind is
+//! `UnknownOutcome`.
 
 use std::time::Duration;
 
@@ -17,40 +18,40 @@ use crate::options::PostgresOptions;
 use crate::place::Place;
 use crate::table_kind::{NotATable, TableKind};
 
-/// What went wrong inside, before it is put into words with the place.
+/// An internal error, before it is phrased with the server.
 #[derive(Debug)]
 pub(crate) enum Fault {
-    /// The server or the way to it failed, and nothing was changed.
+    /// The server or the connection failed, and nothing was changed.
     Sqlx(sqlx::Error),
-    /// The commit was sent, and whether it was made is not known.
+    /// The commit was sent, and its outcome is unknown.
     CommitInDoubt(sqlx::Error),
     /// A value cannot be stored.
     Unstorable(Unstorable),
-    /// Others changed the same rows again and again, each time just before.
+    /// Others changed the same rows repeatedly, each time just before.
     Outrun,
-    /// The database keeps another encoding than UTF-8.
+    /// The database does not use the encoding UTF-8.
     Encoding(String),
-    /// None of the schemas that the connection searches exists.
+    /// None of the schemas in the search path exists.
     NoSchema,
-    /// A trigger or a rule has made something else of what was written; the transaction was rolled back.
+    /// A trigger or a rule changed what was written; the transaction was rolled back.
     Altered,
 }
 
 impl Fault {
-    /// What a failed commit means.
+    /// Interprets a failed commit.
     pub(crate) fn in_commit(error: sqlx::Error) -> Self {
         if commit_was_undone(&error) { Self::Sqlx(error) } else { Self::CommitInDoubt(error) }
     }
 
-    /// Whether the server refused a statement because it was prepared for a table that has changed since. The code alone
-    /// says only that something is not supported.
+    /// Returns whether the server refused a statement because its table has changed since it was
+    /// prepared. The code alone says only that something is not supported.
     pub(crate) fn is_stale_statement(&self) -> bool {
         matches!(self, Self::Sqlx(error) if sent_by_server(error).is_some_and(|error| {
             error.code() == "0A000" && error.routine() == Some("RevalidateCachedQuery")
         }))
     }
 
-    /// One sentence that names the server and what to do.
+    /// Phrases the error, naming the server and what to do.
     pub(crate) fn into_store_error(self, place: &Place) -> StoreError {
         match self {
             Self::Sqlx(error) => from_sqlx(error, place),
@@ -108,7 +109,7 @@ pub(crate) fn code_of(error: &sqlx::Error) -> Option<&str> {
     sent_by_server(error).map(PgDatabaseError::code)
 }
 
-/// There are no tables of these names.
+/// There are no tables with these names.
 pub(crate) fn absent(place: &Place, options: &PostgresOptions) -> StoreError {
     let table = options.tables.meta();
     StoreError::new(
@@ -120,7 +121,7 @@ pub(crate) fn absent(place: &Place, options: &PostgresOptions) -> StoreError {
     )
 }
 
-/// The tables of these names are another program's.
+/// The tables with these names belong to another program.
 pub(crate) fn foreign(place: &Place, options: &PostgresOptions) -> StoreError {
     let (table, meta) = (options.tables.vault(), options.tables.meta());
     StoreError::new(
@@ -132,7 +133,7 @@ pub(crate) fn foreign(place: &Place, options: &PostgresOptions) -> StoreError {
     )
 }
 
-/// What has the name of a table is none, or not all of one.
+/// What has the name of a table is not a table, or only part of one.
 pub(crate) fn not_a_table(place: &Place, what: NotATable) -> StoreError {
     let NotATable { name, kind } = what;
     let reason = match kind {
@@ -151,7 +152,7 @@ pub(crate) fn not_a_table(place: &Place, what: NotATable) -> StoreError {
     )
 }
 
-/// A vault is there already.
+/// A vault already exists.
 pub(crate) fn already_there(place: &Place, options: &PostgresOptions) -> StoreError {
     let table = options.tables.vault();
     StoreError::new(
@@ -162,7 +163,7 @@ pub(crate) fn already_there(place: &Place, options: &PostgresOptions) -> StoreEr
     )
 }
 
-/// The tables were begun and not finished.
+/// Creating the tables was started and not finished.
 pub(crate) fn unfinished(place: &Place, options: &PostgresOptions) -> StoreError {
     let table = options.tables.vault();
     StoreError::new(
@@ -171,7 +172,7 @@ pub(crate) fn unfinished(place: &Place, options: &PostgresOptions) -> StoreError
     )
 }
 
-/// The vault was made by a later version.
+/// The vault was created by a newer version.
 pub(crate) fn newer_schema(place: &Place, version: u32) -> StoreError {
     StoreError::new(
         Kind::NewerSchema,
@@ -182,7 +183,7 @@ pub(crate) fn newer_schema(place: &Place, version: u32) -> StoreError {
     )
 }
 
-/// The vault's tables do not add up.
+/// The vault's tables are inconsistent.
 pub(crate) fn damaged_schema(place: &Place, options: &PostgresOptions) -> StoreError {
     let (table, meta) = (options.tables.vault(), options.tables.meta());
     StoreError::new(
@@ -194,7 +195,7 @@ pub(crate) fn damaged_schema(place: &Place, options: &PostgresOptions) -> StoreE
     )
 }
 
-/// The server took the connection, or not even that, and said nothing.
+/// The server accepted the connection, or not even that, and did not respond.
 pub(crate) fn no_answer(place: &Place, waited: Duration) -> StoreError {
     StoreError::new(
         Kind::Retryable,
@@ -245,8 +246,8 @@ fn from_sqlx(error: sqlx::Error, place: &Place) -> StoreError {
     StoreError::new(kind, sentence).with_source(error)
 }
 
-/// Whether TLS broke off over what the peer sent, such as a certificate that nobody trusts: the driver hands that on as an
-/// error of reading.
+/// Returns whether TLS failed because of what the peer sent, such as an untrusted certificate: the
+/// driver reports that as a read error.
 fn is_handshake(error: &std::io::Error) -> bool {
     error.kind() == std::io::ErrorKind::InvalidData
 }
@@ -255,8 +256,8 @@ fn other(place: &Place) -> StoreError {
     StoreError::new(Kind::Other, format!("{place}: the database failed; see the cause"))
 }
 
-/// The same code stands for several refusals, which the function of the server that raised it tells apart; its message may
-/// be in any language.
+/// One code covers several refusals, which are distinguished by the server function that raised it;
+/// its message may be in any language.
 fn of_server_error(error: &PgDatabaseError) -> (Kind, &'static str) {
     match (error.code(), error.routine()) {
         ("42501", Some("check_enable_rls")) => (
@@ -268,8 +269,8 @@ fn of_server_error(error: &PgDatabaseError) -> (Kind, &'static str) {
     }
 }
 
-/// What a caller can do about an SQLSTATE (PostgreSQL's documentation, appendix A), and how the sentence about the
-/// server goes on.
+/// What a caller can do about an SQLSTATE (PostgreSQL documentation, appendix A), and how the
+/// sentence about the server continues.
 fn of_code(code: &str) -> (Kind, &'static str) {
     match code {
         "40001" | "40P01" | "40003" => {
@@ -318,10 +319,11 @@ fn of_code(code: &str) -> (Kind, &'static str) {
     }
 }
 
-/// Whether the server has answered that a commit is not made.
+/// Returns whether the server reported that a commit did not happen.
 fn commit_was_undone(error: &sqlx::Error) -> bool {
     sent_by_server(error).is_some_and(|error| {
-        // statement_completion_unknown and transaction_resolution_unknown say themselves that they do not know.
+        // statement_completion_unknown and transaction_resolution_unknown themselves say that the
+        // outcome is unknown.
         error.severity() == PgSeverity::Error && !matches!(error.code(), "40003" | "08007")
     })
 }
@@ -330,10 +332,10 @@ fn sent_by_server(error: &sqlx::Error) -> Option<&PgDatabaseError> {
     error.as_database_error()?.try_downcast_ref()
 }
 
-/// Why a value cannot be stored, or looked for.
+/// Why a value cannot be stored, or looked up.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Unstorable {
-    /// Postgres's texts hold no NUL.
+    /// Postgres cannot store NUL in a text.
     Nul,
     /// An envelope is not UTF-8.
     NotText,

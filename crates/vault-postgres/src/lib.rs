@@ -1,64 +1,74 @@
-//! The Postgres backend of vaultstore, over [sqlx](https://docs.rs/sqlx): a vault is two tables of a database.
+//! The Postgres backend of vaultstore, based on [sqlx](https://docs.rs/sqlx): a vault is two tables
+//! of a database.
 //!
-//! Choose it when several programs or machines share a vault, or when there is a server already that is backed up and
-//! watched. Choose the embedded backend when one program keeps the vault: it needs no server and is faster.
+//! Choose it if several programs or machines share a vault, or if you already operate a server with
+//! backups and monitoring. Choose the embedded backend if one program uses the vault: it needs no
+//! server and is faster.
 //!
-//! # What it guarantees
+//! # Guarantees
 //!
-//! - **Atomic.** Each change is one transaction, a whole batch included, at the isolation level *read committed*
-//!   whatever the database's default is: the rows of a batch are locked in the order of their ids, so that two rekeys do
-//!   not run into a deadlock, and compared after that.
-//! - **Durable.** Each of our connections sets `synchronous_commit = on` (`remote_apply`, which promises more, is left),
-//!   so that an answered commit survives a crash of the server, also where the database or the role has relaxed that. The
-//!   server's own `fsync` and `full_page_writes` must be on, as they are by default; no client can set them.
-//! - **Nothing half known.** An error of any kind means that the call changed nothing, except
-//!   [`UnknownOutcome`](vault_store::StoreErrorKind::UnknownOutcome), which is given only when the answer to a commit was
-//!   lost. Deadlocks, serialization failures, time limits, lost connections, and a server that starts, stops or is full of
-//!   connections are [`Retryable`](vault_store::StoreErrorKind::Retryable).
-//! - **Cancellable.** A call whose future is dropped runs to its end in a task of its own. (sqlx 0.9.0 loses writes that
-//!   were answered well if the future that begins a transaction is dropped; here none is, and each connection is rolled
-//!   back before anyone else has it.)
-//! - **No long snapshot.** Each page is one statement, so that a rekey of any length does not keep the server from
-//!   vacuuming. The server adds up the bytes of a page: it sends no more than was asked for, and no envelope over
-//!   [`MAX_ENVELOPE_LEN`](vault_store::MAX_ENVELOPE_LEN).
-//! - **All records.** Every connection sets `row_security = off`: where row security would hide records from the user
-//!   the server refuses. A view, a foreign table or a table that others inherit from is refused when it is opened.
-//! - **What was written is stored.** Where the table has triggers or rules, what they have made of an envelope is read
-//!   before the commit; if it is something else, nothing is changed and the call fails.
-//! - **Altered tables.** A statement that the server does not run any more because the table was altered
-//!   (`0A000`) is prepared anew on another connection.
-//! - **Pages in byte order** whatever the database's collation is.
-//! - **Looking does not touch.** Opening changes nothing; only [`PostgresStore::create`] and [`PostgresStore::migrate`]
-//!   make tables.
-//! - **Errors name the server** by host and port, and hold no password and no other part of the URL.
+//! - **Atomic.** Each change, including a whole batch, is one transaction at the isolation level
+//!   *read committed*, whatever the database's default is. The rows of a batch are first locked in
+//!   the order of their ids, so that two rekeys do not deadlock, and then compared.
+//! - **Durable.** Each of our connections sets `synchronous_commit = on` (`remote_apply`, which
+//!   promises more, is kept), so that an acknowledged commit survives a crash of the server even if
+//!   the database or the role has relaxed that. The server's own `fsync` and `full_page_writes`
+//!   must be on, as they are by default; no client can set them.
+//! - **Certain outcomes.** A failed call changed nothing, except for
+//!   [`UnknownOutcome`](vault_store::StoreErrorKind::UnknownOutcome), which is returned only if the
+//!   response to a commit was lost. Deadlocks, serialization failures, timeouts, lost connections,
+//!   and a server that is starting, stopping or out of connections are
+//!   [`Retryable`](vault_store::StoreErrorKind::Retryable).
+//! - **Cancellable.** A call whose future is dropped completes in a separate task. (sqlx 0.9.0
+//!   loses acknowledged writes if the future that begins a transaction is dropped. Here none is,
+//!   and each connection is rolled back before it is reused.)
+//! - **No long snapshot.** Each page is one statement, so a rekey of any duration does not keep the
+//!   server from vacuuming. The server sums up the bytes of a page: it sends no more than
+//!   requested, and no envelope over [`MAX_ENVELOPE_LEN`](vault_store::MAX_ENVELOPE_LEN).
+//! - **All records.** Every connection sets `row_security = off`: where row security would hide
+//!   records from the user, the server returns an error. Opening refuses a view, a foreign table or
+//!   a table with inheriting tables.
+//! - **What was written is stored.** If the table has triggers or rules, what they made of an
+//!   envelope is read before the commit. If it differs, nothing is changed and the call fails.
+//! - **Altered tables.** A statement that the server rejects because the table was altered
+//!   (`0A000`) is prepared again on another connection.
+//! - **Pages in byte order**, whatever the database's collation is.
+//! - **Opening does not modify.** Only [`PostgresStore::create`] and [`PostgresStore::migrate`]
+//!   create tables.
+//! - **Errors name the server** by host and port, and contain no password and no other part of the
+//!   URL.
 //!
-//! # What it does not do
+//! # Limits
 //!
-//! An envelope that was replaced or deleted stays in dead rows until the server vacuums, and then in free space, in the
-//! write-ahead log, in replicas and in backups. After a rekey because a password leaked, run `VACUUM FULL` on the table
-//! and let the log turn over; nothing reaches the rest.
+//! A replaced or deleted envelope stays in dead rows until the server vacuums, and then in free
+//! space, in the write-ahead log, in replicas and in backups. After a rekey because of a leaked
+//! password, run `VACUUM FULL` on the table and let the log turn over. Nothing reaches the rest.
 //!
 //! Ids and tokens of more than about 2,700 bytes do not fit into an index and are refused.
 //!
-//! Connections keep settings and prepared statements, so a pooler between must pool by session, not by transaction.
+//! Connections keep settings and prepared statements, so a connection pooler must pool by session,
+//! not by transaction.
 //!
 //! # Address and TLS
 //!
-//! A URL is `postgres://USER:PASSWORD@HOST:PORT/DATABASE` in libpq's grammar, with these of libpq's parameters after a
-//! `?`: `host`, `port`, `dbname`, `user`, `password`, `options` (for example `options=-csearch_path%3Dmyschema`),
-//! `application_name`, `connect_timeout`, `sslmode`, `sslrootcert`, `sslcert` and `sslkey`. What the URL leaves open, libpq's
-//! environment variables say (`PGHOST`, `PGSSLMODE` and so on), and the password may stand in `~/.pgpass` or the
-//! file that `PGPASSFILE` names. The list is closed: any other parameter is an error, and so is a variable of libpq's that is set
-//! to what is not supported (`PGSERVICE`, several hosts). A variable that is set to nothing counts as unset.
+//! A URL is `postgres://USER:PASSWORD@HOST:PORT/DATABASE` in libpq's grammar, with these of libpq's
+//! parameters after a `?`: `host`, `port`, `dbname`, `user`, `password`, `options` (for example
+//! `options=-csearch_path%3Dmyschema`), `application_name`, `connect_timeout`, `sslmode`,
+//! `sslrootcert`, `sslcert` and `sslkey`. What the URL leaves out comes from libpq's environment
+//! variables (`PGHOST`, `PGSSLMODE` and so on); the password can also be in `~/.pgpass` or the file
+//! named by `PGPASSFILE`. The list is closed: any other parameter is an error, and so is a variable
+//! of libpq with an unsupported value (`PGSERVICE`, several hosts). An empty variable counts as
+//! unset.
 //!
-//! TLS is the feature `tls` (rustls, with the certificates that the operating system trusts and those of
-//! `sslrootcert=FILE`; libpq's default files in `~/.postgresql` are not read). A URL that does not say `sslmode` gets
-//! `verify-full`, except on the loopback interface. There is no TLS on a Unix socket.
+//! TLS is the feature `tls` (rustls, with the certificates that the operating system trusts and
+//! those of `sslrootcert=FILE`; libpq's default files in `~/.postgresql` are not read). Without
+//! `sslmode`, a URL gets `verify-full`, except on the loopback interface. There is no TLS on a Unix
+//! socket.
 //!
 //! # Runtime
 //!
-//! sqlx needs tokio: opening must happen within a runtime with its timer and I/O enabled, which then carries the calls.
-//! The futures themselves may be polled by any executor.
+//! sqlx needs tokio: open a store within a runtime with timer and I/O enabled, which then carries
+//! the calls. The futures themselves may be polled by any executor.
 //!
 //! # Example
 //!
@@ -105,42 +115,44 @@ pub use crate::place::PostgresUrl;
 use crate::shared::Effect::{Reads, Writes};
 use crate::shared::Shared;
 
-/// A vault in two tables of a Postgres database. Clones share a pool of connections, which are closed when the last one
-/// is dropped.
+/// A vault in two tables of a Postgres database. Clones share a connection pool, which is closed
+/// when the last one is dropped.
 ///
 /// # Cancel safety
-/// Every method may be dropped at any time: what it was to do is then done wholly or not at all.
+/// Every method can be dropped at any time: its operation is then done completely or not at all.
 #[derive(Clone, Debug)]
 pub struct PostgresStore {
     shared: Arc<Shared>,
 }
 
 impl PostgresStore {
-    /// Opens the vault that is there.
+    /// Opens an existing vault.
     ///
     /// # Errors
-    /// `NotAVault` when there is none, `NewerSchema`, `OlderSchema`, `Corrupt`, `Denied`, `NotFound` (no such database),
-    /// `Retryable` (the server is down) or `Unsupported` (the URL) of [`vault_store::StoreErrorKind`]. Nothing was
-    /// changed.
+    /// `NotAVault` (there is none), `NewerSchema`, `OlderSchema`, `Corrupt`, `Denied`, `NotFound`
+    /// (no such database), `Retryable` (the server is down) or `Unsupported` (the URL) of
+    /// [`vault_store::StoreErrorKind`]. Nothing was changed.
     pub async fn open(url: &str, options: PostgresOptions) -> Result<Self, StoreError> {
         Ok(Self { shared: Arc::new(open::open(url, &options).await?) })
     }
 
-    /// Makes an empty vault and opens it.
+    /// Creates an empty vault and opens it.
     ///
     /// # Errors
-    /// [`AlreadyExists`](vault_store::StoreErrorKind::AlreadyExists) when there is a vault, and what
-    /// [`migrate`](Self::migrate) answers.
+    /// [`AlreadyExists`](vault_store::StoreErrorKind::AlreadyExists) if there is a vault; otherwise
+    /// as [`migrate`](Self::migrate).
     pub async fn create(url: &str, options: PostgresOptions) -> Result<Self, StoreError> {
         Ok(Self { shared: Arc::new(open::create(url, &options).await?) })
     }
 
-    /// Makes the tables of a vault, or upgrades them to what this version writes; no record is changed or removed.
+    /// Creates the tables of a vault, or upgrades them to this version; no record is changed or
+    /// removed.
     ///
-    /// Several processes may do so at once: one makes the tables, the others find them made.
+    /// Several processes may do so at the same time: one creates the tables, the others find them.
     ///
     /// # Errors
-    /// `NotAVault` when the tables are another program's, else as [`open`](Self::open). Nothing was changed.
+    /// `NotAVault` if the tables belong to another program, otherwise as [`open`](Self::open).
+    /// Nothing was changed.
     pub async fn migrate(url: &str, options: PostgresOptions) -> Result<Migration, StoreError> {
         open::migrate(url, &options).await
     }
@@ -285,7 +297,7 @@ impl VaultStore for PostgresStore {
         self.shared.run(Reads, |shared| async move { reads::hooks(&shared).await }).await
     }
 
-    /// The calls of dropped futures are waited for as well.
+    /// Also waits for the calls of dropped futures.
     async fn close(&self) {
         self.shared.pool.close().await;
     }

@@ -1,4 +1,4 @@
-//! Connecting: to look at what is there, to make a vault, and to use one.
+//! Connecting: to inspect a database, to create a vault, and to use one.
 
 use std::{sync::Arc, time::Duration};
 
@@ -16,17 +16,18 @@ use crate::schema::{self, Schema};
 use crate::shared::{Shared, Stale};
 use crate::statements::Statements;
 
-/// Whatever the database, the role or the URL have set: where row security would hide records from this user the server
-/// refuses (as for `pg_dump`) instead of answering with the rest; and a commit is durable when it is answered.
-/// `remote_apply` promises even more and is left.
+/// These override the settings of the database, the role and the URL. Where row security would hide
+/// records from this user, the server returns an error (as for `pg_dump`) instead of the visible
+/// ones. A commit is durable when it is acknowledged. `remote_apply` promises even more and is
+/// kept.
 const OURS: &str = "SET row_security = off; SELECT set_config('synchronous_commit', 'on', false) \
                     WHERE current_setting('synchronous_commit') <> 'remote_apply'";
 
-/// Ends a transaction that a connection was given back in. The first word keeps the server from logging a warning each
-/// time there is none.
+/// Rolls back a transaction in which a connection was returned. The first statement keeps the
+/// server from logging a warning each time there is none.
 const ROLL_BACK: &str = "BEGIN; ROLLBACK";
 
-/// Opens the vault that is there.
+/// Opens an existing vault.
 pub(crate) async fn open(url: &str, options: &PostgresOptions) -> Result<Shared, StoreError> {
     let runtime = runtime()?;
     let Server { options: server, place, connect_timeout } = place::parse(url)?;
@@ -34,7 +35,7 @@ pub(crate) async fn open(url: &str, options: &PostgresOptions) -> Result<Shared,
     let in_words = |fault: Fault| fault.into_store_error(&place);
     let mut connection = connect(&server, &place, options).await?;
     let schema = schema::inspect(&mut connection, options).await.map_err(in_words)?;
-    // It has answered; how it takes the farewell changes nothing.
+    // It has answered; how it handles the disconnect does not matter.
     let _ = connection.close().await;
     let stale = Arc::new(Stale::default());
     match schema {
@@ -54,7 +55,7 @@ pub(crate) async fn open(url: &str, options: &PostgresOptions) -> Result<Shared,
     }
 }
 
-/// Makes or upgrades the tables.
+/// Creates or upgrades the tables.
 pub(crate) async fn migrate(url: &str, options: &PostgresOptions) -> Result<Migration, StoreError> {
     runtime()?;
     let Server { options: server, place, connect_timeout } = place::parse(url)?;
@@ -70,7 +71,7 @@ pub(crate) async fn migrate(url: &str, options: &PostgresOptions) -> Result<Migr
     }
 }
 
-/// Makes a vault where there is none.
+/// Creates a vault where there is none.
 pub(crate) async fn create(url: &str, options: &PostgresOptions) -> Result<Shared, StoreError> {
     match migrate(url, options).await? {
         Migration::Created => open(url, options).await,
@@ -78,7 +79,7 @@ pub(crate) async fn create(url: &str, options: &PostgresOptions) -> Result<Share
     }
 }
 
-/// The options, with the time limit of the address where it has one.
+/// Returns the options with the timeout of the address, if it has one.
 fn within(options: &PostgresOptions, connect_timeout: Option<Duration>) -> PostgresOptions {
     PostgresOptions {
         connect_timeout: connect_timeout.unwrap_or(options.connect_timeout),
@@ -86,7 +87,7 @@ fn within(options: &PostgresOptions, connect_timeout: Option<Duration>) -> Postg
     }
 }
 
-/// What carries the calls.
+/// The runtime that carries the calls.
 fn runtime() -> Result<Handle, StoreError> {
     Handle::try_current().map_err(|error| {
         StoreError::new(
@@ -97,7 +98,8 @@ fn runtime() -> Result<Handle, StoreError> {
     })
 }
 
-/// One connection, outside of any pool: a pool would go on trying and then say no more than that it took too long.
+/// Opens one connection outside of any pool: a pool would keep trying and then say only that it
+/// took too long.
 async fn connect(
     server: &PgConnectOptions,
     place: &Place,
@@ -120,7 +122,8 @@ fn pool(server: PgConnectOptions, options: &PostgresOptions, stale: &Arc<Stale>)
     PgPoolOptions::new()
         .max_connections(options.max_connections.get())
         .acquire_timeout(options.connect_timeout)
-        // Idle connections go away in the end, so that a vault that is opened and forgotten costs the server nothing.
+        // Idle connections are eventually closed, so that an open but unused vault costs the server
+        // nothing.
         .idle_timeout(Duration::from_mins(5))
         .after_connect(|connection, _| {
             Box::pin(async move { connection.execute(OURS).await.map(|_| ()) })

@@ -1,22 +1,23 @@
-//! How a vault in a Postgres database is used, and what a migration did.
+//! Options of a vault in a Postgres database, and the result of a migration.
 
 use std::{fmt, num::NonZeroU32, time::Duration};
 
 use vault_store::TableNames;
 
-/// Where in the database a vault is, and how it is used.
+/// Where in the database a vault is, and how to use it.
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub struct PostgresOptions {
-    /// The names of the two tables: `vault` and `vault_meta` by default.
+    /// The names of the two tables. Default: `vault` and `vault_meta`.
     ///
-    /// They are looked for in the schemas that the connection searches (`search_path`), and made in the first of them.
+    /// They are looked up in the schemas of the `search_path`, and created in the first of them.
     pub tables: TableNames,
-    /// The most connections that are open at a time: 8 by default.
+    /// Maximum number of open connections. Default: 8.
     ///
-    /// A rekey uses two; a server allows 100 by default, for all its users.
+    /// A rekey uses two. A server allows 100 by default, for all its users.
     pub max_connections: NonZeroU32,
-    /// How long a call waits for a connection: 10 seconds by default, in which most servers have started again.
+    /// How long a call waits for a connection. Default: 10 seconds, in which most servers have
+    /// restarted.
     pub connect_timeout: Duration,
 }
 
@@ -30,13 +31,13 @@ impl Default for PostgresOptions {
     }
 }
 
-/// What [`PostgresStore::migrate`](crate::PostgresStore::migrate) found and did.
+/// The result of [`PostgresStore::migrate`](crate::PostgresStore::migrate).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Migration {
-    /// There was no vault; now there is an empty one.
+    /// There was no vault; an empty one was created.
     Created,
-    /// The vault was of this version already, and nothing was changed.
+    /// The vault already had this version, and nothing was changed.
     Current,
 }
 

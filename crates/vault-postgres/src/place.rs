@@ -1,4 +1,4 @@
-//! Where the vault is: how its server is reached, and how it is named to a user.
+//! The location of the vault: how its server is reached, and how errors name it.
 
 use std::{
     fmt::{self, Write as _},
@@ -14,8 +14,8 @@ use vault_store::{StoreError, StoreErrorKind};
 
 use crate::address::{self, Address, Host, InvalidPostgresUrl, Roots, Setting, Tls};
 
-/// A server as errors name it: host and port, never the user, the password, or anything that a slip in the URL could have
-/// made part of them.
+/// A server as errors name it: host and port, never the user, the password, or anything that a
+/// mistake in the URL could have made part of them.
 #[derive(Clone, Debug)]
 pub(crate) struct Place(String);
 
@@ -25,10 +25,12 @@ impl fmt::Display for Place {
     }
 }
 
-/// The URL of a Postgres database in libpq's form: `postgres://USER:PASSWORD@HOST:PORT/DATABASE?PARAMETERS`.
+/// The URL of a Postgres database in libpq's form:
+/// `postgres://USER:PASSWORD@HOST:PORT/DATABASE?PARAMETERS`.
 ///
 /// # Security
-/// `Display` and `Debug` show host, port and database only; [`as_str`](Self::as_str) is the whole URL with the password.
+/// `Display` and `Debug` show only host, port and database; [`as_str`](Self::as_str) is the whole
+/// URL with the password.
 #[derive(Clone, PartialEq, Eq)]
 pub struct PostgresUrl {
     text: String,
@@ -36,25 +38,27 @@ pub struct PostgresUrl {
 }
 
 impl PostgresUrl {
-    /// The URL as it was given.
+    /// Returns the URL as given.
     #[must_use]
     pub fn as_str(&self) -> &str {
         &self.text
     }
 
-    /// The names of the parameters that a URL may have behind its `?`.
+    /// Returns the names of the parameters that a URL may have after its `?`.
     pub fn parameters() -> impl Iterator<Item = &'static str> {
         address::parameter_names()
     }
 
-    /// Whether libpq knows a parameter of this name: it is then supported, or refused with a reason.
+    /// Returns whether libpq knows a parameter of this name: it is then supported, or refused with
+    /// a reason.
     #[must_use]
     pub fn is_parameter(name: &str) -> bool {
         address::is_parameter(name)
     }
 }
 
-/// The environment is read as well, so that what it lacks or has wrong is told before anything is done.
+/// Reads the environment as well, so that missing or invalid settings are reported before anything
+/// is done.
 impl FromStr for PostgresUrl {
     type Err = InvalidPostgresUrl;
 
@@ -93,14 +97,15 @@ impl Place {
 pub(crate) struct Server {
     pub(crate) options: PgConnectOptions,
     pub(crate) place: Place,
-    /// How long the address lets a connection take.
+    /// The connection timeout of the address.
     pub(crate) connect_timeout: Option<Duration>,
 }
 
-/// Reads a URL of libpq's form, and settles how the server is to be reached.
+/// Parses a URL in libpq's form, and determines how to reach the server.
 ///
-/// A URL that says nothing of TLS gets it with a checked certificate, except on this very machine. libpq's own default
-/// takes TLS if the server has it and checks nothing, which stops no one who can read along.
+/// A URL without TLS settings gets TLS with certificate verification, except on this machine.
+/// libpq's own default uses TLS if the server has it and verifies nothing, which does not stop an
+/// active attacker.
 pub(crate) fn parse(url: &str) -> Result<Server, StoreError> {
     let address = address::read(url, &address::environment).map_err(refused)?;
     let place = Place::of(&address);
@@ -122,8 +127,9 @@ fn refused(error: InvalidPostgresUrl) -> StoreError {
     StoreError::new(StoreErrorKind::Unsupported, error.to_string())
 }
 
-/// The driver reads its own dialect of URLs and the environment, so it is handed a URL that says everything in the
-/// one form that it takes: this way it also looks the password up in the password file for this very server.
+/// The driver reads its own dialect of URLs and the environment. It therefore gets a URL that
+/// states everything in the one form that it accepts; this way it also looks up the password for
+/// this server in the password file.
 fn connect_options(address: &Address) -> Result<PgConnectOptions, StoreError> {
     let mut url = String::from("postgres:///?");
     let mut say = |name: &str, value: &str| {
@@ -138,7 +144,7 @@ fn connect_options(address: &Address) -> Result<PgConnectOptions, StoreError> {
     match &address.host {
         Host::Network(host) => say("host", host),
         Host::Socket(folder) => {
-            // As libpq does, the password file is asked for this machine.
+            // As in libpq, the password file is searched for this machine.
             say("host", "localhost");
             say("host", folder);
         }
@@ -159,12 +165,12 @@ fn connect_options(address: &Address) -> Result<PgConnectOptions, StoreError> {
         say("sslcert", certificate);
         say("sslkey", key);
     }
-    // The driver's error is not kept: what it quotes may be a part of the password.
+    // The driver's error is not kept: what it quotes may be part of the password.
     let options =
         PgConnectOptions::from_str(&url).map_err(|_| refused(InvalidPostgresUrl::Form))?;
     let options = match &address.root_certificates {
         Roots::File(file) => options.ssl_root_cert(file),
-        // None beside those of the system, whatever the variable is set to.
+        // None but the system's, whatever the variable is set to.
         Roots::System => options.ssl_root_cert_from_pem(Vec::new()),
     };
     let options = match options.get_database() {
@@ -177,7 +183,7 @@ fn connect_options(address: &Address) -> Result<PgConnectOptions, StoreError> {
     Ok(options.ssl_mode(ssl_mode(address.tls)).disable_statement_logging())
 }
 
-/// A password file that is named and cannot be used would be passed over by the driver.
+/// The driver would silently ignore a named password file that cannot be used.
 fn password_file_is_usable(address: &Address) -> Result<(), InvalidPostgresUrl> {
     const VARIABLE: &str = "PGPASSFILE";
     let file = std::env::var_os(VARIABLE).filter(|file| !file.is_empty());

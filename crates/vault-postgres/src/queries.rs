@@ -1,7 +1,8 @@
-//! Queries, each one statement put together from constants: conditions, an order, and a limit.
+//! Queries. Each is one statement assembled from constants: conditions, an order, and a limit.
 //!
-//! The schema has no index but those of ids and tokens. A query that names ids or tokens, or comes in their order, uses
-//! them; any other reads every row once on the server, which keeps no more than the page.
+//! The schema has no indexes except those of ids and tokens. A query that names ids or tokens, or
+//! is in their order, uses them. Any other query reads every row once on the server, which keeps
+//! only the page.
 
 use sqlx::{Postgres, QueryBuilder, Row as _};
 use vault_store::{Envelopes, Filter, Query, Record, SortKey, SortOrder, SortValue, Timestamp};
@@ -12,7 +13,8 @@ use crate::record::{self, Time};
 use crate::shared::Shared;
 use crate::statements::{OTHER_COLUMNS, envelope_columns};
 
-/// The records that a query asks for. As with pages, the server sums the bytes and sends no envelope that has no room.
+/// Returns the records that a query selects. As with pages, the server sums up the bytes and sends
+/// no envelope that does not fit.
 pub(crate) async fn query(
     shared: &Shared,
     query: &Query,
@@ -47,7 +49,7 @@ pub(crate) async fn query(
     reads::rows(shared, sql.build(), record::whole).await
 }
 
-/// How many records the filters let through.
+/// Returns how many records pass the filters.
 pub(crate) async fn count(shared: &Shared, query: &Query, now: Timestamp) -> Result<u64, Fault> {
     let mut sql = QueryBuilder::<Postgres>::new("SELECT count(*) FROM ");
     sql.push(&shared.statements.records);
@@ -99,7 +101,7 @@ fn go_on_after(sql: &mut QueryBuilder<Postgres>, query: &Query) -> Result<(), Fa
     Ok(())
 }
 
-/// Later than every time that a [`Timestamp`] holds.
+/// Later than any time that a [`Timestamp`] can represent.
 const NEVER: &str = "timestamptz '9999-12-31 23:59:59+00'";
 
 fn key(order: SortKey) -> &'static str {

@@ -1,4 +1,4 @@
-//! What reads the vault, each with one statement.
+//! Read operations, each with one statement.
 
 use std::collections::HashMap;
 
@@ -12,7 +12,7 @@ use crate::record;
 use crate::shared::Shared;
 use crate::statements::Page;
 
-/// A page of ids, tokens and envelopes.
+/// Reads a page of ids, tokens and envelopes.
 pub(crate) async fn sealed_page(
     shared: &Shared,
     after: Option<&RecordId>,
@@ -21,7 +21,7 @@ pub(crate) async fn sealed_page(
     page(shared, &shared.statements.sealed_page, after, limit, record::sealed).await
 }
 
-/// A page of whole records.
+/// Reads a page of whole records.
 pub(crate) async fn record_page(
     shared: &Shared,
     after: Option<&RecordId>,
@@ -30,7 +30,7 @@ pub(crate) async fn record_page(
     page(shared, &shared.statements.record_page, after, limit, record::whole).await
 }
 
-/// The tokens and envelopes of some ids.
+/// Reads the tokens and envelopes of some ids.
 pub(crate) async fn sealed_records(
     shared: &Shared,
     ids: &[RecordId],
@@ -43,7 +43,7 @@ pub(crate) async fn sealed_records(
     Ok(ids.iter().map(|id| found.get(id).cloned()).collect())
 }
 
-/// The records of some tokens.
+/// Reads the records of some tokens.
 pub(crate) async fn find(shared: &Shared, tokens: &[Token]) -> Result<Vec<Option<Record>>, Fault> {
     let asked: Vec<_> =
         tokens.iter().map(|token| record::text(token.as_str())).collect::<Result<_, _>>()?;
@@ -54,26 +54,26 @@ pub(crate) async fn find(shared: &Shared, tokens: &[Token]) -> Result<Vec<Option
     Ok(tokens.iter().map(|token| found.get(token).cloned()).collect())
 }
 
-/// How many records there are; the server counts them one by one.
+/// Returns the number of records; the server counts them one by one.
 pub(crate) async fn count(shared: &Shared) -> Result<u64, Fault> {
     let row = sqlx::query(shared.statements.count.sql()).fetch_one(&shared.pool).await?;
     Ok(u64::try_from(row.try_get::<i64, _>(0)?).unwrap_or(0))
 }
 
-/// One setting.
+/// Reads one setting.
 pub(crate) async fn setting(shared: &Shared, name: &str) -> Result<Option<String>, Fault> {
     let query = sqlx::query(shared.statements.setting.sql()).bind(record::text(name)?);
     let row = query.fetch_optional(&shared.pool).await?;
     Ok(row.map(|row| row.try_get(0)).transpose()?)
 }
 
-/// All settings by name.
+/// Reads all settings, by name.
 pub(crate) async fn settings(shared: &Shared) -> Result<Vec<(String, String)>, Fault> {
     let query = sqlx::query(shared.statements.settings.sql());
     rows(shared, query, |row| Ok((row.try_get(0)?, row.try_get(1)?))).await
 }
 
-/// The triggers and rules that act on a replaced envelope.
+/// Returns the triggers and rules that act when an envelope is replaced.
 pub(crate) async fn hooks(shared: &Shared) -> Result<Vec<WriteHook>, Fault> {
     let query = sqlx::query(shared.statements.hooks.sql());
     rows(shared, query, |row| {
@@ -101,7 +101,7 @@ async fn page<T>(
     rows(shared, query, decode).await
 }
 
-/// Decodes each row as it comes, so that no envelope is held twice for longer than its row takes.
+/// Decodes each row as it arrives, so that an envelope is held twice only while its row is decoded.
 pub(crate) async fn rows<T>(
     shared: &Shared,
     query: Query<'_, Postgres, sqlx::postgres::PgArguments>,

@@ -1,4 +1,4 @@
-//! What goes to the server and comes back: rows, times, and texts that Postgres can hold.
+//! Conversion of rows, times and texts to and from the server.
 
 use sqlx::{
     Decode, Encode, Postgres, Row as _, Type,
@@ -14,24 +14,26 @@ use vault_store::{
 
 use crate::error::{Fault, Unstorable};
 
-/// A text that the server can take; checked here because it would end the transaction there.
+/// A text that the server can store. Checked here, because it would abort the transaction there.
 pub(crate) fn text(text: &str) -> Result<&str, Unstorable> {
     if text.contains('\0') { Err(Unstorable::Nul) } else { Ok(text) }
 }
 
-/// An envelope that the server can take.
+/// An envelope that the server can store.
 pub(crate) fn envelope(envelope: &EnvelopeText) -> Result<&str, Unstorable> {
     let bytes = envelope.as_bytes().ok_or(Unstorable::EnvelopeNotLoaded)?;
     text(std::str::from_utf8(bytes).map_err(|_| Unstorable::NotText)?)
 }
 
-/// What a compare-and-swap compares: the text and its length. A text that was never loaded is equal by its length; one
-/// that the server cannot hold (`None` with a length that was loaded) is equal to none.
+/// What a compare-and-swap compares: the text and its length. A text that was never loaded is equal
+/// by its length. One that the server cannot store (`None` with a length that was loaded) equals
+/// none.
 pub(crate) fn expected(expected: &EnvelopeText) -> (Option<&str>, i64) {
     (envelope(expected).ok(), i64::try_from(expected.len()).unwrap_or(i64::MAX))
 }
 
-/// The row of `SELECT id, envelope, octet_length(envelope), token`, where an envelope over the limit is NULL.
+/// The row of `SELECT id, envelope, octet_length(envelope), token`, where an envelope over the
+/// limit is NULL.
 pub(crate) fn sealed(row: &PgRow) -> Result<SealedRecord, Fault> {
     Ok(SealedRecord {
         id: id(row)?,
@@ -53,7 +55,7 @@ pub(crate) fn whole(row: &PgRow) -> Result<Record, Fault> {
     })
 }
 
-/// The first column as an id.
+/// Decodes the first column as an id.
 pub(crate) fn id(row: &PgRow) -> Result<RecordId, Fault> {
     Ok(RecordId::from_stored(row.try_get::<String, _>(0)?))
 }
@@ -65,18 +67,18 @@ fn envelope_of(row: &PgRow) -> Result<EnvelopeText, Fault> {
     })
 }
 
-/// The longest envelope that is loaded, in the server's type.
+/// The maximum length of a loaded envelope, in the server's type.
 #[expect(clippy::cast_possible_wrap, reason = "32 MiB fit into any integer")]
 pub(crate) const LONGEST: i64 = MAX_ENVELOPE_LEN as i64;
 
-/// A time as `timestamptz` carries it: microseconds since 2000-01-01 UTC, 8 bytes big-endian.
+/// A time as `timestamptz` represents it: microseconds since 2000-01-01 UTC, 8 bytes big-endian.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Time(pub(crate) Timestamp);
 
 /// From the Unix epoch to Postgres's, in microseconds.
 const EPOCH: i64 = 946_684_800_000_000;
 
-/// The type's number, fixed in Postgres's catalogue.
+/// The type's OID, fixed in Postgres's catalogue.
 const TIMESTAMPTZ: Oid = Oid(1184);
 const TIMESTAMPTZ_ARRAY: Oid = Oid(1185);
 
@@ -94,7 +96,7 @@ impl PgHasArrayType for Time {
 
 impl Encode<'_, Postgres> for Time {
     fn encode_by_ref(&self, buffer: &mut PgArgumentBuffer) -> Result<IsNull, BoxDynError> {
-        // The earliest time wraps to none: the server refuses what lies before 4714 BC.
+        // The earliest time wraps to none: the server rejects times before 4714 BC.
         buffer.extend(self.0.as_micros().saturating_sub(EPOCH).to_be_bytes());
         Ok(IsNull::No)
     }
@@ -106,7 +108,7 @@ impl Decode<'_, Postgres> for Time {
             return Err("a timestamptz came as text".into());
         }
         let micros = i64::from_be_bytes(value.as_bytes()?.try_into()?);
-        // `infinity` and `-infinity` are the ends of the range, and stay them.
+        // `infinity` and `-infinity` are the ends of the range, and stay so.
         Ok(Self(Timestamp::from_micros(micros.saturating_add(EPOCH))))
     }
 }

@@ -1,4 +1,4 @@
-//! The tables of a vault in Postgres, how they are recognized, and how they are made and upgraded.
+//! The tables of a vault in Postgres, how they are recognized, created and upgraded.
 //!
 //! ```sql
 //! CREATE TABLE "vault" (
@@ -18,23 +18,23 @@
 //! );
 //! ```
 //!
-//! The row `('schema', 'version')` holds the schema's version; this is version 1. A version of 0 is one whose tables are
-//! being made.
+//! The row `('schema', 'version')` contains the schema's version; this is version 1. Version 0
+//! means that the tables are being created.
 //!
-//! # Other servers that speak Postgres
+//! # Other servers that speak the Postgres protocol
 //!
-//! Every statement of this crate is checked on PostgreSQL 15, in a database of byte order and in one of an ICU
-//! collation. On the following servers nothing was run: the statements keep to what they are known to take, and these
-//! are the differences that are known.
+//! Every statement of this crate is tested on PostgreSQL 15, in a database with byte order and in
+//! one with an ICU collation. Nothing was run on the following servers: the statements are limited
+//! to what these are known to accept, and these are the known differences.
 //!
-//! - `CockroachDB` refuses `COLLATE "C"` on a column (cockroachdb/cockroach#96828) and orders text by bytes anyway, so
-//!   the clause is left out there. It may tell of conflicts (40001, retryable) where Postgres waits, and of a commit of
-//!   unknown outcome as 40003, which is told as one.
-//! - `YugabyteDB` spreads a primary key by its hash unless `yb_use_hash_splitting_by_default` is off when the tables are
-//!   made; with the hash every page sorts the table. A table is made there at once, not with its transaction:
-//!   an interrupted `migrate` is run again.
-//! - Citus: the tables stay local or become reference tables. All unique keys of a distributed table hold its
-//!   distribution column, and a vault's two keys have no column in common.
+//! - `CockroachDB` rejects `COLLATE "C"` on a column (cockroachdb/cockroach#96828) and orders text
+//!   by bytes anyway, so the clause is omitted there. It may report conflicts (40001, retryable)
+//!   where Postgres waits, and a commit of unknown outcome as 40003, which is reported as such.
+//! - `YugabyteDB` distributes a primary key by its hash unless `yb_use_hash_splitting_by_default`
+//!   is off when the tables are created; with the hash, every page sorts the table. Tables are
+//!   created there immediately, not with their transaction: run an interrupted `migrate` again.
+//! - Citus: the tables stay local or become reference tables. All unique keys of a distributed
+//!   table must contain its distribution column, and a vault's two keys have no column in common.
 //!
 //! Advisory locks, `LISTEN`, triggers and stored procedures are not used anywhere.
 
@@ -45,36 +45,36 @@ use crate::options::{Migration, PostgresOptions};
 use crate::table_kind::{NotATable, TableKind};
 
 const VERSION: u32 = 1;
-/// The tables are being made.
+/// The tables are being created.
 const UNFINISHED: u32 = 0;
 
-/// How often `migrate` begins anew when another process is doing the same.
+/// How often `migrate` starts over when another process does the same.
 const TRIES: usize = 10;
 
 /// The columns of the records, in their order.
 const COLUMNS: [&str; 7] =
     ["id", "token", "envelope", "created_at", "updated_at", "expires_at", "soft_deleted_at"];
 
-/// What the database holds under the names of a vault's tables.
+/// What the database contains under the names of a vault's tables.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Schema {
-    /// A vault that this version reads and writes.
+    /// A vault of this version.
     Ours,
-    /// A vault whose tables were never finished.
+    /// A vault whose tables were not finished.
     Unfinished,
-    /// A vault of a later version of this program.
+    /// A vault of a newer version of this program.
     Newer(u32),
     /// Nothing.
     Absent,
     /// Another program's table.
     Foreign,
-    /// Something that cannot answer for all records.
+    /// Something that cannot return all records.
     NotATable(NotATable),
-    /// A vault without a usable version or without its records.
+    /// A vault without a valid version or without its records table.
     Damaged,
 }
 
-/// What became of making or upgrading the tables.
+/// The outcome of creating or upgrading the tables.
 pub(crate) enum Migrated {
     Done(Migration),
     Newer(u32),
@@ -109,10 +109,10 @@ pub(crate) async fn inspect(
     }
 }
 
-/// Makes the tables of a vault, or brings them to this version; nothing that is there is changed otherwise.
+/// Creates the tables of a vault, or upgrades them to this version; nothing else is changed.
 ///
-/// Safe from several processes at once: the row of the version is locked while the tables are made, and who loses the race
-/// for that row begins anew and finds everything done.
+/// Safe from several processes at the same time: the row of the version is locked while the tables
+/// are created. A process that loses the race for that row starts over and finds everything done.
 pub(crate) async fn migrate(
     connection: &mut PgConnection,
     options: &PostgresOptions,
@@ -135,13 +135,14 @@ pub(crate) async fn migrate(
     }
 }
 
-/// Texts come back as they went only if the server keeps Unicode.
+/// Texts are returned unchanged only if the server uses Unicode.
 pub(crate) async fn check_encoding(connection: &mut PgConnection) -> Result<(), Fault> {
     let encoding: String = connection.fetch_one("SHOW server_encoding").await?.try_get(0)?;
     if encoding == "UTF8" { Ok(()) } else { Err(Fault::Encoding(encoding)) }
 }
 
-/// What of the two names leads to something else than an ordinary or partitioned table with all its rows in itself.
+/// Which of the two names refers to something other than an ordinary or partitioned table with all
+/// its rows in itself.
 async fn not_a_table(
     connection: &mut PgConnection,
     options: &PostgresOptions,
@@ -179,7 +180,7 @@ async fn try_migrate(
     let collate = by_bytes(connection).await?;
     let mut transaction = connection.begin().await?;
     let run = |statement: String| sqlx::raw_sql(AssertSqlSafe(statement));
-    // Asked first: a role that may use the tables need not be one that may make them.
+    // Checked first: a role that may use the tables need not be allowed to create them.
     if columns_of(&mut transaction, meta.as_str()).await?.is_empty() {
         let create = format!(
             "CREATE TABLE IF NOT EXISTS {meta} (scope text {collate} NOT NULL, name text {collate} NOT NULL, \
@@ -220,7 +221,8 @@ async fn try_migrate(
     Ok(Migrated::Done(Migration::Created))
 }
 
-/// The columns of a table in the schema where new tables go; none when there is no such table.
+/// The columns of a table in the schema in which new tables are created; empty if there is no such
+/// table.
 async fn columns_of(connection: &mut PgConnection, table: &str) -> Result<Vec<String>, Fault> {
     const COLUMNS: &str = "SELECT column_name::text FROM information_schema.columns \
                            WHERE table_schema = current_schema() AND table_name = $1 ORDER BY ordinal_position";
@@ -234,19 +236,19 @@ async fn by_bytes(connection: &mut PgConnection) -> Result<&'static str, Fault> 
     Ok(if version.contains("CockroachDB") { "" } else { "COLLATE \"C\"" })
 }
 
-/// Whether a migration failed because another one was made at the same time.
+/// Returns whether a migration failed because of another one at the same time.
 fn was_outrun(error: &sqlx::Error) -> bool {
-    // unique_violation (in Postgres's own catalogue), duplicate_table, duplicate_object, serialization_failure,
-    // deadlock_detected
+    // unique_violation (in Postgres's own catalogue), duplicate_table, duplicate_object,
+    // serialization_failure, deadlock_detected
     matches!(code_of(error), Some("23505" | "42P07" | "42710" | "40001" | "40P01"))
 }
 
-/// What an error says of a table that was asked for: it is absent, or its columns are another program's.
+/// What an error says about a table: it is absent, or its columns are another program's.
 fn not_a_table_of_ours<T>(error: sqlx::Error, absent: T, foreign: T) -> Result<T, Fault> {
     match code_of(&error) {
         Some("42P01") => Ok(absent),
-        // undefined_column, wrong_object_type, datatype_mismatch, undefined_function (no operator for these types),
-        // invalid_column_reference (no such unique key), undefined_object
+        // undefined_column, wrong_object_type, datatype_mismatch, undefined_function (no operator
+        // for these types), invalid_column_reference (no such unique key), undefined_object
         Some("42703" | "42809" | "42804" | "42883" | "42P10" | "42704") => Ok(foreign),
         _ => Err(error.into()),
     }

@@ -1,11 +1,13 @@
-//! The pool behind all clones of a store, the task around each call, and the transaction around each change.
+//! The connection pool shared by all clones of a store, the task around each call, and the
+//! transaction around each change.
 //!
-//! # Two nets under a dropped future
+//! # Two safeguards against dropped futures
 //!
-//! Dropping the future of sqlx's `begin` (0.9.0) can give a connection back to the pool inside an open transaction:
-//! later statements on it answer well, and are gone when the connection is closed. So every call runs in a task that nothing
-//! drops, and whatever comes back to the pool is rolled back before anyone else has it. Either would do;
-//! `tests/dropped_begins.rs` shows what happens with neither.
+//! Dropping the future of sqlx's `begin` (0.9.0) can return a connection to the pool inside an open
+//! transaction: later statements on it succeed, and are lost when the connection is closed. So
+//! every call runs in a task that is never dropped, and every connection that returns to the pool
+//! is rolled back before it is reused. Either would suffice; `tests/dropped_begins.rs` shows what
+//! happens with neither.
 
 use std::{
     future::Future,
@@ -31,39 +33,40 @@ pub(crate) struct Shared {
     pub(crate) stale: Arc<Stale>,
 }
 
-/// Which connections hold prepared statements that the server does not run any more: those that were made before it last
-/// said so. It refuses a statement whose result has other types than when it was prepared, as after `ALTER TABLE`, until it
-/// is prepared again.
+/// Which connections hold prepared statements that the server no longer runs: those opened before
+/// it last said so. After `ALTER TABLE`, for example, it rejects a statement whose result types
+/// have changed until it is prepared again.
 #[derive(Debug, Default)]
 pub(crate) struct Stale(Mutex<Option<Instant>>);
 
 impl Stale {
-    /// All connections that there are now.
+    /// Marks all current connections.
     fn all_from_before_now(&self) {
         *self.0.lock().unwrap_or_else(PoisonError::into_inner) = Some(Instant::now());
     }
 
-    /// Whether a connection of this age is one of them.
+    /// Returns whether a connection of this age is one of them.
     pub(crate) fn holds(&self, age: Duration) -> bool {
         let since = *self.0.lock().unwrap_or_else(PoisonError::into_inner);
         since.is_some_and(|since| since.elapsed() <= age)
     }
 }
 
-/// How often a call is tried on a fresh connection. More than one table may be altered while it runs.
+/// How often a call is tried on a fresh connection. More than one table may be altered while it
+/// runs.
 const FRESH_TRIES: usize = 3;
 
-/// What is certain when a call's task did not end.
+/// What is certain if a call's task did not finish.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Effect {
-    /// It was to read: nothing was changed.
+    /// A read: nothing was changed.
     Reads,
-    /// It was to write: nobody knows.
+    /// A write: the outcome is unknown.
     Writes,
 }
 
 impl Shared {
-    /// Runs a call in a task of its own, which goes on when the caller does not.
+    /// Runs a call in a separate task, which continues if the caller does not.
     pub(crate) async fn run<T, Call>(
         self: &Arc<Self>,
         effect: Effect,
@@ -80,7 +83,7 @@ impl Shared {
                 Err(error) => return Err(self.not_ended(effect, error)),
             };
             match answer {
-                // Nothing was changed, and on another connection the statement is prepared anew.
+                // Nothing was changed, and another connection prepares the statement again.
                 Err(fault) if fault.is_stale_statement() && tries < FRESH_TRIES => {
                     self.stale.all_from_before_now();
                     tries += 1;
@@ -90,10 +93,10 @@ impl Shared {
         }
     }
 
-    /// A transaction that sees what others commit between its statements, which is what our statements are made for,
-    /// whatever the database's default is.
+    /// Starts a transaction that sees what others commit between its statements, which our
+    /// statements rely on, whatever the database's default is.
     ///
-    /// To be called in a task of [`Shared::run`] only.
+    /// Call this only in a task of [`Shared::run`].
     pub(crate) async fn begin(&self) -> Result<Transaction, Fault> {
         Ok(Transaction(self.pool.begin_with(BEGIN).await?))
     }
@@ -120,7 +123,7 @@ impl Shared {
 
 const BEGIN: &str = "BEGIN ISOLATION LEVEL READ COMMITTED";
 
-/// One change, all or nothing. Dropped without an end, as an error does, it is rolled back.
+/// One atomic change. It is rolled back if it is dropped without an end, as after an error.
 pub(crate) struct Transaction(sqlx::Transaction<'static, Postgres>);
 
 impl Transaction {

@@ -1,6 +1,7 @@
-//! Every statement that is sent, made once with the names of the tables.
+//! Every statement, created once with the names of the tables.
 //!
-//! Only SQL that Postgres-compatible distributed databases speak as well; `schema.rs` says what was checked.
+//! Only SQL that Postgres-compatible distributed databases also accept; `schema.rs` says what was
+//! tested.
 
 use std::sync::Arc;
 
@@ -10,12 +11,12 @@ use vault_store::TableName;
 
 use crate::record::LONGEST;
 
-/// A statement; a clone is a pointer.
+/// A statement. A clone is a pointer.
 #[derive(Clone, Debug)]
 pub(crate) struct Statement(Arc<str>);
 
 impl Statement {
-    /// Nothing but constants and names of [`TableName`]'s characters goes into a statement.
+    /// A statement consists only of constants and [`TableName`]s.
     pub(crate) fn new(text: String) -> Self {
         Self(text.into())
     }
@@ -28,7 +29,7 @@ impl Statement {
 /// The statements over the two tables of a vault.
 #[derive(Debug)]
 pub(crate) struct Statements {
-    /// The table of the records, for what is put together in `queries.rs`.
+    /// The records table, for `queries.rs`.
     pub(crate) records: TableName,
     pub(crate) sealed_page: Page,
     pub(crate) record_page: Page,
@@ -53,7 +54,7 @@ pub(crate) struct Statements {
     pub(crate) put_setting_if_absent: Statement,
 }
 
-/// An envelope over the limit stays on the server; its length comes beside it.
+/// An envelope over the limit stays on the server; only its length is returned.
 pub(crate) fn envelope_columns() -> String {
     format!(
         "CASE WHEN octet_length(envelope) <= {LONGEST} THEN envelope END AS envelope, octet_length(envelope)::bigint AS len"
@@ -128,8 +129,8 @@ impl Statements {
     }
 }
 
-/// The first page and a later one. One statement for both, with a condition that is always true at first, could not be
-/// planned once for all pages.
+/// The first page and later ones. One statement for both, with a condition that is always true at
+/// first, could not be planned once for all pages.
 #[derive(Debug)]
 pub(crate) struct Page {
     pub(crate) first: Statement,
@@ -145,10 +146,10 @@ impl Page {
     }
 }
 
-/// A page of at most `$1` records and `$2` bytes, of the rows that a condition leaves.
+/// A page of up to `$1` records and `$2` bytes, of the rows that match a condition.
 ///
-/// The server sums the bytes: it sends no envelope that the page has no room for, and does not even read those that it
-/// keeps apart from their row. The first row always comes.
+/// The server sums up the bytes: it sends no envelope that does not fit into the page, and does not
+/// even read those stored out of line. The first row is always returned.
 fn page(records: &TableName, condition: &str, inner: &str, outer: &str) -> Statement {
     let envelope = envelope_columns();
     Statement::new(format!(
@@ -161,7 +162,8 @@ fn page(records: &TableName, condition: &str, inner: &str, outer: &str) -> State
     ))
 }
 
-/// Replaces the envelopes of the rows that still hold the expected ones, all of which [`Statements::lock`] has locked.
+/// Replaces the envelopes of the rows that still hold the expected ones; [`Statements::lock`] has
+/// locked all of them.
 fn replace(records: &TableName) -> Statement {
     Statement::new(format!(
         "UPDATE {records} AS stored SET envelope = new.sealed \
@@ -172,8 +174,8 @@ fn replace(records: &TableName) -> Statement {
     ))
 }
 
-/// The triggers and rules that act when an envelope is replaced: not those that are disabled, and not those of other
-/// columns. An update is the event 16 of a trigger and 2 of a rule.
+/// The triggers and rules that act when an envelope is replaced: not disabled ones, and not those
+/// of other columns. An update is event 16 of a trigger and 2 of a rule.
 fn hooks(records: &TableName) -> Statement {
     Statement::new(format!(
         "SELECT FALSE, tgname::text FROM pg_trigger WHERE tgrelid = to_regclass('{records}') AND NOT tgisinternal \
@@ -186,8 +188,9 @@ fn hooks(records: &TableName) -> Statement {
     ))
 }
 
-/// The ids of at most `$3` records that are expired at `$1`, after `$2` if that is not NULL, in order. The lock makes a
-/// renewal wait, or is waited for and looks again.
+/// The ids of up to `$3` records that are expired at `$1`, after `$2` if that is not NULL, in
+/// order. Because of the lock, a concurrent renewal either waits, or is waited for and evaluated
+/// again.
 fn expired(records: &TableName, more: &str) -> String {
     format!(
         "WITH expired AS (SELECT id FROM {records} WHERE expires_at <= $1 {more} \
@@ -195,7 +198,8 @@ fn expired(records: &TableName, more: &str) -> String {
     )
 }
 
-/// Changes what is not NULL; a time that may be NULL itself comes with whether it changes.
+/// Changes what is not NULL. A time that may itself be NULL has a parameter that says whether it
+/// changes.
 fn update(records: &TableName) -> Statement {
     Statement::new(format!(
         "UPDATE {records} SET envelope = coalesce($2::text, envelope), \

@@ -1,20 +1,20 @@
-//! What a name that is no ordinary table is.
+//! What a name refers to that is not an ordinary table.
 
 use vault_store::TableName;
 
-/// A relation under the name of a table that is none, or not all of one.
+/// A relation with the name of a table that is not a table, or only part of one.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct NotATable {
     pub(crate) name: TableName,
     pub(crate) kind: TableKind,
 }
 
-/// What it is instead.
+/// Its kind.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum TableKind {
     View,
     Foreign,
-    /// A table that others inherit from.
+    /// A table with inheriting tables.
     Inherited,
     Other,
 }

@@ -1,6 +1,7 @@
-//! What changes the vault, each within one transaction.
+//! Write operations, each within one transaction.
 //!
-//! Every function here runs in a task of its own (see `shared.rs`), so that none of them is ever dropped half-way.
+//! Every function here runs in a separate task (see `shared.rs`), so that none of them is ever
+//! dropped half-way.
 
 use std::{collections::HashSet, num::NonZeroUsize};
 
@@ -14,13 +15,14 @@ use crate::error::Fault;
 use crate::record::{self, Time};
 use crate::shared::{Shared, Transaction};
 
-/// How often an insert begins anew when others take its ids or tokens between two of its statements.
+/// How often an insert starts over when others take its ids or tokens between two of its
+/// statements.
 const INSERT_TRIES: usize = 8;
 
 /// Replaces the envelopes of a batch.
 ///
-/// The rows are locked first, in the order of their ids: two batches that share rows wait for one another instead of
-/// each waiting for a row that the other one holds. The lock also tells which rows are there.
+/// The rows are locked first, in the order of their ids: two batches that share rows wait for one
+/// another instead of deadlocking. The lock also determines which rows exist.
 pub(crate) async fn batch(
     shared: &Shared,
     batch: &[Replacement],
@@ -75,7 +77,7 @@ pub(crate) async fn insert(
     Err(Fault::Outrun)
 }
 
-/// Changes one record.
+/// Updates one record.
 pub(crate) async fn update(shared: &Shared, change: &RecordUpdate) -> Result<WriteOutcome, Fault> {
     let id = record::text(change.id.as_str())?;
     let envelope = change.envelope.as_ref().map(record::envelope).transpose()?;
@@ -108,7 +110,7 @@ pub(crate) async fn update(shared: &Shared, change: &RecordUpdate) -> Result<Wri
     Ok(if there.is_some() { WriteOutcome::Conflict } else { WriteOutcome::Missing })
 }
 
-/// Removes or hides the next expired records with one statement.
+/// Deletes or soft-deletes the next expired records with one statement.
 pub(crate) async fn purge(
     shared: &Shared,
     purge: Purge,
@@ -137,7 +139,7 @@ pub(crate) async fn purge(
     Ok(purged)
 }
 
-/// Removes one record.
+/// Deletes one record.
 pub(crate) async fn delete(shared: &Shared, id: &RecordId) -> Result<DeleteOutcome, Fault> {
     let id = record::text(id.as_str())?;
     let mut transaction = shared.begin().await?;
@@ -167,14 +169,15 @@ pub(crate) async fn put_setting(
     let read = sqlx::query(shared.statements.setting.sql()).bind(name);
     let row = read.fetch_optional(transaction.connection()).await?;
     transaction.commit().await?;
-    // Nothing removes settings; if somebody did so just now, the caller starts over.
+    // Nothing removes settings; if someone just did, the caller starts over.
     Ok(row.ok_or(Fault::Outrun)?.try_get(0)?)
 }
 
-/// One try at inserting; `None` when somebody else took an id or a token meanwhile.
+/// One attempt to insert; `None` if someone else took an id or a token in the meantime.
 ///
-/// Who is left out depends on the records before it in the same call, so that is decided here, from what is stored; the
-/// statement then inserts what remains, or shows that the decision was out of date.
+/// Which records are skipped depends on the records before them in the same call. This is decided
+/// here, based on what is stored; the statement then inserts the rest, or shows that the decision
+/// was outdated.
 async fn try_insert(
     shared: &Shared,
     records: &[Record],
@@ -193,7 +196,7 @@ async fn try_insert(
         transaction.abort().await?;
         return Ok(Some(outcomes));
     }
-    // In the order of their ids, like the locks of a batch.
+    // In id order, like the locks of a batch.
     new.sort_unstable_by(|one, other| one.id.cmp(&other.id));
     let columns = Columns::of(new.iter().copied())?;
     let insert = sqlx::query(shared.statements.insert.sql())
@@ -214,7 +217,7 @@ async fn try_insert(
     Ok(Some(outcomes))
 }
 
-/// What becomes of each record, given the ids and tokens that are stored.
+/// Returns the outcome of each record, given the ids and tokens that are stored.
 fn decide(
     records: &[Record],
     stored: Vec<sqlx::postgres::PgRow>,
@@ -238,7 +241,8 @@ fn decide(
     Ok(records.iter().map(&mut decide_one).collect())
 }
 
-/// Makes sure that what was written is what the transaction would commit, where a trigger or a rule could have changed it.
+/// Verifies that what was written is what the transaction would commit, if a trigger or a rule
+/// could have changed it.
 async fn verify<'a>(
     shared: &Shared,
     transaction: &mut Transaction,
@@ -254,7 +258,7 @@ async fn verify<'a>(
         Some(row) if row.try_get(0)? => {}
         _ => return Ok(()),
     }
-    // Those that wait for the commit act now.
+    // Run deferred ones now.
     connection.execute("SET CONSTRAINTS ALL IMMEDIATE").await?;
     let stored = sqlx::query(shared.statements.stored.sql()).bind(&ids).bind(&envelopes);
     let same: i64 = stored.fetch_one(connection).await?.try_get(0)?;
@@ -265,7 +269,7 @@ async fn verify<'a>(
     }
 }
 
-/// The ids that a statement returns.
+/// Reads the ids that a statement returns.
 async fn ids(
     transaction: &mut Transaction,
     query: sqlx::query::Query<'_, sqlx::Postgres, sqlx::postgres::PgArguments>,
