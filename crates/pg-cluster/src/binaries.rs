@@ -1,4 +1,4 @@
-//! Where Postgres's server programs are.
+//! Finds Postgres's server programs.
 
 use std::{
     env, fs,
@@ -9,15 +9,16 @@ use std::{
 /// The programs that a cluster needs.
 const NEEDED: [&str; 3] = ["initdb", "pg_ctl", "postgres"];
 
-/// Where Debian and its kin put one folder per version; the server's programs are not on the PATH there.
+/// Where Debian and its derivatives put one directory per version; the server's programs are not on
+/// the PATH there.
 const DEBIAN: &str = "/usr/lib/postgresql";
 
-/// A folder with all of them.
+/// A directory with all of them.
 #[derive(Clone, Debug)]
 pub(crate) struct Binaries(PathBuf);
 
 impl Binaries {
-    /// Looks on the PATH and in the usual places, and installs Debian's package where that is possible.
+    /// Searches the PATH and the usual directories, and installs the Debian package where possible.
     pub(crate) fn find() -> Result<Self, String> {
         if let Some(found) = Self::installed() {
             return Ok(found);
@@ -51,7 +52,7 @@ fn is_complete(folder: &Path) -> bool {
     NEEDED.iter().all(|program| folder.join(program).is_file())
 }
 
-/// Debian's folders, the newest version first.
+/// Debian's directories, newest version first.
 fn debian_folders() -> Vec<PathBuf> {
     let versions = fs::read_dir(DEBIAN).into_iter().flatten().flatten();
     let number = |path: &PathBuf| path.file_name()?.to_str()?.parse::<u32>().ok();
@@ -60,7 +61,7 @@ fn debian_folders() -> Vec<PathBuf> {
     folders.into_iter().map(|folder| folder.join("bin")).collect()
 }
 
-/// Installs Debian's package, which only root may.
+/// Installs the Debian package, which requires root.
 fn install() -> Result<(), String> {
     let run = |arguments: &[&str]| {
         let mut apt = Command::new("/usr/bin/apt-get");
@@ -72,6 +73,6 @@ fn install() -> Result<(), String> {
         Err(String::from_utf8_lossy(&output.stderr).trim().to_owned())
     };
     let install = ["install", "--yes", "--no-install-recommends", "postgresql"];
-    // The lists may be missing or out of date, then they are fetched and it is tried once more.
+    // The package lists may be missing or outdated: update them and retry once.
     run(&install).or_else(|_| run(&["update"]).and_then(|()| run(&install)))
 }

@@ -1,4 +1,4 @@
-//! What takes a cluster away when its owner ends, however that happens.
+//! Removes a cluster when its owner ends, however that happens.
 
 use std::{
     os::unix::process::CommandExt as _,
@@ -9,15 +9,16 @@ use std::{
 use crate::binaries::Binaries;
 use crate::user::User;
 
-/// Waits for the end of its standard input, which the owner holds open and the kernel closes when the owner is gone;
-/// then stops the server and removes the folder. `$1` is `pg_ctl`, `$2` the folder.
+/// Waits for the end of its standard input, which the owner holds open and the kernel closes when
+/// the owner is gone; then stops the server and removes the directory. `$1` is `pg_ctl`, `$2` the
+/// directory.
 const SCRIPT: &str = r#"
 cat
 "$1" stop -s -m immediate -D "$2/data"
 cd / && rm -rf "$2"
 "#;
 
-/// The guard process of one cluster; dropping it takes the cluster away and waits until that is done.
+/// The guard process of one cluster. Dropping it removes the cluster and waits until that is done.
 #[derive(Debug)]
 pub(crate) struct Guard(Child);
 
@@ -36,7 +37,8 @@ impl Guard {
             .stdin(Stdio::piped())
             .stdout(Stdio::null())
             .stderr(Stdio::null())
-            // A group of its own: Ctrl-C reaches the owner and its command, not the one that is to clean up after them.
+            // A separate process group: Ctrl-C reaches the owner and its command, but not the guard
+            // that cleans up after them.
             .process_group(0);
         if let Some(user) = user {
             user.run(&mut command);
@@ -48,7 +50,7 @@ impl Guard {
 impl Drop for Guard {
     fn drop(&mut self) {
         drop(self.0.stdin.take());
-        // A guard that is gone has nobody to wait for.
+        // If the guard is gone, there is nothing to wait for.
         let _ = self.0.wait();
     }
 }

@@ -1,8 +1,9 @@
-//! Throw-away Postgres clusters for tests: real servers with `fsync` on, each in a temporary folder of its own.
+//! Temporary Postgres clusters for tests: real servers with `fsync` on, each in a temporary
+//! directory.
 //!
-//! A cluster listens on a free port of the loopback interface and asks for a random password. It disappears with
-//! the process that started it, however that ends: a guard process waits for the end of a pipe and then stops the server and
-//! removes the folder.
+//! A cluster listens on a free port of the loopback interface and requires a random password. It
+//! disappears with the process that started it, however that ends: a guard process waits for the
+//! end of a pipe, stops the server and removes the directory.
 
 mod binaries;
 mod guard;
@@ -23,13 +24,13 @@ use crate::user::User;
 /// The environment variable that names the server for tests; `cargo xtask pg -- COMMAND` sets it.
 pub const VARIABLE: &str = "VAULTSTORE_TEST_POSTGRES_URL";
 
-/// How often another free port is tried when somebody else was faster.
+/// How often to try another free port if someone else took it first.
 const PORTS_TRIED: usize = 5;
 
-/// The server that the environment names.
+/// Returns the server that the environment names.
 ///
 /// # Errors
-/// One sentence that says how to have one.
+/// A sentence that says how to get one.
 pub fn url_from_environment() -> Result<String, String> {
     std::env::var(VARIABLE).map_err(|_| {
         format!(
@@ -39,12 +40,13 @@ pub fn url_from_environment() -> Result<String, String> {
     })
 }
 
-/// A running Postgres server with one database. Dropping it stops the server and removes all its files.
+/// A running Postgres server with one database. Dropping it stops the server and removes all its
+/// files.
 #[derive(Debug)]
 pub struct Cluster {
     url: String,
     server: Server,
-    // Last, so that what it removes is not used any more.
+    // Last, so that what it removes is no longer in use.
     _guard: Guard,
 }
 
@@ -57,10 +59,10 @@ struct Server {
 }
 
 impl Cluster {
-    /// Makes a cluster and starts it, which takes a few seconds.
+    /// Creates and starts a cluster, which takes a few seconds.
     ///
     /// # Errors
-    /// One sentence that says what is missing or failed.
+    /// A sentence that says what is missing or failed.
     pub fn start() -> Result<Self, String> {
         let binaries = Binaries::find()?;
         let folder = tempfile::Builder::new()
@@ -81,45 +83,48 @@ impl Cluster {
         Ok(Self { url, server, _guard: guard })
     }
 
-    /// Where it listens, user and password included.
+    /// Returns its URL, including user and password.
     #[must_use]
     pub fn url(&self) -> &str {
         &self.url
     }
 
-    /// The folder that holds everything the cluster writes.
+    /// Returns the directory that contains everything the cluster writes.
     #[must_use]
     pub fn folder(&self) -> &Path {
         &self.server.folder
     }
 
-    /// Starts the server anew as one that also takes encrypted connections, with this certificate and its key, both in PEM.
+    /// Restarts the server with encrypted connections enabled, with this certificate and its key,
+    /// both in PEM.
     ///
     /// # Errors
-    /// What `pg_ctl` says, or that the files could not be written.
+    /// The message of `pg_ctl`, or that the files could not be written.
     pub fn encrypt(&self, certificate: &str, key: &str) -> Result<(), String> {
         self.server.encrypt(certificate, key)
     }
 
-    /// Stops the server at once, as a crash does; what was committed is there after [`start_again`](Self::start_again).
+    /// Stops the server immediately, as a crash does. What was committed is there after
+    /// [`start_again`](Self::start_again).
     ///
     /// # Errors
-    /// What `pg_ctl` says.
+    /// The message of `pg_ctl`.
     pub fn crash(&self) -> Result<(), String> {
         self.server.pg_ctl(&["stop", "-m", "immediate", "-w"])
     }
 
-    /// Starts the stopped server on the port it had.
+    /// Restarts the stopped server on the same port.
     ///
     /// # Errors
-    /// What `pg_ctl` says.
+    /// The message of `pg_ctl`.
     pub fn start_again(&self) -> Result<(), String> {
         self.server.start()
     }
 }
 
 impl Server {
-    /// Runs `initdb`: one superuser with a password, UTF-8, byte order, and nothing turned off.
+    /// Runs `initdb`: one superuser with a password, UTF-8, byte order, and no safety setting
+    /// disabled.
     fn initialize(&self, password: &str) -> Result<(), String> {
         let password_file = self.folder.join("password");
         write(&password_file, password)?;
@@ -149,7 +154,7 @@ impl Server {
         ] {
             let path = self.data().join(name);
             write(&path, text)?;
-            // A key that others may read is refused.
+            // Postgres refuses a key that others may read.
             fs::set_permissions(&path, fs::Permissions::from_mode(0o600))
                 .map_err(|error| format!("{}: {error}", path.display()))?;
             if let Some(user) = &self.user {
@@ -163,7 +168,8 @@ impl Server {
     fn start_on_a_free_port(&mut self) -> Result<(), String> {
         let mut last = String::new();
         for _ in 0..PORTS_TRIED {
-            // The port is free until the listener is dropped; that somebody takes it just then is why this repeats.
+            // The port is free until the listener is dropped; this repeats in case someone takes it
+            // just then.
             let free = TcpListener::bind(("127.0.0.1", 0)).and_then(|it| it.local_addr());
             self.port = free.map_err(|error| format!("no port is free: {error}"))?.port();
             match self.start() {
@@ -188,12 +194,12 @@ impl Server {
         captured(self.command("pg_ctl").args(arguments).arg("-D").arg(self.data()))
     }
 
-    /// One of Postgres's programs, as the user and in the place that it accepts.
+    /// One of Postgres's programs, with the user and directory that it accepts.
     fn command(&self, program: &str) -> Command {
         let mut command = Command::new(self.binaries.path(program));
         command.current_dir(&self.folder).env("LC_ALL", "C");
         for (name, _) in std::env::vars_os() {
-            // PGDATA, PGPORT and the like mean another server.
+            // PGDATA, PGPORT and so on refer to another server.
             if name.to_string_lossy().starts_with("PG") {
                 command.env_remove(name);
             }
@@ -213,9 +219,10 @@ impl Server {
     }
 }
 
-/// Runs a program; its output is part of the error and else nobody's concern.
+/// Runs a program; its output becomes part of the error.
 ///
-/// The output goes through files, since a server that is started inherits them and would keep a pipe open.
+/// The output goes through files, because a started server inherits them and would keep a pipe
+/// open.
 fn captured(command: &mut Command) -> Result<(), String> {
     let failed = |error: std::io::Error| format!("{} failed: {error}", shown(command));
     let output = tempfile::NamedTempFile::new().map_err(failed)?;
@@ -238,7 +245,7 @@ fn write(path: &Path, text: &str) -> Result<(), String> {
     fs::write(path, text).map_err(|error| format!("{}: {error}", path.display()))
 }
 
-/// 128 random bits in hex: the port is open to every user of the machine.
+/// 128 random bits in hexadecimal: every user of the machine can reach the port.
 fn random_password() -> Result<String, String> {
     let mut random = [0u8; 16];
     getrandom::fill(&mut random).map_err(|error| format!("no randomness: {error}"))?;

@@ -1,4 +1,4 @@
-//! That a cluster comes, answers, survives a crash of the server, and goes without a trace.
+//! A cluster starts, answers, survives a crash of the server, and disappears without a trace.
 
 use std::{
     env,
@@ -11,7 +11,7 @@ use std::{
 
 use super::*;
 
-/// Set in the child process of a test that is to be killed.
+/// Set in the child process of a test that gets killed.
 const CHILD: &str = "PG_CLUSTER_TEST_CHILD";
 
 fn answers(port: u16) -> bool {

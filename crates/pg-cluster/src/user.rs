@@ -1,4 +1,4 @@
-//! Whom the server runs as: it refuses root.
+//! The user that the server runs as: it refuses root.
 
 use std::{
     fs,
@@ -10,7 +10,7 @@ use std::{
     process::Command,
 };
 
-/// Another user than root.
+/// A user other than root.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct User {
     uid: u32,
@@ -18,7 +18,7 @@ pub(crate) struct User {
 }
 
 impl User {
-    /// The user to drop to when this process is root, as the owner of a folder it has just made tells.
+    /// The user to switch to if this process is root, determined from the owner of a new directory.
     pub(crate) fn to_drop_to(made: &Path) -> Result<Option<Self>, String> {
         let owner = fs::metadata(made).map_err(|error| format!("{}: {error}", made.display()))?;
         if owner.uid() != 0 {
@@ -32,13 +32,13 @@ impl User {
         })
     }
 
-    /// Hands a file or a folder over.
+    /// Changes the owner of a file or directory.
     pub(crate) fn own(self, path: &Path) -> Result<(), String> {
         chown(path, Some(self.uid), Some(self.gid))
             .map_err(|error| format!("{} cannot be handed over: {error}", path.display()))
     }
 
-    /// Lets a program run as this user, without root's groups.
+    /// Makes a program run as this user, without root's groups.
     pub(crate) fn run(self, command: &mut Command) {
         command.uid(self.uid).gid(self.gid);
     }

@@ -9,7 +9,7 @@ use crate::block::{BLOCK_LEN, DIGEST_LEN, State};
 use crate::lanes::{LANES, Lanes};
 use crate::message::Message;
 
-/// The digests of all messages, in their order.
+/// Returns the digests of all messages, in order.
 #[must_use]
 pub fn digests(messages: &[Message<'_>]) -> Zeroizing<Vec<[u8; DIGEST_LEN]>> {
     match Lanes::of_this_processor() {
@@ -20,7 +20,7 @@ pub fn digests(messages: &[Message<'_>]) -> Zeroizing<Vec<[u8; DIGEST_LEN]>> {
     }
 }
 
-/// A message on its way through a lane.
+/// A message being hashed in a lane.
 #[derive(Clone, Copy)]
 struct Place {
     message: usize,
@@ -28,8 +28,8 @@ struct Place {
     blocks: usize,
 }
 
-/// A lane that is done takes the next message, so that short and long ones mix. When only one is left, lanes gain
-/// nothing.
+/// A lane that finishes takes the next message, so that short and long ones mix. When only one
+/// message is left, lanes no longer help.
 fn digests_in(mut lanes: Lanes, messages: &[Message<'_>]) -> Zeroizing<Vec<[u8; DIGEST_LEN]>> {
     let mut digests = Zeroizing::new(vec![[0; DIGEST_LEN]; messages.len()]);
     let mut places: [Option<Place>; LANES] = [None; LANES];
@@ -71,7 +71,7 @@ fn digests_in(mut lanes: Lanes, messages: &[Message<'_>]) -> Zeroizing<Vec<[u8; 
     digests
 }
 
-/// Hashes a message from one of its blocks on.
+/// Hashes a message from one of its blocks onwards.
 fn alone(message: &Message<'_>, from: usize, state: &State) -> [u8; DIGEST_LEN] {
     let mut state = Zeroizing::new(*state);
     let mut space = Zeroizing::new([0; BLOCK_LEN]);
@@ -96,7 +96,7 @@ mod tests {
 
     use super::*;
 
-    /// Both ways, whatever this processor would choose.
+    /// Both implementations, whatever this processor would choose.
     fn both(messages: &[Message<'_>]) -> [Vec<[u8; DIGEST_LEN]>; 2] {
         let alone = messages.iter().map(|message| alone(message, 0, message.begin())).collect();
         [digests_in(Lanes::any(), messages).to_vec(), alone]

@@ -11,7 +11,7 @@ use crate::message::{Begin, Message};
 const INNER_PAD: u8 = 0x36;
 const OUTER_PAD: u8 = 0x5c;
 
-/// A key of at most one block, as the two states that follow from it; wiped on drop.
+/// A key of at most one block (64 bytes), as the two states derived from it; wiped on drop.
 #[derive(zeroize::Zeroize, ZeroizeOnDrop)]
 pub struct HmacKey {
     inner: State,
@@ -19,7 +19,7 @@ pub struct HmacKey {
 }
 
 impl HmacKey {
-    /// Prepares a key: two compressions, which every message under it then saves.
+    /// Prepares a key with two compressions, which every message under it then saves.
     #[must_use]
     pub fn new(key: &[u8; DIGEST_LEN]) -> Self {
         let mut block = [0; BLOCK_LEN];
@@ -38,7 +38,7 @@ impl HmacKey {
     }
 }
 
-/// The codes of all messages, each of two parts in a row, in their order.
+/// Returns the codes of all messages, each given as two parts, in order.
 pub fn hmacs<'a>(
     messages: impl Iterator<Item = (&'a HmacKey, [&'a [u8]; 2])> + Clone,
 ) -> Zeroizing<Vec<[u8; DIGEST_LEN]>> {

@@ -1,4 +1,4 @@
-//! The compression function of SHA-256 on eight states at once, one in each lane of the vectors.
+//! The compression function of SHA-256 on eight states at once, one in each lane of a vector.
 
 use std::sync::LazyLock;
 
@@ -7,13 +7,13 @@ use zeroize::Zeroize as _;
 
 use crate::block::{BLOCK_LEN, STATE_WORDS, State, WORDS_PER_BLOCK};
 
-/// How many messages are hashed at a time: as many as 256 bits have words.
+/// The number of messages hashed at a time: the number of 32-bit words in 256 bits.
 pub(super) const LANES: usize = 8;
 
 /// One word of every lane.
 type Words = [u32; LANES];
 
-/// Eight states and the blocks that come next; wiped on drop.
+/// Eight states and their next blocks; wiped on drop.
 pub(super) struct Lanes {
     level: Level,
     states: [Words; STATE_WORDS],
@@ -21,13 +21,13 @@ pub(super) struct Lanes {
 }
 
 impl Lanes {
-    /// Lanes, where they are the faster way.
+    /// Uses lanes if they are faster on this processor.
     pub(super) fn of_this_processor() -> Option<Self> {
         static FASTER: LazyLock<Option<Level>> = LazyLock::new(detect);
         FASTER.map(Self::new)
     }
 
-    /// Lanes on any processor, the faster way or not.
+    /// Uses lanes on any processor.
     #[cfg(test)]
     pub(super) fn any() -> Self {
         Self::new(Level::new())
@@ -53,7 +53,8 @@ impl Lanes {
         }
     }
 
-    /// Takes the block of each lane into its state. What a lane without a message holds does not matter.
+    /// Compresses the block of each lane into its state. The contents of lanes without a message do
+    /// not matter.
     pub(super) fn compress(&mut self) {
         let Self { level, states, block } = self;
         dispatch!(*level, simd => compress(simd, states, block));
@@ -67,8 +68,8 @@ impl Drop for Lanes {
     }
 }
 
-/// AVX2 hashes eight messages seven times as fast as the `sha2` crate without SHA instructions, and slower than it with
-/// them. Vectors of 128 bits gain too little.
+/// AVX2 hashes eight messages seven times as fast as the `sha2` crate without SHA instructions, and
+/// more slowly than with them. 128-bit vectors gain too little.
 #[cfg(target_arch = "x86_64")]
 fn detect() -> Option<Level> {
     let level = Level::new();
@@ -76,16 +77,17 @@ fn detect() -> Option<Level> {
     faster.then_some(level)
 }
 
-/// Elsewhere SHA instructions are common, and wide vectors are not.
+/// On other architectures SHA instructions are common, and wide vectors are not.
 #[cfg(not(target_arch = "x86_64"))]
 fn detect() -> Option<Level> {
     None
 }
 
-/// Sixteen rounds, and before each the word of the message schedule that it takes, unless the block is that word.
+/// Sixteen rounds, each preceded by computing its word of the message schedule, unless that is a
+/// word of the block.
 ///
-/// Written out, with the working variables changing places from round to round: left as a loop, the compiler moves them, which
-/// takes a third as long again.
+/// Unrolled, with the working variables rotating from round to round: in a loop, the compiler moves
+/// them, which takes a third longer.
 macro_rules! sixteen_rounds {
     ($w:ident, $words:ident, $k:expr, [$a:ident $b:ident $c:ident $d:ident $e:ident $f:ident $g:ident $h:ident]) => {
         sixteen_rounds!(@ $w, $words, $k, $a $b $c $d $e $f $g $h, 0 1 2 3 4 5 6 7);
@@ -106,7 +108,7 @@ macro_rules! of_the_block {
     ($w:ident, $t:literal) => {};
 }
 
-/// The others follow from those before, in the places of those that are not needed any more.
+/// The others are computed from earlier ones and overwrite those no longer needed.
 macro_rules! scheduled {
     ($w:ident, $t:literal) => {
         $w[$t] += sigma_0($w[($t + 1) % WORDS_PER_BLOCK])
@@ -115,7 +117,7 @@ macro_rules! scheduled {
     };
 }
 
-// FIPS 180-4 §6.2.2; the message schedule is made as it is used, sixteen words at a time
+// FIPS 180-4 §6.2.2; the message schedule is computed as it is used, sixteen words at a time
 #[inline(always)]
 #[expect(
     clippy::inline_always,
@@ -137,7 +139,7 @@ fn compress<S: Simd>(simd: S, states: &mut [Words; STATE_WORDS], block: &[Words;
     }
 }
 
-/// The functions of FIPS 180-4 §4.1.2, and the rotation that they are made of.
+/// The functions of FIPS 180-4 §4.1.2, and the rotation that they consist of.
 macro_rules! functions {
     ($($name:ident($($x:ident),+) = $value:expr;)*) => {
         $(

@@ -2,7 +2,7 @@
 
 use crate::block::{BLOCK_LEN, START, State};
 
-/// What is to be hashed: one block that was hashed before, if any, and two parts in a row.
+/// A message to hash: optionally a block that was hashed before, and two consecutive parts.
 pub struct Message<'a> {
     pub(crate) begin: Begin<'a>,
     pub(crate) parts: [&'a [u8]; 2],
@@ -11,12 +11,12 @@ pub struct Message<'a> {
 #[derive(Clone, Copy)]
 pub(crate) enum Begin<'a> {
     Start,
-    /// The state after a first block.
+    /// The state after the first block.
     AfterBlock(&'a State),
 }
 
 impl<'a> Message<'a> {
-    /// A message whose bytes are the two parts, one after the other.
+    /// Creates a message that consists of two consecutive parts.
     #[must_use]
     pub fn new(parts: [&'a [u8]; 2]) -> Self {
         Self { begin: Begin::Start, parts }
@@ -26,7 +26,7 @@ impl<'a> Message<'a> {
         self.parts[0].len() + self.parts[1].len()
     }
 
-    /// With its padding: one bit, and the length in 64 more.
+    /// The length with its padding: one bit, and the length in 64 more.
     pub(crate) fn blocks(&self) -> usize {
         (self.len() + 1 + size_of::<u64>()).div_ceil(BLOCK_LEN)
     }
@@ -38,7 +38,8 @@ impl<'a> Message<'a> {
         }
     }
 
-    /// One block of the padded message, where it lies or, if it is not whole there, in the space given.
+    /// Returns one block of the padded message, in place or, if it is not contiguous there, in the
+    /// given space.
     pub(crate) fn block<'b>(
         &self,
         number: usize,

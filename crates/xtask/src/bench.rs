@@ -1,4 +1,4 @@
-//! `cargo xtask bench`: the criterion benches, and afterwards each figure beside its floor.
+//! `cargo xtask bench`: the Criterion benches, and then each figure with its floor.
 
 use std::{
     fs,
@@ -11,7 +11,8 @@ use serde_json::Value;
 use crate::command::Run as _;
 use crate::workspace::Workspace;
 
-/// What a bench calls the least that the same work could cost, in the group and at the size of what it measures.
+/// The name of the bench that measures the least that the same work could cost, in the same group
+/// and at the same size.
 const FLOOR: &str = "floor";
 
 /// Runs the benches whose names contain the filter.
@@ -37,7 +38,7 @@ struct Figure {
 }
 
 impl Figure {
-    /// How often the floor of the same group and size goes into this; `None` where there is none.
+    /// The ratio to the floor of the same group and size; `None` if there is none.
     fn ratio(&self, all: &[Self]) -> Option<f64> {
         let is_floor = |other: &&Self| {
             other.function == FLOOR && other.group == self.group && other.size == self.size
@@ -49,7 +50,7 @@ impl Figure {
     }
 }
 
-/// Reads what criterion has written below its folder.
+/// Reads Criterion's results.
 fn measured_since(folder: &Path, begun: SystemTime) -> Result<Vec<Figure>, String> {
     let mut figures = Vec::new();
     for file in estimates_below(folder)? {

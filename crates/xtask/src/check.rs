@@ -1,15 +1,15 @@
 //! The outcome of a check.
 
-/// What a check that did not fail did.
+/// The result of a check that did not fail.
 pub(crate) enum Done {
-    /// All of it; a word on how much, where it is more than a yes.
+    /// It passed; with a remark if there is something to say.
     Passed(String),
-    /// Nothing, and why; never on a CI machine where it could have been had.
+    /// It could not run, and why; never on a CI machine where it could have.
     LeftOut(String),
 }
 
 impl Done {
-    /// Passed, and there is no more to say.
+    /// Passed, without a remark.
     pub(crate) fn passed() -> Self {
         Self::Passed(String::new())
     }

@@ -1,4 +1,4 @@
-//! `cargo xtask ci`: every check, one after the other, until one fails.
+//! `cargo xtask ci`: runs all checks in order and stops at the first failure.
 
 mod all_tests;
 
@@ -17,10 +17,10 @@ const FUZZ: Duration = Duration::from_secs(20);
 /// The package whose features are the backends.
 const FACADE: &str = "vaultstore";
 
-/// A check's name and what it does.
+/// The name of a check and its function.
 type Check = (&'static str, fn(&Workspace) -> Result<Done, String>);
 
-/// Cheap checks first; what needs the same artifacts is together.
+/// Cheap checks first; checks that need the same build artifacts are adjacent.
 const CHECKS: [Check; 12] = [
     ("rustfmt", rustfmt),
     ("layers", layers::check),
@@ -36,7 +36,7 @@ const CHECKS: [Check; 12] = [
     ("fuzz", fuzz_all),
 ];
 
-/// Runs every check whose name contains the word, and closes with a summary.
+/// Runs every check whose name contains the word, and ends with a summary.
 pub(crate) fn run(workspace: &Workspace, word: &str) -> Result<(), String> {
     let checks: Vec<&Check> = CHECKS.iter().filter(|(name, _)| name.contains(word)).collect();
     if checks.is_empty() {
@@ -69,7 +69,7 @@ pub(crate) fn run(workspace: &Workspace, word: &str) -> Result<(), String> {
 
 fn rustfmt(workspace: &Workspace) -> Result<Done, String> {
     workspace.cargo("fmt").args(["--all", "--check"]).run()?;
-    // The fuzz targets are a workspace of their own.
+    // The fuzz targets are in a workspace of their own.
     workspace.cargo("fmt").args(["--manifest-path", "fuzz/Cargo.toml", "--check"]).run()?;
     Ok(Done::passed())
 }
@@ -80,8 +80,8 @@ fn clippy(workspace: &Workspace) -> Result<Done, String> {
     Ok(Done::passed())
 }
 
-/// `cargo test` and the server tests together run every test; one that is ignored would be left out
-/// in silence.
+/// `cargo test` and the server tests together run every test; an ignored one would be left out
+/// silently.
 fn no_test_is_ignored(workspace: &Workspace) -> Result<Done, String> {
     let ignore = concat!("#[", "ignore");
     for folder in ["crates", "src", "tests", "examples", "benches", "fuzz/src"] {
@@ -96,8 +96,8 @@ fn no_test_is_ignored(workspace: &Workspace) -> Result<Done, String> {
     Ok(Done::passed())
 }
 
-/// Each feature of each package alone, and none: all together is what clippy checked and what the
-/// tests run with. Nothing is built, only checked.
+/// Checks each feature of each package alone, and none: all of them together is what clippy checks
+/// and the tests use. Nothing is built.
 fn features(workspace: &Workspace) -> Result<Done, String> {
     let mut checked = Vec::new();
     for package in workspace.members() {
@@ -135,7 +135,8 @@ fn features(workspace: &Workspace) -> Result<Done, String> {
 
 fn rustdoc(workspace: &Workspace) -> Result<Done, String> {
     let mut command = workspace.cargo("doc");
-    // The command `vaultstore` and the facade's library have one name, and so would their pages.
+    // The command `vaultstore` and the facade's library have the same name, and would have the same
+    // page.
     let libraries = workspace.members().filter(|package| is_library(package));
     for name in libraries.filter_map(|package| package["name"].as_str()) {
         command.args(["--package", name]);
@@ -150,7 +151,8 @@ fn is_library(package: &serde_json::Value) -> bool {
         .any(|target| strings(&target["kind"]).contains(&"lib"))
 }
 
-/// Builds the benches as the tests are built, and runs each once: what compiles can still fail in its first line.
+/// Builds the benches with the profile of the tests, and runs each once: what compiles can still
+/// fail when it runs.
 fn benches(workspace: &Workspace) -> Result<Done, String> {
     let arguments = [
         "--package",

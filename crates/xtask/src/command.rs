@@ -1,19 +1,19 @@
-//! Running programs: their output is shown as it comes, and their failure is one sentence.
+//! Runs programs: their output is shown as it arrives, and a failure is one sentence.
 
 use std::{
     io::{BufRead as _, BufReader, Write as _},
     process::{Command, Stdio},
 };
 
-/// A program that ends well or an error that names it.
+/// Runs a program, with an error that names it.
 pub(crate) trait Run {
-    /// Runs it, its output going where ours goes.
+    /// Runs it with inherited output.
     fn run(&mut self) -> Result<(), String>;
 
-    /// Runs it and hands every line of its standard output to `look`, after having shown it unchanged.
+    /// Runs it and passes every line of its standard output to `look`, after showing it unchanged.
     fn run_and_look(&mut self, look: impl FnMut(&str)) -> Result<(), String>;
 
-    /// Its standard output; nothing is shown.
+    /// Runs it and returns its standard output; nothing is shown.
     fn capture(&mut self) -> Result<Vec<u8>, String>;
 }
 

@@ -1,4 +1,5 @@
-//! `cargo xtask fuzz`: the targets in `fuzz/`, built and run as `cargo fuzz` does, without having to install it.
+//! `cargo xtask fuzz`: builds and runs the targets in `fuzz/` as `cargo fuzz` does, without having
+//! to install it.
 
 use std::{
     fs::{self, File},
@@ -10,31 +11,31 @@ use std::{
 use crate::command::Run as _;
 use crate::workspace::{Workspace, strings, values};
 
-/// Coverage feedback and the address sanitizer, whose allocator is what enforces the limit of one allocation. The
-/// flags are those of cargo-fuzz 0.13.
+/// Coverage feedback and the address sanitizer, whose allocator enforces the limit of a single
+/// allocation. The flags are those of cargo-fuzz 0.13.
 const RUSTFLAGS: &str = "--cfg fuzzing -Cpasses=sancov-module -Cllvm-args=-sanitizer-coverage-level=4 \
     -Cllvm-args=-sanitizer-coverage-inline-8bit-counters -Cllvm-args=-sanitizer-coverage-pc-table \
     -Cllvm-args=-sanitizer-coverage-trace-compares -Zsanitizer=address -Cdebug-assertions";
 
-/// Freed memory that the sanitizer holds back counts as resident; and safe code may leak.
+/// Freed memory that the sanitizer retains counts as resident; and safe code may leak.
 const ASAN_OPTIONS: &str = "quarantine_size_mb=16:detect_leaks=0";
 
-/// The most memory in all, the most memory at once, in MiB, and the most seconds for one input.
+/// Maximum total memory, maximum single allocation, in MiB, and maximum seconds per input.
 const LIMITS: [&str; 3] = ["-rss_limit_mb=512", "-malloc_limit_mb=256", "-timeout=10"];
 
 /// How many of a failed target's last lines are shown.
 const SHOWN_LINES: usize = 40;
 
-/// What became of fuzzing.
+/// The result of fuzzing.
 pub(crate) enum Fuzzed {
-    /// Every target ran for its time and found nothing; how much that was.
+    /// Every target ran for its time and found nothing; with the amount of work.
     Done(String),
-    /// Nothing ran, for want of a nightly toolchain.
+    /// Nothing ran, because there is no nightly toolchain.
     NoNightly(String),
 }
 
 impl Fuzzed {
-    /// For whoever asked for fuzzing by name.
+    /// Turns a missing toolchain into an error, for a user who asked for fuzzing.
     pub(crate) fn expect_done(self) -> Result<(), String> {
         match self {
             Self::Done(_) => Ok(()),
@@ -43,13 +44,13 @@ impl Fuzzed {
     }
 }
 
-/// Every target for this long.
+/// Runs every target for this long.
 pub(crate) fn run_all(workspace: &Workspace, each: Duration) -> Result<Fuzzed, String> {
     let targets = targets(workspace)?;
     run(workspace, &targets, each)
 }
 
-/// One target for this long.
+/// Runs one target for this long.
 pub(crate) fn run_one(
     workspace: &Workspace,
     target: &str,
@@ -97,7 +98,7 @@ fn targets(workspace: &Workspace) -> Result<Vec<String>, String> {
     if names.is_empty() { Err("fuzz/ has no target".to_owned()) } else { Ok(names) }
 }
 
-/// Builds the targets, and gives the folder of their programs.
+/// Builds the targets and returns the directory of their programs.
 fn build(workspace: &Workspace, targets: &[String]) -> Result<PathBuf, String> {
     let folder = workspace.target.join("fuzz");
     // with a target named, neither build scripts nor macros are instrumented
@@ -117,7 +118,7 @@ fn build(workspace: &Workspace, targets: &[String]) -> Result<PathBuf, String> {
     for target in targets {
         command.args(["--bin", target]);
     }
-    // what the stable cargo that runs this has set
+    // set by the stable cargo that runs this
     for name in ["CARGO", "RUSTC", "RUSTDOC", "RUSTUP_TOOLCHAIN", "CARGO_ENCODED_RUSTFLAGS"] {
         command.env_remove(name);
     }
@@ -132,7 +133,8 @@ fn host() -> Result<String, String> {
     host.map(str::to_owned).ok_or("rustc -vV names no host".to_owned())
 }
 
-/// Runs one target from its committed seeds; what it finds on the way is kept below the target folder for the next run.
+/// Runs one target from its committed seeds; what it finds is kept below the target directory for
+/// the next run.
 fn run_target(
     workspace: &Workspace,
     programs: &Path,
@@ -166,7 +168,7 @@ fn run_target(
         .ok_or(format!("{target} ran without coverage feedback; see {}", log.display()))
 }
 
-/// How far a target came.
+/// The statistics of a target.
 #[derive(Debug, PartialEq, Eq)]
 struct Stats {
     inputs: u64,
@@ -174,7 +176,7 @@ struct Stats {
 }
 
 impl Stats {
-    /// Reads libFuzzer's own words; `None` without any input or any edge reached.
+    /// Parses libFuzzer's statistics; `None` without any input or any edge reached.
     fn parse(said: &str) -> Option<Self> {
         let after = |line: &str, word: &str| {
             line.split_once(word)?.1.split_whitespace().next()?.parse::<u64>().ok()

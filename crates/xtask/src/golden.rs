@@ -1,4 +1,5 @@
-//! What we write, checked by implementations that share nothing with ours: Python scripts beside the golden vectors.
+//! Checks what we write with implementations that share nothing with ours: Python scripts next to
+//! the test vectors.
 
 use std::{
     fs,
@@ -11,29 +12,31 @@ use crate::command::Run as _;
 use crate::pg::Server;
 use crate::workspace::{Workspace, is_ci};
 
-/// The script that opens every vector; it exits with an error when one does not open to what it should.
+/// The script that opens every vector; it fails if one does not open to the expected value.
 const SCRIPT: [&str; 2] = ["tests/golden/make.py", "verify"];
 
-/// What prints envelopes that were sealed just now, for the script to open as well: so many.
+/// The example that prints newly sealed envelopes, for the script to open as well, and how many.
 const SEALED_NOW: [&str; 6] = ["--package", "vaultstore-core", "--example", "golden", "--", "500"];
 
-/// The script that reads a vault in SQLite that the command, its argument, has written.
+/// The script that reads an SQLite vault written by the command, which is its argument.
 const READ_SQLITE: &str = "tests/golden/check_sqlite.py";
 
-/// The script that reads the vaults that the torture tests leave in the folder, its argument.
+/// The script that reads the vaults that the torture tests leave in the directory, which is its
+/// argument.
 const READ_TORTURED: &str = "tests/golden/check_torture.py";
 
-/// The tests that leave them, for when all tests have not just run.
+/// The tests that leave them, in case not all tests have just run.
 const TORTURE: [&str; 6] =
     ["--workspace", "--all-features", "--test", "torture", "--", "kill_9_loses_nothing"];
 
-/// The environment variable that names the folder to them.
+/// The environment variable that tells them the directory.
 const LEAVE: &str = "VAULTSTORE_TORTURE_LEAVE";
 
-/// What the scripts need: other implementations of Argon2id, HKDF and AES-GCM than ours.
+/// The Python packages that the scripts need: implementations of Argon2id, HKDF and AES-GCM other
+/// than ours.
 const PACKAGES: [&str; 2] = ["argon2-cffi==25.1.0", "cryptography"];
 
-/// Runs the scripts; without Python or its packages that is left out, but never on a CI machine.
+/// Runs the scripts. Without Python or its packages they are left out, but never on a CI machine.
 pub(crate) fn check(workspace: &Workspace) -> Result<Done, String> {
     let python = match python(workspace) {
         Ok(python) => python,
@@ -50,7 +53,7 @@ pub(crate) fn check(workspace: &Workspace) -> Result<Done, String> {
     let file = workspace.target.join("sealed-now.json");
     fs::write(&file, sealed).map_err(|error| format!("{}: {error}", file.display()))?;
     script().arg(&file).run()?;
-    // With the features that the tests had, so that nothing is compiled again.
+    // With the features of the tests, so that nothing is recompiled.
     workspace
         .cargo("build")
         .args(["--workspace", "--all-features", "--bin", "vaultstore"])
@@ -70,7 +73,7 @@ pub(crate) fn check(workspace: &Workspace) -> Result<Done, String> {
     Ok(Done::passed())
 }
 
-/// Lets the torture tests that a command runs leave their vaults, and removes those of an earlier run.
+/// Makes the torture tests of a command leave their vaults, and removes those of an earlier run.
 pub(crate) fn leave(workspace: &Workspace, tests: &mut Command) -> Result<(), String> {
     let folder = folder_of_left(workspace);
     let failed = |error: std::io::Error| format!("{}: {error}", folder.display());
@@ -82,7 +85,8 @@ pub(crate) fn leave(workspace: &Workspace, tests: &mut Command) -> Result<(), St
     Ok(())
 }
 
-/// Checks every record of the vaults that the torture tests have left, each vault once; it fails when there is none.
+/// Checks every record of the vaults that the torture tests have left, each vault once; fails if
+/// there is none.
 pub(crate) fn check_tortured(workspace: &Workspace) -> Result<(), String> {
     read_tortured(workspace, &python(workspace)?)
 }
@@ -90,10 +94,10 @@ pub(crate) fn check_tortured(workspace: &Workspace) -> Result<(), String> {
 fn read_tortured(workspace: &Workspace, python: &Path) -> Result<(), String> {
     let folder = folder_of_left(workspace);
     let mut read = Command::new(python);
-    // It takes what it needs from the script beside it, of which nothing compiled is to be left.
+    // It imports from the script next to it, which must not leave compiled files.
     read.env("PYTHONDONTWRITEBYTECODE", "1");
     read.current_dir(&workspace.root).arg(READ_TORTURED).arg(&folder).run()?;
-    // Nobody takes them for those of a later run.
+    // So that they are not mistaken for those of a later run.
     fs::remove_dir_all(&folder).map_err(|error| format!("{}: {error}", folder.display()))
 }
 
@@ -101,7 +105,8 @@ fn folder_of_left(workspace: &Workspace) -> PathBuf {
     workspace.target.join("torture-left")
 }
 
-/// A Python that has the packages: the system's, or one below the target folder that is made now.
+/// Returns a Python that has the packages: the system's, or a virtual environment below the target
+/// directory, created on demand.
 fn python(workspace: &Workspace) -> Result<PathBuf, String> {
     let folder = workspace.target.join("golden-venv");
     let own = folder.join(if cfg!(windows) { "Scripts/python.exe" } else { "bin/python3" });

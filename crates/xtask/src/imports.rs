@@ -1,4 +1,4 @@
-//! Reads the `use` declarations of Rust sources: who imports what.
+//! Parses the `use` declarations of Rust sources: who imports what.
 
 use std::{
     fs,
@@ -8,11 +8,12 @@ use std::{
 /// One name that a file imports, as path segments without aliases.
 pub(crate) struct Import {
     pub(crate) path: Vec<String>,
-    /// `pub use` and the like: a name is passed on, not used.
+    /// `pub use` and the like: the name is re-exported, not used.
     pub(crate) is_reexport: bool,
 }
 
-/// The imports of a file, without those of its tests: what follows `#[cfg(test)]` is left out.
+/// Returns the imports of a file, without those of its tests: everything after `#[cfg(test)]` is
+/// left out.
 pub(crate) fn of(source: &str) -> Vec<Import> {
     let code = source.split("\n#[cfg(test)]\nmod ").next().unwrap_or_default();
     let mut imports = Vec::new();
@@ -30,7 +31,7 @@ pub(crate) fn of(source: &str) -> Vec<Import> {
     imports
 }
 
-/// Where the tree of the next `use` at the start of a line begins.
+/// Finds the start of the next `use` tree at the start of a line.
 fn next_use(code: &str) -> Option<(usize, bool)> {
     let mut at = 0;
     for line in code.split_inclusive('\n') {
@@ -88,7 +89,7 @@ fn split_top_level(group: &str) -> Vec<&str> {
     parts
 }
 
-/// All Rust files below a folder, sorted.
+/// Returns all Rust files below a directory, sorted.
 pub(crate) fn rust_files(folder: &Path) -> Result<Vec<PathBuf>, String> {
     let mut files = Vec::new();
     for entry in fs::read_dir(folder).map_err(|error| format!("{}: {error}", folder.display()))? {

@@ -1,4 +1,5 @@
-//! The layers of ARCHITECTURE.md: which crate may depend on what, and no circle between files.
+//! Checks the layers of ARCHITECTURE.md: which crate may depend on what, and no circular imports
+//! between files.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -14,14 +15,14 @@ use crate::{
     workspace::{Workspace, values},
 };
 
-/// The crates that know no database, no runtime, no file and no environment.
+/// The crates without a database, a runtime, files or environment variables.
 const PURE: [&str; 3] = ["vaultstore-core", "vaultstore-store", "vaultstore-sha256-lanes"];
 
 /// The contract and the backends: no key and no plaintext reaches them.
 const WITHOUT_KEYS: [&str; 4] =
     ["vaultstore-store", "vaultstore-redb", "vaultstore-sqlite", "vaultstore-postgres"];
 
-/// What the core does not depend on, also not as the first part of a longer name.
+/// What the core must not depend on, even as the first part of a longer name.
 const DATABASES_AND_RUNTIMES: [&str; 27] = [
     "redb",
     "sqlx",
@@ -52,12 +53,12 @@ const DATABASES_AND_RUNTIMES: [&str; 27] = [
     "compio",
 ];
 
-/// What a backend does not depend on. (The driver of the SQL backends has a key derivation of its
-/// own, for logging in to a server.)
+/// What a backend must not depend on. (The driver of the SQL backends has its own key derivation,
+/// for logging in to a server.)
 const CRYPTOGRAPHY: [&str; 5] =
     ["vaultstore-core", "vaultstore-sha256-lanes", "aes-gcm", "argon2", "blake2"];
 
-/// Modules of the standard library that a pure crate does not use.
+/// Modules of the standard library that a pure crate must not use.
 const OUTSIDE_WORLD: [&str; 5] = ["fs", "env", "net", "process", "os"];
 
 /// Checks all of them and lists every violation.
@@ -100,7 +101,8 @@ fn forbidden<'a>(names: &'a BTreeSet<&str>) -> impl Iterator<Item = &'a str> {
     names.iter().copied().filter(is_forbidden)
 }
 
-/// The names of all packages that a package is built with, without its tests and build scripts.
+/// Returns the names of all packages that a package is built with, without its tests and build
+/// scripts.
 fn normal_dependencies<'a>(
     metadata: &'a Value,
     package: &str,
@@ -130,7 +132,7 @@ fn normal_dependencies<'a>(
     Ok(seen.into_iter().filter_map(|id| names.get(id).copied()).collect())
 }
 
-/// Every mention of files, the environment, the network or processes, as an import or in full.
+/// Finds every use of files, the environment, the network or processes, imported or qualified.
 fn outside_world(workspace: &Workspace, package: &str) -> Result<Vec<String>, String> {
     let mut violations = Vec::new();
     for (shown, source) in sources(workspace, package)? {
@@ -195,7 +197,7 @@ fn circles_of_workspace(workspace: &Workspace) -> Result<Vec<String>, String> {
     Ok(violations)
 }
 
-/// The path of the module in a file, without the crate.
+/// The path of the module in a file, relative to the crate.
 fn module_of(file: &str) -> Vec<String> {
     let mut path: Vec<String> =
         file.trim_end_matches(".rs").split(['/', '\\']).map(str::to_owned).collect();
@@ -205,8 +207,8 @@ fn module_of(file: &str) -> Vec<String> {
     path
 }
 
-/// The groups of modules that can reach each other. A module that passes its children's names on
-/// (`pub use`) does not import them, and who imports such a name imports the child.
+/// Finds the groups of modules that can reach each other. A module that re-exports its children's
+/// names (`pub use`) does not import them, and importing such a name means importing the child.
 fn circles(files: &[(Vec<String>, String)]) -> Vec<String> {
     let imports: BTreeMap<&[String], Vec<imports::Import>> =
         files.iter().map(|(module, source)| (module.as_slice(), imports::of(source))).collect();
@@ -285,7 +287,7 @@ fn home<'a>(
     None
 }
 
-/// Every package takes the workspace's lints, which forbid unsafe code.
+/// Checks that every package uses the workspace's lints, which forbid unsafe code.
 fn unsafe_code(workspace: &Workspace) -> Result<Vec<String>, String> {
     let read = |path: &str| fs::read_to_string(path).map_err(|error| format!("{path}: {error}"));
     let root = read(&workspace.root.join("Cargo.toml").to_string_lossy())?;

@@ -1,7 +1,8 @@
-//! The checks and benches of vaultstore's workspace.
+//! Checks and benches of vaultstore's workspace.
 //!
-//! `cargo xtask ci` passes every check, `cargo xtask bench` measures, `cargo xtask fuzz` looks for inputs that break a
-//! promise. Whatever they need beside Rust they say, and what they leave out they say loudly.
+//! `cargo xtask ci` runs every check, `cargo xtask bench` measures, and `cargo xtask fuzz` searches
+//! for inputs that violate a guarantee. They report what they need in addition to Rust, and loudly
+//! what they leave out.
 
 #![expect(clippy::print_stdout, reason = "what it prints is what it is for")]
 #![expect(clippy::print_stderr, reason = "what it prints is what it is for")]

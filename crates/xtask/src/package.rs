@@ -1,4 +1,4 @@
-//! Whether every published package can be packaged, and whether its dependencies may be used.
+//! Checks that every published package can be packaged, and that its dependencies are acceptable.
 
 use std::process::Command;
 
@@ -6,7 +6,7 @@ use crate::check::Done;
 use crate::command::Run as _;
 use crate::workspace::Workspace;
 
-/// Packages each crate as for the registry. The workflow of CI also builds each from its package
+/// Packages each crate as for publishing. The CI workflow also builds each one from its package
 /// alone, which takes minutes.
 pub(crate) fn check(workspace: &Workspace) -> Result<Done, String> {
     let mut command = workspace.cargo("package");

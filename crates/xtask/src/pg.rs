@@ -6,8 +6,8 @@ use pg_cluster::{Cluster, VARIABLE};
 
 use crate::command::Run as _;
 
-/// Runs the command, and with it a throw-away server where the environment names none; the server goes with this process,
-/// also when the command fails or Ctrl-C ends both.
+/// Runs the command with a temporary server unless the environment names one. The server disappears
+/// with this process, even if the command fails or Ctrl-C ends both.
 pub(crate) fn run(command: &[&str]) -> Result<(), String> {
     let [program, arguments @ ..] = command else {
         return Err("pg needs a command to run: cargo xtask pg -- COMMAND".to_owned());
@@ -19,7 +19,7 @@ pub(crate) fn run(command: &[&str]) -> Result<(), String> {
     child.run()
 }
 
-/// The server that tests use: the one that the environment names, else one of our own.
+/// The server for tests: the one that the environment names, or else a temporary one.
 pub(crate) struct Server(Option<Cluster>);
 
 impl Server {
@@ -28,7 +28,7 @@ impl Server {
         Ok(Self(if named { None } else { Some(Cluster::start()?) }))
     }
 
-    /// Names the server to a command.
+    /// Passes the server to a command.
     pub(crate) fn tell(&self, command: &mut Command) {
         if let Some(cluster) = &self.0 {
             command.env(VARIABLE, cluster.url());

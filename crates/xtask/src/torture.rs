@@ -1,5 +1,5 @@
-//! `cargo xtask torture`: the scenarios that break the command and the engine, for longer than the tests do, and with
-//! figures at the end.
+//! `cargo xtask torture`: the scenarios that try to break the command and the engine, for longer
+//! than in the tests, with figures at the end.
 
 use crate::command::Run as _;
 use crate::golden;
@@ -12,7 +12,7 @@ const HISTORIES_PER_SECOND: u64 = 500;
 /// It plays at least as many as in CI.
 const LEAST_HISTORIES: u64 = 100_000;
 
-/// How long each scenario takes at least, and where its chances begin.
+/// The minimum duration of each scenario, and the random seed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Torture {
     seconds: u64,
@@ -36,8 +36,9 @@ impl Torture {
         if arguments.is_empty() { Ok(torture) } else { Err("an option has no number".to_owned()) }
     }
 
-    /// Runs every scenario, one after the other, and prints what each did. A seed names the chances, not the moment at
-    /// which the system lets a process die: two runs of one seed are alike and not the same.
+    /// Runs every scenario in order and prints what each did. A seed determines the random choices,
+    /// not the moment at which the system lets a process die: two runs with one seed are similar,
+    /// not identical.
     pub(crate) fn run(self, workspace: &Workspace) -> Result<(), String> {
         let mut figures = Vec::new();
         let histories = LEAST_HISTORIES.max(self.seconds * HISTORIES_PER_SECOND);
@@ -65,12 +66,12 @@ impl Torture {
         if figures.is_empty() {
             return Err("no scenario told what it did".to_owned());
         }
-        // Once more by a reader that shares nothing with what was broken.
+        // Read again by a program that shares nothing with what was broken.
         golden::check_tortured(workspace)
     }
 }
 
-/// What a scenario says of itself, also behind the name of its test.
+/// Parses the summary of a scenario, possibly after the name of its test.
 fn found(line: &str) -> Option<String> {
     let (_, figures) = line.split_once("torture: ")?;
     Some(figures.to_owned())

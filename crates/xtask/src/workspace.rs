@@ -11,13 +11,13 @@ use serde_json::Value;
 
 use crate::command::Run as _;
 
-/// The root, the target folder and the packages of this workspace.
+/// The root, the target directory and the packages of this workspace.
 pub(crate) struct Workspace {
-    /// Where the root `Cargo.toml` is.
+    /// The directory of the root `Cargo.toml`.
     pub(crate) root: PathBuf,
-    /// Where cargo builds.
+    /// The directory in which cargo builds.
     pub(crate) target: PathBuf,
-    /// What `cargo metadata` says, dependencies resolved with all features.
+    /// The output of `cargo metadata`, with dependencies resolved for all features.
     pub(crate) metadata: Value,
 }
 
@@ -38,7 +38,7 @@ impl Workspace {
         Ok(Self { root, target, metadata })
     }
 
-    /// A cargo command in the root of the workspace, bound to `Cargo.lock`.
+    /// A cargo command in the root of the workspace, with `--locked`.
     pub(crate) fn cargo(&self, command: &str) -> Command {
         cargo(&self.root, command)
     }
@@ -50,23 +50,23 @@ impl Workspace {
             .filter(move |package| package["id"].as_str().is_some_and(|id| members.contains(&id)))
     }
 
-    /// The package of that name, if there is one.
+    /// Returns the package with this name, if there is one.
     pub(crate) fn member(&self, name: &str) -> Option<&Value> {
         self.members().find(|package| package["name"] == name)
     }
 }
 
-/// Whether this runs on a CI machine, where nothing may be left out for want of a tool.
+/// Returns whether this runs on a CI machine, where nothing may be left out for lack of a tool.
 pub(crate) fn is_ci() -> bool {
     env::var_os("CI").is_some_and(|value| value == "true" || value == "1")
 }
 
-/// The elements of a JSON array; none when it is no array.
+/// Returns the elements of a JSON array; none if it is not an array.
 pub(crate) fn values(array: &Value) -> impl Iterator<Item = &Value> {
     array.as_array().into_iter().flatten()
 }
 
-/// The texts in a JSON array.
+/// Returns the strings in a JSON array.
 pub(crate) fn strings(array: &Value) -> Vec<&str> {
     values(array).filter_map(Value::as_str).collect()
 }

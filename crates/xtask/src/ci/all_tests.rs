@@ -25,8 +25,8 @@ const SERVER_TARGETS: [&str; 6] = [
 /// Targets of which some tests use a server when there is one, and which of their tests.
 const WITH_SERVER: [(&str, &str); 2] = [("command", "backends::"), ("backends", "postgres")];
 
-/// Runs them with a server of their own, or with the one that the environment names. That there is
-/// none is a failure.
+/// Runs them with a temporary server, or with the one that the environment names. If there is none,
+/// this fails.
 pub(super) fn on_a_server(workspace: &Workspace) -> Result<Done, String> {
     let server = Server::of_environment_or_own()?;
     let mut sum = Sum::default();
@@ -67,7 +67,7 @@ struct Sum {
 }
 
 impl Sum {
-    /// Runs the tests. A test that is ignored is a failure, and so is a run without any test.
+    /// Runs the tests. An ignored test is a failure, and so is a run without any test.
     fn run(&mut self, command: &mut Command) -> Result<(), String> {
         let (mut passed, mut ignored) = (0, 0);
         command.run_and_look(|line| {
