@@ -160,7 +160,7 @@ fn floor(store: &dyn VaultStore, records: usize) -> Duration {
             .into_iter()
             .step_by(2)
             .map(|record| Replacement {
-                sealed: changed(&record.envelope),
+                new: changed(&record.envelope),
                 id: record.id,
                 expected: record.envelope,
             })

@@ -263,7 +263,7 @@ impl State {
     fn swap_batch(&mut self, batch: &[Replacement]) -> Result<Vec<WriteOutcome>, Fault> {
         let (mut outcomes, mut puts, mut envelopes) = (Vec::new(), Vec::new(), Vec::new());
         for replacement in batch {
-            let sealed = replacement.sealed.as_bytes().ok_or(Fault::NotLoaded)?;
+            let sealed = replacement.new.as_bytes().ok_or(Fault::NotLoaded)?;
             outcomes.push(match self.record(&replacement.id)? {
                 None => WriteOutcome::Missing,
                 Some(record) if record.envelope != replacement.expected => WriteOutcome::Conflict,

@@ -8,6 +8,7 @@ use std::{
 
 use vaultstore::rekey::{ChainDoubt, InvalidPlan, RekeyError};
 use vaultstore::run::ScanError;
+use vaultstore::settings::SettingsError;
 use vaultstore::store::RngError;
 use vaultstore::{StoreError, StoreErrorKind, VaultError};
 
@@ -150,6 +151,8 @@ impl From<RekeyError> for Failure {
                 Self::Usage(format!("{error} (--allow-triggers)"))
             }
             RekeyError::Plan(plan) => Self::Usage(plan.to_string()),
+            RekeyError::PasswordPolicyViolation(error) => Self::Usage(error.to_string()),
+            RekeyError::Settings(error) => error.into(),
             RekeyError::Store(error) => error.into(),
             error => Self::failed(error.to_string()).because(error),
         }
@@ -182,15 +185,23 @@ impl From<ScanError> for Failure {
 impl From<VaultError> for Failure {
     fn from(error: VaultError) -> Self {
         match error {
-            VaultError::PasswordPolicyViolation(_)
-            | VaultError::RefusedSetting { .. }
-            | VaultError::CostBelowMinimum(_)
-            | VaultError::CostOverLimit(_) => Self::Usage(error.to_string()),
-            error @ VaultError::FormatNotSettled => {
+            VaultError::PasswordPolicyViolation(error) => Self::Usage(error.to_string()),
+            VaultError::Settings(error) => error.into(),
+            VaultError::Store(error) => error.into(),
+            error => Self::failed(error.to_string()).because(error),
+        }
+    }
+}
+
+impl From<SettingsError> for Failure {
+    fn from(error: SettingsError) -> Self {
+        match error {
+            SettingsError::Refused { .. }
+            | SettingsError::CostBelowMinimum(_)
+            | SettingsError::CostOverLimit(_) => Self::Usage(error.to_string()),
+            error @ SettingsError::FormatNotSettled => {
                 Self::Usage(format!("{error} (--format, once)"))
             }
-            VaultError::Store(error) => error.into(),
-            VaultError::Engine(error) => (*error).into(),
             error => Self::failed(error.to_string()).because(error),
         }
     }

@@ -298,10 +298,10 @@ fn any_record() -> impl Strategy<Value = Record> {
 }
 
 fn any_replacement() -> impl Strategy<Value = Replacement> {
-    (any_id(), any_envelope(), any_envelope()).prop_map(|(id, expected, sealed)| Replacement {
+    (any_id(), any_envelope(), any_envelope()).prop_map(|(id, expected, new)| Replacement {
         id,
         expected,
-        sealed,
+        new,
     })
 }
 

@@ -12,7 +12,7 @@ use std::{num::NonZeroUsize, sync::Arc, time::Duration};
 use futures::future::BoxFuture;
 use vault_core::rekey::{MergeCheck, RekeyError, RunStatus};
 use vault_core::run::{RunOptions, Timer};
-use vault_core::{RekeyPlan, RekeyReport, RekeySession, Vault, VaultError};
+use vault_core::{RekeyPlan, RekeyReport, RekeySession, Vault};
 use vault_store::{EnvelopeText, PageLimit, Record, VaultStore};
 
 use self::ledger::{Ledger, Moved, Owner};
@@ -150,7 +150,7 @@ impl Timer for NoWait {
 async fn begin(
     store: impl VaultStore + 'static,
     options: RunOptions,
-) -> Result<RekeySession, VaultError> {
+) -> Result<RekeySession, RekeyError> {
     let plan = RekeyPlan::new()
         .pair(Owner::Old.password(), Owner::New.password())
         .merge_check(MergeCheck::Off)
@@ -162,7 +162,7 @@ async fn begin(
 async fn rekey(
     store: impl VaultStore + 'static,
     options: RunOptions,
-) -> Result<(RekeyReport, Option<RekeyError>), VaultError> {
+) -> Result<(RekeyReport, Option<RekeyError>), RekeyError> {
     let mut session = begin(store, options).await?;
     let error = loop {
         match session.step().await {

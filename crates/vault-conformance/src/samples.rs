@@ -43,12 +43,8 @@ pub(crate) fn seconds(seconds: i64) -> Timestamp {
 }
 
 /// A replacement of what the record holds.
-pub(crate) fn replacement(record: &Record, sealed: &str) -> Replacement {
-    Replacement {
-        id: record.id.clone(),
-        expected: record.envelope.clone(),
-        sealed: envelope(sealed),
-    }
+pub(crate) fn replacement(record: &Record, new: &str) -> Replacement {
+    Replacement { id: record.id.clone(), expected: record.envelope.clone(), new: envelope(new) }
 }
 
 /// The record as a rekey sees it.

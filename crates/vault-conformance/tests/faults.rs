@@ -79,7 +79,7 @@ fn a_torn_batch_takes_effect_in_part() {
         let replacement = |record: &Record| Replacement {
             id: record.id.clone(),
             expected: record.envelope.clone(),
-            sealed: EnvelopeText::from_stored(*b"new"),
+            new: EnvelopeText::from_stored(*b"new"),
         };
         records[..count].iter().map(replacement).collect()
     };

@@ -12,6 +12,8 @@ use vault_conformance::{Fault, FaultPlan, FaultyStore};
 use vault_core::kdf::KdfMinimum;
 use vault_core::password::{PasswordPolicy, PasswordPolicyViolation};
 use vault_core::records::{RecordInfo, Upserted};
+use vault_core::rekey::RekeyError;
+use vault_core::settings::SettingsError;
 use vault_core::{
     CreateOptions, InitOptions, KdfParams, Password, PasswordKey, RekeyPlan, Vault, VaultError,
     VaultOptions, WriteFormat,
@@ -236,16 +238,12 @@ fn a_policy_is_for_new_passwords_only() {
     assert_eq!(block_on(vault.upsert(&token, b"new", short)).unwrap(), Upserted::Updated);
     assert!(is_refused(block_on(vault.overwrite(&token, b"", short))));
     let plan = RekeyPlan::new().pair(Password::new("password"), Password::new("short"));
-    assert!(is_refused(block_on(vault.rekey(plan)).map(drop)));
+    let rekey = block_on(vault.rekey(plan)).map(drop);
+    assert!(matches!(rekey, Err(RekeyError::PasswordPolicyViolation(why)) if why == refused));
     let plan =
         RekeyPlan::new().pair(Password::new("password"), Password::new("long enough for it"));
-    assert_eq!(
-        block_on(async { vault.rekey(plan).await?.run().await.map_err(VaultError::from) })
-            .unwrap()
-            .counts
-            .rekeyed,
-        1
-    );
+    let report = block_on(async { vault.rekey(plan).await?.run().await }).unwrap();
+    assert_eq!(report.counts.rekeyed, 1);
 }
 
 #[test]
@@ -260,7 +258,10 @@ fn a_setting_takes_effect_at_once() {
     assert_eq!(info(&token).format.unwrap().to_string(), WriteFormat::V2.to_string());
     for (name, value) in [("format", "v1"), ("kdf", "cheap")] {
         let refused = block_on(vault.set_setting(name, value));
-        assert!(matches!(refused, Err(VaultError::RefusedSetting { .. })), "{name}");
+        assert!(
+            matches!(refused, Err(VaultError::Settings(SettingsError::Refused { .. }))),
+            "{name}"
+        );
     }
     block_on(vault.set_setting("format", "v3")).unwrap();
     block_on(vault.update(&token, b"value", key)).unwrap_err(); // its v2 cost is not one that is tried

@@ -115,9 +115,14 @@ pub mod records {
     pub use crate::vault::{RecordInfo, Records, Resolved, Upserted};
 }
 
+/// What can be wrong with a vault's own settings.
+pub mod settings {
+    pub use crate::engine::settings::SettingsError;
+}
+
 /// Rules for new passwords.
 pub mod password {
-    pub use crate::vault::password_policy::{PasswordPolicy, PasswordPolicyViolation};
+    pub use crate::crypto::password_policy::{PasswordPolicy, PasswordPolicyViolation};
 }
 
 /// Tokens: their length and how a text is parsed into one.

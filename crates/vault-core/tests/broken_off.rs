@@ -10,7 +10,7 @@ use futures::executor::block_on;
 use vault_core::rekey::{MergeCheck, RekeyError, RunStatus};
 use vault_core::run::RunOptions;
 use vault_core::store::PageLimit;
-use vault_core::{RekeyPlan, StoreErrorKind, VaultError};
+use vault_core::{RekeyPlan, StoreErrorKind};
 use world::{Meddler, World, password};
 
 /// Merges, because here it is looked at what moves; what is refused is in `resume.rs`.
@@ -65,11 +65,7 @@ fn a_store_that_is_gone_ends_the_run() {
     let small_pages = plan().options(options().page_limit(PageLimit::new(4, 1 << 20)));
     let ended = world.rekey_through(&meddler, small_pages);
     match ended {
-        Err(VaultError::Engine(error)) => {
-            assert!(
-                matches!(*error, RekeyError::Store(error) if error.kind() == StoreErrorKind::Retryable)
-            );
-        }
+        Err(RekeyError::Store(error)) => assert_eq!(error.kind(), StoreErrorKind::Retryable),
         other => panic!("{other:?}"),
     }
     world.check();
@@ -82,7 +78,7 @@ fn a_store_that_refuses_everything_is_not_asked_record_by_record_for_ever() {
     let meddler = Meddler::failing(1..=usize::MAX, StoreErrorKind::Other, false);
     let small_pages = plan().options(options().page_limit(PageLimit::new(200, 1 << 20)));
     let ended = world.rekey_through(&meddler, small_pages);
-    assert!(matches!(ended, Err(VaultError::Engine(_))), "{ended:?}");
+    assert!(matches!(ended, Err(RekeyError::Store(_))), "{ended:?}");
     assert!(meddler.fired() < 400, "{} batches for three pages", meddler.fired());
     world.check();
 }
@@ -199,6 +195,6 @@ fn a_page_out_of_order_ends_the_run() {
     world.fill("old", 9);
     let meddler = Meddler::reversing();
     let ended = world.rekey_through(&meddler, plan());
-    assert!(matches!(ended, Err(VaultError::Engine(_))), "{ended:?}");
+    assert!(matches!(ended, Err(RekeyError::Store(_))), "{ended:?}");
     world.check();
 }

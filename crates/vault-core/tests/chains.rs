@@ -14,7 +14,7 @@ use futures::executor::block_on;
 use vault_core::rekey::{ChainDoubt, EarlierRun, MergeCheck, RekeyCounts, RekeyError, RekeyState};
 use vault_core::run::RunOptions;
 use vault_core::store::PageLimit;
-use vault_core::{RekeyPlan, RekeyReport, VaultError};
+use vault_core::{RekeyPlan, RekeyReport};
 use world::{World, password};
 
 fn options() -> RunOptions {
@@ -136,12 +136,9 @@ fn counts_of(world: &World, plan: RekeyPlan, state: &RekeyState) -> RekeyCounts 
     session.report().earlier.counts
 }
 
-fn chain_refused(result: Result<RekeyReport, VaultError>) -> ChainDoubt {
+fn chain_refused(result: Result<RekeyReport, RekeyError>) -> ChainDoubt {
     match result {
-        Err(VaultError::Engine(error)) => match *error {
-            RekeyError::Chain(doubt) => doubt,
-            other => panic!("{other}"),
-        },
+        Err(RekeyError::Chain(doubt)) => doubt,
         other => panic!("{other:?}"),
     }
 }

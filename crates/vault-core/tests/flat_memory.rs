@@ -128,7 +128,7 @@ impl Generated {
         assert_eq!(number_of(&replacement.id), number);
         if number.is_multiple_of(1_000) {
             let value = format!("the value of record {number}");
-            let opened = self.opened(&replacement.id, &replacement.sealed);
+            let opened = self.opened(&replacement.id, &replacement.new);
             assert_eq!(opened.as_deref(), Some(value.as_bytes()));
         }
         WriteOutcome::Applied

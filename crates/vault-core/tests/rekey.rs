@@ -10,8 +10,9 @@ use futures::executor::block_on;
 use vault_core::envelope::{OpenPolicy, SealParams, V2Params};
 use vault_core::rekey::{InvalidPlan, MergeCheck, RekeyError, RekeyMode, RunStatus};
 use vault_core::run::{MAX_PROBLEMS, ProblemKind, RunOptions};
+use vault_core::settings::SettingsError;
 use vault_core::store::{PageLimit, RecordSource};
-use vault_core::{KdfParams, MemoryStore, RekeyPlan, VaultError, VaultStore};
+use vault_core::{KdfParams, MemoryStore, RekeyPlan, VaultStore};
 use world::{Meddler, World, cheap, password};
 
 /// Merges, because here it is looked at what moves; what is refused is in `resume.rs`.
@@ -149,10 +150,7 @@ fn several_pairs_share_one_scan_and_never_chain() {
 #[test]
 fn a_plan_without_sense_is_refused_before_anything_is_read() {
     let refused = |plan: RekeyPlan| match World::new().rekey(plan) {
-        Err(VaultError::Engine(error)) => match *error {
-            RekeyError::Plan(invalid) => invalid,
-            other => panic!("{other}"),
-        },
+        Err(RekeyError::Plan(invalid)) => invalid,
         other => panic!("{other:?}"),
     };
     let pair = |old, new| RekeyPlan::new().pair(password(old), password(new));
@@ -249,10 +247,10 @@ fn a_cost_below_the_floor_is_not_written() {
     world.fill("old", 1);
     let vault = vault_core::Vault::new(world.store.clone(), vault_core::VaultOptions::default());
     let refused = block_on(vault.rekey(plan().write_as(SealParams::V2 { params: cheap() })));
-    assert!(matches!(refused, Err(VaultError::CostBelowMinimum(_))));
+    assert!(matches!(refused, Err(RekeyError::Settings(SettingsError::CostBelowMinimum(_)))));
     let dear = KdfParams::new(4 * 1024 * 1024, 1, 1).unwrap();
     let refused = block_on(vault.rekey(plan().write_as(SealParams::V2 { params: dear })));
-    assert!(matches!(refused, Err(VaultError::CostOverLimit(_))));
+    assert!(matches!(refused, Err(RekeyError::Settings(SettingsError::CostOverLimit(_)))));
 }
 
 #[test]

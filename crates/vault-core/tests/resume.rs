@@ -18,7 +18,7 @@ use vault_core::rekey::{
 };
 use vault_core::run::RunOptions;
 use vault_core::store::PageLimit;
-use vault_core::{RecordId, RekeyPlan, RekeyReport, RekeySession, StoreErrorKind, VaultError};
+use vault_core::{RecordId, RekeyPlan, RekeyReport, RekeySession, StoreErrorKind};
 use world::{Meddler, World, cheap, password};
 
 const PAGE: usize = 10;
@@ -63,10 +63,7 @@ fn die_after(world: &World, plan: RekeyPlan, scanned: u64) -> RekeyState {
 
 fn refused(world: &World, plan: RekeyPlan) -> ResumeError {
     match world.rekey(plan) {
-        Err(VaultError::Engine(error)) => match *error {
-            RekeyError::State(refused) => refused,
-            other => panic!("{other}"),
-        },
+        Err(RekeyError::State(refused)) => refused,
         other => panic!("{other:?}"),
     }
 }
@@ -176,12 +173,9 @@ fn a_record_that_failed_first_is_counted_as_what_it_is_last() {
     world.check();
 }
 
-fn merge_refused(result: Result<RekeyReport, VaultError>) -> u64 {
+fn merge_refused(result: Result<RekeyReport, RekeyError>) -> u64 {
     match result {
-        Err(VaultError::Engine(error)) => match *error {
-            RekeyError::Merge { records } => records,
-            other => panic!("{other}"),
-        },
+        Err(RekeyError::Merge { records }) => records,
         other => panic!("{other:?}"),
     }
 }
@@ -251,9 +245,7 @@ fn pairs_that_would_merge_are_refused_and_pairs_that_make_room_are_not() {
         })
     };
     match world.rekey(pairs(&[("a", "x"), ("b", "x")])) {
-        Err(VaultError::Engine(error)) => {
-            assert!(matches!(*error, RekeyError::Plan(InvalidPlan::MergingPairs)));
-        }
+        Err(RekeyError::Plan(InvalidPlan::MergingPairs)) => {}
         other => panic!("{other:?}"),
     }
     let first_run = pairs(&[("a", "b"), ("b", "c")]).earlier_run(EarlierRun::None);
@@ -291,7 +283,7 @@ fn a_moved_record_is_not_moved_on_by_the_run_that_resumes() {
 
 /// The state that is left of a run that dies at a poll; `None` when it was done before.
 async fn die_at_poll(
-    begin: impl Future<Output = Result<RekeySession, VaultError>>,
+    begin: impl Future<Output = Result<RekeySession, RekeyError>>,
     polls: usize,
 ) -> Option<RekeyState> {
     let mut session = begin.await.unwrap();

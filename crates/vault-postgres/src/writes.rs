@@ -38,7 +38,7 @@ pub(crate) async fn batch(
         .bind(&columns.ids)
         .bind(&columns.expected)
         .bind(&columns.expected_len)
-        .bind(&columns.sealed);
+        .bind(&columns.new);
     let applied = ids(&mut transaction, replace).await?;
     let outcome = |replacement: &Replacement| {
         if applied.contains(replacement.id.as_str()) {
@@ -50,7 +50,7 @@ pub(crate) async fn batch(
         }
     };
     let outcomes = batch.iter().map(outcome).collect();
-    let written = columns.ids.iter().zip(&columns.sealed);
+    let written = columns.ids.iter().zip(&columns.new);
     let written = written.filter(|(id, _)| applied.contains(**id)).map(|(id, text)| (*id, *text));
     verify(shared, &mut transaction, written).await?;
     if applied.is_empty() {
@@ -283,7 +283,7 @@ struct Replacements<'a> {
     ids: Vec<&'a str>,
     expected: Vec<Option<&'a str>>,
     expected_len: Vec<i64>,
-    sealed: Vec<&'a str>,
+    new: Vec<&'a str>,
 }
 
 impl<'a> Replacements<'a> {
@@ -294,9 +294,9 @@ impl<'a> Replacements<'a> {
             ids: texts(batch.iter().map(|replacement| replacement.id.as_str()))?,
             expected,
             expected_len,
-            sealed: batch
+            new: batch
                 .iter()
-                .map(|replacement| record::envelope(&replacement.sealed))
+                .map(|replacement| record::envelope(&replacement.new))
                 .collect::<Result<_, _>>()?,
         })
     }

@@ -153,7 +153,7 @@ fn a_store_works_on_after_its_tables_were_altered() {
                 store.swap_batch([new.clone()].into()).await.unwrap(),
                 [WriteOutcome::Applied]
             );
-            stored.envelope = new.sealed;
+            stored.envelope = new.new;
             assert_eq!(all_ids(&store).await.len(), 3);
             assert_eq!(store.count().await.unwrap(), 3);
             let token = std::slice::from_ref(&stored.token);

@@ -129,7 +129,7 @@ fn rewrite_all(store: &RedbStore, text: &str) -> Arc<[Replacement]> {
     let replace = |record: vault_store::SealedRecord| Replacement {
         id: record.id,
         expected: record.envelope,
-        sealed: sealed.clone(),
+        new: sealed.clone(),
     };
     page_of(store).into_iter().map(replace).collect()
 }
@@ -162,7 +162,7 @@ fn sweep(errno: i32) -> std::collections::HashMap<StoreErrorKind, usize> {
         disk.fail_after(usize::MAX, errno);
         let store = opened_on(&disk);
         let after = page_of(&store);
-        let done = after.iter().zip(batch.iter()).all(|(now, new)| now.envelope == new.sealed);
+        let done = after.iter().zip(batch.iter()).all(|(now, change)| now.envelope == change.new);
         let certain = error.kind() != StoreErrorKind::UnknownOutcome;
         assert!(
             after == before || (done && !certain),

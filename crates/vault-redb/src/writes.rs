@@ -133,7 +133,7 @@ fn replace(
 ) -> Result<WriteOutcome, Fault> {
     let id = replacement.id.as_bytes();
     let damaged = |malformed| damaged_record(id, malformed);
-    let sealed = record::loaded(&replacement.sealed)?;
+    let sealed = record::loaded(&replacement.new)?;
     let Some(mut row) = records.get_mut(id)? else { return Ok(WriteOutcome::Missing) };
     let stored = record::envelope(row.value()).map_err(damaged)?;
     if !record::holds(stored, &replacement.expected) {

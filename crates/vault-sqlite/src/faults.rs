@@ -48,7 +48,7 @@ async fn on_a_full_disk_nothing_is_changed_and_later_it_goes_on() {
         .map(|record| Replacement {
             id: record.id.clone(),
             expected: record.envelope.clone(),
-            sealed: EnvelopeText::from_stored(vec![b'b'; 9000]),
+            new: EnvelopeText::from_stored(vec![b'b'; 9000]),
         })
         .collect();
     let error = store.swap_batch(batch.clone().into()).await.unwrap_err();

@@ -26,7 +26,7 @@ pub(crate) async fn batch(
 ) -> Result<Vec<WriteOutcome>, Fault> {
     let applied = replace(connection, statements, batch).await?;
     let written = batch.iter().filter(|replacement| applied.contains(replacement.id.as_str()));
-    let written = written.map(|replacement| (&replacement.id, &replacement.sealed));
+    let written = written.map(|replacement| (&replacement.id, &replacement.new));
     verify(connection, statements, written).await?;
     let left: Vec<&Replacement> =
         batch.iter().filter(|replacement| !applied.contains(replacement.id.as_str())).collect();
@@ -184,7 +184,7 @@ async fn replace(
 ) -> Result<HashSet<String>, Fault> {
     let mut rows = Vec::with_capacity(batch.len());
     for replacement in batch {
-        let sealed = record::envelope_text(&replacement.sealed)?;
+        let sealed = record::envelope_text(&replacement.new)?;
         rows.push([
             Part::from(replacement.id.as_bytes()),
             Part::from(&replacement.expected),

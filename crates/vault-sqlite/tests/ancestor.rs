@@ -129,7 +129,7 @@ async fn a_batch_changes_only_envelopes_of_the_ancestors_file() {
         .map(|(n, record)| Replacement {
             id: record.id.clone(),
             expected: record.envelope.clone(),
-            sealed: sealed(n),
+            new: sealed(n),
         })
         .collect();
     let outcomes = store.swap_batch(batch.into()).await.unwrap();
@@ -214,7 +214,7 @@ async fn older_generations_open_unchanged_and_can_be_written() {
         let batch = [Replacement {
             id: records[0].id.clone(),
             expected: records[0].envelope.clone(),
-            sealed: sealed.clone(),
+            new: sealed.clone(),
         }];
         assert_eq!(store.swap_batch(batch.into()).await.unwrap(), [WriteOutcome::Applied]);
         records[0].envelope = sealed;
@@ -434,7 +434,7 @@ async fn odd_rows_can_be_replaced_and_keep_the_rest_of_the_row() {
         .map(|record| Replacement {
             id: record.id,
             expected: record.envelope,
-            sealed: EnvelopeText::from_stored(*b"v3:new"),
+            new: EnvelopeText::from_stored(*b"v3:new"),
         })
         .collect();
     let outcomes = store.swap_batch(batch.into()).await.unwrap();

@@ -272,7 +272,7 @@ async fn a_replaced_envelope_is_not_in_the_file_once_it_is_closed() {
     assert!(holds(old));
     let store = open(&path).await.unwrap();
     let sealed = EnvelopeText::from_stored(*b"v3:new");
-    let batch = [Replacement { id: secret.id, expected: secret.envelope.clone(), sealed }];
+    let batch = [Replacement { id: secret.id, expected: secret.envelope.clone(), new: sealed }];
     store.swap_batch(batch.into()).await.unwrap();
     store.close().await;
     assert!(!holds(old));
@@ -444,7 +444,7 @@ async fn read_and_try_to_write(store: &SqliteStore) -> String {
         ..RecordUpdate::of(record(1).id)
     };
     let replacement =
-        Replacement { id: record(1).id, expected: record(1).envelope, sealed: record(2).envelope };
+        Replacement { id: record(1).id, expected: record(1).envelope, new: record(2).envelope };
     let kinds = [
         store.insert(vec![record(1000)]).await.err(),
         store.insert(vec![record(1)]).await.err(),

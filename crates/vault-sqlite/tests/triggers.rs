@@ -53,7 +53,7 @@ fn batch(ids: &[&str]) -> Arc<[Replacement]> {
     let replace = |id: &&str| Replacement {
         id: RecordId::from_stored(*id),
         expected: text("v3:old"),
-        sealed: text("v3:new"),
+        new: text("v3:new"),
     };
     ids.iter().map(replace).collect()
 }

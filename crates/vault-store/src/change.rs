@@ -3,7 +3,7 @@
 use crate::record::{EnvelopeText, Record, RecordId};
 use crate::time::Timestamp;
 
-/// One compare-and-swap of a batch: writes `sealed` only if the record still holds `expected`.
+/// One compare-and-swap of a batch: writes `new` only if the record still holds `expected`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Replacement {
     /// The record.
@@ -11,7 +11,7 @@ pub struct Replacement {
     /// The envelope that was read.
     pub expected: EnvelopeText,
     /// The envelope to store instead.
-    pub sealed: EnvelopeText,
+    pub new: EnvelopeText,
 }
 
 /// The outcome of a compare-and-swap.

@@ -137,7 +137,7 @@ impl Inner {
         if record.envelope != replacement.expected {
             return WriteOutcome::Conflict;
         }
-        record.envelope = replacement.sealed.clone();
+        record.envelope = replacement.new.clone();
         WriteOutcome::Applied
     }
 

@@ -11,9 +11,7 @@ use vaultstore::rekey::{
     EarlierRun, EnvelopeKind, MergeCheck, RekeyError, RekeyMode, RunStatus, WriteHooks,
 };
 use vaultstore::store::WriteHook;
-use vaultstore::{
-    KdfParams, Password, RekeyPlan, RekeyReport, RekeySession, Vault, VaultError, WriteFormat,
-};
+use vaultstore::{KdfParams, Password, RekeyPlan, RekeyReport, RekeySession, Vault, WriteFormat};
 
 use super::{Context, blocking, settings};
 use crate::args::{NewPasswordArgs, OldPasswordArgs, OutputArgs, RekeyArgs};
@@ -78,10 +76,7 @@ pub(super) async fn run(context: &Context, args: RekeyArgs) -> Result<Exit, Fail
     rekey = state.into_iter().fold(rekey, RekeyPlan::resume);
     context.interrupts.leave_first_to_command();
     let session = vault.rekey(rekey).await.map_err(|error| match (error, &kept) {
-        (VaultError::Engine(error), Some(kept)) => match *error {
-            RekeyError::State(refused) => kept.refused(refused),
-            error => error.into(),
-        },
+        (RekeyError::State(refused), Some(kept)) => kept.refused(refused),
         (error, _) => error.into(),
     })?;
     name_hooks(&session.report().write_hooks, hooks);

@@ -4,8 +4,9 @@ use std::collections::BTreeMap;
 
 use vaultstore::envelope::V2Params;
 use vaultstore::kdf::{KdfLimits, KdfMinimum, KdfSetting};
+use vaultstore::settings::SettingsError;
 use vaultstore::store::PutSetting;
-use vaultstore::{KdfParams, Vault, VaultError, VaultStore, WriteFormat};
+use vaultstore::{KdfParams, Vault, VaultStore, WriteFormat};
 
 use super::Context;
 use crate::args::SettingsCommand;
@@ -111,6 +112,6 @@ pub(super) async fn own_v2_cost(store: &dyn VaultStore) -> Result<Option<V2Param
 async fn stored_kdf(store: &dyn VaultStore) -> Result<KdfSetting, Failure> {
     match store.setting(KDF).await? {
         None => Ok(KdfSetting::generate(KdfParams::DEFAULT)?),
-        Some(kdf) => kdf.parse().map_err(|_| VaultError::InvalidSetting { name: KDF }.into()),
+        Some(kdf) => kdf.parse().map_err(|_| SettingsError::Invalid { name: KDF }.into()),
     }
 }

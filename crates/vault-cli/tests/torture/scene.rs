@@ -158,7 +158,7 @@ impl Scene {
             changed.then_some(Replacement {
                 id: record.id,
                 expected: record.envelope,
-                sealed: original,
+                new: original,
             })
         });
         let back: Vec<_> = back.collect();

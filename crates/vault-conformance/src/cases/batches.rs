@@ -27,7 +27,7 @@ pub async fn a_batch_is_all_or_nothing_on_error<S: StoreUnderTest>(subject: &S) 
         fill(&store, &records).await;
         let mut batch: Vec<_> =
             records.iter().map(|record| replacement(record, "v3:new")).collect();
-        batch[7].sealed = odd;
+        batch[7].new = odd;
 
         let answer = store.swap_batch(batch.clone().into()).await;
         let store = subject.reopen(store).await;
@@ -166,10 +166,7 @@ pub async fn dropping_the_future_commits_the_whole_batch_or_nothing<S: StoreUnde
 
 /// What the store holds once the replacement is applied.
 fn after(replacement: &Replacement) -> SealedRecord {
-    SealedRecord {
-        envelope: replacement.sealed.clone(),
-        ..sealed(&record(replacement.id.as_str()))
-    }
+    SealedRecord { envelope: replacement.new.clone(), ..sealed(&record(replacement.id.as_str())) }
 }
 
 /// Of many futures that replace the same expected envelope exactly one is `Applied`; the others are conflicts.

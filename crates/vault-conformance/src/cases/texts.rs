@@ -42,7 +42,7 @@ pub async fn the_store_never_looks_into_an_envelope<S: StoreUnderTest>(subject: 
     let outcomes = store.swap_batch(batch.clone().into()).await.unwrap();
     assert_eq!(outcomes, vec![WriteOutcome::Applied; texts.len()]);
     for (record, replacement) in records.iter_mut().zip(batch) {
-        record.envelope = replacement.sealed;
+        record.envelope = replacement.new;
     }
     assert_eq!(list_all(&store, WIDE).await, records);
 }
@@ -58,10 +58,10 @@ pub async fn a_large_envelope_comes_back_unchanged<S: StoreUnderTest>(subject: &
     let other = Replacement {
         id: stored.id.clone(),
         expected: large('b'), // differs in the last byte only
-        sealed: large('c'),
+        new: large('c'),
     };
     assert_eq!(store.swap_batch([other].into()).await.unwrap(), [WriteOutcome::Conflict]);
-    let same = Replacement { id: stored.id.clone(), expected: stored.envelope, sealed: large('d') };
+    let same = Replacement { id: stored.id.clone(), expected: stored.envelope, new: large('d') };
     assert_eq!(store.swap_batch([same].into()).await.unwrap(), [WriteOutcome::Applied]);
     stored.envelope = large('d');
     let subject_sees = store.read_page(None, WIDE).await.unwrap();

@@ -115,7 +115,7 @@ pub async fn a_dropped_rekey_loses_nothing<S: StoreUnderTest>(subject: &S) {
             let written = stored
                 .into_iter()
                 .zip(batch.iter())
-                .filter(|(now, replacement)| now.as_ref().unwrap().envelope == replacement.sealed)
+                .filter(|(now, replacement)| now.as_ref().unwrap().envelope == replacement.new)
                 .count();
             assert!(written == 0 || written == batch.len(), "dropped after {polls} polls");
         }

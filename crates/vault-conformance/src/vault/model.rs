@@ -179,7 +179,6 @@ pub(super) enum Refusal {
     SoftDeleted,
     Expired,
     WrongPassword,
-    UnderAnotherPassword,
     TokenTaken,
     NotSoftDeleted,
     /// The record API's word for "it is not as expected".
@@ -348,7 +347,7 @@ impl Model {
         let now = self.now;
         let entry = self.live(handle)?;
         if entry.password != password {
-            return Err(Refusal::UnderAnotherPassword);
+            return Err(Refusal::WrongPassword);
         }
         (entry.value, entry.updated_at) = (value, now);
         Ok(())

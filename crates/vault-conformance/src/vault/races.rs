@@ -115,8 +115,8 @@ pub async fn of_two_upserts_exactly_one_creates<S: StoreUnderTest>(subject: &S) 
                 (b"other", &world.key)
             }
             (Ok(Upserted::Updated), Ok(Upserted::Created)) if with_one_key => (b"one", &world.key),
-            (Ok(Upserted::Created), Err(VaultError::UnderAnotherPassword)) => (b"one", &world.key),
-            (Err(VaultError::UnderAnotherPassword), Ok(Upserted::Created)) => (b"other", rival),
+            (Ok(Upserted::Created), Err(VaultError::WrongPassword)) => (b"one", &world.key),
+            (Err(VaultError::WrongPassword), Ok(Upserted::Created)) => (b"other", rival),
             answers => panic!("{answers:?}"),
         };
         assert_eq!(world.vault.read(&token, owner).await.unwrap().as_bytes(), value);

@@ -281,8 +281,8 @@ impl RecordSink for BrokenStore {
         }
         let mut kept = Vec::new();
         for replacement in batch.iter() {
-            match self.kept(&replacement.sealed) {
-                Ok(sealed) => kept.push(Replacement { sealed, ..replacement.clone() }),
+            match self.kept(&replacement.new) {
+                Ok(new) => kept.push(Replacement { new, ..replacement.clone() }),
                 Err(refusal) => {
                     if self.defect == Defect::PrefixOnError {
                         self.write(kept).await;

@@ -4,6 +4,7 @@ pub(crate) mod envelope;
 pub(crate) mod kdf;
 pub(crate) mod key;
 pub(crate) mod master;
+pub(crate) mod password_policy;
 pub(crate) mod seal;
 pub(crate) mod secret;
 pub(crate) mod stack;

@@ -3,3 +3,4 @@
 pub(crate) mod census;
 pub(crate) mod copy;
 pub(crate) mod rekey;
+pub(crate) mod settings;

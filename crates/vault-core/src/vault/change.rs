@@ -39,12 +39,13 @@ impl Vault {
     ///
     /// let other = vault.derive_key(Password::new("another")).await?;
     /// let refused = vault.update(&token, b"mine", &other).await;
-    /// assert!(matches!(refused, Err(VaultError::UnderAnotherPassword)));
+    /// assert!(matches!(refused, Err(VaultError::WrongPassword)));
     /// # Ok::<(), VaultError>(()) }).unwrap();
     /// ```
     ///
     /// # Errors
-    /// [`VaultError::UnderAnotherPassword`] when the key does not open the present value, [`VaultError::ConcurrentModification`]
+    /// [`VaultError::WrongPassword`] when the key does not open the present value, and nothing was
+    /// changed; [`VaultError::ConcurrentModification`]
     /// when other writers kept changing the record meanwhile; else as [`read`](Self::read) and
     /// [`create`](Self::create). The password is not new here, so no rule for new ones applies.
     pub async fn update(
@@ -71,7 +72,7 @@ impl Vault {
     /// ```
     ///
     /// # Errors
-    /// As [`update`](Self::update), without `UnderAnotherPassword`, and [`VaultError::PasswordPolicyViolation`].
+    /// As [`update`](Self::update), without `WrongPassword`, and [`VaultError::PasswordPolicyViolation`].
     pub async fn overwrite(
         &self,
         token: &Token,
@@ -179,10 +180,7 @@ impl Vault {
             let record = self.find_live(token).await?;
             let mut v2_cost = None;
             if owner == Owner::SameKey {
-                v2_cost = match self.open_with_cost(&record, key).await {
-                    Err(VaultError::WrongPassword) => return Err(VaultError::UnderAnotherPassword),
-                    opened => opened?.1,
-                };
+                v2_cost = self.open_with_cost(&record, key).await?.1;
             }
             let (id, token) = (record.id.clone(), record.token.clone());
             let sealed = self.seal_value(value, id, token, key, v2_cost).await?;

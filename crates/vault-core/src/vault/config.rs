@@ -5,18 +5,14 @@ use std::{fmt, str::FromStr, sync::Arc};
 use super::VaultError;
 use crate::crypto::envelope::{Format, Padding};
 use crate::crypto::kdf::{KdfMinimum, KdfParams, KdfSetting};
+use crate::crypto::password_policy::PasswordPolicy;
 use crate::crypto::seal::{OpenPolicy, SealParams};
+pub(super) use crate::engine::settings::{FORMAT, KDF};
+use crate::engine::settings::{SettingsError, SettingsFailure};
 use crate::scan::envelope_kind::EnvelopeKind;
-use crate::vault::password_policy::PasswordPolicy;
 use vault_store::{
     Clock, PageLimit, PutSetting, SealedRecord, StoreError, StoreErrorKind, SystemClock, VaultStore,
 };
-
-/// The setting that holds salt and cost, as a PHC text (format.md, "Vault settings").
-pub(crate) const KDF: &str = "kdf";
-
-/// The setting that holds the format of new records.
-pub(super) const FORMAT: &str = "format";
 
 /// What a new vault is to be like.
 ///
@@ -153,17 +149,17 @@ pub(super) async fn write(
 pub(super) async fn read(
     store: &dyn VaultStore,
     options: &VaultOptions,
-) -> Result<SealParams, VaultError> {
+) -> Result<SealParams, SettingsFailure> {
     let kdf = if let Some(kdf) = store.setting(KDF).await? {
         kdf
     } else {
         let kdf = KdfSetting::generate(KdfParams::DEFAULT)?.to_string();
         store.put_setting(KDF, &kdf, PutSetting::IfAbsent).await?
     };
-    let kdf: KdfSetting = kdf.parse().map_err(|_| VaultError::InvalidSetting { name: KDF })?;
+    let kdf: KdfSetting = kdf.parse().map_err(|_| SettingsError::Invalid { name: KDF })?;
     check_cost(kdf.params, options)?;
     let format = match store.setting(FORMAT).await? {
-        Some(format) => format.parse().map_err(|_| VaultError::InvalidSetting { name: FORMAT })?,
+        Some(format) => format.parse().map_err(|_| SettingsError::Invalid { name: FORMAT })?,
         None => WriteFormat::default(),
     };
     Ok(match format {
@@ -177,22 +173,22 @@ pub(super) async fn read(
 const SAMPLE: usize = 100;
 
 /// A vault that [`write()`] made has a format. A database of the Go package has none, and records of v1 or v2.
-pub(super) async fn check_format_is_settled(store: &dyn VaultStore) -> Result<(), VaultError> {
+pub(super) async fn check_format_is_settled(store: &dyn VaultStore) -> Result<(), SettingsFailure> {
     if store.setting(FORMAT).await?.is_some() {
         return Ok(());
     }
     let sample = store.read_page(None, PageLimit::new(SAMPLE, 1 << 20)).await?;
     let is_v3 = |record: &SealedRecord| EnvelopeKind::of(&record.envelope).format == Format::V3;
-    if sample.iter().all(is_v3) { Ok(()) } else { Err(VaultError::FormatNotSettled) }
+    if sample.iter().all(is_v3) { Ok(()) } else { Err(SettingsError::FormatNotSettled.into()) }
 }
 
 /// Stores a format where there is none, and answers the one that is there.
 pub(super) async fn settle_format(
     store: &dyn VaultStore,
     format: WriteFormat,
-) -> Result<WriteFormat, VaultError> {
+) -> Result<WriteFormat, SettingsFailure> {
     let stored = store.put_setting(FORMAT, &format.to_string(), PutSetting::IfAbsent).await?;
-    stored.parse().map_err(|_| VaultError::InvalidSetting { name: FORMAT })
+    Ok(stored.parse().map_err(|_| SettingsError::Invalid { name: FORMAT })?)
 }
 
 /// Whether a vault would understand this value of one of its own settings; other names are the application's business.
@@ -200,22 +196,22 @@ pub(super) fn check_setting(
     name: &str,
     value: &str,
     options: &VaultOptions,
-) -> Result<(), VaultError> {
+) -> Result<(), SettingsError> {
     match name {
         KDF => {
             let kdf: Result<KdfSetting, _> = value.parse();
-            check_cost(kdf.map_err(|_| VaultError::RefusedSetting { name: KDF })?.params, options)
+            check_cost(kdf.map_err(|_| SettingsError::Refused { name: KDF })?.params, options)
         }
         FORMAT => match value.parse::<WriteFormat>() {
             Ok(_) => Ok(()),
-            Err(_) => Err(VaultError::RefusedSetting { name: FORMAT }),
+            Err(_) => Err(SettingsError::Refused { name: FORMAT }),
         },
         _ => Ok(()),
     }
 }
 
 /// A cost for new records is neither weaker than the floor nor dearer than what would be opened again.
-pub(super) fn check_cost(cost: KdfParams, options: &VaultOptions) -> Result<(), VaultError> {
+pub(super) fn check_cost(cost: KdfParams, options: &VaultOptions) -> Result<(), SettingsError> {
     options.floor.allow(&cost)?;
     options.open.limits.allow(&cost)?;
     Ok(())

@@ -1,11 +1,11 @@
 //! Why the vault did not do what it was asked.
 
 use crate::crypto::envelope::Malformed;
-use crate::crypto::kdf::{CostBelowMinimum, CostOverLimit, KdfError};
+use crate::crypto::kdf::KdfError;
+use crate::crypto::password_policy::PasswordPolicyViolation;
 use crate::crypto::seal::SealError;
-use crate::engine::rekey::RekeyError;
+use crate::engine::settings::{SettingsError, SettingsFailure};
 use crate::scan::workers::WorkerError;
-use crate::vault::password_policy::PasswordPolicyViolation;
 use vault_store::{RngError, StoreError};
 
 /// Why the vault did not do what it was asked. No variant carries a secret.
@@ -21,7 +21,7 @@ pub enum VaultError {
     /// The record is expired.
     #[error("the record is expired")]
     Expired,
-    /// The key does not open the record.
+    /// The key does not open the record. Where it was to be changed, nothing was changed.
     #[error("the password does not open this record")]
     WrongPassword,
     /// The record changed since it was written, or was moved from another id.
@@ -32,9 +32,6 @@ pub enum VaultError {
     /// The record is not an envelope that this version reads.
     #[error("the record cannot be read: {0}")]
     Malformed(#[source] Malformed),
-    /// The record to update is under another password.
-    #[error("the record is under another password; nothing was changed")]
-    UnderAnotherPassword,
     /// Other writers kept changing the record.
     #[error("other writers kept changing this record, and this change was not made; try again")]
     ConcurrentModification,
@@ -47,7 +44,7 @@ pub enum VaultError {
     /// The record to restore is not soft-deleted.
     #[error("the record is not deleted, so there is nothing to restore")]
     NotSoftDeleted,
-    /// The new password breaks a rule of the [`PasswordPolicy`](crate::vault::password_policy::PasswordPolicy).
+    /// The new password breaks a rule of the [`PasswordPolicy`](crate::password::PasswordPolicy).
     #[error(transparent)]
     PasswordPolicyViolation(#[from] PasswordPolicyViolation),
     /// The value could not be sealed: it is too large, or the system has no randomness or memory to give.
@@ -59,31 +56,9 @@ pub enum VaultError {
     /// The store is empty: no vault was created in it yet.
     #[error("there is no vault in this store; create one first")]
     NoVault,
-    /// The vault holds records of the Go package and has no `format` setting: whether a Go program is still to read what is
-    /// written is for a person to say ([`settle_format`](crate::Vault::settle_format)).
-    #[error(
-        "the vault holds records of the Go package, and it is not settled in which format new ones are written; choose v2 as long \
-         as a Go program uses it, which cannot read v3, and else v3"
-    )]
-    FormatNotSettled,
-    /// A setting cannot be understood.
-    #[error("the vault's setting \"{name}\" cannot be understood; restore it from a backup")]
-    InvalidSetting {
-        /// The setting.
-        name: &'static str,
-    },
-    /// The value is none that a setting of the vault's own can have.
-    #[error("the vault's setting \"{name}\" cannot have this value; nothing was changed")]
-    RefusedSetting {
-        /// The setting.
-        name: &'static str,
-    },
-    /// The cost of new records is below the configured minimum.
+    /// The vault's settings do not say how new records are sealed, or a new value of one is refused.
     #[error(transparent)]
-    CostBelowMinimum(#[from] CostBelowMinimum),
-    /// The cost of new records is over the configured limit.
-    #[error(transparent)]
-    CostOverLimit(#[from] CostOverLimit),
+    Settings(#[from] SettingsError),
     /// The store failed.
     #[error(transparent)]
     Store(#[from] StoreError),
@@ -96,7 +71,14 @@ pub enum VaultError {
     /// The vault's thread failed.
     #[error(transparent)]
     Worker(#[from] WorkerError),
-    /// A run over the whole vault failed.
-    #[error(transparent)]
-    Engine(Box<RekeyError>),
+}
+
+impl From<SettingsFailure> for VaultError {
+    fn from(error: SettingsFailure) -> Self {
+        match error {
+            SettingsFailure::Settings(error) => Self::Settings(error),
+            SettingsFailure::Store(error) => Self::Store(error),
+            SettingsFailure::Random(error) => Self::Random(error),
+        }
+    }
 }

@@ -4,11 +4,10 @@
 //! records themselves, and the vault's settings.
 
 mod change;
-pub(crate) mod config;
+mod config;
 mod create;
 mod crypto;
 mod error;
-pub(crate) mod password_policy;
 mod read;
 mod records;
 mod remove;
@@ -34,6 +33,7 @@ use crate::crypto::seal::SealParams;
 use crate::crypto::secret::Password;
 use crate::engine::census::{CensusPlan, CensusSession};
 use crate::engine::rekey::{RekeyError, RekeyPlan, RekeySession};
+use crate::engine::settings::SettingsFailure;
 use crate::scan::{error::ScanError, workers::Workers};
 use vault_store::{Record, Token, VaultStore};
 
@@ -87,8 +87,8 @@ impl Vault {
     /// ```
     ///
     /// # Errors
-    /// [`VaultError::AlreadyAVault`] when the store holds a vault's settings, [`VaultError::CostBelowMinimum`] and
-    /// [`VaultError::CostOverLimit`] for a cost that this vault's own options would refuse.
+    /// [`VaultError::AlreadyAVault`] when the store holds a vault's settings,
+    /// [`VaultError::Settings`] for a cost that this vault's own options would refuse.
     pub async fn init(
         store: impl VaultStore + 'static,
         new: InitOptions,
@@ -164,9 +164,13 @@ impl Vault {
     /// do so at once both get the same.
     ///
     /// # Errors
-    /// [`VaultError::InvalidSetting`], or [`VaultError::CostBelowMinimum`] when what is stored is weaker than this
-    /// program's own minimum: whoever can write the database must not be able to weaken new records.
+    /// [`VaultError::Settings`], also when what is stored is weaker than this program's own minimum:
+    /// write access to the database must not be enough to weaken new records.
     pub async fn seal_spec(&self) -> Result<SealParams, VaultError> {
+        Ok(self.read_spec().await?)
+    }
+
+    async fn read_spec(&self) -> Result<SealParams, SettingsFailure> {
         let known = *self.spec.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(spec) = known {
             return Ok(spec);
@@ -178,8 +182,8 @@ impl Vault {
 
     /// As [`seal_spec`](Self::seal_spec), where it is settled: a database of the Go package, which has no `format` setting,
     /// must not get records that a Go program cannot read before somebody says so.
-    pub(crate) async fn write_spec(&self) -> Result<SealParams, VaultError> {
-        let spec = self.seal_spec().await?;
+    async fn write_spec(&self) -> Result<SealParams, SettingsFailure> {
+        let spec = self.read_spec().await?;
         if !self.format_is_settled.load(Ordering::Relaxed) {
             config::check_format_is_settled(&*self.store).await?;
             self.format_is_settled.store(true, Ordering::Relaxed);
@@ -233,9 +237,10 @@ impl Vault {
     /// Prepares a rekey of the whole vault.
     ///
     /// # Errors
-    /// [`RekeyError::Plan`](crate::engine::rekey::RekeyError) for a plan without sense, [`VaultError::PasswordPolicyViolation`] for a new
-    /// password that breaks a rule, and what the store says.
-    pub async fn rekey(&self, plan: RekeyPlan) -> Result<RekeySession, VaultError> {
+    /// [`RekeyError::Plan`] for a plan without sense, [`RekeyError::PasswordPolicyViolation`] for a
+    /// new password that breaks a rule, [`RekeyError::Settings`] where it is not settled how records
+    /// are re-encrypted, and any other that ends a rekey before its first write.
+    pub async fn rekey(&self, plan: RekeyPlan) -> Result<RekeySession, RekeyError> {
         // That an empty one is refused, whatever the rules are, is the plan's to say.
         for password in plan.new_passwords().filter(|password| !password.is_empty()) {
             self.options.passwords.allow(password)?;
@@ -246,15 +251,15 @@ impl Vault {
         };
         config::check_cost(spec.params(), &self.options)?;
         let (store, policy) = (Arc::clone(&self.store), self.options.open.clone());
-        Ok(RekeySession::start(store, plan, policy, spec, self.options.clock.now()).await?)
+        RekeySession::start(store, plan, policy, spec, self.options.clock.now()).await
     }
 
     /// Prepares a census of the whole vault.
     ///
     /// # Errors
-    /// What the store says.
-    pub async fn census(&self, plan: CensusPlan) -> Result<CensusSession, VaultError> {
-        Ok(CensusSession::start(Arc::clone(&self.store), plan, self.options.open.clone()).await?)
+    /// [`ScanError::Store`], and [`ScanError::Worker`] where no thread can be started.
+    pub async fn census(&self, plan: CensusPlan) -> Result<CensusSession, ScanError> {
+        CensusSession::start(Arc::clone(&self.store), plan, self.options.open.clone()).await
     }
 
     /// The record of a token, in whatever state it is.
@@ -281,17 +286,5 @@ impl Vault {
             return Err(VaultError::Expired);
         }
         Ok(record)
-    }
-}
-
-impl From<ScanError> for VaultError {
-    fn from(error: ScanError) -> Self {
-        RekeyError::from(error).into()
-    }
-}
-
-impl From<RekeyError> for VaultError {
-    fn from(error: RekeyError) -> Self {
-        Self::Engine(Box::new(error))
     }
 }

@@ -29,20 +29,19 @@ impl Vault {
     /// application's.
     ///
     /// ```
-    /// # use vault_core::*;
+    /// # use vault_core::{*, settings::*};
     /// # futures::executor::block_on(async {
     /// # let vault = Vault::init(MemoryStore::new(), InitOptions::default(), VaultOptions::default()).await?;
     /// # let key = vault.derive_key(Password::new("correct horse")).await?;
     /// vault.set_setting("color", "green").await?;
     /// vault.set_setting("format", "v3+padme").await?; // from now on lengths are hidden
     /// let refused = vault.set_setting("format", "v7").await;
-    /// assert!(matches!(refused, Err(VaultError::RefusedSetting { name: "format" })));
+    /// assert!(matches!(refused, Err(VaultError::Settings(SettingsError::Refused { name: "format" }))));
     /// # Ok::<(), VaultError>(()) }).unwrap();
     /// ```
     ///
     /// # Errors
-    /// [`VaultError::RefusedSetting`], [`VaultError::CostBelowMinimum`] and [`VaultError::CostOverLimit`] for a value that
-    /// one of the vault's own cannot have, and what the store says. Another process that has the vault open goes on with
+    /// [`VaultError::Settings`] for a value that one of the vault's own cannot have, and any error of the store. Another process that has the vault open goes on with
     /// what it read.
     pub async fn set_setting(&self, name: &str, value: &str) -> Result<(), VaultError> {
         config::check_setting(name, value, &self.options)?;

@@ -12,7 +12,7 @@ use vault_core::kdf::KdfMinimum;
 use vault_core::rekey::{MergeCheck, RekeyError, RekeyMode, RekeyState, RunStatus};
 use vault_core::run::RunOptions;
 use vault_core::store::PageLimit;
-use vault_core::{RekeyReport, RekeySession, StoreErrorKind, Vault, VaultError, VaultOptions};
+use vault_core::{RekeyReport, RekeySession, StoreErrorKind, Vault, VaultOptions};
 
 use crate::backend::Sabotage;
 use crate::chance::Chance;
@@ -53,7 +53,7 @@ struct Job {
 
 enum State {
     Idle,
-    Beginning(BoxFuture<'static, Result<RekeySession, VaultError>>),
+    Beginning(BoxFuture<'static, Result<RekeySession, RekeyError>>),
     Running(Box<RekeySession>),
     Stopping(BoxFuture<'static, Box<RekeySession>>),
 }
@@ -109,9 +109,7 @@ impl Rekeyer {
             State::Beginning(mut beginning) => match poll(&mut beginning) {
                 Poll::Pending => self.state = State::Beginning(beginning),
                 Poll::Ready(Ok(session)) => self.state = State::Running(Box::new(session)),
-                Poll::Ready(Err(VaultError::Engine(error))) => self.expected(&error)?,
-                Poll::Ready(Err(VaultError::Store(error))) => self.expected(&error.into())?,
-                Poll::Ready(Err(error)) => return Err(format!("could not begin: {error}")),
+                Poll::Ready(Err(error)) => self.expected(&error)?,
             },
             State::Stopping(mut stopping) => match poll(&mut stopping) {
                 Poll::Pending => self.state = State::Stopping(stopping),

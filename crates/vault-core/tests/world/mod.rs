@@ -14,6 +14,7 @@ use futures::{FutureExt, executor::block_on, future::BoxFuture};
 pub(crate) use meddler::Meddler;
 use vault_core::envelope::{Envelope, OpenOutcome, OpenPolicy, SealParams, open, seal};
 use vault_core::kdf::{KdfMemory, KdfMinimum};
+use vault_core::rekey::RekeyError;
 use vault_core::run::Timer;
 use vault_core::store::BoundTo;
 use vault_core::store::{
@@ -21,7 +22,7 @@ use vault_core::store::{
 };
 use vault_core::{
     InitOptions, KdfParams, MemoryStore, Password, PasswordKey, Record, RecordId, RekeyPlan,
-    RekeyReport, Timestamp, Token, Vault, VaultError, VaultOptions, VaultStore, WriteFormat,
+    RekeyReport, Timestamp, Token, Vault, VaultOptions, VaultStore, WriteFormat,
 };
 
 /// The cheapest Argon2id there is, for tests only.
@@ -94,16 +95,16 @@ impl World {
         Vault::new(meddler.over(self.store.clone()), self.options())
     }
 
-    pub(crate) fn rekey(&self, plan: RekeyPlan) -> Result<RekeyReport, VaultError> {
-        block_on(async { Ok(self.vault().rekey(plan).await?.run().await?) })
+    pub(crate) fn rekey(&self, plan: RekeyPlan) -> Result<RekeyReport, RekeyError> {
+        block_on(async { self.vault().rekey(plan).await?.run().await })
     }
 
     pub(crate) fn rekey_through(
         &self,
         meddler: &Meddler,
         plan: RekeyPlan,
-    ) -> Result<RekeyReport, VaultError> {
-        block_on(async { Ok(self.vault_through(meddler).rekey(plan).await?.run().await?) })
+    ) -> Result<RekeyReport, RekeyError> {
+        block_on(async { self.vault_through(meddler).rekey(plan).await?.run().await })
     }
 
     fn options(&self) -> VaultOptions {

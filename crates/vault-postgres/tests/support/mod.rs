@@ -185,11 +185,11 @@ pub fn records(count: usize) -> Vec<Record> {
     (0..count).map(|number| record(&format!("{number:06}"))).collect()
 }
 
-pub fn replacement(record: &Record, sealed: &str) -> Replacement {
+pub fn replacement(record: &Record, new: &str) -> Replacement {
     Replacement {
         id: record.id.clone(),
         expected: record.envelope.clone(),
-        sealed: EnvelopeText::from_stored(sealed.as_bytes()),
+        new: EnvelopeText::from_stored(new.as_bytes()),
     }
 }
 

@@ -31,7 +31,7 @@ pub(super) async fn measure(
             .map(|record| Replacement {
                 id: record.id,
                 expected: record.envelope.clone(),
-                sealed: record.envelope,
+                new: record.envelope,
             })
             .collect();
         let (next, written) =

@@ -278,7 +278,7 @@ impl Committer {
         for (replacement, now) in batch.iter().zip(self.read_records(&ids, tries).await?) {
             match now {
                 None => settled.counts.missing += 1,
-                Some(now) if now.envelope == replacement.sealed => {
+                Some(now) if now.envelope == replacement.new => {
                     settled.count_moved(replacement, &self.seeker);
                 }
                 Some(now) if now.envelope == replacement.expected => {

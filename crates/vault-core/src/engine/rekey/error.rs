@@ -1,9 +1,10 @@
 //! What ends a rekey early.
 
-use vault_store::StoreError;
+use vault_store::{RngError, StoreError};
 
 use super::{plan::InvalidPlan, state::ResumeError};
-use crate::crypto::{kdf::KdfError, seal::SealError};
+use crate::crypto::{kdf::KdfError, password_policy::PasswordPolicyViolation, seal::SealError};
+use crate::engine::settings::{SettingsError, SettingsFailure};
 use crate::scan::{error::ScanError, workers::WorkerError};
 
 /// What ends a run over the vault before its end. What was committed until then stays, and running again is safe.
@@ -13,6 +14,15 @@ pub enum RekeyError {
     /// The plan makes no sense.
     #[error(transparent)]
     Plan(#[from] InvalidPlan),
+    /// A new password breaks a rule of the [`PasswordPolicy`](crate::password::PasswordPolicy).
+    #[error(transparent)]
+    PasswordPolicyViolation(#[from] PasswordPolicyViolation),
+    /// The vault's settings do not say how re-encrypted records are to be sealed.
+    #[error(transparent)]
+    Settings(#[from] SettingsError),
+    /// The system has no randomness to give.
+    #[error(transparent)]
+    Random(#[from] RngError),
     /// The store failed, also when tried again.
     #[error(transparent)]
     Store(#[from] StoreError),
@@ -106,6 +116,16 @@ pub enum ChainDoubt {
         /// How many.
         records: u64,
     },
+}
+
+impl From<SettingsFailure> for RekeyError {
+    fn from(error: SettingsFailure) -> Self {
+        match error {
+            SettingsFailure::Settings(error) => Self::Settings(error),
+            SettingsFailure::Store(error) => Self::Store(error),
+            SettingsFailure::Random(error) => Self::Random(error),
+        }
+    }
 }
 
 impl From<ScanError> for RekeyError {

@@ -68,7 +68,7 @@ impl Verdict {
         let SealedRecord { id, envelope: expected, .. } = record;
         match self {
             Self::Reseal(sealed, cost) => {
-                let replacement = Replacement { id, expected, sealed };
+                let replacement = Replacement { id, expected, new: sealed };
                 Finding::Reseal(replacement, cost.map(|cost| *cost.params()))
             }
             Self::Matches(cost) => Finding::Matches(cost.map(|cost| *cost.params())),

@@ -142,7 +142,7 @@ impl Look {
 impl PassExaminer {
     /// What to remember of a record that this run writes; `None` where trying it again costs nothing and does no harm.
     pub(super) fn mark_of_written(&self, replacement: &Replacement) -> Option<RecordTag> {
-        let (id, sealed) = (&replacement.id, &replacement.sealed);
+        let (id, sealed) = (&replacement.id, &replacement.new);
         (self.chains == Chains::Yes || needs_argon2(sealed))
             .then(|| self.tested.mark(Question::Old, id, sealed))
     }

@@ -17,8 +17,8 @@ use super::{
 use crate::crypto::envelope::Format;
 use crate::crypto::kdf::KdfParams;
 use crate::crypto::seal::OpenPolicy;
+use crate::engine::settings;
 use crate::scan::problem::{MAX_PROBLEMS, Problem, ProblemKind};
-use crate::vault::config;
 use vault_store::{RecordId, StoreError, VaultStore};
 
 /// Where a run is.
@@ -77,7 +77,7 @@ impl JobId {
         policy: &OpenPolicy,
     ) -> Result<Self, StoreError> {
         // A cost may be changed meanwhile; the salt is the vault's for life.
-        let kdf = store.setting(config::KDF).await?.unwrap_or_default();
+        let kdf = store.setting(settings::KDF).await?.unwrap_or_default();
         let salt = kdf.rsplit('$').next().unwrap_or_default();
         let mut plan = Sha256::new();
         plan.update(format!("{shard} {dry_run:?}"));
