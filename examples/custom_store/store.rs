@@ -280,14 +280,12 @@ impl State {
 
     fn update(&mut self, change: &RecordUpdate) -> Result<WriteOutcome, Fault> {
         let Some(mut record) = self.record(&change.id)? else { return Ok(WriteOutcome::Missing) };
-        if !change.expects_times_of(&record)
-            || change.expected.as_ref().is_some_and(|expected| record.envelope != *expected)
-        {
+        if !change.if_matches.holds_for(&record) {
             return Ok(WriteOutcome::Conflict);
         }
         record.updated_at = change.updated_at.unwrap_or(record.updated_at);
-        record.expires_at = change.expires_at.unwrap_or(record.expires_at);
-        record.soft_deleted_at = change.soft_deleted_at.unwrap_or(record.soft_deleted_at);
+        record.expires_at = change.expires_at.apply(record.expires_at);
+        record.soft_deleted_at = change.soft_deleted_at.apply(record.soft_deleted_at);
         match &change.envelope {
             None => {
                 let row = row_of(&record, record.envelope.len());

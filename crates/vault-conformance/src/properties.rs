@@ -11,9 +11,9 @@ use proptest::{
     test_runner::{Config, TestRunner},
 };
 use vault_store::{
-    DeleteOutcome, EnvelopeText, Filter, InsertOutcome, MemoryStore, PageLimit, Purge, PutSetting,
-    Query, Record, RecordId, RecordSource, RecordUpdate, Replacement, SealedRecord, SortKey,
-    SortOrder, Timestamp, Token, VaultStore, WriteOutcome,
+    Change, DeleteOutcome, EnvelopeText, Expected, Filter, InsertOutcome, MemoryStore, PageLimit,
+    Precondition, Purge, PutSetting, Query, Record, RecordId, RecordSource, RecordUpdate,
+    Replacement, SealedRecord, SortKey, SortOrder, Timestamp, Token, VaultStore, WriteOutcome,
 };
 
 use crate::StoreUnderTest;
@@ -135,7 +135,7 @@ fn is_page_of<T: PartialEq>(page: &[T], full: &[T]) -> bool {
 async fn expect_what_is_stored(operation: Operation, model: &MemoryStore) -> Operation {
     match operation {
         Operation::Update(Expectation::Stored, mut change) => {
-            change.expected = stored(model, &change.id).await;
+            change.if_matches.envelope = stored(model, &change.id).await;
             Operation::Update(Expectation::Stored, change)
         }
         Operation::WriteBatch(mut batch) => {
@@ -316,16 +316,20 @@ fn any_change() -> impl Strategy<Value = RecordUpdate> {
     (any_id(), envelopes, times, (expected(), expected())).prop_map(
         |(id, (expected, envelope), times, at)| {
             let (updated_at, expires_at, soft_deleted_at) = times;
-            let (expected_expires_at, expected_soft_deleted_at) = at;
+            let change = |drawn: Option<Option<_>>| drawn.map_or(Change::Keep, Change::from);
+            let expect = |drawn: Option<Option<_>>| drawn.map_or(Expected::Any, Expected::from);
+            let if_matches = Precondition {
+                envelope: expected,
+                expires_at: expect(at.0),
+                soft_deleted_at: expect(at.1),
+            };
             RecordUpdate {
                 id,
-                expected,
-                expected_expires_at,
-                expected_soft_deleted_at,
+                if_matches,
                 envelope,
                 updated_at,
-                expires_at,
-                soft_deleted_at,
+                expires_at: change(expires_at),
+                soft_deleted_at: change(soft_deleted_at),
             }
         },
     )

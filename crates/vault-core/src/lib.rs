@@ -77,10 +77,10 @@ pub mod query {
 /// The contract of a store, for authors of a backend.
 pub mod store {
     pub use vault_store::{
-        BoundTo, DeleteOutcome, EnvelopeText, InsertOutcome, MAX_ENVELOPE_LEN, PageLimit,
-        ParseTableNameError, Purge, PutSetting, RecordSink, RecordSource, RecordUpdate,
-        Replacement, RngError, SealedRecord, TableName, TableNames, WriteCount, WriteCounter,
-        WriteGuard, WriteHook, WriteHookKind, WriteOutcome,
+        BoundTo, Change, DeleteOutcome, EnvelopeText, Expected, InsertOutcome, MAX_ENVELOPE_LEN,
+        PageLimit, ParseTableNameError, Precondition, Purge, PutSetting, RecordSink, RecordSource,
+        RecordUpdate, Replacement, RngError, SealedRecord, TableName, TableNames, WriteCount,
+        WriteCounter, WriteGuard, WriteHook, WriteHookKind, WriteOutcome,
     };
 }
 

@@ -81,23 +81,24 @@ pub(crate) async fn insert(
 pub(crate) async fn update(shared: &Shared, change: &RecordUpdate) -> Result<WriteOutcome, Fault> {
     let id = record::text(change.id.as_str())?;
     let envelope = change.envelope.as_ref().map(record::envelope).transpose()?;
-    let expected = change.expected.as_ref().map(record::expected);
+    let if_matches = &change.if_matches;
+    let expected = if_matches.envelope.as_ref().map(record::expected);
     let time = |time: Option<_>| time.map(Time);
     let mut transaction = shared.begin().await?;
     let update = sqlx::query(shared.statements.update.sql())
         .bind(id)
         .bind(envelope)
         .bind(time(change.updated_at))
-        .bind(change.expires_at.is_some())
-        .bind(time(change.expires_at.flatten()))
-        .bind(change.soft_deleted_at.is_some())
-        .bind(time(change.soft_deleted_at.flatten()))
+        .bind(!change.expires_at.is_keep())
+        .bind(time(change.expires_at.apply(None)))
+        .bind(!change.soft_deleted_at.is_keep())
+        .bind(time(change.soft_deleted_at.apply(None)))
         .bind(expected.and_then(|(text, _)| text))
         .bind(expected.map(|(_, len)| len))
-        .bind(change.expected_expires_at.is_some())
-        .bind(time(change.expected_expires_at.flatten()))
-        .bind(change.expected_soft_deleted_at.is_some())
-        .bind(time(change.expected_soft_deleted_at.flatten()));
+        .bind(!if_matches.expires_at.is_any())
+        .bind(time(if_matches.expires_at.value()))
+        .bind(!if_matches.soft_deleted_at.is_any())
+        .bind(time(if_matches.soft_deleted_at.value()));
     if update.execute(transaction.connection()).await?.rows_affected() > 0 {
         verify(shared, &mut transaction, envelope.map(|envelope| (id, envelope)).into_iter())
             .await?;

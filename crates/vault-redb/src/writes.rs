@@ -53,15 +53,13 @@ pub(crate) fn update(
     let Some(mut record) = stored(&records, &change.id)? else {
         return Ok(Verdict::Abort(WriteOutcome::Missing));
     };
-    if !change.expects_times_of(&record)
-        || change.expected.is_some_and(|expected| record.envelope != expected)
-    {
+    if !change.if_matches.holds_for(&record) {
         return Ok(Verdict::Abort(WriteOutcome::Conflict));
     }
     record.envelope = change.envelope.unwrap_or(record.envelope);
     record.updated_at = change.updated_at.unwrap_or(record.updated_at);
-    record.expires_at = change.expires_at.unwrap_or(record.expires_at);
-    record.soft_deleted_at = change.soft_deleted_at.unwrap_or(record.soft_deleted_at);
+    record.expires_at = change.expires_at.apply(record.expires_at);
+    record.soft_deleted_at = change.soft_deleted_at.apply(record.soft_deleted_at);
     put(&mut records, &record)?;
     Ok(Verdict::Commit(WriteOutcome::Applied))
 }

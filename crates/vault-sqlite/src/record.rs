@@ -2,7 +2,8 @@
 
 use sqlx::{Row as _, sqlite::SqliteRow};
 use vault_store::{
-    EnvelopeText, MAX_ENVELOPE_LEN, Record, RecordId, RecordUpdate, SealedRecord, Token,
+    Change, EnvelopeText, MAX_ENVELOPE_LEN, Record, RecordId, RecordUpdate, SealedRecord,
+    Timestamp, Token,
 };
 
 use crate::error::{Fault, Unstorable};
@@ -155,9 +156,18 @@ impl ChangedTexts {
         Ok(Self {
             envelope: change.envelope.as_ref().map(envelope_text).transpose()?.map(str::to_owned),
             updated_at: change.updated_at.map(time::text).transpose()?,
-            expires_at: change.expires_at.map(time::text_or_never).transpose()?,
-            soft_deleted_at: change.soft_deleted_at.map(time::text_or_never).transpose()?,
+            expires_at: changed_time(change.expires_at)?,
+            soft_deleted_at: changed_time(change.soft_deleted_at)?,
         })
+    }
+}
+
+/// The text of a time that changes.
+fn changed_time(change: Change<Timestamp>) -> Result<Option<String>, Unstorable> {
+    match change {
+        Change::Keep => Ok(None),
+        Change::Set(time) => time::text_or_never(Some(time)).map(Some),
+        Change::Clear => time::text_or_never(None).map(Some),
     }
 }
 

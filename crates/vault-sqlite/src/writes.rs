@@ -73,16 +73,18 @@ pub(crate) async fn update(
     let texts = ChangedTexts::new(change)?;
     // Other programs write times in many ways, so they are compared as parsed. The transaction
     // started as a writer, which makes the two statements atomic.
-    if (change.expected_expires_at, change.expected_soft_deleted_at) != (None, None) {
+    if change.if_matches.names_times() {
         let query = Query::all().id_in([change.id.clone()]).without_envelopes();
         let stored = queries::query(connection, statements, &query, Timestamp::MAX).await?;
         match stored.first() {
             None => return Ok(WriteOutcome::Missing),
-            Some(record) if !change.expects_times_of(record) => return Ok(WriteOutcome::Conflict),
+            Some(record) if !change.if_matches.times_hold_for(record) => {
+                return Ok(WriteOutcome::Conflict);
+            }
             Some(_) => {}
         }
     }
-    let expected = change.expected.as_ref().map(Part::from);
+    let expected = change.if_matches.envelope.as_ref().map(Part::from);
     let (expected, expected_len) = match expected {
         None => (None, None),
         Some(Part::Text(text)) => (Some(text), None),

@@ -15,8 +15,9 @@ use vault_core::kdf::KdfMemory;
 use vault_core::{Password, PasswordKey};
 use vault_sqlite::{SchemaChange, SqliteStore};
 use vault_store::{
-    EnvelopeText, PutSetting, Record, RecordId, RecordSink, RecordSource, RecordUpdate,
-    Replacement, StoreErrorKind, TableName, TableNames, Timestamp, Token, VaultStore, WriteOutcome,
+    EnvelopeText, Precondition, PutSetting, Record, RecordId, RecordSink, RecordSource,
+    RecordUpdate, Replacement, StoreErrorKind, TableName, TableNames, Timestamp, Token, VaultStore,
+    WriteOutcome,
 };
 
 const GOLDEN: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../../tests/golden/go");
@@ -489,7 +490,7 @@ async fn long_envelopes_come_whole_and_the_longest_not_at_all() {
 
     // The longest one can be put right, and only while it is as long as it was.
     let change = |len| RecordUpdate {
-        expected: Some(EnvelopeText::too_long(len)),
+        if_matches: Precondition::default().envelope(EnvelopeText::too_long(len)),
         envelope: Some(EnvelopeText::from_stored(*b"v3:short")),
         ..RecordUpdate::of(RecordId::from_stored("d"))
     };

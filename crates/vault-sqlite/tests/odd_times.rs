@@ -8,8 +8,8 @@ use sqlx::{AssertSqlSafe, ConnectOptions as _, Connection as _, sqlite::SqliteCo
 use tempfile::TempDir;
 use vault_sqlite::{SqliteOptions, SqliteStore};
 use vault_store::{
-    Filter, HasCursor as _, Purge, Query, Record, RecordId, RecordUpdate, SortKey, SortOrder,
-    Timestamp, VaultStore, WriteOutcome,
+    Filter, HasCursor as _, Precondition, Purge, Query, Record, RecordId, RecordUpdate, SortKey,
+    SortOrder, Timestamp, VaultStore, WriteOutcome,
 };
 
 /// At 2026-11-22 00:55:18 UTC.
@@ -127,7 +127,7 @@ async fn a_change_expects_times_as_they_were_read() {
             ..RecordUpdate::of(record.id.clone()).if_times_match(&record)
         };
         assert_eq!(store.update(change.clone()).await.unwrap(), WriteOutcome::Applied);
-        let other = RecordUpdate { expected_expires_at: Some(Some(Timestamp::MAX)), ..change };
+        let other = change.if_matches(Precondition::default().expires_at(Some(Timestamp::MAX)));
         assert_eq!(store.update(other).await.unwrap(), WriteOutcome::Conflict);
     }
 }

@@ -63,58 +63,245 @@ pub enum PutSetting {
     IfAbsent,
 }
 
-/// A conditional change to one record. Fields that are `None` stay unchanged.
+/// A change to an optional field of a record, such as its time of expiry.
+///
+/// Exhaustive on purpose: a backend has to handle each variant.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Change<T> {
+    /// Leaves the field unchanged.
+    #[default]
+    Keep,
+    /// Sets the field.
+    Set(T),
+    /// Clears the field.
+    Clear,
+}
+
+impl<T> Change<T> {
+    /// Returns the value after the change.
+    #[must_use]
+    pub fn apply(self, stored: Option<T>) -> Option<T> {
+        match self {
+            Self::Keep => stored,
+            Self::Set(value) => Some(value),
+            Self::Clear => None,
+        }
+    }
+
+    /// Returns whether the field stays unchanged.
+    #[must_use]
+    pub fn is_keep(&self) -> bool {
+        matches!(self, Self::Keep)
+    }
+}
+
+impl<T> From<Option<T>> for Change<T> {
+    /// [`Set`](Self::Set) for `Some`, [`Clear`](Self::Clear) for `None`.
+    fn from(value: Option<T>) -> Self {
+        value.map_or(Self::Clear, Self::Set)
+    }
+}
+
+/// A condition on an optional field of a record.
+///
+/// Exhaustive on purpose: a backend has to handle each variant.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Expected<T> {
+    /// Any value, or none.
+    #[default]
+    Any,
+    /// Exactly this value.
+    Is(T),
+    /// No value.
+    Unset,
+}
+
+impl<T: PartialEq> Expected<T> {
+    /// Returns whether a stored value meets the condition.
+    #[must_use]
+    pub fn matches(&self, stored: &Option<T>) -> bool {
+        match self {
+            Self::Any => true,
+            Self::Is(value) => stored.as_ref() == Some(value),
+            Self::Unset => stored.is_none(),
+        }
+    }
+
+    /// Returns the required value, if there is one.
+    #[must_use]
+    pub fn value(&self) -> Option<T>
+    where
+        T: Copy,
+    {
+        match self {
+            Self::Is(value) => Some(*value),
+            Self::Any | Self::Unset => None,
+        }
+    }
+
+    /// Returns whether there is no condition.
+    #[must_use]
+    pub fn is_any(&self) -> bool {
+        matches!(self, Self::Any)
+    }
+}
+
+impl<T> From<Option<T>> for Expected<T> {
+    /// [`Is`](Self::Is) for `Some`, [`Unset`](Self::Unset) for `None`.
+    fn from(value: Option<T>) -> Self {
+        value.map_or(Self::Unset, Self::Is)
+    }
+}
+
+/// The condition under which an update applies. The default is no condition.
+///
+/// The fields are public because a backend has to check each of them.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Precondition {
+    /// The record still holds this envelope.
+    pub envelope: Option<EnvelopeText>,
+    /// Its time of expiry is still this one.
+    pub expires_at: Expected<Timestamp>,
+    /// Its time of soft deletion is still this one.
+    pub soft_deleted_at: Expected<Timestamp>,
+}
+
+impl Precondition {
+    /// Requires that the times of expiry and soft deletion are still those of `record`.
+    #[must_use]
+    pub fn times_of(record: &Record) -> Self {
+        Self {
+            envelope: None,
+            expires_at: record.expires_at.into(),
+            soft_deleted_at: record.soft_deleted_at.into(),
+        }
+    }
+
+    /// Requires that the record still holds this envelope.
+    #[must_use]
+    pub fn envelope(mut self, envelope: EnvelopeText) -> Self {
+        self.envelope = Some(envelope);
+        self
+    }
+
+    /// Requires this time of expiry; `None` means never.
+    #[must_use]
+    pub fn expires_at(mut self, expected: impl Into<Expected<Timestamp>>) -> Self {
+        self.expires_at = expected.into();
+        self
+    }
+
+    /// Requires this time of soft deletion; `None` means that the record is not soft-deleted.
+    #[must_use]
+    pub fn soft_deleted_at(mut self, expected: impl Into<Expected<Timestamp>>) -> Self {
+        self.soft_deleted_at = expected.into();
+        self
+    }
+
+    /// Returns whether a record meets the condition.
+    #[must_use]
+    pub fn holds_for(&self, record: &Record) -> bool {
+        self.envelope.as_ref().is_none_or(|expected| record.envelope == *expected)
+            && self.times_hold_for(record)
+    }
+
+    /// Returns whether the times of a record meet the condition.
+    #[must_use]
+    pub fn times_hold_for(&self, record: &Record) -> bool {
+        self.expires_at.matches(&record.expires_at)
+            && self.soft_deleted_at.matches(&record.soft_deleted_at)
+    }
+
+    /// Returns whether there is a condition on the record's times.
+    #[must_use]
+    pub fn names_times(&self) -> bool {
+        !(self.expires_at.is_any() && self.soft_deleted_at.is_any())
+    }
+}
+
+/// A conditional change to one record. What it does not name stays unchanged.
+///
+/// ```
+/// use vault_store::{Change, RecordId, RecordUpdate};
+///
+/// // From now on, the record never expires.
+/// let update = RecordUpdate::of(RecordId::from_stored("a")).expires_at(None);
+/// assert_eq!(update.expires_at, Change::Clear);
+/// assert_eq!(update.soft_deleted_at, Change::Keep);
+/// ```
+///
+/// The fields are public because a backend has to honour each of them.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct RecordUpdate {
     /// The record.
     pub id: RecordId,
-    /// Apply only if the record still holds this envelope.
-    pub expected: Option<EnvelopeText>,
-    /// Apply only if this is still its time of expiry; `Some(None)` means never.
-    pub expected_expires_at: Option<Option<Timestamp>>,
-    /// Apply only if this is still its time of soft deletion; `Some(None)` means that it is not
-    /// soft-deleted.
-    pub expected_soft_deleted_at: Option<Option<Timestamp>>,
+    /// The condition under which the update applies.
+    pub if_matches: Precondition,
     /// The new envelope.
     pub envelope: Option<EnvelopeText>,
     /// The new time of modification.
     pub updated_at: Option<Timestamp>,
-    /// The new time of expiry; `Some(None)` means never.
-    pub expires_at: Option<Option<Timestamp>>,
-    /// The new time of soft deletion; `Some(None)` restores the record.
-    pub soft_deleted_at: Option<Option<Timestamp>>,
+    /// The new time of expiry; [`Clear`](Change::Clear) means never.
+    pub expires_at: Change<Timestamp>,
+    /// The new time of soft deletion; [`Clear`](Change::Clear) restores the record.
+    pub soft_deleted_at: Change<Timestamp>,
 }
 
 impl RecordUpdate {
-    /// An update that changes nothing, to be filled in.
+    /// An update that changes nothing, to be filled in by the methods below.
     #[must_use]
     pub fn of(id: RecordId) -> Self {
         Self {
             id,
-            expected: None,
-            expected_expires_at: None,
-            expected_soft_deleted_at: None,
+            if_matches: Precondition::default(),
             envelope: None,
             updated_at: None,
-            expires_at: None,
-            soft_deleted_at: None,
+            expires_at: Change::Keep,
+            soft_deleted_at: Change::Keep,
         }
     }
 
-    /// Requires that the times of expiry and soft deletion are still those of `record`.
+    /// Replaces the envelope.
     #[must_use]
-    pub fn if_times_match(mut self, record: &Record) -> Self {
-        self.expected_expires_at = Some(record.expires_at);
-        self.expected_soft_deleted_at = Some(record.soft_deleted_at);
+    pub fn envelope(mut self, envelope: EnvelopeText) -> Self {
+        self.envelope = Some(envelope);
         self
     }
 
-    /// Returns whether a record still has the expected times of expiry and soft deletion.
+    /// Sets the time of modification.
     #[must_use]
-    pub fn expects_times_of(&self, record: &Record) -> bool {
-        self.expected_expires_at.is_none_or(|expected| record.expires_at == expected)
-            && self
-                .expected_soft_deleted_at
-                .is_none_or(|expected| record.soft_deleted_at == expected)
+    pub fn updated_at(mut self, time: Timestamp) -> Self {
+        self.updated_at = Some(time);
+        self
+    }
+
+    /// Changes the time of expiry; `None` means never.
+    #[must_use]
+    pub fn expires_at(mut self, change: impl Into<Change<Timestamp>>) -> Self {
+        self.expires_at = change.into();
+        self
+    }
+
+    /// Changes the time of soft deletion; `None` restores the record.
+    #[must_use]
+    pub fn soft_deleted_at(mut self, change: impl Into<Change<Timestamp>>) -> Self {
+        self.soft_deleted_at = change.into();
+        self
+    }
+
+    /// Applies the update only if the record meets this condition.
+    #[must_use]
+    pub fn if_matches(mut self, precondition: Precondition) -> Self {
+        self.if_matches = precondition;
+        self
+    }
+
+    /// Applies the update only if the times of expiry and soft deletion are still those of `record`.
+    /// A condition on the envelope stays.
+    #[must_use]
+    pub fn if_times_match(mut self, record: &Record) -> Self {
+        self.if_matches =
+            Precondition { envelope: self.if_matches.envelope, ..Precondition::times_of(record) };
+        self
     }
 }

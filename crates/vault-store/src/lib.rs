@@ -25,7 +25,8 @@ mod write_count;
 mod write_hook;
 
 pub use change::{
-    DeleteOutcome, InsertOutcome, Purge, PutSetting, RecordUpdate, Replacement, WriteOutcome,
+    Change, DeleteOutcome, Expected, InsertOutcome, Precondition, Purge, PutSetting, RecordUpdate,
+    Replacement, WriteOutcome,
 };
 pub use error::{StoreError, StoreErrorKind};
 pub use memory::MemoryStore;

@@ -143,15 +143,13 @@ impl Inner {
 
     fn update(&mut self, change: RecordUpdate) -> WriteOutcome {
         let Some(record) = self.records.get_mut(&change.id) else { return WriteOutcome::Missing };
-        if !change.expects_times_of(record)
-            || change.expected.is_some_and(|expected| record.envelope != expected)
-        {
+        if !change.if_matches.holds_for(record) {
             return WriteOutcome::Conflict;
         }
         record.envelope = change.envelope.unwrap_or_else(|| record.envelope.clone());
         record.updated_at = change.updated_at.unwrap_or(record.updated_at);
-        record.expires_at = change.expires_at.unwrap_or(record.expires_at);
-        record.soft_deleted_at = change.soft_deleted_at.unwrap_or(record.soft_deleted_at);
+        record.expires_at = change.expires_at.apply(record.expires_at);
+        record.soft_deleted_at = change.soft_deleted_at.apply(record.soft_deleted_at);
         WriteOutcome::Applied
     }
 }

@@ -13,8 +13,7 @@ fn expire(sandbox: &Sandbox, token: &str) {
     let store = sandbox.store();
     let found = block_on(store.find(&[Token::new(token).unwrap()])).unwrap();
     let id = found[0].as_ref().unwrap().id.clone();
-    let expires_at = Some(Some(Timestamp::from_micros(1)));
-    let change = RecordUpdate { expires_at, ..RecordUpdate::of(id) };
+    let change = RecordUpdate::of(id).expires_at(Some(Timestamp::from_micros(1)));
     assert_eq!(block_on(store.update(change)).unwrap(), WriteOutcome::Applied);
 }
 

@@ -233,12 +233,8 @@ impl Writer {
         let id = due.record.id.clone();
         let envelope = self.sealer.due(id.as_str(), owner, &value).record.envelope;
         let updated_at = Timestamp::from_micros(due.record.updated_at.as_micros() + 1_000_000);
-        self.change(RecordUpdate {
-            envelope: Some(envelope.clone()),
-            updated_at: Some(updated_at),
-            ..RecordUpdate::of(id.clone())
-        })
-        .await;
+        let update = RecordUpdate::of(id.clone()).envelope(envelope.clone());
+        self.change(update.updated_at(updated_at)).await;
         (due.name, due.value) = (owner, value);
         (due.record.envelope, due.record.updated_at) = (envelope, updated_at);
         self.mine.insert(id, due);
@@ -250,8 +246,7 @@ impl Writer {
         let id = due.record.id.clone();
         let seconds = i64::try_from(self.chances.below(1_000_000)).unwrap();
         due.record.expires_at = Some(Timestamp::from_micros((1_600_000_000 + seconds) * 1_000_000));
-        let expires_at = Some(due.record.expires_at);
-        self.change(RecordUpdate { expires_at, ..RecordUpdate::of(id.clone()) }).await;
+        self.change(RecordUpdate::of(id.clone()).expires_at(due.record.expires_at)).await;
         self.mine.insert(id, due);
         2
     }
@@ -260,8 +255,7 @@ impl Writer {
         let mut due = self.any();
         let id = due.record.id.clone();
         due.record.soft_deleted_at = Some(Timestamp::from_micros(1_650_000_000_000_000));
-        let soft_deleted_at = Some(due.record.soft_deleted_at);
-        self.change(RecordUpdate { soft_deleted_at, ..RecordUpdate::of(id.clone()) }).await;
+        self.change(RecordUpdate::of(id.clone()).soft_deleted_at(due.record.soft_deleted_at)).await;
         self.mine.insert(id, due);
         3
     }

@@ -3,7 +3,8 @@
 use std::num::NonZeroUsize;
 
 use vault_store::{
-    InsertOutcome, Purge, Record, RecordId, RecordUpdate, Timestamp, VaultStore, WriteOutcome,
+    InsertOutcome, Precondition, Purge, Record, RecordId, RecordUpdate, Timestamp, VaultStore,
+    WriteOutcome,
 };
 
 use super::MOST_POLLS;
@@ -152,11 +153,10 @@ pub async fn update_changes_nothing_unless_the_times_are_the_expected_ones<S: St
         let stored = Record { expires_at, soft_deleted_at, ..record("a") };
         fill(&store, std::slice::from_ref(&stored)).await;
         let changed = seconds(1_800_000_000);
-        let change =
-            RecordUpdate { updated_at: Some(changed), ..RecordUpdate::of(stored.id.clone()) };
+        let change = RecordUpdate::of(stored.id.clone()).updated_at(changed);
         for time in times {
-            let expiry = RecordUpdate { expected_expires_at: Some(time), ..change.clone() };
-            let hidden = RecordUpdate { expected_soft_deleted_at: Some(time), ..change.clone() };
+            let expiry = change.clone().if_matches(Precondition::default().expires_at(time));
+            let hidden = change.clone().if_matches(Precondition::default().soft_deleted_at(time));
             for (change, fits) in [(expiry, time == expires_at), (hidden, time == soft_deleted_at)]
             {
                 let outcome = store.update(change).await.unwrap();
@@ -165,17 +165,14 @@ pub async fn update_changes_nothing_unless_the_times_are_the_expected_ones<S: St
                 let updated_at = if fits { changed } else { stored.updated_at };
                 let expected = Record { updated_at, ..stored.clone() };
                 assert_eq!(list_all(&store, WIDE).await, [expected]);
-                let undo = RecordUpdate {
-                    updated_at: Some(stored.updated_at),
-                    ..RecordUpdate::of(stored.id.clone())
-                };
+                let undo = RecordUpdate::of(stored.id.clone()).updated_at(stored.updated_at);
                 store.update(undo.if_times_match(&stored)).await.unwrap();
                 assert_eq!(list_all(&store, WIDE).await, std::slice::from_ref(&stored));
             }
         }
         store.delete(&stored.id).await.unwrap();
     }
-    let nobody =
-        RecordUpdate { expected_expires_at: Some(None), ..RecordUpdate::of(record("b").id) };
+    let unset = Precondition::default().expires_at(None);
+    let nobody = RecordUpdate::of(record("b").id).if_matches(unset);
     assert_eq!(store.update(nobody).await.unwrap(), WriteOutcome::Missing);
 }

@@ -1,8 +1,8 @@
 //! The contract of [`VaultStore`] about records and tokens.
 
 use vault_store::{
-    DeleteOutcome, InsertOutcome, PutSetting, Record, RecordId, RecordSink, RecordSource,
-    RecordUpdate, StoreErrorKind, Timestamp, VaultStore, WriteOutcome,
+    Change, DeleteOutcome, InsertOutcome, Precondition, PutSetting, Record, RecordId, RecordSink,
+    RecordSource, RecordUpdate, StoreErrorKind, Timestamp, VaultStore, WriteOutcome,
 };
 
 use super::{MOST_POLLS, batches::values_that_may_be_refused};
@@ -124,7 +124,7 @@ pub async fn insert_is_all_or_nothing_on_error<S: StoreUnderTest>(subject: &S) {
     }
 }
 
-/// "What is `None` stays as it is", and `Some(None)` takes a time away.
+/// "What it does not name stays as it is", and `Clear` takes a time away.
 pub async fn update_changes_only_what_it_names<S: StoreUnderTest>(subject: &S) {
     let store = subject.fresh().await;
     let mut stored = record("b");
@@ -134,12 +134,12 @@ pub async fn update_changes_only_what_it_names<S: StoreUnderTest>(subject: &S) {
     let nothing = RecordUpdate::of(stored.id.clone());
     let changes = [
         nothing.clone(),
-        RecordUpdate { envelope: Some(envelope("v3:new")), ..nothing.clone() },
-        RecordUpdate { updated_at: Some(seconds(1_800_000_000)), ..nothing.clone() },
-        RecordUpdate { soft_deleted_at: Some(Some(seconds(1))), ..nothing.clone() },
-        RecordUpdate { expires_at: Some(None), ..nothing.clone() },
-        RecordUpdate { expires_at: Some(Some(seconds(2))), ..nothing.clone() },
-        RecordUpdate { soft_deleted_at: Some(None), ..nothing.clone() },
+        nothing.clone().envelope(envelope("v3:new")),
+        nothing.clone().updated_at(seconds(1_800_000_000)),
+        nothing.clone().soft_deleted_at(Change::Set(seconds(1))),
+        nothing.clone().expires_at(Change::Clear),
+        nothing.clone().expires_at(Change::Set(seconds(2))),
+        nothing.soft_deleted_at(Change::Clear),
     ];
     for change in changes {
         let outcome = store.update(change.clone()).await.unwrap();
@@ -147,10 +147,7 @@ pub async fn update_changes_only_what_it_names<S: StoreUnderTest>(subject: &S) {
         apply(&change, &mut stored);
         assert_eq!(list_all(&store, WIDE).await, [record("a"), stored.clone(), record("c")]);
     }
-    let nobody = RecordUpdate {
-        envelope: Some(envelope("v3:x")),
-        ..RecordUpdate::of(RecordId::from_stored("nobody"))
-    };
+    let nobody = RecordUpdate::of(RecordId::from_stored("nobody")).envelope(envelope("v3:x"));
     assert_eq!(store.update(nobody).await.unwrap(), WriteOutcome::Missing);
     assert_eq!(store.count().await.unwrap(), 3);
 }
@@ -160,8 +157,8 @@ fn apply(change: &RecordUpdate, record: &mut Record) {
         record.envelope = envelope.clone();
     }
     record.updated_at = change.updated_at.unwrap_or(record.updated_at);
-    record.expires_at = change.expires_at.unwrap_or(record.expires_at);
-    record.soft_deleted_at = change.soft_deleted_at.unwrap_or(record.soft_deleted_at);
+    record.expires_at = change.expires_at.apply(record.expires_at);
+    record.soft_deleted_at = change.soft_deleted_at.apply(record.soft_deleted_at);
 }
 
 /// "Changes one record if it still holds the expected envelope", and else nothing of it.
@@ -172,17 +169,17 @@ pub async fn update_changes_nothing_unless_the_envelope_is_the_expected_one<S: S
     let mut stored = record("a");
     fill(&store, std::slice::from_ref(&stored)).await;
     let change = RecordUpdate {
-        expected: Some(envelope("v3:A")),
+        if_matches: Precondition::default().envelope(envelope("v3:A")),
         envelope: Some(envelope("v3:new")),
         updated_at: Some(seconds(1_800_000_000)),
-        expires_at: Some(Some(seconds(1))),
-        soft_deleted_at: Some(Some(seconds(1))),
+        expires_at: Change::Set(seconds(1)),
+        soft_deleted_at: Change::Set(seconds(1)),
         ..RecordUpdate::of(stored.id.clone())
     };
     assert_eq!(store.update(change.clone()).await.unwrap(), WriteOutcome::Conflict);
     assert_eq!(list_all(&store, WIDE).await, std::slice::from_ref(&stored));
 
-    let change = RecordUpdate { expected: Some(stored.envelope.clone()), ..change };
+    let change = change.if_matches(Precondition::default().envelope(stored.envelope.clone()));
     assert_eq!(store.update(change.clone()).await.unwrap(), WriteOutcome::Applied);
     apply(&change, &mut stored);
     assert_eq!(list_all(&store, WIDE).await, std::slice::from_ref(&stored));
@@ -233,7 +230,7 @@ pub async fn every_operation_is_durable<S: StoreUnderTest>(subject: &S) {
 
     let change = RecordUpdate {
         envelope: Some(envelope("v3:new")),
-        soft_deleted_at: Some(Some(seconds(1))),
+        soft_deleted_at: Change::Set(seconds(1)),
         ..RecordUpdate::of(records[0].id.clone())
     };
     assert_eq!(store.update(change.clone()).await.unwrap(), WriteOutcome::Applied);
@@ -291,8 +288,8 @@ pub async fn dropping_an_update_leaves_it_done_or_not_done<S: StoreUnderTest>(su
         let change = RecordUpdate {
             envelope: Some(envelope("v3:new")),
             updated_at: Some(seconds(1_800_000_000)),
-            expires_at: Some(Some(seconds(1))),
-            soft_deleted_at: Some(Some(seconds(1))),
+            expires_at: Change::Set(seconds(1)),
+            soft_deleted_at: Change::Set(seconds(1)),
             ..RecordUpdate::of(before.id.clone())
         };
         let ready = poll_at_most(store.update(change.clone()), polls).await;

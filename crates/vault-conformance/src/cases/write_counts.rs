@@ -38,10 +38,8 @@ pub async fn a_write_count_tells_batches_from_all_other_writes<S: StoreUnderTest
     before = assert_counted(&store, &before, "an update").await;
     store.delete(&records[3].id).await.unwrap();
     before = assert_counted(&store, &before, "a deletion").await;
-    let expires = RecordUpdate {
-        expires_at: Some(Some(Timestamp::from_micros(0))),
-        ..RecordUpdate::of(records[2].id.clone())
-    };
+    let expires =
+        RecordUpdate::of(records[2].id.clone()).expires_at(Some(Timestamp::from_micros(0)));
     store.update(expires).await.unwrap();
     before = assert_counted(&store, &before, "a change of a time").await;
     for purge in [Purge::SoftDelete, Purge::Delete] {

@@ -12,8 +12,8 @@ use vault_core::kdf::{KdfMemory, KdfMinimum, KdfSetting, Salt};
 use vault_core::store::BoundTo;
 use vault_core::{InitOptions, KdfParams, Password, PasswordKey, Vault, VaultOptions, WriteFormat};
 use vault_store::{
-    DeleteOutcome, EnvelopeText, InsertOutcome, Record, RecordId, RecordUpdate, Token, VaultStore,
-    WriteOutcome,
+    DeleteOutcome, EnvelopeText, InsertOutcome, Precondition, Record, RecordId, RecordUpdate,
+    Token, VaultStore, WriteOutcome,
 };
 
 use crate::samples::{WIDE, list_all, seconds, token};
@@ -201,12 +201,10 @@ impl Ledger {
         let bound_to = BoundTo { id, token: &stored.token };
         let sealed = self.seal(bound_to, owner, value, &self.spec);
         let updated_at = seconds(1_800_000_000);
-        let change = RecordUpdate {
-            expected: Some(stored.envelope),
-            envelope: Some(sealed.clone()),
-            updated_at: Some(updated_at),
-            ..RecordUpdate::of(id.clone())
-        };
+        let change = RecordUpdate::of(id.clone())
+            .if_matches(Precondition::default().envelope(stored.envelope))
+            .envelope(sealed.clone())
+            .updated_at(updated_at);
         let outcome = store.update(change).await.unwrap();
         if outcome == WriteOutcome::Applied {
             let mut dues = self.dues.lock().unwrap();

@@ -179,7 +179,7 @@ impl<'s, S: StoreUnderTest> User<'s, S> {
             Step::DeleteExpired => return Ok(Answer::Number(vault.delete_expired().await?)),
             Step::SetSetting { name, value } => vault.set_setting(name, value).await?,
             Step::Setting { name } => return Ok(Answer::Text(vault.setting(name).await?)),
-            Step::Rekey { old } => self.rekey(*old).await,
+            Step::Rekey { old } => return Ok(self.rekey(*old).await),
             step => return self.act_on_records(step).await,
         }
         Ok(Answer::Done)
@@ -216,8 +216,7 @@ impl<'s, S: StoreUnderTest> User<'s, S> {
             }
             Step::ExpireRecord { handle, lasts } => {
                 let change = RecordUpdate::of(self.id(*handle).await);
-                let expires_at = Some(self.in_seconds(*lasts));
-                records.update(RecordUpdate { expires_at, ..change }).await?
+                records.update(change.expires_at(self.in_seconds(*lasts))).await?
             }
             step => panic!("{step:?} is no step of the record API"),
         };

@@ -19,9 +19,10 @@ use std::{
 
 use async_trait::async_trait;
 use vault_store::{
-    DeleteOutcome, EnvelopeText, InsertOutcome, MemoryStore, PageLimit, Purge, PutSetting, Query,
-    Record, RecordId, RecordSink, RecordSource, RecordUpdate, Replacement, SealedRecord,
-    StoreError, StoreErrorKind, Timestamp, Token, VaultStore, WriteCount, WriteOutcome,
+    Change, DeleteOutcome, EnvelopeText, InsertOutcome, MemoryStore, PageLimit, Precondition,
+    Purge, PutSetting, Query, Record, RecordId, RecordSink, RecordSource, RecordUpdate,
+    Replacement, SealedRecord, StoreError, StoreErrorKind, Timestamp, Token, VaultStore,
+    WriteCount, WriteOutcome,
 };
 
 /// What is wrong with a [`BrokenStore`].
@@ -387,16 +388,21 @@ impl VaultStore for BrokenStore {
     async fn update(&self, mut change: RecordUpdate) -> Result<WriteOutcome, StoreError> {
         self.about_to(Defect::ForgetsUpdates).await;
         match self.defect {
-            Defect::UpdateIgnoresExpected => change.expected = None,
+            Defect::UpdateIgnoresExpected => change.if_matches.envelope = None,
             Defect::UpdateIgnoresTimes => {
-                (change.expected_expires_at, change.expected_soft_deleted_at) = (None, None);
+                let envelope = change.if_matches.envelope.take();
+                change.if_matches = Precondition { envelope, ..Precondition::default() };
             }
             Defect::UpdateInTwoSteps => return self.update_in_two_steps(change).await,
-            Defect::UpdateClearsExpiry => change.expires_at = change.expires_at.or(Some(None)),
+            Defect::UpdateClearsExpiry if change.expires_at.is_keep() => {
+                change.expires_at = Change::Clear;
+            }
             Defect::HalfUpdateOnDrop => {
-                let (expected, envelope) = (change.expected.take(), change.envelope.take());
+                let (expected, envelope) =
+                    (change.if_matches.envelope.take(), change.envelope.take());
+                let if_matches = Precondition { envelope: expected, ..Precondition::default() };
                 let first =
-                    RecordUpdate { expected, envelope, ..RecordUpdate::of(change.id.clone()) };
+                    RecordUpdate { if_matches, envelope, ..RecordUpdate::of(change.id.clone()) };
                 let outcome = self.inner.update(first).await?;
                 yield_once().await;
                 if outcome != WriteOutcome::Applied {
@@ -415,8 +421,7 @@ impl VaultStore for BrokenStore {
         match self.defect {
             Defect::DeleteKeepsToken => drop(self.ghosts.lock().unwrap().insert(record.token)),
             Defect::DeleteOnlyHides => {
-                let soft_deleted_at = Some(Some(record.updated_at));
-                let change = RecordUpdate { soft_deleted_at, ..RecordUpdate::of(record.id) };
+                let change = RecordUpdate::of(record.id).soft_deleted_at(Some(record.updated_at));
                 self.inner.update(change).await?;
                 return Ok(DeleteOutcome::Deleted);
             }

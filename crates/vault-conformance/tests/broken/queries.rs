@@ -102,12 +102,8 @@ impl BrokenStore {
             Defect::PurgeHidesAgain if purge == Purge::SoftDelete => {
                 let found = self.expired(now, after, limit).await;
                 for id in &found {
-                    let soft_deleted_at = Some(Some(now));
-                    let change = RecordUpdate {
-                        soft_deleted_at,
-                        updated_at: Some(now),
-                        ..RecordUpdate::of(id.clone())
-                    };
+                    let change =
+                        RecordUpdate::of(id.clone()).soft_deleted_at(Some(now)).updated_at(now);
                     inner.update(change).await?;
                 }
                 Ok(found)
@@ -128,8 +124,7 @@ impl BrokenStore {
                 let found = self.expired(now, after, limit).await;
                 dawdle();
                 for id in &found {
-                    let expires_at = Some(Some(now));
-                    let expire = RecordUpdate { expires_at, ..RecordUpdate::of(id.clone()) };
+                    let expire = RecordUpdate::of(id.clone()).expires_at(Some(now));
                     inner.update(expire).await?;
                 }
                 inner.purge_expired(purge, now, after, limit).await

@@ -1,8 +1,8 @@
 //! How a broken store keeps and replaces envelopes.
 
 use vault_store::{
-    EnvelopeText, RecordId, RecordSink, RecordSource, RecordUpdate, Replacement, StoreError,
-    Timestamp, VaultStore, WriteOutcome,
+    Change, EnvelopeText, RecordId, RecordSink, RecordSource, RecordUpdate, Replacement,
+    StoreError, Timestamp, VaultStore, WriteOutcome,
 };
 
 use super::{BrokenStore, Defect, refusal, text, yield_once};
@@ -118,7 +118,7 @@ impl BrokenStore {
         if self.defect == Defect::BumpsUpdatedAt {
             change.updated_at = Some(Timestamp::from_micros(1_900_000_000_000_000));
         } else {
-            change.soft_deleted_at = Some(None);
+            change.soft_deleted_at = Change::Clear;
         }
         self.inner.update(change).await.unwrap();
     }

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use super::{UPDATE_ROUNDS, Vault};
 use crate::crypto::key::PasswordKey;
 use crate::vault::VaultError;
-use vault_store::{Record, RecordUpdate, Timestamp, Token, WriteOutcome};
+use vault_store::{Precondition, Record, RecordUpdate, Timestamp, Token, WriteOutcome};
 
 /// What [`Vault::upsert`] did.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -144,8 +144,7 @@ impl Vault {
             if record.is_soft_deleted(now) {
                 return Err(VaultError::SoftDeleted);
             }
-            let change = RecordUpdate::of(record.id.clone());
-            Ok(RecordUpdate { expires_at: Some(expires_at), ..change })
+            Ok(RecordUpdate::of(record.id.clone()).expires_at(expires_at))
         })
         .await
     }
@@ -159,7 +158,7 @@ impl Vault {
         for _ in 0..UPDATE_ROUNDS {
             let record = self.find(token).await?;
             let now = self.options.clock.now();
-            let change = RecordUpdate { updated_at: Some(now), ..change(&record, now)? };
+            let change = change(&record, now)?.updated_at(now);
             match self.store.update(change.if_times_match(&record)).await? {
                 WriteOutcome::Applied => return Ok(()),
                 WriteOutcome::Missing => return Err(VaultError::UnknownToken),
@@ -184,13 +183,11 @@ impl Vault {
             }
             let (id, token) = (record.id.clone(), record.token.clone());
             let sealed = self.seal_value(value, id, token, key, v2_cost).await?;
-            let change = RecordUpdate {
-                expected: Some(record.envelope.clone()),
-                envelope: Some(sealed),
-                updated_at: Some(self.options.clock.now()),
-                ..RecordUpdate::of(record.id.clone())
-            };
-            match self.store.update(change.if_times_match(&record)).await? {
+            let change = RecordUpdate::of(record.id.clone())
+                .if_matches(Precondition::times_of(&record).envelope(record.envelope))
+                .envelope(sealed)
+                .updated_at(self.options.clock.now());
+            match self.store.update(change).await? {
                 WriteOutcome::Applied => return Ok(()),
                 WriteOutcome::Missing => return Err(VaultError::UnknownToken),
                 WriteOutcome::Conflict => {}

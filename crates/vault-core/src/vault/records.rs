@@ -6,8 +6,8 @@ use super::{Vault, config};
 use crate::crypto::envelope::{Envelope, Format};
 use crate::vault::VaultError;
 use vault_store::{
-    Cursor, DeleteOutcome, HasCursor, Query, Record, RecordId, RecordUpdate, SortKey, Timestamp,
-    Token, WriteOutcome,
+    Cursor, DeleteOutcome, HasCursor, Precondition, Query, Record, RecordId, RecordUpdate, SortKey,
+    Timestamp, Token, WriteOutcome,
 };
 
 /// A record without its value, as a list shows it.
@@ -195,7 +195,7 @@ impl<'v> Records<'v> {
     /// # let key = vault.derive_key(Password::new("correct horse")).await?;
     /// let token = vault.create(b"value", &key, CreateOptions::default()).await?;
     /// let record = vault.records().find_by_token(&token).await?.unwrap();
-    /// let change = RecordUpdate { expires_at: Some(None), ..RecordUpdate::of(record.id.clone()) };
+    /// let change = RecordUpdate::of(record.id.clone()).expires_at(None);
     /// let outcome = vault.records().update(change.if_times_match(&record)).await?;
     /// assert_eq!(outcome, WriteOutcome::Applied);
     /// # Ok::<(), VaultError>(()) }).unwrap();
@@ -221,12 +221,10 @@ impl<'v> Records<'v> {
     /// What the store says.
     pub async fn soft_delete(&self, id: &RecordId) -> Result<WriteOutcome, VaultError> {
         let now = self.vault.options.clock.now();
-        let change = RecordUpdate {
-            expected_soft_deleted_at: Some(None),
-            soft_deleted_at: Some(Some(now)),
-            updated_at: Some(now),
-            ..RecordUpdate::of(id.clone())
-        };
+        let change = RecordUpdate::of(id.clone())
+            .if_matches(Precondition::default().soft_deleted_at(None))
+            .soft_deleted_at(Some(now))
+            .updated_at(now);
         self.update(change).await
     }
 }

@@ -53,8 +53,7 @@ impl Vault {
             if record.is_soft_deleted(now) {
                 return Err(VaultError::SoftDeleted);
             }
-            let change = RecordUpdate::of(record.id.clone());
-            Ok(RecordUpdate { soft_deleted_at: Some(Some(now)), ..change })
+            Ok(RecordUpdate::of(record.id.clone()).soft_deleted_at(Some(now)))
         })
         .await
     }
@@ -80,8 +79,7 @@ impl Vault {
             if !record.is_soft_deleted(now) {
                 return Err(VaultError::NotSoftDeleted);
             }
-            let change = RecordUpdate::of(record.id.clone());
-            Ok(RecordUpdate { soft_deleted_at: Some(None), ..change })
+            Ok(RecordUpdate::of(record.id.clone()).soft_deleted_at(None))
         })
         .await
     }

@@ -12,7 +12,8 @@ use vault_core::kdf::{KdfMemory, KdfSetting};
 use vault_core::rekey::Shard;
 use vault_core::store::BoundTo;
 use vault_core::store::{
-    DeleteOutcome, EnvelopeText, InsertOutcome, PageLimit, RecordSource, RecordUpdate, WriteOutcome,
+    DeleteOutcome, EnvelopeText, InsertOutcome, PageLimit, Precondition, RecordSource,
+    RecordUpdate, WriteOutcome,
 };
 use vault_core::{
     KdfParams, MemoryStore, Password, PasswordKey, Record, RecordId, Timestamp, Token, VaultStore,
@@ -221,7 +222,7 @@ impl World {
         let envelope = self.sealed(chance, &id, owner, &value);
         let updated_at = Timestamp::from_micros(1_800_000_000_000_000);
         let update = RecordUpdate {
-            expected,
+            if_matches: Precondition { envelope: expected, ..Precondition::default() },
             envelope: Some(envelope.clone()),
             updated_at: Some(updated_at),
             ..RecordUpdate::of(id.clone())
@@ -255,8 +256,7 @@ impl World {
 
     fn hide(&mut self, id: &RecordId) {
         let soft_deleted_at = Some(Timestamp::from_micros(1_750_000_000_000_000));
-        let change =
-            RecordUpdate { soft_deleted_at: Some(soft_deleted_at), ..RecordUpdate::of(id.clone()) };
+        let change = RecordUpdate::of(id.clone()).soft_deleted_at(soft_deleted_at);
         assert_eq!(now(self.store.update(change)), WriteOutcome::Applied);
         add(&self.counters.soft_deletes, 1);
         if let Some(due) = self.ledger.get_mut(id) {
@@ -267,11 +267,7 @@ impl World {
     fn renew(&mut self, chance: &mut Chance, id: &RecordId) {
         let expires_at = chance.pick(&[None, Some(Timestamp::from_micros(1_900_000_000_000_000))]);
         let updated_at = Timestamp::from_micros(1_850_000_000_000_000);
-        let renewal = RecordUpdate {
-            expires_at: Some(expires_at),
-            updated_at: Some(updated_at),
-            ..RecordUpdate::of(id.clone())
-        };
+        let renewal = RecordUpdate::of(id.clone()).expires_at(expires_at).updated_at(updated_at);
         assert_eq!(now(self.store.update(renewal)), WriteOutcome::Applied);
         add(&self.counters.renewals, 1);
         if let Some(due) = self.ledger.get_mut(id) {

@@ -199,13 +199,13 @@ impl World {
     }
 
     pub(crate) fn soft_delete(&self, id: &RecordId) {
-        let soft_deleted_at = Some(Some(Timestamp::from_micros(1)));
-        self.change(RecordUpdate { soft_deleted_at, ..RecordUpdate::of(id.clone()) });
+        let first = Some(Timestamp::from_micros(1));
+        self.change(RecordUpdate::of(id.clone()).soft_deleted_at(first));
     }
 
     pub(crate) fn expire(&self, id: &RecordId) {
-        let expires_at = Some(Some(Timestamp::from_micros(1)));
-        self.change(RecordUpdate { expires_at, ..RecordUpdate::of(id.clone()) });
+        let first = Some(Timestamp::from_micros(1));
+        self.change(RecordUpdate::of(id.clone()).expires_at(first));
     }
 
     pub(crate) fn plant(&self, id: &RecordId, text: &[u8]) {
