@@ -1,6 +1,6 @@
 //! The cases: one async function per sentence of the contract, named after it.
 //!
-//! Each makes its own fresh store and panics when the sentence does not hold.
+//! Each creates its own fresh store, and panics if the sentence does not hold.
 
 mod batches;
 mod pages;
@@ -20,7 +20,7 @@ pub use settings::*;
 pub use texts::*;
 pub use write_counts::*;
 
-/// After so many polls an operation that is still not ready hangs.
+/// An operation that is not ready after this many polls counts as stuck.
 const MOST_POLLS: usize = 10_000;
 
 pub use crate::rekey::{

@@ -1,4 +1,4 @@
-//! A store that fails on purpose, for tests of what stands on a store.
+//! A store that fails on purpose, for tests of code that uses a store.
 
 use std::{
     future::{Future, poll_fn},
@@ -13,28 +13,30 @@ use vault_store::{Replacement, StoreError, StoreErrorKind, VaultStore, WriteOutc
 
 use crate::{Intercept, Intercepted, poll_at_most};
 
-/// What goes wrong with one call.
+/// How a call fails.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Fault {
     /// The call fails with this kind, and nothing was changed.
     ErrorBefore(StoreErrorKind),
     /// The call takes effect and its reply is lost: [`StoreErrorKind::UnknownOutcome`].
     ReplyLost,
-    /// The call is pending for so many polls, and then runs; who drops it meanwhile drops it unstarted.
+    /// The call is pending for this many polls, and then runs. A caller that drops it before drops
+    /// it unstarted.
     Delay(usize),
-    /// The call's future is dropped after so many polls: [`StoreErrorKind::UnknownOutcome`].
+    /// The call's future is dropped after this many polls: [`StoreErrorKind::UnknownOutcome`].
     DroppedAfter(usize),
-    /// Against the contract, a batch is torn: its first replacements take effect and the call fails with this kind. Any
-    /// other call fails without an effect.
+    /// In violation of the contract, a batch is torn: its first replacements take effect and the
+    /// call fails with this kind. Any other call fails without effect.
     Torn {
-        /// How many replacements take effect, of a batch that has more; of a shorter one all but the last.
+        /// How many replacements take effect, of a batch that has more; of a shorter one, all but
+        /// the last.
         first: usize,
         /// How the call fails.
         kind: StoreErrorKind,
     },
 }
 
-/// Which calls go wrong; calls are counted from 1.
+/// Which calls fail; calls are counted from 1.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum FaultPlan {
     /// The n-th call only.
@@ -43,9 +45,9 @@ pub enum FaultPlan {
     From(u64),
     /// Every n-th call.
     Every(u64),
-    /// About one call in `one_in`, chosen by the seed alone, so that a run can be repeated.
+    /// About one call in `one_in`, chosen by the seed alone, so that a run is reproducible.
     Seeded {
-        /// Names the plan.
+        /// The seed.
         seed: u64,
         /// How rare a fault is; 0 counts as 1.
         one_in: u64,
@@ -71,13 +73,13 @@ fn mix(number: u64) -> u64 {
     z ^ (z >> 31)
 }
 
-/// A store whose calls go wrong by plan; clones share their counters.
+/// A store whose calls fail by plan; clones share their counters.
 ///
 /// Each method of the three traits counts as one call. A test that relies on a fault asserts that
 /// [`fired`](FaultyStore::fired) is at least 1: a fault that never fires proves nothing.
 pub type FaultyStore<S> = Intercepted<Faults<S>>;
 
-/// What a [`FaultyStore`] does.
+/// The controls of a [`FaultyStore`].
 #[derive(Clone, Debug)]
 pub struct Faults<S> {
     inner: S,
@@ -94,31 +96,31 @@ struct Counters {
 }
 
 impl<S> FaultyStore<S> {
-    /// Lets the calls that the plan names go wrong.
+    /// Makes the calls that the plan names fail.
     #[must_use]
     pub fn new(inner: S, plan: FaultPlan, fault: Fault) -> Self {
         Intercepted(Faults { inner, fault, plan, counters: Arc::default() })
     }
 
-    /// How many calls were made.
+    /// Returns the number of calls.
     #[must_use]
     pub fn calls(&self) -> u64 {
         self.0.counters.calls.load(SeqCst)
     }
 
-    /// How many of them went wrong.
+    /// Returns how many of them failed.
     #[must_use]
     pub fn fired(&self) -> u64 {
         self.0.counters.fired.load(SeqCst)
     }
 
-    /// How many replacements of [torn](Fault::Torn) batches took effect.
+    /// Returns how many replacements of [torn](Fault::Torn) batches took effect.
     #[must_use]
     pub fn torn(&self) -> u64 {
         self.0.counters.torn.load(SeqCst)
     }
 
-    /// The store itself, for looking at it without faults.
+    /// Returns the store itself, to examine it without faults.
     #[must_use]
     pub fn inner(&self) -> &S {
         &self.0.inner
@@ -192,7 +194,7 @@ fn unknown_outcome(message: &str) -> StoreError {
     StoreError::new(StoreErrorKind::UnknownOutcome, message)
 }
 
-/// Wakes itself at once, so that it needs no timer.
+/// Wakes itself immediately, so that it needs no timer.
 async fn be_pending(polls: usize) {
     let mut left = polls;
     poll_fn(|context| {

@@ -1,4 +1,4 @@
-//! What a storage author gives to the suite, and how the suite is run.
+//! What a backend author provides, and how to run the suite.
 
 use std::{
     future::{Future, poll_fn},
@@ -8,28 +8,30 @@ use std::{
 
 use vault_store::{EnvelopeText, InsertOutcome, Record, VaultStore};
 
-/// A backend under test: how to make a store of it, and how to close and open that again.
+/// A backend under test: how to create a store, and how to close and reopen it.
 ///
-/// A case reports by panicking with a plain `assert!`; whatever goes wrong in a method here may panic as well.
-/// Nothing may be skipped: a server that does not answer is a failure.
+/// A case reports by panicking with a plain `assert!`; the methods here may panic on failure as
+/// well. Nothing may be skipped: an unreachable server is a failure.
 pub trait StoreUnderTest: Sync {
-    /// The store that the backend makes; a rekey shares it with its futures.
+    /// The type of the store; a rekey shares it with its futures.
     type Store: VaultStore + 'static;
 
-    /// A new, empty store that shares nothing with any other one, such as a new file or a new table.
+    /// Creates an empty store that shares nothing with any other one, such as a new file or a new
+    /// table.
     fn fresh(&self) -> impl Future<Output = Self::Store>;
 
-    /// The same store after it was closed and opened again, so that only what is durable is left.
+    /// Closes and reopens the store, so that only what is durable remains.
     ///
-    /// It has no default on purpose: a backend that hands back the open store proves nothing about durability.
-    /// It waits for work that a dropped future left behind.
+    /// There is deliberately no default: a backend that returns the open store proves nothing about
+    /// durability. This waits for work that a dropped future left behind.
     fn reopen(&self, store: Self::Store) -> impl Future<Output = Self::Store>;
 
-    /// Makes a stored record whose envelope has `len` bytes, more than
+    /// Stores a record whose envelope has `len` bytes, more than
     /// [`MAX_ENVELOPE_LEN`](vault_store::MAX_ENVELOPE_LEN).
     ///
-    /// Default: inserts it through the store. A backend that refuses to write such an envelope writes it past the
-    /// store, with its driver and if need be on the closed database, because somebody else could.
+    /// Default: inserts it through the store. A backend that refuses to write such an envelope
+    /// writes it past the store, with its driver and if need be on the closed database, because
+    /// somebody else could.
     fn plant_too_long(
         &self,
         store: Self::Store,
@@ -48,33 +50,35 @@ pub trait StoreUnderTest: Sync {
         }
     }
 
-    /// The finest step of time that the store keeps, in microseconds.
+    /// Returns the time resolution of the store, in microseconds.
     ///
-    /// Default: 1, what a [`Timestamp`](vault_store::Timestamp) holds. A schema of whole seconds says 1,000,000.
+    /// Default: 1, the resolution of a [`Timestamp`](vault_store::Timestamp). A schema of whole
+    /// seconds returns 1,000,000.
     fn time_step(&self) -> i64 {
         1
     }
 
-    /// How many random histories [`properties`](crate::properties) replays.
+    /// Returns how many random histories [`properties`](crate::properties) replays.
     ///
-    /// Default: 64, which takes a store in memory less than a second. A store behind a network may want fewer for a
-    /// quick run and many more for a nightly one.
+    /// Default: 64, which takes less than a second with an in-memory store. A store behind a
+    /// network may want fewer for a quick run and many more for a nightly one.
     fn histories(&self) -> u32 {
         64
     }
 
-    /// Drives a future to its end; several threads call it at the same time.
+    /// Runs a future to completion; several threads call this at the same time.
     ///
-    /// Default: the `futures` executor. A backend that needs a runtime blocks on that one here; the runtime must go on
-    /// while a caller's thread waits, as tokio's multi-thread runtime does.
+    /// Default: the `futures` executor. A backend that needs a runtime blocks on that one here; the
+    /// runtime must make progress while a caller's thread waits, as tokio's multi-thread runtime
+    /// does.
     fn block_on<F: Future>(&self, future: F) -> F::Output {
         futures::executor::block_on(future)
     }
 }
 
-/// Makes one `#[test]` per case, so that a failure has a name.
+/// Creates one `#[test]` per case, so that a failure has a name.
 ///
-/// The expression gives the [`StoreUnderTest`] and is evaluated once per test.
+/// The expression is the [`StoreUnderTest`] and is evaluated once per test.
 #[macro_export]
 macro_rules! suite {
     ($subject:expr) => {
@@ -82,24 +86,24 @@ macro_rules! suite {
     };
 }
 
-/// Runs the whole suite, for who prefers a function to [`suite!`](crate::suite).
+/// Runs the whole suite, as a function instead of [`suite!`](crate::suite).
 ///
 /// # Panics
-/// When a case fails; the message names all that did.
+/// If a case fails; the message names all that did.
 pub fn run_all<S: StoreUnderTest>(subject: &S) {
     let failing = failing_cases(subject);
     assert!(failing.is_empty(), "the store breaks its contract: {failing:?}");
 }
 
-/// Runs every case and names those that fail; what they have to say goes to the panic hook.
+/// Runs every case and returns the names of those that fail; their messages go to the panic hook.
 pub fn failing_cases<S: StoreUnderTest>(subject: &S) -> Vec<&'static str> {
     all_cases(subject).into_iter().filter(|(_, run)| panics(run)).map(|(name, _)| name).collect()
 }
 
-/// Runs the case of this name and tells whether it fails.
+/// Runs the case of this name and returns whether it fails.
 ///
 /// # Panics
-/// When there is no such case.
+/// If there is no such case.
 pub fn case_fails<S: StoreUnderTest>(subject: &S, case: &str) -> bool {
     let mut cases = all_cases(subject).into_iter();
     let (_, run) = cases.find(|(name, _)| *name == case).unwrap();
@@ -131,9 +135,9 @@ fn panics(run: &Run<'_>) -> bool {
     catch_unwind(AssertUnwindSafe(run)).is_err()
 }
 
-/// Polls a future at most so many times and then drops it; `None` when it was not ready by then.
+/// Polls a future up to this many times and then drops it; `None` if it was not ready by then.
 ///
-/// With the counts 0, 1, 2, … a test drops a future at each place where it waits.
+/// With the counts 0, 1, 2, …, a test drops a future at each point where it waits.
 pub async fn poll_at_most<F: Future>(future: F, polls: usize) -> Option<F::Output> {
     let mut future = Box::pin(future);
     let mut left = polls;
@@ -171,8 +175,8 @@ macro_rules! name_tests {
     };
 }
 
-/// The one list of all cases: hands the names of cases and of properties to a macro of this crate, or to a local one
-/// that is named in parentheses.
+/// The one list of all cases: passes the names of cases and of properties to a macro of this crate,
+/// or to a local one that is named in parentheses.
 #[doc(hidden)]
 #[macro_export]
 macro_rules! for_each_case {

@@ -1,4 +1,4 @@
-//! A store in front of another one, for tests that want a word in some of its calls.
+//! A store in front of another one, for tests that intervene in some of its calls.
 
 use std::{future::Future, num::NonZeroUsize, sync::Arc};
 
@@ -9,20 +9,20 @@ use vault_store::{
     Token, VaultStore, WriteCount, WriteOutcome,
 };
 
-/// What is done with the calls to a store; [`Intercepted`] makes a store of it.
+/// Intercepts the calls to a store; [`Intercepted`] turns it into a store.
 ///
-/// The calls of a rekey have a method each. All others, and those whose method is not overridden, go through
-/// [`around`](Intercept::around).
+/// The calls of a rekey have a method each. All others, and those whose method is not overridden,
+/// go through [`around`](Intercept::around).
 pub trait Intercept: Send + Sync {
-    /// The store behind.
+    /// The underlying store.
     type Inner: VaultStore;
 
-    /// The store behind.
+    /// The underlying store.
     fn inner(&self) -> &Self::Inner;
 
-    /// Makes a call to the store behind, which is not begun yet.
+    /// Makes a call to the underlying store, which has not started yet.
     ///
-    /// Default: just makes it.
+    /// Default: just makes the call.
     fn around<T: Send>(
         &self,
         call: impl Future<Output = Result<T, StoreError>> + Send,
@@ -70,7 +70,7 @@ pub trait Intercept: Send + Sync {
     }
 }
 
-/// The store that an [`Intercept`] makes of the one behind it.
+/// The store that an [`Intercept`] and the underlying store form.
 #[derive(Clone, Debug)]
 pub struct Intercepted<I>(pub I);
 

@@ -1,11 +1,12 @@
 //! The contract of a vaultstore backend as a test suite.
 //!
-//! Each sentence of the contract ([`RecordSource`](vault_store::RecordSource), [`RecordSink`](vault_store::RecordSink),
-//! [`VaultStore`](vault_store::VaultStore)) is an async function in [`cases`] that bears its name, and [`properties`]
-//! replays random histories beside [`MemoryStore`](vault_store::MemoryStore). The bulk rekey, which stands on the
-//! contract, is run on the store as well: with faults, interruptions and writers beside it. So is the token API: writers
-//! race for one record, and random histories of its operations agree with a model. A storage author says how to make a
-//! store and how to close and open it again, and gets one test per case:
+//! Each sentence of the contract ([`RecordSource`](vault_store::RecordSource),
+//! [`RecordSink`](vault_store::RecordSink), [`VaultStore`](vault_store::VaultStore)) is an async
+//! function in [`cases`], named after it, and [`properties`] compares random histories with
+//! [`MemoryStore`](vault_store::MemoryStore). The suite also runs the bulk rekey on the store, with
+//! faults, interruptions and concurrent writers, and the token API: writers race for one record,
+//! and random histories of its operations agree with a model. A backend author provides a way to
+//! create a store and to close and reopen it, and gets one test per case:
 //!
 //! ```
 //! use vault_conformance::StoreUnderTest;
@@ -26,8 +27,8 @@
 //! vault_conformance::suite!(InMemory);
 //! ```
 //!
-//! [`FaultyStore`] makes any store fail or drop its work on purpose, for tests of what stands on a store; with
-//! [`Intercept`] a test has its own word in the calls.
+//! [`FaultyStore`] makes any store fail or drop its work on purpose, for tests of code that uses a
+//! store. With [`Intercept`], a test intervenes in the calls.
 
 #![expect(
     clippy::unwrap_used,

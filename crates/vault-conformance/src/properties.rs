@@ -1,4 +1,4 @@
-//! Random histories, replayed beside the store in memory.
+//! Random histories, compared with the in-memory store.
 
 use std::{collections::BTreeSet, num::NonZeroUsize};
 
@@ -22,17 +22,18 @@ use crate::samples::{WIDE, envelope, list_all, scan, seconds, token};
 pub use crate::rekey::random_rekeys_end_as_a_model_does;
 pub use crate::vault::random_histories_of_a_vault_agree_with_a_model;
 
-/// Few texts, so that operations meet; in byte order they are not in dictionary order.
+/// Few texts, so that operations interact; their byte order is not dictionary order.
 const IDS: [&str; 8] = ["A", "B", "a", "aa", "b", "é", "\u{ff5e}", "\u{1f511}"];
 const TOKENS: [&str; 6] = ["t", "T", "t ", "tk_1", "%", "é"];
-/// Of different lengths, since a printed history shows nothing else of an envelope.
+/// Of different lengths, because a printed history shows nothing else of an envelope.
 const ENVELOPES: [&str; 5] = ["", "v", "v1", "v2:", "v3:é"];
 const SETTINGS: [&str; 3] = ["a", "A", "%"];
 
-/// Random histories of every operation get the same answers from the backend as from [`MemoryStore`], step by step,
-/// and leave the same contents. A page may be shorter than the reference's, but not empty before the end.
+/// Random histories of every operation return the same results from the backend as from
+/// [`MemoryStore`], step by step, and leave the same contents. A page may be shorter than the
+/// reference's, but not empty before the end.
 ///
-/// How many is [`StoreUnderTest::histories`]; a history that fails is shrunk and printed.
+/// [`StoreUnderTest::histories`] says how many; one that fails is shrunk and printed.
 pub fn random_histories_answer_like_the_store_in_memory<S: StoreUnderTest>(subject: &S) {
     let config = Config {
         failure_persistence: None, // the printed history is enough to repeat a failure
@@ -117,7 +118,8 @@ enum Answer {
 }
 
 impl Answer {
-    /// A limit is a maximum: any beginning of the reference's page will do, but an empty page is the end.
+    /// A limit is a maximum: any prefix of the reference's page is valid, but an empty page is the
+    /// end.
     fn agrees_with(&self, expected: &Self) -> bool {
         match (self, expected) {
             (Self::Page(page), Self::Page(full)) => is_page_of(page, full),
@@ -131,7 +133,7 @@ fn is_page_of<T: PartialEq>(page: &[T], full: &[T]) -> bool {
     full.starts_with(page) && page.is_empty() == full.is_empty()
 }
 
-/// Fills in the envelopes that the model holds now, where a step asks for that.
+/// Fills in the envelopes that the model now holds, where a step requires it.
 async fn expect_what_is_stored(operation: Operation, model: &MemoryStore) -> Operation {
     match operation {
         Operation::Update(Expectation::Stored, mut change) => {
@@ -241,7 +243,7 @@ fn any_envelope() -> impl Strategy<Value = EnvelopeText> {
     select(&ENVELOPES[..]).prop_map(envelope)
 }
 
-/// Whole seconds, which every schema keeps.
+/// Whole seconds, which every schema can store.
 fn any_time() -> impl Strategy<Value = Timestamp> {
     (0i64..4_000_000_000).prop_map(seconds)
 }
@@ -250,7 +252,7 @@ fn any_limit() -> impl Strategy<Value = PageLimit> {
     (1usize..5, 1usize..12).prop_map(|(records, bytes)| PageLimit::new(records, bytes))
 }
 
-/// A place to go on from is that of a record that may never have been stored.
+/// A cursor may be that of a record that was never stored.
 fn any_query() -> impl Strategy<Value = Query> {
     let include = || select(vec![Filter::Exclude, Filter::Include, Filter::Only]);
     let orders = vec![
@@ -335,7 +337,7 @@ fn any_change() -> impl Strategy<Value = RecordUpdate> {
     )
 }
 
-/// "No id comes twice in a batch" is the caller's part of the contract.
+/// "An id occurs at most once in a batch" is the caller's part of the contract.
 fn without_repeated_ids(
     mut batch: Vec<(Expectation, Replacement)>,
 ) -> Vec<(Expectation, Replacement)> {

@@ -1,5 +1,5 @@
-//! The bulk rekey on the store under test: what a rekey promises must hold on every backend, whatever fails, is
-//! dropped or writes beside it.
+//! The bulk rekey on the store under test: the guarantees of a rekey must hold on every backend,
+//! despite failures, dropped calls and concurrent writers.
 
 mod beside;
 mod broken_off;
@@ -30,8 +30,9 @@ pub use self::{
 use crate::StoreUnderTest;
 use crate::samples::{WIDE, list_all, seconds, token};
 
-/// Of a vault in which the owners' records lie mixed, exactly those under the old password are moved to the new one:
-/// soft-deleted and expired ones, odd values and old costs as well. All else stays as it is, byte for byte.
+/// In a vault with mixed records, exactly those under the old password are moved to the new one,
+/// including soft-deleted and expired ones, unusual values and old costs. All others stay
+/// byte-for-byte unchanged.
 pub async fn a_rekey_moves_exactly_the_records_under_the_old_password<S: StoreUnderTest>(
     subject: &S,
 ) {
@@ -50,7 +51,8 @@ pub async fn a_rekey_moves_exactly_the_records_under_the_old_password<S: StoreUn
     assert_eq!(ledger.check(&*store, Moved::All).await, 75);
 }
 
-/// A second rekey finds every record of the first under the new password, and none under the old one.
+/// A second rekey finds every record of the first one under the new password, and none under the
+/// old.
 pub async fn a_second_rekey_finds_nothing<S: StoreUnderTest>(subject: &S) {
     let store = Arc::new(subject.fresh().await);
     let ledger = Ledger::of_new_vault(&store).await;
@@ -83,8 +85,8 @@ pub async fn a_rekey_is_idempotent<S: StoreUnderTest>(subject: &S) {
     assert_eq!(list_all(&*store, WIDE).await, once);
 }
 
-/// 100 records: 40 under the old password, 20 under the new one, 20 of somebody else, 5 that nobody opens, 5
-/// soft-deleted, 5 expired and 5 odd ones under the old password.
+/// 100 records: 40 under the old password, 20 under the new one, 20 of somebody else, 5 that nobody
+/// opens, 5 soft-deleted, 5 expired and 5 odd ones under the old password.
 async fn fill_with_everything(store: &Arc<impl VaultStore>, ledger: &Ledger) {
     for (owner, count) in [(Owner::Old, 40), (Owner::New, 20), (Owner::Foreign, 20)] {
         ledger.fill(&**store, owner, count).await;
@@ -111,7 +113,7 @@ async fn fill_with_everything(store: &Arc<impl VaultStore>, ledger: &Ledger) {
     }
 }
 
-/// Two damaged records and three that are no envelope.
+/// Two damaged records and three that are not envelopes.
 fn unopenable(ledger: &Ledger) -> [Record; 5] {
     let sealed = |id| ledger.record(id, Owner::Old, b"lost").envelope.as_bytes().unwrap().to_vec();
     let mut flipped = sealed("0002-flipped");
@@ -129,7 +131,7 @@ fn unopenable(ledger: &Ledger) -> [Record; 5] {
     })
 }
 
-/// Pages of so many records.
+/// Pages of this many records.
 fn options(records: usize) -> RunOptions {
     RunOptions::default()
         .workers(NonZeroUsize::MIN)
@@ -137,7 +139,7 @@ fn options(records: usize) -> RunOptions {
         .timer(Arc::new(NoWait))
 }
 
-/// Between two tries of a failing call nothing needs time here.
+/// No time needs to pass between two attempts of a failing call.
 struct NoWait;
 
 impl Timer for NoWait {
@@ -146,7 +148,7 @@ impl Timer for NoWait {
     }
 }
 
-/// Begins a rekey from the old password to the new one, some of whose records are there already.
+/// Starts a rekey from the old password to the new one, which some records have already.
 async fn begin(
     store: impl VaultStore + 'static,
     options: RunOptions,
@@ -158,7 +160,7 @@ async fn begin(
     Vault::new(store, ledger::options()).rekey(plan).await
 }
 
-/// Rekeys to the end, or to an error; nothing holds the store any longer then.
+/// Rekeys to the end, or to an error; afterwards nothing holds the store.
 async fn rekey(
     store: impl VaultStore + 'static,
     options: RunOptions,
@@ -174,7 +176,7 @@ async fn rekey(
     Ok((session.report().clone(), error))
 }
 
-/// Closes the store and opens it again, which needs that nothing else holds it.
+/// Closes and reopens the store, which requires that nothing else holds it.
 async fn reopen<S: StoreUnderTest>(subject: &S, store: Arc<S::Store>) -> Arc<S::Store> {
     let store = Arc::into_inner(store).unwrap();
     Arc::new(subject.reopen(store).await)

@@ -1,4 +1,4 @@
-//! The records that the cases work on.
+//! The records used by the cases.
 
 use vault_store::{
     EnvelopeText, InsertOutcome, PageLimit, Record, RecordId, RecordSource, Replacement,
@@ -24,7 +24,7 @@ pub(crate) fn record(id: &str) -> Record {
     }
 }
 
-/// `count` records in the order of their ids.
+/// Creates `count` records in id order.
 pub(crate) fn records(count: usize) -> Vec<Record> {
     (0..count).map(|n| record(&format!("record-{n:06}"))).collect()
 }
@@ -37,7 +37,7 @@ pub(crate) fn envelope(text: &str) -> EnvelopeText {
     EnvelopeText::from_stored(text.as_bytes())
 }
 
-/// Whole seconds, which every schema keeps.
+/// Whole seconds, which every schema can store.
 pub(crate) fn seconds(seconds: i64) -> Timestamp {
     Timestamp::from_micros(seconds * 1_000_000)
 }
@@ -66,7 +66,7 @@ pub(crate) async fn fill(store: &impl VaultStore, records: &[Record]) {
     assert_eq!(outcomes, vec![InsertOutcome::Inserted; records.len()]);
 }
 
-/// Reads page after page until an empty one, and checks that the cursor always moves on.
+/// Reads pages until an empty one, and checks that the cursor always advances.
 pub(crate) async fn scan(source: &impl RecordSource, limit: PageLimit) -> Vec<SealedRecord> {
     let mut all: Vec<SealedRecord> = Vec::new();
     loop {

@@ -1,4 +1,5 @@
-//! The token API on the store under test: writers that race for one record, and random histories beside a model.
+//! The token API on the store under test: writers that race for one record, and random histories
+//! compared with a model.
 
 mod clock;
 mod histories;
@@ -20,7 +21,7 @@ pub use self::{
     },
 };
 
-/// Options that allow the cheapest Argon2id there is: its cost is not what is tested here.
+/// Options that permit the lowest Argon2id cost: it is not what is tested here.
 fn options(clock: &Arc<SetClock>) -> VaultOptions {
     VaultOptions {
         floor: KdfMinimum::NONE,

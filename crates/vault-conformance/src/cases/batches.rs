@@ -14,12 +14,13 @@ use crate::samples::{
 };
 use crate::{StoreUnderTest, poll_at_most};
 
-/// How many callers fight for one record.
+/// How many callers compete for one record.
 const RIVALS: usize = 8;
 
-/// "A batch is all or nothing on error."
+/// "A batch is atomic: on error, no record was changed."
 ///
-/// A value that some backends cannot hold stands at the end of the batch. A store that takes it must take the batch.
+/// The batch ends with a value that some backends cannot hold. A store that accepts it must accept
+/// the batch.
 pub async fn a_batch_is_all_or_nothing_on_error<S: StoreUnderTest>(subject: &S) {
     for odd in values_that_may_be_refused() {
         let store = subject.fresh().await;
@@ -45,7 +46,7 @@ pub async fn a_batch_is_all_or_nothing_on_error<S: StoreUnderTest>(subject: &S) 
     }
 }
 
-/// Text with NUL, bytes that are no text, and an envelope that was never loaded.
+/// Text with NUL, bytes that are not text, and an envelope that was never loaded.
 pub(super) fn values_that_may_be_refused() -> [EnvelopeText; 3] {
     [
         envelope("v3:\0"),
@@ -54,7 +55,7 @@ pub(super) fn values_that_may_be_refused() -> [EnvelopeText; 3] {
     ]
 }
 
-/// "One outcome per replacement, in order", whatever order the ids have.
+/// "There is one outcome per replacement, in order", whatever the order of the ids.
 pub async fn one_outcome_per_replacement_in_order<S: StoreUnderTest>(subject: &S) {
     use WriteOutcome::{Applied, Conflict, Missing};
     let store = subject.fresh().await;
@@ -164,12 +165,13 @@ pub async fn dropping_the_future_commits_the_whole_batch_or_nothing<S: StoreUnde
     }
 }
 
-/// What the store holds once the replacement is applied.
+/// The contents of the store once the replacement is applied.
 fn after(replacement: &Replacement) -> SealedRecord {
     SealedRecord { envelope: replacement.new.clone(), ..sealed(&record(replacement.id.as_str())) }
 }
 
-/// Of many futures that replace the same expected envelope exactly one is `Applied`; the others are conflicts.
+/// Of many futures that replace the same expected envelope, exactly one is `Applied`; the others
+/// are conflicts.
 pub async fn of_many_futures_that_replace_one_envelope_exactly_one_is_applied<S: StoreUnderTest>(
     subject: &S,
 ) {
@@ -185,7 +187,7 @@ pub async fn of_many_futures_that_replace_one_envelope_exactly_one_is_applied<S:
     assert_one_winner(&store, &contested.id, outcomes).await;
 }
 
-/// As with futures, of many threads exactly one wins, in each of several rounds.
+/// As with futures, exactly one of many threads wins, in each of several rounds.
 pub async fn of_many_threads_that_replace_one_envelope_exactly_one_is_applied<S: StoreUnderTest>(
     subject: &S,
 ) {
@@ -208,7 +210,7 @@ pub async fn of_many_threads_that_replace_one_envelope_exactly_one_is_applied<S:
     }
 }
 
-/// Checks that the one that was told `Applied` is the one whose envelope is stored.
+/// Checks that the caller that got `Applied` is the one whose envelope is stored.
 async fn assert_one_winner(store: &impl VaultStore, id: &RecordId, outcomes: Vec<WriteOutcome>) {
     let winners: Vec<_> =
         (0..RIVALS).filter(|rival| outcomes[*rival] == WriteOutcome::Applied).collect();
@@ -222,7 +224,7 @@ async fn assert_one_winner(store: &impl VaultStore, id: &RecordId, outcomes: Vec
     assert_eq!(stored, [Some(expected)]);
 }
 
-/// A batch of 2,000 replacements is one batch; no driver's limit of parameters shows.
+/// A batch of 2,000 replacements is one batch, whatever the parameter limit of the driver.
 pub async fn a_batch_may_be_large<S: StoreUnderTest>(subject: &S) {
     let store = subject.fresh().await;
     let records = records(2_000);

@@ -12,7 +12,7 @@ use crate::samples::{
     WIDE, envelope, fill, ids, list_all, record, records, replacement, scan, sealed, seconds, token,
 };
 
-/// "Each record comes with its token as it is stored."
+/// "Each record includes its token as stored."
 pub async fn each_record_comes_with_its_token<S: StoreUnderTest>(subject: &S) {
     let store = subject.fresh().await;
     let mut records = records(20);
@@ -27,9 +27,10 @@ pub async fn each_record_comes_with_its_token<S: StoreUnderTest>(subject: &S) {
     assert_eq!(read, expected.into_iter().map(Some).collect::<Vec<_>>());
 }
 
-/// "Pages ascend strictly by id, compared as bytes."
+/// "Pages are in strictly ascending order of the ids, compared as bytes."
 pub async fn pages_ascend_strictly_by_id_compared_as_bytes<S: StoreUnderTest>(subject: &S) {
-    // A locale, a case-insensitive collation, a numeric one and UTF-16 order each sort some of these otherwise.
+    // A locale, a case-insensitive collation, a numeric one and UTF-16 order each sort some of
+    // these otherwise.
     let texts = [
         "B",
         "a",
@@ -76,7 +77,7 @@ pub async fn pages_ascend_strictly_by_id_compared_as_bytes<S: StoreUnderTest>(su
     }
 }
 
-/// "`after` is exclusive", also when no record has that id, or none any more.
+/// "`after` is exclusive", even if no record has that id, or no longer.
 pub async fn after_is_exclusive<S: StoreUnderTest>(subject: &S) {
     let store = subject.fresh().await;
     fill(&store, &["a", "aa", "b", "c", "d"].map(record)).await;
@@ -101,15 +102,17 @@ pub async fn after_is_exclusive<S: StoreUnderTest>(subject: &S) {
     }
 }
 
-/// "A record present during the whole scan comes exactly once", whatever comes and goes around it.
+/// "A record that is present during the whole scan is returned exactly once", whatever is added and
+/// removed around it.
 pub async fn a_record_present_during_the_whole_scan_comes_exactly_once<S: StoreUnderTest>(
     subject: &S,
 ) {
     let store = subject.fresh().await;
     let records = records(80);
     fill(&store, &records).await;
-    // Every fourth record is deleted on the way: one behind the cursor and one ahead of it, at every other step; at the
-    // steps between, records come behind it and ahead. So the number of records behind the cursor falls and rises.
+    // Every fourth record is deleted on the way: one behind the cursor and one ahead of it, at
+    // every other step; at the steps between, records come behind it and ahead. So the number of
+    // records behind the cursor falls and rises.
     let (passing, staying): (Vec<_>, Vec<_>) =
         records.iter().enumerate().partition(|(n, _)| n % 4 == 1);
     let mut passing: std::collections::VecDeque<_> =
@@ -140,7 +143,7 @@ pub async fn a_record_present_during_the_whole_scan_comes_exactly_once<S: StoreU
     }
 }
 
-/// "`limit` is a maximum, in records and in bytes."
+/// "`limit` bounds the page in records and bytes."
 pub async fn limit_is_a_maximum_in_records_and_in_bytes<S: StoreUnderTest>(subject: &S) {
     let store = subject.fresh().await;
     let mut records = records(20);
@@ -167,7 +170,7 @@ pub async fn limit_is_a_maximum_in_records_and_in_bytes<S: StoreUnderTest>(subje
     assert_eq!(list_all(&store, largest).await, records);
 }
 
-/// "A single record beyond the bytes comes alone."
+/// "A record larger than the byte limit is returned alone."
 pub async fn a_single_record_beyond_the_bytes_comes_alone<S: StoreUnderTest>(subject: &S) {
     let store = subject.fresh().await;
     let mut records = records(7);
@@ -200,7 +203,7 @@ pub async fn a_single_record_beyond_the_bytes_comes_alone<S: StoreUnderTest>(sub
     }
 }
 
-/// "An empty page means that nothing follows", and a page that is not empty does not.
+/// "An empty page means that no records follow", and a non-empty page does not.
 pub async fn an_empty_page_means_that_nothing_follows<S: StoreUnderTest>(subject: &S) {
     let store = subject.fresh().await;
     assert_eq!(store.read_page(None, WIDE).await.unwrap(), []);
@@ -237,7 +240,8 @@ pub async fn soft_deleted_and_expired_records_are_part_of_the_scan<S: StoreUnder
     assert_eq!(read, expected.into_iter().map(Some).collect::<Vec<_>>());
 }
 
-/// "An envelope longer than `MAX_ENVELOPE_LEN` comes as `EnvelopeText::too_long`", and hides no other record.
+/// "An envelope longer than `MAX_ENVELOPE_LEN` is returned as `EnvelopeText::too_long`", and hides
+/// no other record.
 pub async fn an_envelope_longer_than_the_maximum_comes_as_too_long<S: StoreUnderTest>(subject: &S) {
     let len = MAX_ENVELOPE_LEN as u64 + 1;
     let store = subject.fresh().await;
@@ -255,7 +259,7 @@ pub async fn an_envelope_longer_than_the_maximum_comes_as_too_long<S: StoreUnder
     assert_eq!(found, [Some(records[1].clone())]);
 }
 
-/// "Each page is a read of its own: no snapshot is held between two pages."
+/// "Each page is a separate read: no snapshot is held between two pages."
 pub async fn each_page_is_a_read_of_its_own<S: StoreUnderTest>(subject: &S) {
     let store = subject.fresh().await;
     let records = ["a", "b", "d", "e"].map(record);
@@ -274,7 +278,7 @@ pub async fn each_page_is_a_read_of_its_own<S: StoreUnderTest>(subject: &S) {
     assert_eq!(rest, [sealed(&records[1]), sealed(&record("c")), sealed(&changed)]);
 }
 
-/// 2,000 records come whole and in order under narrow and wide limits.
+/// 2,000 records are returned completely and in order under narrow and wide limits.
 pub async fn many_records_come_under_any_limit<S: StoreUnderTest>(subject: &S) {
     let store = subject.fresh().await;
     let records = records(2_000);

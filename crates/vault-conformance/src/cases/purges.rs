@@ -1,4 +1,4 @@
-//! The contract of purging what is expired, and of changes that expect certain times.
+//! The contract of purging expired records, and of updates with time preconditions.
 
 use std::num::NonZeroUsize;
 
@@ -14,7 +14,7 @@ use crate::{StoreUnderTest, poll_at_most};
 const NOW: Timestamp = Timestamp::from_micros(1_800_000_000_000_000);
 const MANY: NonZeroUsize = NonZeroUsize::new(1000).unwrap();
 
-/// Expired long ago, just now, not yet, never; hidden or not.
+/// Expired long ago, just now, not yet, never; soft-deleted or not.
 fn shelf() -> Vec<Record> {
     let now = NOW.as_micros() / 1_000_000;
     let rows = [
@@ -38,7 +38,7 @@ fn ids(ids: &[&str]) -> Vec<RecordId> {
     ids.iter().map(|id| RecordId::from_stored(*id)).collect()
 }
 
-/// "Records that are expired at `now`", and no others: hidden with the time, or gone.
+/// "Records that are expired at `now`", and no others: soft-deleted with the time, or gone.
 pub async fn purging_takes_exactly_what_is_expired<S: StoreUnderTest>(subject: &S) {
     let store = subject.fresh().await;
     let mut shelf = shelf();
@@ -70,7 +70,7 @@ pub async fn purging_for_good_frees_the_tokens<S: StoreUnderTest>(subject: &S) {
     assert_eq!(store.find(&[record("a").token]).await.unwrap(), [Some(heir(2))]);
 }
 
-/// "The first ones in id order after an id, at most `limit`."
+/// "The first ones in id order after `after`, up to `limit`."
 pub async fn purging_goes_in_bounded_steps<S: StoreUnderTest>(subject: &S) {
     for purge in [Purge::SoftDelete, Purge::Delete] {
         let store = subject.fresh().await;
@@ -112,7 +112,7 @@ pub async fn purging_is_durable<S: StoreUnderTest>(subject: &S) {
     }
 }
 
-/// "Dropping a future leaves the operation done or not done, never half": a step of a purge.
+/// "Dropping a future leaves the operation either done or not done": a step of a purge.
 pub async fn dropping_a_purge_leaves_it_done_or_not_done<S: StoreUnderTest>(subject: &S) {
     let mut store = subject.fresh().await;
     for polls in 0.. {
@@ -143,7 +143,8 @@ pub async fn dropping_a_purge_leaves_it_done_or_not_done<S: StoreUnderTest>(subj
     }
 }
 
-/// "Changes one record if it still is as expected: time of expiry and time of soft deletion", and else nothing of it.
+/// "Updates one record if its preconditions hold: the time of expiry and the time of soft
+/// deletion"; otherwise nothing changes.
 pub async fn update_changes_nothing_unless_the_times_are_the_expected_ones<S: StoreUnderTest>(
     subject: &S,
 ) {

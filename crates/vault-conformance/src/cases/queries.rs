@@ -15,10 +15,11 @@ const ORDERS: [SortKey; 5] =
     [SortKey::Id, SortKey::Token, SortKey::CreatedAt, SortKey::UpdatedAt, SortKey::ExpiresAt];
 const DIRECTIONS: [SortOrder; 2] = [SortOrder::Ascending, SortOrder::Descending];
 
-/// The moment at which the records of the shelf are judged: some are expired or soft-deleted from just then on.
+/// The time at which the records of the fixture are evaluated: some are expired or soft-deleted
+/// from exactly then.
 const NOW: Timestamp = Timestamp::from_micros(100_000_000);
 
-/// Records that are alike in one time or another, and of every state.
+/// Records that share one time or another, in every state.
 fn shelf() -> Vec<Record> {
     let rows = [
         ("a", "t3", 10, 50, None, None),
@@ -48,7 +49,7 @@ async fn ids_of(store: &impl VaultStore, query: &Query) -> Vec<String> {
     found.into_iter().map(|record| record.id.as_str().to_owned()).collect()
 }
 
-/// Every filter must hold: ids, tokens, soft-deleted and expired or not; from the very moment on.
+/// Every filter must hold: ids, tokens, soft-deleted and expired or not, inclusively.
 pub async fn a_query_lets_through_exactly_what_its_filters_match<S: StoreUnderTest>(subject: &S) {
     let store = subject.fresh().await;
     let shelf = shelf();
@@ -85,7 +86,7 @@ pub async fn a_query_lets_through_exactly_what_its_filters_match<S: StoreUnderTe
     assert_eq!(store.query(&Query::all(), NOW).await.unwrap(), shelf);
 }
 
-/// What the order says, by itself: not as the code under test does it.
+/// The expected order, computed without the code under test.
 fn compare(order: SortKey, one: &Record, other: &Record) -> Ordering {
     let never = |time: Option<Timestamp>| time.map_or(i64::MAX, Timestamp::as_micros);
     match order {
@@ -107,7 +108,8 @@ fn sorted(order: SortKey, direction: SortOrder) -> Vec<Record> {
     shelf
 }
 
-/// Both directions of every order; among equals the id decides, in the same direction; never is later than every time.
+/// Both directions of every order. Ties are broken by id, in the same direction; "never" is later
+/// than every time.
 pub async fn a_query_comes_in_its_order_and_the_id_decides_among_equals<S: StoreUnderTest>(
     subject: &S,
 ) {
@@ -128,7 +130,8 @@ pub async fn a_query_comes_in_its_order_and_the_id_decides_among_equals<S: Store
     }
 }
 
-/// "The one to go on from is exclusive, whether or not its record is still there", and the offset is counted from there.
+/// "The cursor is exclusive, whether or not its record still exists, and the offset is counted from
+/// it."
 pub async fn a_query_goes_on_after_a_position_and_an_offset<S: StoreUnderTest>(subject: &S) {
     for (order, direction) in ORDERS.iter().flat_map(|order| DIRECTIONS.map(|way| (*order, way))) {
         let store = subject.fresh().await;
@@ -160,8 +163,8 @@ pub async fn a_query_goes_on_after_a_position_and_an_offset<S: StoreUnderTest>(s
     }
 }
 
-/// "The limit is a maximum in records and in bytes of loaded envelopes, except that the first record always comes", and
-/// an empty answer means that nothing follows.
+/// "The limit bounds the result in records and in bytes of loaded envelopes, except that the first
+/// record is always returned", and "an empty result means that no records follow".
 pub async fn the_limit_of_a_query_is_a_maximum_in_records_and_in_bytes<S: StoreUnderTest>(
     subject: &S,
 ) {
@@ -193,7 +196,7 @@ pub async fn the_limit_of_a_query_is_a_maximum_in_records_and_in_bytes<S: StoreU
     assert_eq!(store.query(&largest, NOW).await.unwrap(), records);
 }
 
-/// Without envelopes only their lengths come, and bytes limit nothing.
+/// Without envelopes only their lengths are returned, and the byte limit has no effect.
 pub async fn a_query_without_envelopes_tells_their_lengths<S: StoreUnderTest>(subject: &S) {
     let store = subject.fresh().await;
     let mut records = records(4);
@@ -209,7 +212,8 @@ pub async fn a_query_without_envelopes_tells_their_lengths<S: StoreUnderTest>(su
     assert_eq!(found, records);
 }
 
-/// "How many records the filters of a query let through; its position, offset and limit count for nothing."
+/// "Returns the number of records that pass the filters of a query. Its cursor, offset and limit
+/// are ignored."
 pub async fn count_matching_counts_what_the_filters_let_through<S: StoreUnderTest>(subject: &S) {
     let store = subject.fresh().await;
     fill(&store, &shelf()).await;

@@ -11,7 +11,7 @@ use crate::samples::{
 };
 use crate::{StoreUnderTest, poll_at_most};
 
-/// Every field comes back as it was inserted, times to the store's finest step.
+/// Every field is returned as it was inserted, times to the store's resolution.
 pub async fn a_record_comes_back_as_it_was_inserted<S: StoreUnderTest>(subject: &S) {
     let step = subject.time_step();
     let steps_after = |base: i64, steps| Timestamp::from_micros((base / step + steps) * step);
@@ -32,7 +32,8 @@ pub async fn a_record_comes_back_as_it_was_inserted<S: StoreUnderTest>(subject: 
     }
 }
 
-/// "One answer per id, in order" and "one answer per token, in order", repeated and unknown ones included.
+/// "One entry per id, in order" and "one entry per token, in order", including repeated and unknown
+/// ones.
 pub async fn one_answer_per_id_or_token_in_order<S: StoreUnderTest>(subject: &S) {
     let store = subject.fresh().await;
     let mut records = ["a", "b", "c"].map(record);
@@ -56,7 +57,7 @@ pub async fn one_answer_per_id_or_token_in_order<S: StoreUnderTest>(subject: &S)
     assert_eq!(store.read_records(&[]).await.unwrap(), []);
 }
 
-/// "A token belongs to one record at a time, soft-deleted and expired ones included."
+/// "A token belongs to one record at a time, including soft-deleted and expired records."
 pub async fn a_token_belongs_to_one_record_at_a_time<S: StoreUnderTest>(subject: &S) {
     let store = subject.fresh().await;
     let mut holders = ["live", "expired", "soft-deleted"].map(record);
@@ -74,7 +75,8 @@ pub async fn a_token_belongs_to_one_record_at_a_time<S: StoreUnderTest>(subject:
     assert_eq!(list_all(&store, WIDE).await.len(), holders.len());
 }
 
-/// "A record whose token or id is taken (also by an earlier one of the same call) is left out; the others go in."
+/// "A record whose token or id is taken (possibly by an earlier record of the same call) is
+/// skipped; the others are stored."
 pub async fn insert_leaves_out_what_is_taken_and_takes_the_others<S: StoreUnderTest>(subject: &S) {
     use InsertOutcome::{IdTaken, Inserted, TokenTaken};
     let store = subject.fresh().await;
@@ -102,7 +104,7 @@ pub async fn insert_leaves_out_what_is_taken_and_takes_the_others<S: StoreUnderT
     assert_eq!(list_all(&store, WIDE).await, expected);
 }
 
-/// "On error none goes in": as with a batch, a value that some backends cannot hold comes last.
+/// "On error, none is": as with a batch, a value that some backends cannot hold comes last.
 pub async fn insert_is_all_or_nothing_on_error<S: StoreUnderTest>(subject: &S) {
     for odd in values_that_may_be_refused() {
         let store = subject.fresh().await;
@@ -161,7 +163,7 @@ fn apply(change: &RecordUpdate, record: &mut Record) {
     record.soft_deleted_at = change.soft_deleted_at.apply(record.soft_deleted_at);
 }
 
-/// "Changes one record if it still holds the expected envelope", and else nothing of it.
+/// "Updates one record if its preconditions hold": the envelope; otherwise nothing changes.
 pub async fn update_changes_nothing_unless_the_envelope_is_the_expected_one<S: StoreUnderTest>(
     subject: &S,
 ) {
@@ -186,7 +188,7 @@ pub async fn update_changes_nothing_unless_the_envelope_is_the_expected_one<S: S
     assert_eq!(store.update(change).await.unwrap(), WriteOutcome::Conflict);
 }
 
-/// "Removes one record for good, and frees its token."
+/// "Deletes one record permanently, and frees its token."
 pub async fn delete_removes_for_good_and_frees_the_token<S: StoreUnderTest>(subject: &S) {
     let store = subject.fresh().await;
     let gone = record("gone");
@@ -207,7 +209,7 @@ pub async fn delete_removes_for_good_and_frees_the_token<S: StoreUnderTest>(subj
     assert_eq!(store.find(&[gone.token]).await.unwrap(), [Some(heir)]);
 }
 
-/// "How many records there are, soft-deleted and expired ones included."
+/// "Returns the number of records, including soft-deleted and expired ones."
 pub async fn count_includes_soft_deleted_and_expired_records<S: StoreUnderTest>(subject: &S) {
     let store = subject.fresh().await;
     assert_eq!(store.count().await.unwrap(), 0);
@@ -251,7 +253,7 @@ pub async fn every_operation_is_durable<S: StoreUnderTest>(subject: &S) {
     assert_eq!(store.settings().await.unwrap(), expected);
 }
 
-/// "Dropping a future leaves the operation done or not done, never half": inserting several records.
+/// "Dropping a future leaves the operation either done or not done": inserting several records.
 pub async fn dropping_an_insert_leaves_it_done_or_not_done<S: StoreUnderTest>(subject: &S) {
     let mut store = subject.fresh().await;
     for polls in 0.. {
@@ -278,7 +280,8 @@ pub async fn dropping_an_insert_leaves_it_done_or_not_done<S: StoreUnderTest>(su
     }
 }
 
-/// "Dropping a future leaves the operation done or not done, never half": changing every field of a record.
+/// "Dropping a future leaves the operation either done or not done": changing every field of a
+/// record.
 pub async fn dropping_an_update_leaves_it_done_or_not_done<S: StoreUnderTest>(subject: &S) {
     let mut store = subject.fresh().await;
     for polls in 0.. {
@@ -308,7 +311,8 @@ pub async fn dropping_an_update_leaves_it_done_or_not_done<S: StoreUnderTest>(su
     }
 }
 
-/// "Dropping a future leaves the operation done or not done, never half": a record and its token go together.
+/// "Dropping a future leaves the operation either done or not done": a record and its token are
+/// deleted together.
 pub async fn dropping_a_delete_leaves_it_done_or_not_done<S: StoreUnderTest>(subject: &S) {
     let mut store = subject.fresh().await;
     for polls in 0.. {

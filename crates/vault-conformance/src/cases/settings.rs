@@ -5,7 +5,8 @@ use vault_store::{PutSetting, VaultStore};
 
 use crate::StoreUnderTest;
 
-/// "The value of a setting" is the one put last with `Always`; a setting that was never put has none.
+/// "Returns the value of a setting", the last one put with `Always`; a setting that was never put
+/// has none.
 pub async fn a_setting_holds_what_was_put_last<S: StoreUnderTest>(subject: &S) {
     let store = subject.fresh().await;
     assert_eq!(store.setting("format").await.unwrap(), None);
@@ -17,7 +18,7 @@ pub async fn a_setting_holds_what_was_put_last<S: StoreUnderTest>(subject: &S) {
     assert_eq!(store.setting("Format").await.unwrap(), None);
 }
 
-/// "`IfAbsent`: write only when the setting does not exist", and an empty value exists.
+/// "`IfAbsent`: write only if the setting does not exist"; an empty value exists.
 pub async fn if_absent_keeps_what_is_stored<S: StoreUnderTest>(subject: &S) {
     let store = subject.fresh().await;
     for first in ["first", ""] {
@@ -30,7 +31,8 @@ pub async fn if_absent_keeps_what_is_stored<S: StoreUnderTest>(subject: &S) {
     }
 }
 
-/// "So that two processes that open a new vault agree": all callers are told the one value that is stored.
+/// "So that two processes that open a new vault agree": all callers get the one value that is
+/// stored.
 pub async fn two_callers_of_if_absent_agree<S: StoreUnderTest>(subject: &S) {
     let store = subject.fresh().await;
     for round in 0..10 {
@@ -47,7 +49,7 @@ pub async fn two_callers_of_if_absent_agree<S: StoreUnderTest>(subject: &S) {
     }
 }
 
-/// "All settings in the order of their names."
+/// "Returns all settings in the order of their names."
 pub async fn settings_come_in_the_order_of_their_names<S: StoreUnderTest>(subject: &S) {
     let store = subject.fresh().await;
     assert_eq!(store.settings().await.unwrap(), []);

@@ -1,4 +1,4 @@
-//! What a store is handed comes back as it was: envelopes, ids, tokens and settings.
+//! What a store is given is returned unchanged: envelopes, ids, tokens and settings.
 
 use vault_store::{
     PutSetting, Record, RecordSink, RecordSource, Replacement, VaultStore, WriteOutcome,
@@ -7,7 +7,8 @@ use vault_store::{
 use crate::StoreUnderTest;
 use crate::samples::{WIDE, envelope, fill, list_all, record, records, replacement, sealed, token};
 
-/// "The store never looks into an envelope": it keeps any text, well-formed or not, and compares it as bytes.
+/// "The store never interprets an envelope": it stores any text, well-formed or not, and compares
+/// it as bytes.
 pub async fn the_store_never_looks_into_an_envelope<S: StoreUnderTest>(subject: &S) {
     let texts = [
         "",
@@ -68,7 +69,8 @@ pub async fn a_large_envelope_comes_back_unchanged<S: StoreUnderTest>(subject: &
     assert_eq!(subject_sees, [sealed(&stored)]);
 }
 
-/// Ids, tokens and settings are data: quotes, wildcards, look-alikes and 255 bytes mean nothing to the store.
+/// Ids, tokens and settings are data: quotes, wildcards, look-alikes and 255 bytes have no meaning
+/// for the store.
 pub async fn hostile_texts_come_back_unchanged<S: StoreUnderTest>(subject: &S) {
     let long = "é".repeat(127) + "x"; // 255 bytes
     let almost = "é".repeat(127) + "y";

@@ -10,7 +10,8 @@ use super::MOST_POLLS;
 use crate::samples::{WIDE, envelope, fill, record, records, replacement, scan, sealed};
 use crate::{StoreUnderTest, poll_at_most};
 
-/// "Between two counts that differ only by some batches, nothing but those batches has changed a record."
+/// "If two counts differ only by some batches, nothing but those batches has changed a record in
+/// between."
 pub async fn a_write_count_tells_batches_from_all_other_writes<S: StoreUnderTest>(subject: &S) {
     let store = subject.fresh().await;
     let Some(mut before) = store.write_count().await.unwrap() else { return };
@@ -49,7 +50,7 @@ pub async fn a_write_count_tells_batches_from_all_other_writes<S: StoreUnderTest
     }
 }
 
-/// A batch whose future was dropped counts for one that did not come to pass, or as a write of somebody else.
+/// A batch whose future was dropped counts as not done, or as a foreign write.
 pub async fn a_dropped_batch_that_comes_to_pass_is_counted<S: StoreUnderTest>(subject: &S) {
     let store = subject.fresh().await;
     if store.write_count().await.unwrap().is_none() {
@@ -78,7 +79,7 @@ async fn assert_counted<S: VaultStore>(store: &S, before: &WriteCount, write: &s
     now
 }
 
-/// Once no write is under way.
+/// Waits until no write is in progress.
 async fn settled_count<S: VaultStore>(store: &S) -> WriteCount {
     loop {
         if let Some(count) = store.write_count().await.unwrap() {

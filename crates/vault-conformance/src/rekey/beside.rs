@@ -1,4 +1,4 @@
-//! Writers beside a rekey.
+//! Writers concurrent with a rekey.
 
 use std::{sync::Arc, task::Poll};
 
@@ -13,11 +13,12 @@ use super::{
 };
 use crate::{Fault, FaultPlan, FaultyStore, StoreUnderTest};
 
-/// So many batches of the rekey meet a writer; fewer than the rounds in which the engine settles a conflict.
+/// How many batches of the rekey meet a writer; fewer than the rounds in which the engine resolves
+/// a conflict.
 const MET: usize = 6;
 
-/// What writers update, delete and insert between the reading of a page and its batch is neither lost nor reverted,
-/// under whatever password they write, and the rekey settles every conflict.
+/// What writers update, delete and insert between the read of a page and its batch is neither lost
+/// nor reverted, whatever password they use, and the rekey resolves every conflict.
 pub async fn no_write_beside_a_rekey_is_lost_or_reverted<S: StoreUnderTest>(subject: &S) {
     let store = Arc::new(subject.fresh().await);
     let ledger = Ledger::of_new_vault(&store).await;
@@ -60,8 +61,8 @@ fn deed<S: VaultStore + 'static>(
     .boxed()
 }
 
-/// A writer that updates between two polls of a rekey, while its batch is on the way, loses no update to it: not early
-/// on the way and not late.
+/// A writer that updates between two polls of a rekey, while its batch is in flight, loses no
+/// update, whether early or late in the batch.
 pub async fn no_write_between_two_polls_of_a_rekey_is_lost_or_reverted<S: StoreUnderTest>(
     subject: &S,
 ) {

@@ -1,4 +1,4 @@
-//! A rekey that does not come to its end: the store fails, or the caller stops or drops it.
+//! A rekey that does not finish: the store fails, or the caller stops or drops it.
 
 use std::sync::Arc;
 
@@ -13,10 +13,10 @@ use super::{
 };
 use crate::{Fault, FaultPlan, FaultyStore, StoreUnderTest, poll_at_most};
 
-/// Which calls go wrong, once a first one is given.
+/// Which calls fail, after a first one is given.
 type Plan = fn(u64) -> FaultPlan;
 
-/// What goes wrong, with one call alone or from it on.
+/// What fails: one call, or all from it on.
 const FAULTS: [(Plan, Fault); 9] = [
     (FaultPlan::Nth, Fault::ErrorBefore(StoreErrorKind::Retryable)),
     (FaultPlan::From, Fault::ErrorBefore(StoreErrorKind::Retryable)),
@@ -29,11 +29,11 @@ const FAULTS: [(Plan, Fault); 9] = [
     (FaultPlan::Nth, Fault::Torn { first: 1, kind: StoreErrorKind::Other }),
 ];
 
-/// After so many calls or polls a rekey that is still not done hangs.
+/// A rekey that is not done after this many calls or polls counts as stuck.
 const MOST: usize = 10_000;
 
-/// Whichever call of a rekey goes wrong, and however: every record is there with its value, under the old password
-/// or the new one; the report counts what happened; and running again does the rest.
+/// Whichever call of a rekey fails, and however: every record is there with its value, under the
+/// old password or the new one; the report counts what happened; and running again does the rest.
 pub async fn a_failing_store_never_loses_a_record<S: StoreUnderTest>(subject: &S) {
     for (plan, fault) in FAULTS {
         let (mut calls, mut torn) = (0, 0);
@@ -46,14 +46,16 @@ pub async fn a_failing_store_never_loses_a_record<S: StoreUnderTest>(subject: &S
             calls += 1;
             assert!(calls < MOST as u64, "the rekey does not end");
         }
-        // Two settings, a count, four pages and three batches at least: else not every kind of call went wrong.
+        // Two settings, a count, four pages and three batches at least: else not every kind of call
+        // went wrong.
         assert!(calls >= 10, "{fault:?} hit only {calls} calls");
-        // How many records a batch has depends on how fast the machine is, but some have more than one.
+        // How many records a batch has depends on how fast the machine is, but some have more than
+        // one.
         assert!(torn > 0 || !matches!(fault, Fault::Torn { .. }), "{fault:?} tore nothing off");
     }
 }
 
-/// What a fault did.
+/// The effect of a fault.
 struct Fired {
     at_all: bool,
     torn: u64,
@@ -80,7 +82,8 @@ async fn a_fault_loses_nothing<S: StoreUnderTest>(
             let counts = report.counts;
             assert_eq!(counts.scanned, counts.total());
             if matches!(fault, Fault::DroppedAfter(_)) {
-                // What a dropped call left at work may go in after the engine looked, and is found already new.
+                // What a dropped call left at work may go in after the engine looked, and is found
+                // already new.
                 assert!(counts.rekeyed <= moved);
             } else {
                 assert_eq!(counts.rekeyed, moved, "{plan:?} {fault:?}");
@@ -96,13 +99,15 @@ async fn a_fault_loses_nothing<S: StoreUnderTest>(
     fired
 }
 
-/// Dropped at whatever poll, a rekey has committed each batch whole or not at all, and running again does the rest.
+/// Dropped at any poll, a rekey has committed each batch completely or not at all, and running
+/// again does the rest.
 pub async fn a_dropped_rekey_loses_nothing<S: StoreUnderTest>(subject: &S) {
     for polls in 0..MOST {
         let (store, ledger) = small_vault(subject).await;
         let watched = Watched::over(Arc::clone(&store), Vec::new());
         let batches = watched.0.batches();
-        // Without threads, so that each count of polls breaks off at a place of its own, every time.
+        // Without threads, so that each count of polls breaks off at a place of its own, every
+        // time.
         let session = begin(watched, options(3).without_threads()).await.unwrap();
         let ended = poll_at_most(session.run(), polls).await;
 
@@ -129,7 +134,7 @@ pub async fn a_dropped_rekey_loses_nothing<S: StoreUnderTest>(subject: &S) {
     panic!("a rekey takes more than {MOST} polls");
 }
 
-/// A stopped rekey reports exactly what a look at the store finds, also after that was closed and opened again.
+/// A stopped rekey reports exactly what the store contains, even after closing and reopening it.
 pub async fn a_stopped_rekey_counts_exactly_what_was_committed<S: StoreUnderTest>(subject: &S) {
     for steps in 0..4 {
         let (store, ledger) = small_vault(subject).await;
@@ -150,7 +155,7 @@ pub async fn a_stopped_rekey_counts_exactly_what_was_committed<S: StoreUnderTest
     }
 }
 
-/// Nine records of which seven are to be moved.
+/// Nine records, seven of which are to be moved.
 async fn small_vault<S: StoreUnderTest>(subject: &S) -> (Arc<S::Store>, Arc<Ledger>) {
     let store = Arc::new(subject.fresh().await);
     let ledger = Ledger::of_new_vault(&store).await;

@@ -1,4 +1,5 @@
-//! What every record of a vault must be, kept beside the store and changed by acknowledged writes only.
+//! What every record of a vault must be, kept outside the store and changed only by acknowledged
+//! writes.
 
 use std::{
     collections::BTreeMap,
@@ -25,11 +26,11 @@ pub(super) enum Owner {
     Old,
     /// Written under the new password.
     New,
-    /// Written under somebody else's password; only some plans have a pair for it.
+    /// Written under another password; only some plans have a pair for it.
     Foreign,
-    /// Written under nobody's password yet: some plans move to it.
+    /// Not used yet: some plans move to it.
     Rival,
-    /// A v1 record of the ancestor.
+    /// A v1 record of the Go package.
     Legacy,
     /// No password opens it.
     Nobody,
@@ -51,28 +52,28 @@ impl Owner {
     }
 }
 
-/// From whose password to whose.
+/// From which password to which.
 pub(super) type Move = (Owner, Owner);
 
 /// The value of [`LEGACY_TEXT`].
 pub(super) const LEGACY_VALUE: &[u8] = b"a";
 
-/// A v1 record that the ancestor wrote, `tk_v10014a140dda3cbdd96c4a` of the golden vectors.
+/// A v1 record that the Go package wrote, `tk_v10014a140dda3cbdd96c4a` of the test vectors.
 const LEGACY_TEXT: &[u8] = b"LH4IODdgBwt7UGVTNDBkLQNweVBjIg0HaFlcDFxqB2pSCFFMaD0jV3kgb1ZaHnhUZVp2NDhyWwFhW1QTYnQkSjRddkxsQlQnPnBjDFBsYldSVgtQL0JgUzQITwNkTQ9XNDJIF1pla3gAVDMCUCwvXWI0BAdRVQB5NFV-WTZxeTV8cW0NYiIRQmJVfjVuMi9FBhgBX3lYCwBiVkRCMwRgEWVhX3QoDzhJBQZaDw==";
 
-/// How far the rekeys before a check came.
+/// How far the rekeys before a check got.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Moved {
     /// Every record of the old password is under the new one.
     All,
-    /// Some are, the others are as they were.
+    /// Some are, the others are unchanged.
     Some,
 }
 
 struct Due {
     owner: Owner,
     value: Vec<u8>,
-    /// As it was written last.
+    /// As last written.
     record: Record,
 }
 
@@ -83,12 +84,12 @@ pub(super) struct Ledger {
     dues: Mutex<BTreeMap<RecordId, Due>>,
 }
 
-/// The cheapest Argon2id there is: the cost of a password is not what is tested here.
+/// The lowest Argon2id cost: it is not what is tested here.
 fn cheap() -> KdfParams {
     KdfParams::new(8, 1, 1).unwrap()
 }
 
-/// Options that allow the cheap cost.
+/// Options that permit the low cost.
 pub(super) fn options() -> VaultOptions {
     VaultOptions { floor: KdfMinimum::NONE, open: policy(), ..VaultOptions::default() }
 }
@@ -97,13 +98,13 @@ fn policy() -> OpenPolicy {
     OpenPolicy { v2_costs: vec![V2Params::new(cheap())], ..OpenPolicy::default() }
 }
 
-/// The token of each record follows from its id.
+/// The token of each record is derived from its id.
 fn token_of(id: &RecordId) -> Token {
     token(&format!("tk_{id}"))
 }
 
 impl Ledger {
-    /// Makes a vault in an empty store.
+    /// Creates a vault in an empty store.
     pub(super) async fn of_new_vault(store: &Arc<impl VaultStore + 'static>) -> Arc<Self> {
         let new = InitOptions { cost: cheap(), format: WriteFormat::V3 };
         let vault = Vault::init(Arc::clone(store), new, options()).await.unwrap();
@@ -114,12 +115,12 @@ impl Ledger {
         })
     }
 
-    /// A record of this owner, with a value of its own.
+    /// Creates a record of this owner, with a value of its own.
     pub(super) fn record(&self, id: &str, owner: Owner, value: &[u8]) -> Record {
         self.record_with_token(id, token_of(&RecordId::from_stored(id)), owner, value)
     }
 
-    /// The same with another token than the one that follows from its id.
+    /// The same, with another token.
     pub(super) fn record_with_token(
         &self,
         id: &str,
@@ -140,7 +141,7 @@ impl Ledger {
         }
     }
 
-    /// The ancestor's record, with this id.
+    /// The Go package's record, with this id.
     pub(super) fn legacy_record(&self, id: &str) -> Record {
         let envelope = EnvelopeText::from_stored(LEGACY_TEXT);
         Record { envelope, ..self.record(id, Owner::Old, b"") }
@@ -177,7 +178,8 @@ impl Ledger {
         self.dues.lock().unwrap().insert(due.record.id.clone(), due);
     }
 
-    /// Inserts so many records of an owner; the owners' records lie mixed in the order of their ids.
+    /// Inserts this many records of an owner; the records of different owners are interleaved in id
+    /// order.
     pub(super) async fn fill(&self, store: &impl VaultStore, owner: Owner, count: usize) {
         for number in 0..count {
             let (id, value) = (format!("{number:04}-{owner:?}"), format!("value {number}"));
@@ -186,7 +188,7 @@ impl Ledger {
         }
     }
 
-    /// A writer's update: compares and swaps, and enters what was acknowledged.
+    /// A writer's update: compares and swaps, and records what was acknowledged.
     pub(super) async fn rewrite(
         &self,
         store: &impl VaultStore,
@@ -230,13 +232,14 @@ impl Ledger {
         self.ids(owner).len() as u64
     }
 
-    /// Looks at every record as [`check_moves`](Self::check_moves) does, after rekeys from the old password to the new.
+    /// Checks every record as [`check_moves`](Self::check_moves) does, after rekeys from the old
+    /// password to the new.
     pub(super) async fn check(&self, store: &impl VaultStore, moved: Moved) -> u64 {
         self.check_moves(store, &[(Owner::Old, Owner::New)], moved).await
     }
 
-    /// Looks at every record: each is there with its value, under exactly one of the passwords it may be under; no
-    /// other column changed, and no envelope that was not to be moved.
+    /// Checks every record: each is there with its value, under exactly one of the passwords that
+    /// it may have; no other column has changed, and no envelope that was not to be moved.
     ///
     /// Returns how many are under the new password.
     pub(super) async fn check_moves(

@@ -1,4 +1,4 @@
-//! Random vaults, rekeyed by random plans through random faults and beside a writer.
+//! Random vaults, rekeyed by random plans with random faults and a concurrent writer.
 
 use std::{num::NonZeroUsize, sync::Arc};
 
@@ -21,10 +21,10 @@ use super::{
 use crate::samples::seconds;
 use crate::{Fault, FaultPlan, FaultyStore, StoreUnderTest};
 
-/// So often a run may fail before the faults end.
+/// How often a run may fail before the faults stop.
 const FAULTY_RUNS: usize = 3;
 
-/// What may be moved to what; the last two chain.
+/// The possible moves; the last two chain.
 const PLANS: [&[Move]; 6] = [
     &[(Owner::Old, Owner::New)],
     &[(Owner::Old, Owner::New), (Owner::Foreign, Owner::Rival), (Owner::Legacy, Owner::New)],
@@ -34,11 +34,12 @@ const PLANS: [&[Move]; 6] = [
     &[(Owner::Old, Owner::New), (Owner::New, Owner::Rival), (Owner::Legacy, Owner::Old)],
 ];
 
-/// Whatever the vault (passwords, formats, costs, sizes of values, soft-deleted, expired and broken records), the plan
-/// (pairs, pairs that chain, shards, limits of a page, workers), the faults of the store, and what a writer writes between
-/// two steps: once a rekey has run undisturbed, every record is what a model of the plan says, and each report is true.
+/// For any vault (passwords, formats, costs, value sizes, soft-deleted, expired and broken
+/// records), plan (pairs, chained pairs, shards, page limits, workers), faults of the store and
+/// writes between two steps: once a rekey has run undisturbed, every record is what a model of the
+/// plan says, and each report is true.
 ///
-/// How many vaults is [`StoreUnderTest::histories`]; one that fails is shrunk and printed.
+/// [`StoreUnderTest::histories`] says how many vaults; one that fails is shrunk and printed.
 pub fn random_rekeys_end_as_a_model_does<S: StoreUnderTest>(subject: &S) {
     let config = Config {
         failure_persistence: None, // the printed vault is enough to repeat a failure
@@ -57,12 +58,12 @@ pub fn random_rekeys_end_as_a_model_does<S: StoreUnderTest>(subject: &S) {
 struct History {
     records: Vec<Made>,
     moves: &'static [Move],
-    /// Pairs that chain are moved by one rekeyer only.
+    /// Only one rekeyer moves chained pairs.
     shards: u64,
     page: PageLimit,
     workers: NonZeroUsize,
     fault: Option<(FaultPlan, Fault)>,
-    /// After each step of the first shard one, while there are any.
+    /// One after each step of the first shard, while there are any.
     writes: Vec<(Index, Owner)>,
 }
 
@@ -139,7 +140,7 @@ async fn play<S: StoreUnderTest>(subject: &S, history: History) {
     ledger.check_moves(&*store, history.moves, moved).await;
 }
 
-/// Goes on from run to run until one comes to its end; what that one reports is of them all.
+/// Resumes until a run finishes, whose report covers them all.
 async fn rekey_at_last(
     store: &Arc<impl VaultStore + 'static>,
     ledger: &Ledger,
@@ -172,7 +173,8 @@ async fn rekey_at_last(
     panic!("a rekey without faults does not come to its end");
 }
 
-/// One run, with a deed after each step. Its report, unless it did not begin, and what another one goes on from.
+/// One run, with a write after each step. Returns its report, if it started, and the state to
+/// resume from.
 async fn run(
     store: impl VaultStore + 'static,
     plan: RekeyPlan,
@@ -223,7 +225,7 @@ async fn fill(store: &Arc<impl VaultStore>, ledger: &Ledger, records: &[Made]) {
     }
 }
 
-/// Nobody opens it: its last bit flipped, or cut short.
+/// No password opens it: its last bit is flipped, or it is truncated.
 fn spoiled(record: &Record, form: Form) -> Record {
     let mut text = record.envelope.as_bytes().unwrap().to_vec();
     match form {

@@ -1,4 +1,4 @@
-//! A store that lets a writer in just before a batch is written, and takes down the batches.
+//! A store that lets a writer in just before a batch is written, and records the batches.
 
 use std::{
     collections::VecDeque,
@@ -13,7 +13,7 @@ use crate::{Intercept, Intercepted};
 /// Watches the batches that go to a store.
 pub(super) struct Watched<S> {
     inner: Arc<S>,
-    /// What happens before the first batch, the second, …
+    /// What to do before the first batch, the second, …
     deeds: Mutex<VecDeque<BoxFuture<'static, ()>>>,
     batches: Arc<Mutex<Vec<Arc<[Replacement]>>>>,
 }
@@ -23,7 +23,7 @@ impl<S> Watched<S> {
         Intercepted(Self { inner, deeds: Mutex::new(deeds.into()), batches: Arc::default() })
     }
 
-    /// Every batch that was begun, and grows as others are.
+    /// Every batch that was started, in order.
     pub(super) fn batches(&self) -> Arc<Mutex<Vec<Arc<[Replacement]>>>> {
         Arc::clone(&self.batches)
     }

@@ -6,7 +6,7 @@ use vault_store::{Clock, Timestamp};
 
 use crate::samples::seconds;
 
-/// Whole seconds, which every schema keeps.
+/// Whole seconds, which every schema can store.
 pub(super) struct SetClock(AtomicI64);
 
 impl SetClock {

@@ -26,10 +26,10 @@ use super::{
 use crate::StoreUnderTest;
 use crate::samples::seconds;
 
-/// Random histories of every operation of a [`Vault`] get the answers of a model, and after each step every record is as
-/// the model has it: times, value and password.
+/// Random histories of every operation of a [`Vault`] return the results of a model, and after each
+/// step every record is as in the model: times, value and password.
 ///
-/// How many is [`StoreUnderTest::histories`]; a history that fails is shrunk and printed.
+/// [`StoreUnderTest::histories`] says how many; one that fails is shrunk and printed.
 pub fn random_histories_of_a_vault_agree_with_a_model<S: StoreUnderTest>(subject: &S) {
     let config = Config {
         failure_persistence: None, // the printed history is enough to repeat a failure
@@ -56,7 +56,7 @@ pub fn random_histories_of_a_vault_agree_with_a_model<S: StoreUnderTest>(subject
     }
 }
 
-/// Who uses the vault under test.
+/// The user of the vault under test.
 struct User<'s, S: StoreUnderTest> {
     subject: &'s S,
     store: Option<Arc<S::Store>>,
@@ -64,7 +64,7 @@ struct User<'s, S: StoreUnderTest> {
     clock: Arc<SetClock>,
     now: i64,
     keys: Vec<Arc<PasswordKey>>,
-    /// By their numbers.
+    /// Tokens by their numbers.
     tokens: Vec<Token>,
 }
 
@@ -98,7 +98,7 @@ impl<'s, S: StoreUnderTest> User<'s, S> {
         lasts.map(|lasts| seconds(self.now + lasts))
     }
 
-    /// The id of a record, or one that nobody has.
+    /// The id of a record, or one that does not exist.
     async fn id(&self, handle: usize) -> RecordId {
         let record = self.vault().records().find_by_token(&self.token(handle)).await.unwrap();
         record.map_or_else(|| RecordId::from_stored("nobody's"), |record| record.id)
@@ -125,7 +125,7 @@ impl<'s, S: StoreUnderTest> User<'s, S> {
         }
     }
 
-    /// What changes nothing but the vault.
+    /// Operations that change nothing but the vault.
     async fn act(&self, step: &Step) -> Result<Answer, VaultError> {
         let vault = self.vault();
         let key = |password: &usize| &self.keys[*password];
@@ -247,7 +247,7 @@ impl<'s, S: StoreUnderTest> User<'s, S> {
         Answer::Number(report.counts.rekeyed)
     }
 
-    /// Closing needs that nothing else holds the store.
+    /// Closing requires that nothing else holds the store.
     async fn reopen(&mut self) -> Answer {
         drop(self.vault.take());
         let store = Arc::into_inner(self.store.take().unwrap()).unwrap();
@@ -257,7 +257,7 @@ impl<'s, S: StoreUnderTest> User<'s, S> {
         Answer::Done
     }
 
-    /// Every record is as the model has it, and no other one is there.
+    /// Every record is as in the model, and there is no other one.
     async fn check(&self, model: &Model) {
         let stream = self.vault().records().stream(Query::all());
         let all: Vec<RecordInfo> = stream.try_collect().await.unwrap();

@@ -1,4 +1,4 @@
-//! What a vault is to its users, in the plainest terms: the reference of the random histories.
+//! A vault as its users see it, in the simplest terms: the reference of the random histories.
 
 use std::collections::BTreeMap;
 
@@ -10,10 +10,11 @@ use proptest::{
 };
 use proptest_state_machine::ReferenceStateMachine;
 
-/// The tokens that a history may choose; further ones are made at random.
+/// The tokens that a history may choose; further ones are random.
 pub(super) const NAMED: [&str; 3] = ["a", "B", "\u{e9}"];
 
-/// A history names tokens by number: those chosen, then those made at random, then some that nobody has.
+/// A history refers to tokens by number: the chosen ones, then the random ones, then some that do
+/// not exist.
 const HANDLES: usize = NAMED.len() + 3;
 
 pub(super) const PASSWORDS: [&str; 2] = ["old password", "new password"];
@@ -21,7 +22,7 @@ pub(super) const PASSWORDS: [&str; 2] = ["old password", "new password"];
 const VALUES: [&[u8]; 4] = [b"", b"1", b"\0\xff", b"a longer value of some thirty bytes"];
 const SETTINGS: [&str; 2] = ["color", "Color"];
 
-/// When a history begins, in seconds.
+/// When a history starts, in seconds.
 pub(super) const BEGIN: i64 = 1_700_000_000;
 
 /// A vault as its users see it.
@@ -30,7 +31,7 @@ pub(super) struct Model {
     pub(super) now: i64,
     pub(super) records: BTreeMap<usize, Entry>,
     pub(super) settings: BTreeMap<&'static str, &'static str>,
-    /// How many tokens were made at random.
+    /// How many random tokens were created.
     pub(super) random: usize,
 }
 
@@ -48,7 +49,7 @@ pub(super) struct Entry {
 /// One operation of a user.
 #[derive(Clone, Debug)]
 pub(super) enum Step {
-    /// Lets so many seconds pass.
+    /// Lets this many seconds pass.
     Wait(i64),
     /// Closes the store and opens it again.
     Reopen,
@@ -148,7 +149,7 @@ pub(super) enum Step {
     },
 }
 
-/// Whether records in some state are asked for.
+/// Whether records in some state are requested.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Only {
     Without,
@@ -156,7 +157,7 @@ pub(super) enum Only {
     Alone,
 }
 
-/// What a user is told.
+/// The result of an operation.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum Answer {
     Done,
@@ -181,7 +182,7 @@ pub(super) enum Refusal {
     WrongPassword,
     TokenTaken,
     NotSoftDeleted,
-    /// The record API's word for "it is not as expected".
+    /// The record API's result for a failed precondition.
     Conflict,
 }
 
@@ -202,7 +203,7 @@ impl Entry {
 }
 
 impl Model {
-    /// What the user is told, and what is so from then on.
+    /// Returns the result, and updates the model.
     pub(super) fn run(&mut self, step: &Step) -> Answer {
         self.try_run(step).unwrap_or_else(Answer::Refused)
     }
@@ -321,7 +322,7 @@ impl Model {
         self.records.insert(handle, entry);
     }
 
-    /// The record, unless it is hidden.
+    /// Returns the record, unless it is soft-deleted.
     fn shown(&mut self, handle: usize) -> Result<&mut Entry, Refusal> {
         let entry = self.records.get_mut(&handle).ok_or(Refusal::UnknownToken)?;
         if entry.soft_deleted_at.is_some() { Err(Refusal::SoftDeleted) } else { Ok(entry) }
@@ -394,7 +395,7 @@ impl ReferenceStateMachine for Machine {
         model
     }
 
-    /// Tokens made at random are numbered as far as the handles go.
+    /// Random tokens are numbered as far as the handles go.
     fn preconditions(model: &Model, step: &Step) -> bool {
         !matches!(step, Step::Create { .. }) || NAMED.len() + model.random + 1 < HANDLES
     }
@@ -412,7 +413,7 @@ fn password() -> impl Strategy<Value = usize> {
     0..PASSWORDS.len()
 }
 
-/// Seconds from now, few of them so that a wait often ends just then; 0 is over at once.
+/// Seconds from now; few, so that a wait often ends exactly then; 0 is over immediately.
 fn lasts() -> impl Strategy<Value = Option<i64>> {
     select(vec![None, Some(0), Some(1), Some(10), Some(30)])
 }

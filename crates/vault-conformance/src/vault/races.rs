@@ -1,7 +1,7 @@
-//! Writers that race for one record: exactly one wins, and the other is told.
+//! Writers that race for one record: exactly one wins, and the other gets an error.
 //!
-//! Both begin at the same time on threads of their own, in many rounds. A round may be won by either; each case goes on
-//! until it has seen somebody lose, and fails if nobody ever does.
+//! Both start at the same time on separate threads, in many rounds. Either may win a round; each
+//! case runs until it has seen a loser, and fails if there never is one.
 
 use std::{
     sync::{Arc, Barrier},
@@ -16,10 +16,10 @@ use super::{SetClock, key, new_vault};
 use crate::StoreUnderTest;
 use crate::samples::seconds;
 
-/// At least so many rounds.
+/// The minimum number of rounds.
 const ROUNDS: usize = 24;
 
-/// At most so many, for both ends of a race to be seen.
+/// The maximum number of rounds until both outcomes of a race have occurred.
 const MOST_ROUNDS: usize = 2_000;
 
 /// The time on the clock, in seconds.
@@ -48,7 +48,8 @@ impl<'s, S: StoreUnderTest> World<'s, S> {
     }
 }
 
-/// Does both at the same time. Who comes last to the barrier goes on first, so they take turns at that.
+/// Runs both at the same time. The last to reach the barrier continues first, so they take turns at
+/// that.
 fn race<A: Send, B: Send>(
     round: usize,
     one: impl FnOnce() -> A + Send,
@@ -80,7 +81,7 @@ fn contested(round: usize) -> Token {
     Token::new(format!("contested {round}")).unwrap()
 }
 
-/// Of two creates of one token exactly one wins; the other is told `TokenTaken`.
+/// Of two creates of one token, exactly one wins; the other gets `TokenTaken`.
 pub async fn of_two_creates_of_one_token_exactly_one_wins<S: StoreUnderTest>(subject: &S) {
     let world = World::new(subject).await;
     for round in 0..ROUNDS {
@@ -98,8 +99,8 @@ pub async fn of_two_creates_of_one_token_exactly_one_wins<S: StoreUnderTest>(sub
     }
 }
 
-/// Of two upserts of one token exactly one makes the record. The other updates it, or is told that it is under another
-/// password.
+/// Of two upserts of one token, exactly one creates the record. The other updates it, or fails
+/// because the record is under another password.
 pub async fn of_two_upserts_exactly_one_creates<S: StoreUnderTest>(subject: &S) {
     let world = World::new(subject).await;
     let stranger = key(&world.vault, "another password").await;
@@ -123,8 +124,8 @@ pub async fn of_two_upserts_exactly_one_creates<S: StoreUnderTest>(subject: &S) 
     }
 }
 
-/// An update that a delete overtook is told so: a record that is gone does not come back, and one that was hidden holds
-/// the new value exactly if its writer was told that it does.
+/// An update that a delete overtakes reports it: a deleted record does not come back, and a
+/// soft-deleted one holds the new value exactly if the update succeeded.
 pub async fn an_update_against_a_delete_is_told<S: StoreUnderTest>(subject: &S) {
     let world = World::new(subject).await;
     let (vault, key) = (&world.vault, &world.key);
@@ -163,8 +164,8 @@ pub async fn an_update_against_a_delete_is_told<S: StoreUnderTest>(subject: &S) 
     panic!("in {MOST_ROUNDS} rounds nobody lost: {told:?}");
 }
 
-/// Of a renewal and a purge of one expired record exactly one wins: the record lives and nothing was purged, or it is
-/// gone and its renewer is told.
+/// Of a renewal and a purge of one expired record, exactly one wins: the record lives and nothing
+/// was purged, or it is gone and the renewal fails.
 pub async fn a_renewal_against_a_purge_is_told<S: StoreUnderTest>(subject: &S) {
     let world = World::new(subject).await;
     let (vault, key) = (&world.vault, &world.key);
