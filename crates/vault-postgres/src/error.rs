@@ -136,13 +136,23 @@ pub(crate) fn foreign(place: &Place, options: &PostgresOptions) -> StoreError {
 /// What has the name of a table is not a table, or only part of one.
 pub(crate) fn not_a_table(place: &Place, what: NotATable) -> StoreError {
     let NotATable { name, kind } = what;
+    if let TableKind::WithoutKey(column) = kind {
+        return StoreError::new(
+            Kind::NotAVault,
+            format!(
+                "{place}: the table {name} has no unique key on {column} alone, so two records could \
+                 get the same {column}; add one (ALTER TABLE {name} ADD UNIQUE ({column})), which a \
+                 table partitioned by another column cannot have"
+            ),
+        );
+    }
     let reason = match kind {
         TableKind::View => "is a view, which may show only a part of the records",
         TableKind::Foreign => "is a foreign table, whose server this one cannot speak for",
         TableKind::Inherited => {
             "has tables that inherit from it, and no key holds across them, so a record could come twice"
         }
-        TableKind::Other => "is not an ordinary table",
+        TableKind::WithoutKey(_) | TableKind::Other => "is not an ordinary table",
     };
     StoreError::new(
         Kind::NotAVault,

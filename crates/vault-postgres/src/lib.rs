@@ -26,8 +26,8 @@
 //!   server from vacuuming. The server sums up the bytes of a page: it sends no more than
 //!   requested, and no envelope over [`MAX_ENVELOPE_LEN`](vault_store::MAX_ENVELOPE_LEN).
 //! - **All records.** Every connection sets `row_security = off`: where row security would hide
-//!   records from the user, the server returns an error. Opening refuses a view, a foreign table or
-//!   a table with inheriting tables.
+//!   records from the user, the server returns an error. Opening refuses a view, a foreign table, a
+//!   table with inheriting tables, and a table without a unique key on `id` and on `token`.
 //! - **What was written is stored.** If the table has triggers or rules, what they made of an
 //!   envelope is read before the commit. If it differs, nothing is changed and the call fails.
 //! - **Altered tables.** A statement that the server rejects because the table was altered

@@ -40,6 +40,8 @@
 
 use sqlx::{AssertSqlSafe, Connection as _, Executor as _, PgConnection, Row as _};
 
+use vault_store::TableName;
+
 use crate::error::{Fault, code_of};
 use crate::options::{Migration, PostgresOptions};
 use crate::table_kind::{NotATable, TableKind};
@@ -103,10 +105,13 @@ pub(crate) async fn inspect(
         Some(Err(_)) | None => return Ok(Schema::Damaged),
     }
     let columns = format!("SELECT {} FROM {} LIMIT 0", COLUMNS.join(", "), options.tables.vault());
-    match sqlx::query(AssertSqlSafe(columns)).execute(connection).await {
-        Ok(_) => Ok(Schema::Ours),
-        Err(error) => not_a_table_of_ours(error, Schema::Damaged, Schema::Damaged),
+    if let Err(error) = sqlx::query(AssertSqlSafe(columns)).execute(&mut *connection).await {
+        return not_a_table_of_ours(error, Schema::Damaged, Schema::Damaged);
     }
+    Ok(match without_key(connection, options.tables.vault()).await? {
+        None => Schema::Ours,
+        Some(what) => Schema::NotATable(what),
+    })
 }
 
 /// Creates the tables of a vault, or upgrades them to this version; nothing else is changed.
@@ -198,7 +203,10 @@ async fn try_migrate(
     let row = sqlx::query(AssertSqlSafe(lock)).fetch_one(&mut *transaction).await?;
     match row.try_get::<String, _>(0)?.parse() {
         Ok(UNFINISHED) => {}
-        Ok(VERSION) => return Ok(Migrated::Done(Migration::Current)),
+        Ok(VERSION) => {
+            let missing = without_key(&mut transaction, records).await?;
+            return Ok(missing.map_or(Migrated::Done(Migration::Current), Migrated::NotATable));
+        }
         Ok(newer) => return Ok(Migrated::Newer(newer)),
         Err(_) => return Ok(Migrated::Foreign),
     }
@@ -212,6 +220,8 @@ async fn try_migrate(
         run(create).execute(&mut *transaction).await?;
     } else if found != COLUMNS {
         return Ok(Migrated::Foreign);
+    } else if let Some(missing) = without_key(&mut transaction, records).await? {
+        return Ok(Migrated::NotATable(missing));
     }
     let done = format!(
         "UPDATE {meta} SET value = '{VERSION}' WHERE scope = 'schema' AND name = 'version'"
@@ -219,6 +229,23 @@ async fn try_migrate(
     run(done).execute(&mut *transaction).await?;
     transaction.commit().await.map_err(Fault::in_commit)?;
     Ok(Migrated::Done(Migration::Created))
+}
+
+/// Which of the two keys a table lacks, if it lacks one. An insert relies on both: without them two
+/// processes that insert at the same time could give two records the same id or token, and one of
+/// them could never be read again. Only a key that is checked at once and for every row counts.
+async fn without_key(
+    connection: &mut PgConnection,
+    table: &TableName,
+) -> Result<Option<NotATable>, Fault> {
+    const KEYS: &str = "SELECT attname::text FROM pg_index \
+        JOIN pg_attribute ON attrelid = indrelid AND attnum = indkey[0] \
+        WHERE indrelid = to_regclass($1) AND indisunique AND indisvalid AND indimmediate \
+        AND indpred IS NULL AND indnkeyatts = 1";
+    let rows = sqlx::query(KEYS).bind(table.to_string()).fetch_all(connection).await?;
+    let keys = rows.iter().map(|row| row.try_get::<String, _>(0)).collect::<Result<Vec<_>, _>>()?;
+    let missing = ["id", "token"].into_iter().find(|column| !keys.iter().any(|key| key == column));
+    Ok(missing.map(|column| NotATable { name: table.clone(), kind: TableKind::WithoutKey(column) }))
 }
 
 /// The columns of a table in the schema in which new tables are created; empty if there is no such

@@ -16,5 +16,7 @@ pub(crate) enum TableKind {
     Foreign,
     /// A table with inheriting tables.
     Inherited,
+    /// A table whose column no unique key covers by itself, so that two records could share an id or a token.
+    WithoutKey(&'static str),
     Other,
 }

@@ -338,3 +338,48 @@ fn host_and_port(place: &Place) -> String {
     let (_, rest) = place.server().split_once('@').unwrap();
     rest.split('/').next().unwrap().to_owned()
 }
+
+#[test]
+fn a_table_without_a_unique_key_on_id_and_on_token_is_refused_by_name() {
+    let tables = [
+        // Every key of a partitioned table holds the column that it is partitioned by.
+        ("token", "PRIMARY KEY (id)", "PARTITION BY HASH (id)"),
+        ("id", "PRIMARY KEY (token)", ""),
+        ("token", "PRIMARY KEY (id), UNIQUE (id, token)", ""),
+        ("token", "PRIMARY KEY (id), UNIQUE (token) DEFERRABLE", ""),
+    ];
+    for (missing, keys, more) in tables {
+        in_a_schema(async |place| {
+            place.vault().await.close().await;
+            place.run("DROP TABLE vault").await;
+            place
+                .run_owned(format!(
+                    "CREATE TABLE vault (id text NOT NULL, token text NOT NULL, envelope text NOT NULL, \
+                     created_at timestamptz NOT NULL, updated_at timestamptz NOT NULL, \
+                     expires_at timestamptz, soft_deleted_at timestamptz, {keys}) {more}"
+                ))
+                .await;
+            let opened = PostgresStore::open(&place.url(), PostgresOptions::default()).await;
+            let error = opened.map(|_| "it was opened").unwrap_err();
+            assert_eq!(error.kind(), StoreErrorKind::NotAVault, "{keys}");
+            assert!(error.to_string().contains(&format!("unique key on {missing}")), "{error}");
+            assert_eq!(migrate(place).await, Err(StoreErrorKind::NotAVault), "{keys}");
+            place.run("UPDATE vault_meta SET value = '0' WHERE scope = 'schema'").await;
+            assert_eq!(migrate(place).await, Err(StoreErrorKind::NotAVault), "{keys}");
+        });
+    }
+}
+
+#[test]
+fn a_partial_index_is_no_key_and_a_unique_index_is_one() {
+    in_a_schema(async |place| {
+        place.vault().await.close().await;
+        place.run("ALTER TABLE vault DROP CONSTRAINT vault_token_key").await;
+        place.run("CREATE UNIQUE INDEX in_part ON vault (token) WHERE token <> ''").await;
+        assert_eq!(place.open_error().await, StoreErrorKind::NotAVault);
+        place.run("CREATE UNIQUE INDEX in_full ON vault (token)").await;
+        assert_eq!(migrate(place).await, Ok(Migration::Current));
+        let store = PostgresStore::open(&place.url(), PostgresOptions::default()).await.unwrap();
+        assert_eq!(store.insert(records(1)).await.unwrap(), [InsertOutcome::Inserted]);
+    });
+}
