@@ -1,4 +1,4 @@
-//! A derived master key, and the subkeys of each write that are expanded from it.
+//! A derived master key, and the subkeys expanded from it for each write.
 
 use hkdf::Hkdf;
 use sha2::Sha256;
@@ -9,18 +9,18 @@ use crate::crypto::kdf::{KdfError, KdfMemory, KdfSetting};
 use crate::crypto::secret::Password;
 use sha256_lanes::{HmacKey, hmacs};
 
-/// What the HKDF info of every suite starts with.
+/// The prefix of every suite's HKDF info.
 const LABEL: &[u8; 13] = b"vaultstore/v3";
-/// Sets the fingerprint apart from every subkey.
+/// Separates the fingerprint from all subkeys.
 const FINGERPRINT_LABEL: &[u8] = b"vaultstore/fingerprint";
-/// Sets the part in a rekey's state apart from both.
+/// Separates the contribution to a rekey's state from both.
 const STATE_LABEL: &[u8] = b"vaultstore/rekey-state";
-/// What is expanded for one write: commitment, key and iv.
+/// The bytes expanded for one write: commitment, key and iv.
 const OKM_LEN: usize = KEY_LEN + KEY_LEN + IV_LEN;
 
-/// A derived master key, as the HKDF that it is the pseudorandom key of.
+/// A derived master key, as the HKDF whose pseudorandom key it is.
 ///
-/// The HMAC states of that key are kept, so that a commitment costs two SHA-256 compressions.
+/// The HMAC states of that key are kept, so a commitment costs two SHA-256 compressions.
 pub(crate) struct Master {
     hkdf: Hkdf<Sha256>,
     hmac: HmacKey,
@@ -43,22 +43,22 @@ impl Master {
         Ok(Self { hkdf, hmac: HmacKey::new(prk) })
     }
 
-    /// The commitment of the write with this nonce, without its key.
+    /// Returns the commitment of the write with this nonce, without its key.
     pub(crate) fn commitment(&self, suite: u8, nonce: &[u8; NONCE_LEN]) -> [u8; KEY_LEN] {
-        // HKDF's blocks come one after the other: asking for less is asking for the first
+        // HKDF's blocks follow one another: requesting less means requesting the first
         let mut commitment = [0; KEY_LEN];
         self.expand(&[LABEL, &[suite], nonce], &mut commitment);
         commitment
     }
 
-    /// Everything the write with this nonce needs.
+    /// Returns everything that the write with this nonce needs.
     pub(crate) fn subkeys(&self, suite: u8, nonce: &[u8; NONCE_LEN]) -> Subkeys {
         let mut okm = Zeroizing::new([0; OKM_LEN]);
         self.expand(&[LABEL, &[suite], nonce], &mut *okm);
         Subkeys::from_okm([&okm[..KEY_LEN], &okm[KEY_LEN..2 * KEY_LEN], &okm[2 * KEY_LEN..]])
     }
 
-    /// This master's part in the key of a rekey's state.
+    /// Returns this master key's contribution to the key of a rekey's state.
     // rekey.md, "The state"
     pub(crate) fn state_secret(&self) -> Zeroizing<[u8; KEY_LEN]> {
         let mut secret = Zeroizing::new([0; KEY_LEN]);
@@ -66,7 +66,7 @@ impl Master {
         secret
     }
 
-    /// Equal for equal masters, and telling nothing about them.
+    /// Returns a value that is equal for equal master keys, and reveals nothing about them.
     pub(crate) fn fingerprint(&self) -> Zeroizing<[u8; KEY_LEN]> {
         let mut fingerprint = Zeroizing::new([0; KEY_LEN]);
         self.expand(&[FINGERPRINT_LABEL], &mut *fingerprint);
@@ -82,7 +82,7 @@ impl Master {
     }
 }
 
-/// One write to expand the subkeys of, among many.
+/// One write of a batch to expand subkeys for.
 #[derive(Clone, Copy)]
 pub(crate) struct Write<'a> {
     pub(crate) master: &'a Master,
@@ -90,13 +90,13 @@ pub(crate) struct Write<'a> {
     pub(crate) nonce: [u8; NONCE_LEN],
 }
 
-/// The commitments of many writes, in their order.
+/// Returns the commitments of many writes, in order.
 // format.md §3.3: the first block of the HKDF
 pub(crate) fn commitments(writes: &[Write<'_>]) -> Zeroizing<Vec<[u8; KEY_LEN]>> {
     expand_block(writes, &[], 1)
 }
 
-/// The subkeys of many writes, in their order, from the commitments that [`commitments`] gave.
+/// Returns the subkeys of many writes, in order, given their [`commitments`].
 pub(crate) fn subkeys(writes: &[Write<'_>], commitments: &[[u8; KEY_LEN]]) -> Vec<Subkeys> {
     let keys = expand_block(writes, commitments, 2);
     let ivs = expand_block(writes, &keys, 3);
@@ -134,7 +134,7 @@ impl Write<'_> {
     }
 }
 
-/// What one write is sealed with.
+/// The keys that seal one write.
 pub(crate) struct Subkeys {
     pub(crate) commitment: [u8; KEY_LEN],
     pub(crate) key: Zeroizing<[u8; KEY_LEN]>,

@@ -1,34 +1,34 @@
-//! Secrets as types: nothing shows them, nothing copies them needlessly, and their memory is wiped.
+//! Types for secrets: not displayable, not copied needlessly, and wiped on drop.
 
 use std::fmt;
 
 use subtle::ConstantTimeEq as _;
 use zeroize::Zeroizing;
 
-/// A human secret: the bytes that were typed.
+/// A password: the bytes that were typed.
 ///
-/// The bytes are never normalized, trimmed or recoded, in any format: `é` as one code point and as two are two
-/// passwords, and what is derived is what was given.
+/// The bytes are never normalized, trimmed or transcoded, in any format: `é` as one code point and
+/// as two are two different passwords.
 ///
 /// # Security
-/// The memory is wiped on drop, `Debug` shows nothing, and there is no `Clone`. Hand over the buffer itself (a
-/// `Vec<u8>` or a `String`), since a copy made before this call is not wiped.
+/// The memory is wiped on drop, `Debug` shows nothing, and there is no `Clone`. Pass the buffer
+/// itself (a `Vec<u8>` or a `String`), because a copy made before this call is not wiped.
 pub struct Password(Zeroizing<Vec<u8>>);
 
 impl Password {
-    /// Takes the bytes of a password as they are; no bytes at all are a password too.
+    /// Wraps the bytes of a password unchanged. An empty password is possible.
     #[must_use]
     pub fn new(bytes: impl Into<Vec<u8>>) -> Self {
         Self(Zeroizing::new(bytes.into()))
     }
 
-    /// Whether it has no bytes, which a caller may want to refuse for new passwords.
+    /// Returns whether it is empty, which a caller may want to refuse for new passwords.
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.0.is_empty()
     }
 
-    /// Whether both are the same bytes, in a time that depends on their lengths only.
+    /// Returns whether both are the same bytes, in a time that depends only on their lengths.
     #[must_use]
     pub fn is_same_as(&self, other: &Self) -> bool {
         self.0.as_slice().ct_eq(other.0.as_slice()).into()
@@ -45,32 +45,32 @@ impl fmt::Debug for Password {
     }
 }
 
-/// The value of a record, as it was before it was sealed.
+/// The plaintext value of a record.
 ///
 /// # Security
 /// The memory is wiped on drop, `Debug` shows nothing, and there is no `Clone`.
 pub struct Plaintext(Zeroizing<Vec<u8>>);
 
 impl Plaintext {
-    /// The value's bytes.
+    /// Returns the bytes of the value.
     #[must_use]
     pub fn as_bytes(&self) -> &[u8] {
         &self.0
     }
 
-    /// The number of bytes.
+    /// Returns the number of bytes.
     #[must_use]
     pub fn len(&self) -> usize {
         self.0.len()
     }
 
-    /// Whether the value has no bytes.
+    /// Returns whether the value is empty.
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.0.is_empty()
     }
 
-    /// Keeps a buffer that is wiped already, without a copy.
+    /// Takes a buffer that is wiped on drop, without a copy.
     pub(crate) fn from_zeroizing(bytes: Zeroizing<Vec<u8>>) -> Self {
         Self(bytes)
     }

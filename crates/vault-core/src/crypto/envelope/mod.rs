@@ -26,36 +26,36 @@ pub(crate) const TAG_LEN: usize = 16;
 
 /// A parsed stored text.
 ///
-/// Parsing knows no keys and says nothing about damage: a text that parses has the shape of its format, and
-/// [`open`](crate::crypto::seal::open) judges the rest.
+/// Parsing uses no keys and does not detect damage: a text that parses has the form of its format,
+/// and [`open`](crate::crypto::seal::open) judges the rest.
 #[derive(Debug, PartialEq, Eq)]
 pub enum Envelope {
-    /// Read only, of old vaults of the Go ancestor.
+    /// The format of old vaults of the Go package; read only.
     V1(V1),
-    /// Shared with the Go ancestor: one Argon2id for every record.
+    /// Shared with the Go package: one Argon2id per record.
     V2(V2),
-    /// This project's own: one Argon2id for every salt.
+    /// The format of this project: one Argon2id per salt.
     V3(V3),
 }
 
 impl Envelope {
-    /// Parses a stored text, whatever its bytes are.
+    /// Parses a stored text of any bytes.
     ///
     /// # Errors
-    /// [`Malformed`] when the text is no envelope of a known format.
+    /// [`Malformed`] if the text is not an envelope of a known format.
     pub fn parse(text: &EnvelopeText) -> Result<Self, Malformed> {
         let bytes = text.as_bytes().ok_or(Malformed::TooLong { len: text.len() })?;
         match split_version(bytes) {
             _ if bytes.is_empty() => Err(Malformed::Empty),
             Some((b"2", body)) => V2::parse(body).map(Self::V2),
             Some((b"3", body)) => V3::parse(body).map(Self::V3),
-            // format.md §1: never taken for v1
+            // format.md §1: never treated as v1
             Some(_) => Err(Malformed::UnknownVersion),
             None => V1::parse(bytes).map(Self::V1),
         }
     }
 
-    /// The format.
+    /// Returns the format.
     #[must_use]
     pub fn format(&self) -> Format {
         match self {
@@ -65,7 +65,8 @@ impl Envelope {
         }
     }
 
-    /// The canonical text, which for v3 is the very text that was parsed; `None` for v1, which is never written.
+    /// Returns the canonical text, which for v3 is exactly the text that was parsed; `None` for v1,
+    /// which is never written.
     #[must_use]
     pub fn to_text(&self) -> Option<EnvelopeText> {
         match self {
@@ -88,11 +89,11 @@ fn split_version(text: &[u8]) -> Option<(&[u8], &[u8])> {
 /// The format of an envelope.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum Format {
-    /// Read only, without authentication worth the name.
+    /// Read only, without effective authentication.
     V1,
-    /// One Argon2id for every record, cost not stored.
+    /// One Argon2id per record; the cost is not stored.
     V2,
-    /// One Argon2id for every salt, committed to its key and bound to its record id.
+    /// One Argon2id per salt; key-committing, bound to record id and token.
     V3,
 }
 
@@ -106,11 +107,11 @@ impl fmt::Display for Format {
     }
 }
 
-/// Why a stored text is not an envelope that could be opened with any password.
+/// Why a stored text cannot be opened with any password.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, thiserror::Error)]
 #[non_exhaustive]
 pub enum Malformed {
-    /// There is no text.
+    /// The text is empty.
     #[error("the stored text is empty")]
     Empty,
     /// The text is longer than [`MAX_ENVELOPE_LEN`] bytes.
@@ -119,13 +120,13 @@ pub enum Malformed {
         /// The length in bytes.
         len: u64,
     },
-    /// The text is not base64 as its format has it.
+    /// The text is not base64 as defined by its format.
     #[error("the stored text is not base64 as its format has it")]
     NotBase64,
-    /// The text is shorter than every envelope of its format.
+    /// The text is shorter than any envelope of its format.
     #[error("the stored text is too short for its format; it was probably cut")]
     TooShort,
-    /// The text is of a version that this program does not know.
+    /// The text has a version that this program does not know.
     #[error("the stored text is of an unknown version; a newer program may read it")]
     UnknownVersion,
     /// The header names a suite that this program does not know.
@@ -134,10 +135,10 @@ pub enum Malformed {
         /// The suite's byte.
         suite: u8,
     },
-    /// The header's cost is none.
+    /// The header's cost is invalid.
     #[error("the stored header holds no valid cost: {0}")]
     InvalidCost(InvalidKdfParams),
-    /// The header's cost is more than the limits allow.
+    /// The header's cost exceeds the limits.
     #[error("{0}")]
     CostOverLimit(CostOverLimit),
     /// A version before the first release sealed the record, without binding it to its token.
@@ -146,7 +147,7 @@ pub enum Malformed {
          and write its value again with this one"
     )]
     TokenNotBound,
-    /// The length of a v1 text is none that a v1 writer makes.
+    /// No v1 writer produces a text of this length.
     #[error("the stored text has a length that no v1 record has; it was probably cut")]
     V1Size,
     /// The value inside a v1 text has no length, or one beyond its end.

@@ -1,24 +1,25 @@
-//! Padmé padding: what a v3 envelope's length tells about its value.
+//! Padmé padding, which limits what the length of a v3 envelope reveals about its value.
 
 use zeroize::Zeroizing;
 
 /// How the plaintext of a v3 envelope is padded.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Default)]
 pub enum Padding {
-    /// Not at all: the length of the value is visible.
+    /// None: the length of the value is visible.
     #[default]
     None,
-    /// Padmé (Nikitin, Barman, Lueks, Underwood, Hubaux, Ford: *Reducing Metadata Leakage from Encrypted Files and
-    /// Communication with PURBs*, PETS 2019, §4): only O(log log) bits of the length are visible, for at most 12 %
-    /// more bytes.
+    /// Padmé (Nikitin, Barman, Lueks, Underwood, Hubaux, Ford: *Reducing Metadata Leakage from
+    /// Encrypted Files and Communication with PURBs*, PETS 2019, §4): reveals only O(log log) bits
+    /// of the length, for up to 12 % more bytes.
     Padme,
 }
 
-/// The bytes that state the value's length in front of a padded value.
+/// The number of bytes for the value's length, which precedes a padded value.
 const LEN_LEN: usize = 4;
 
 impl Padding {
-    /// The length of the plaintext that holds a value of this length; `None` when no plaintext can hold it.
+    /// Returns the length of the plaintext for a value of this length; `None` if no plaintext can
+    /// hold it.
     pub(crate) fn plaintext_len(self, value_len: usize) -> Option<usize> {
         match self {
             Self::None => Some(value_len),
@@ -29,8 +30,8 @@ impl Padding {
         }
     }
 
-    /// Appends the plaintext that holds the value; the buffer must have the capacity for it, so that no copy is left
-    /// behind by a reallocation.
+    /// Appends the plaintext of a value. The buffer must have enough capacity, so that no
+    /// reallocation leaves a copy behind.
     pub(crate) fn append(self, value: &[u8], buffer: &mut Vec<u8>) -> Option<()> {
         let end = buffer.len().checked_add(self.plaintext_len(value.len())?)?;
         debug_assert!(
@@ -45,7 +46,7 @@ impl Padding {
         Some(())
     }
 
-    /// Takes the value out of its plaintext; `None` when it was not padded as a writer pads.
+    /// Extracts the value from its plaintext; `None` if it is not padded as a writer would.
     pub(crate) fn remove(self, plaintext: Zeroizing<Vec<u8>>) -> Option<Zeroizing<Vec<u8>>> {
         if self == Self::None {
             return Some(plaintext);
@@ -59,7 +60,8 @@ impl Padding {
     }
 }
 
-/// The Padmé length of `len` bytes: its binary form has as few significant bits as `len` has bits to count them.
+/// Returns the Padmé length of `len` bytes: its binary form has as few significant bits as `len`
+/// has bits to count them.
 fn padme(len: usize) -> Option<usize> {
     let Some(exponent) = len.checked_ilog2().filter(|exponent| *exponent > 0) else {
         return Some(len);

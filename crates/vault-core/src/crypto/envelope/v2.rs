@@ -1,4 +1,4 @@
-//! The v2 envelope, shared with the Go ancestor: one Argon2id for every record, whose cost is not stored.
+//! The v2 envelope, shared with the Go package: one Argon2id per record, whose cost is not stored.
 
 use std::{fmt, str::FromStr};
 
@@ -11,19 +11,20 @@ use super::{Malformed, TAG_LEN, V3};
 use crate::crypto::kdf::{KdfParams, ParseKdfParamsError, Salt, parse_fields};
 use vault_store::EnvelopeText;
 
-/// What a v2 text starts with.
+/// The prefix of a v2 text.
 const PREFIX: &str = "v2:";
 
 /// The length of an AES-GCM initialization vector, in bytes.
 pub(crate) const IV_LEN: usize = 12;
 
-/// base64url as Go's reader takes it: unused bits may be anything, the padding must be there.
+/// base64url as Go decodes it: unused bits may be anything, padding is required.
 const GO_URL_SAFE: GeneralPurpose = GeneralPurpose::new(
     &alphabet::URL_SAFE,
     GeneralPurposeConfig::new().with_decode_allow_trailing_bits(true),
 );
 
-/// A parsed v2 text: `salt || iv || ciphertext || tag`, where only a [`V2Params`] knows how long the salt is.
+/// A parsed v2 text: `salt || iv || ciphertext || tag`. Only a [`V2Params`] knows the length of the
+/// salt.
 #[derive(PartialEq, Eq)]
 pub struct V2 {
     bytes: Vec<u8>,
@@ -38,19 +39,19 @@ impl V2 {
         Ok(Self { bytes })
     }
 
-    /// The length of the text that holds a value of this length, with a salt of that length.
+    /// Returns the length of the text for a value and a salt of these lengths, in bytes.
     pub(crate) fn text_len(value_len: usize, salt_len: usize) -> Option<usize> {
         let len = value_len.checked_add(salt_len + IV_LEN + TAG_LEN)?;
         base64::encoded_len(len, true)?.checked_add(PREFIX.len())
     }
 
-    /// Joins what a sealer made.
+    /// Wraps the bytes that a sealer assembled.
     pub(crate) fn from_bytes(bytes: Vec<u8>) -> Self {
         Self { bytes }
     }
 
-    /// The salt, the initialization vector, and the ciphertext with its tag, when the salt has this length; `None`
-    /// when the text is too short for that.
+    /// Returns the salt, the initialization vector, and the ciphertext with its tag, for a salt of
+    /// this length; `None` if the text is too short for that.
     pub(crate) fn parts(&self, salt_len: usize) -> Option<V2Parts<'_>> {
         let (salt, rest) = self.bytes.split_at_checked(salt_len)?;
         let (iv, rest) = rest.split_first_chunk::<IV_LEN>()?;
@@ -58,12 +59,12 @@ impl V2 {
         Some(V2Parts { salt, iv, ciphertext, tag })
     }
 
-    /// Whether the prefix is damaged, and a sound v3 envelope is behind it.
+    /// Returns whether the prefix is damaged, and an intact v3 envelope follows it.
     pub(crate) fn is_v3_inside(&self) -> bool {
         V3::is_sound(&self.bytes)
     }
 
-    /// The text as it is written: canonical base64 with padding.
+    /// Returns the canonical text: base64 with padding.
     pub(crate) fn to_text(&self) -> EnvelopeText {
         let len = PREFIX.len() + self.bytes.len().div_ceil(3) * 4;
         let mut text = String::with_capacity(len);
@@ -73,7 +74,7 @@ impl V2 {
     }
 }
 
-/// Shows the length only: whatever is stored is a ciphertext to attack.
+/// Shows only the length: a stored envelope is a ciphertext to attack.
 impl fmt::Debug for V2 {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "V2({} bytes)", self.bytes.len())
@@ -88,7 +89,7 @@ pub(crate) struct V2Parts<'a> {
     pub(crate) tag: &'a [u8; TAG_LEN],
 }
 
-/// Decodes base64url as the ancestor's reader does: it passes over CR and LF (`docs/format.md` §4.2).
+/// Decodes base64url as the Go package does: CR and LF are skipped (`docs/format.md` §4.2).
 pub(super) fn decode_lenient(text: &[u8]) -> Result<Vec<u8>, Malformed> {
     let is_line_break = |byte: &u8| matches!(byte, b'\r' | b'\n');
     if text.iter().any(is_line_break) {
@@ -98,10 +99,11 @@ pub(super) fn decode_lenient(text: &[u8]) -> Result<Vec<u8>, Malformed> {
     GO_URL_SAFE.decode(text).map_err(|_| Malformed::NotBase64)
 }
 
-/// What v2 does not store: the cost of its Argon2id, the length of its AES key and the length of its salt.
+/// What v2 does not store: the cost of its Argon2id, the length of its AES key and the length of
+/// its salt.
 ///
-/// Its text is `t=3,m=65536,p=4`, followed by `,key=24` and `,salt=32` where they differ from 32 and 16 bytes;
-/// reading accepts any order, and the presets' names of [`KdfParams`].
+/// Its text is `t=3,m=65536,p=4`, followed by `,key=24` and `,salt=32` where they differ from 32
+/// and 16 bytes. Parsing accepts any order, and the names of the presets of [`KdfParams`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct V2Params {
     params: KdfParams,
@@ -110,7 +112,7 @@ pub struct V2Params {
 }
 
 impl Default for V2Params {
-    /// What the ancestor writes unless told otherwise.
+    /// The default of the Go package.
     fn default() -> Self {
         Self::new(KdfParams::DEFAULT)
     }
@@ -119,22 +121,23 @@ impl Default for V2Params {
 impl V2Params {
     /// The shortest salt, in bytes, that Argon2id is defined for (RFC 9106 §3.1).
     pub const MIN_SALT_LEN: usize = 8;
-    /// The longest salt, in bytes, that is read; far beyond every use that is known.
+    /// The longest salt, in bytes, that is read; far beyond any known use.
     pub const MAX_SALT_LEN: usize = 1024;
 
-    /// This Argon2id cost with the ancestor's defaults for the rest: an AES key of 32 bytes and a salt of 16.
+    /// Creates parameters with this Argon2id cost and the defaults of the Go package for the rest:
+    /// an AES key of 32 bytes and a salt of 16.
     #[must_use]
     pub fn new(params: KdfParams) -> Self {
         Self { params, key_len: AesKeyLen::Bytes32, salt_len: Salt::LEN }
     }
 
-    /// The same with another length of the AES key.
+    /// Sets the length of the AES key.
     #[must_use]
     pub fn with_key_len(self, key_len: AesKeyLen) -> Self {
         Self { key_len, ..self }
     }
 
-    /// The same with another length of the salt, in bytes.
+    /// Sets the length of the salt, in bytes.
     ///
     /// # Errors
     /// [`ParseV2ParamsError::SaltLen`] outside [`MIN_SALT_LEN`](Self::MIN_SALT_LEN) to
@@ -147,19 +150,19 @@ impl V2Params {
         }
     }
 
-    /// The cost of the Argon2id.
+    /// Returns the Argon2id cost.
     #[must_use]
     pub fn params(&self) -> &KdfParams {
         &self.params
     }
 
-    /// The length of the AES key.
+    /// Returns the length of the AES key.
     #[must_use]
     pub fn key_len(&self) -> AesKeyLen {
         self.key_len
     }
 
-    /// The length of the salt, in bytes.
+    /// Returns the length of the salt, in bytes.
     #[must_use]
     pub fn salt_len(&self) -> usize {
         self.salt_len
@@ -215,13 +218,13 @@ pub enum AesKeyLen {
     Bytes16,
     /// AES-192.
     Bytes24,
-    /// AES-256, the ancestor's default.
+    /// AES-256, the default of the Go package.
     #[default]
     Bytes32,
 }
 
 impl AesKeyLen {
-    /// The number of bytes.
+    /// Returns the number of bytes.
     #[must_use]
     pub fn bytes(self) -> usize {
         match self {
@@ -232,20 +235,20 @@ impl AesKeyLen {
     }
 }
 
-/// Why a text is not a v2 cost.
+/// Why a text is not a set of v2 parameters.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum ParseV2ParamsError {
-    /// The text is neither of the form nor a preset's name.
+    /// The text is neither in this form nor the name of a preset.
     #[error(
         "a v2 cost is written like t=3,m=65536,p=4 or t=3,m=65536,p=4,key=32,salt=16 (m in KiB), or default, \
          lightweight or high_security"
     )]
     Syntax,
-    /// The Argon2id cost is none.
+    /// The Argon2id cost is invalid.
     #[error(transparent)]
     Params(#[from] ParseKdfParamsError),
-    /// The AES key has no such length.
+    /// AES has no keys of this length.
     #[error("an AES key has 16, 24 or 32 bytes")]
     KeyLen,
     /// The salt is too short or too long.

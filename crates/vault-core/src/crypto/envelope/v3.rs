@@ -1,4 +1,5 @@
-//! The v3 envelope: every record with a key of its own, committed to it, bound to its id.
+//! The v3 envelope: each record has its own key, is committed to it, and is bound to its id and
+//! token.
 
 use std::fmt;
 
@@ -11,7 +12,7 @@ use crate::crypto::kdf::{KdfParams, KdfSetting, Salt};
 use sha256_lanes::DIGEST_LEN;
 use vault_store::EnvelopeText;
 
-/// What a v3 text starts with.
+/// The prefix of a v3 text.
 const PREFIX: &str = "v3:";
 
 // format.md §3.4, the table of suites
@@ -27,7 +28,7 @@ const SALT_AT: usize = 10;
 const NONCE_AT: usize = 26;
 const COMMITMENT_AT: usize = 58;
 pub(crate) const HEADER_LEN: usize = 90;
-/// The header's characters in a text: it ends where one does.
+/// The number of characters of the header in a text: it ends at a character boundary.
 const HEADER_CHARS: usize = HEADER_LEN / 3 * 4;
 const _: () = assert!(HEADER_LEN.is_multiple_of(3), "the header would share a character");
 const CHECK_LEN: usize = 6;
@@ -40,7 +41,7 @@ pub(crate) const KEY_LEN: usize = 32;
 
 /// A parsed v3 text: `header || check || ciphertext || tag`.
 ///
-/// The numbers of the header are kept as they are stored; whether they are valid is judged after the check, since an
+/// The numbers of the header are kept as stored. They are validated after the checksum, because an
 /// invalid number in a damaged header is damage.
 #[derive(PartialEq, Eq)]
 pub struct V3 {
@@ -56,16 +57,16 @@ impl V3 {
         Ok(Self { bytes })
     }
 
-    /// The length of the text whose plaintext has this length.
+    /// Returns the length of the text for a plaintext of this length.
     pub(crate) fn text_len(plaintext_len: usize) -> Option<usize> {
         let len = plaintext_len.checked_add(CIPHERTEXT_AT + TAG_LEN)?;
         len.checked_mul(4)?.div_ceil(3).checked_add(PREFIX.len())
     }
 
-    /// Encrypts in place what `append` puts behind the header, and adds the tag. The check is
-    /// [put](Self::put_check) afterwards.
+    /// Encrypts in place what `append` adds after the header, and appends the tag. The checksum is
+    /// [added](Self::put_check) afterwards.
     ///
-    /// Nothing grows on the way, so that no copy of the plaintext is left behind.
+    /// The buffer never grows, so that no copy of the plaintext is left behind.
     pub(crate) fn assemble<E>(
         header: &Header,
         plaintext_len: usize,
@@ -83,47 +84,49 @@ impl V3 {
         Ok(Self { bytes: std::mem::take(&mut *bytes) })
     }
 
-    /// Whether the check holds: the first 6 bytes of SHA-256 over header, ciphertext and tag.
+    /// Returns whether the checksum is valid: the first 6 bytes of SHA-256 over header, ciphertext
+    /// and tag.
     ///
-    /// It has no key, so that damage anywhere in a vault is found without any password. It defends against accidents
-    /// only: whoever can write an envelope can write its check.
+    /// It is keyless, so that damage anywhere in a vault can be found without a password. It
+    /// protects only against accidents: anyone who can write an envelope can write its checksum.
     #[must_use]
     pub fn check_holds(&self) -> bool {
         self.is_check(&digest(self.checked()))
     }
 
-    /// Whether these bytes have the shape of a v3 envelope, and their check holds.
+    /// Returns whether these bytes have the form of a v3 envelope with a valid checksum.
     pub(super) fn is_sound(bytes: &[u8]) -> bool {
         bytes.len() >= CIPHERTEXT_AT + TAG_LEN && has_check(bytes, &digest(checked(bytes)))
     }
 
-    /// What the check is computed over, in two parts.
+    /// Returns what the checksum covers, in two parts.
     pub(crate) fn checked(&self) -> [&[u8]; 2] {
         checked(&self.bytes)
     }
 
-    /// Whether the check is that of this digest of what is [checked](Self::checked).
+    /// Returns whether the checksum matches this digest of what is [checked](Self::checked).
     pub(crate) fn is_check(&self, digest: &[u8; DIGEST_LEN]) -> bool {
         has_check(&self.bytes, digest)
     }
 
-    /// Puts the check of this digest of what is [checked](Self::checked).
+    /// Writes the checksum, given the digest of what is [checked](Self::checked).
     pub(crate) fn put_check(&mut self, digest: &[u8; DIGEST_LEN]) {
         self.bytes[HEADER_LEN..CIPHERTEXT_AT].copy_from_slice(&digest[..CHECK_LEN]);
     }
 
-    /// The salt and cost that the header names, whatever the check says.
+    /// Returns the salt and cost of the header, whether or not the checksum is valid.
     ///
     /// # Errors
-    /// [`Malformed::InvalidCost`] when the numbers are no Argon2id cost.
+    /// [`Malformed::InvalidCost`] if the numbers are not an Argon2id cost.
     pub fn kdf(&self) -> Result<KdfSetting, Malformed> {
         self.stored_header().kdf()
     }
 
-    /// How the plaintext is padded, as the header's suite says, whatever the check says.
+    /// Returns how the plaintext is padded according to the header's suite, whether or not the
+    /// checksum is valid.
     ///
     /// # Errors
-    /// [`Malformed::UnknownSuite`] when the suite is none that this program knows.
+    /// [`Malformed::UnknownSuite`] if this program does not know the suite.
     pub fn padding(&self) -> Result<Padding, Malformed> {
         self.stored_header().padding()
     }
@@ -152,9 +155,9 @@ impl V3 {
         array(&self.bytes, self.bytes.len() - TAG_LEN)
     }
 
-    /// The text, which is the very text that was parsed.
+    /// Returns the text, which is exactly the text that was parsed.
     pub(crate) fn to_text(&self) -> EnvelopeText {
-        // exactly what it takes, so that making it a box copies nothing
+        // exact capacity, so that converting it to a box copies nothing
         let body_len = URL_SAFE_NO_PAD.encoded_length(self.bytes.len());
         let mut text = String::with_capacity(PREFIX.len() + body_len);
         text.push_str(PREFIX);
@@ -163,12 +166,12 @@ impl V3 {
     }
 }
 
-/// A header as it is stored: all that tells which password an envelope is under.
+/// A stored header: it determines the password of an envelope.
 pub(crate) struct StoredHeader([u8; HEADER_LEN]);
 
 impl StoredHeader {
-    /// Of a v3 text whose header can be read, whatever follows it: a quarter of what parsing it costs, and nothing is
-    /// known about damage.
+    /// Decodes the header of a v3 text, whatever follows it. This costs a quarter of parsing, and
+    /// does not detect damage.
     pub(crate) fn of(text: &EnvelopeText) -> Option<Self> {
         let body = text.as_bytes()?.strip_prefix(PREFIX.as_bytes())?;
         let mut header = [0; HEADER_LEN];
@@ -216,7 +219,7 @@ fn has_check(bytes: &[u8], digest: &[u8; DIGEST_LEN]) -> bool {
     bytes[HEADER_LEN..CIPHERTEXT_AT] == digest[..CHECK_LEN]
 }
 
-/// The digest that a check is cut from.
+/// The digest whose first bytes are the checksum.
 pub(crate) fn digest(checked: [&[u8]; 2]) -> [u8; DIGEST_LEN] {
     Sha256::new().chain_update(checked[0]).chain_update(checked[1]).finalize().into()
 }
@@ -228,7 +231,7 @@ impl fmt::Debug for V3 {
     }
 }
 
-/// The suite that pads so.
+/// Returns the suite with this padding.
 pub(crate) fn suite_of(padding: Padding) -> u8 {
     match padding {
         Padding::None => SUITE_PLAIN,
@@ -236,11 +239,11 @@ pub(crate) fn suite_of(padding: Padding) -> u8 {
     }
 }
 
-/// The header of an envelope that is being made.
+/// The header of an envelope being created.
 pub(crate) struct Header {
     pub(crate) padding: Padding,
     pub(crate) kdf: KdfSetting,
-    /// The lanes, which a header holds in one byte.
+    /// The lanes, which a header stores in one byte.
     pub(crate) p: u8,
     pub(crate) nonce: [u8; NONCE_LEN],
     pub(crate) commitment: [u8; KEY_LEN],

@@ -1,4 +1,4 @@
-//! The one place where Argon2id runs, and the memory it runs in.
+//! The one place that runs Argon2id, and the memory that it runs in.
 
 use std::{
     fmt,
@@ -10,53 +10,55 @@ use zeroize::Zeroize as _;
 
 use crate::crypto::kdf::KdfParams;
 
-/// The memory that Argon2id runs in, kept from one derivation to the next.
+/// The memory that Argon2id runs in, reused from one derivation to the next.
 ///
-/// One thread owns one; a derivation of `m` KiB then allocates nothing when `m` KiB were used before. Memory is taken
-/// fallibly: too little of it is a [`KdfError`], never an abort.
+/// One thread owns one. A derivation of `m` KiB allocates nothing if `m` KiB were used before.
+/// Memory is allocated fallibly: a shortage is a [`KdfError`], never an abort.
 ///
 /// # Security
-/// The memory is wiped when it is given back or dropped.
+/// The memory is wiped when released or dropped.
 pub struct KdfMemory {
     blocks: Vec<Block>,
     max_retained_kib: u32,
-    /// Held by whoever of a group takes more than it may keep, so that only one does at a time.
+    /// Held by a member of a group that needs more than its share, so that only one does at a time.
     alone: Arc<Mutex<()>>,
     derivations: u64,
 }
 
 impl KdfMemory {
-    /// Memory that keeps what its dearest derivation took.
+    /// Creates memory that keeps as much as its largest derivation needed.
     #[must_use]
     pub fn new() -> Self {
         Self::with_retained_kib(u32::MAX)
     }
 
-    /// Memory that keeps at most `max_kib` KiB between derivations and gives anything beyond back at once.
+    /// Creates memory that keeps at most `max_kib` KiB between derivations and releases the rest at
+    /// once.
     #[must_use]
     pub fn with_retained_kib(max_kib: u32) -> Self {
         Self::with_share(max_kib, Arc::default())
     }
 
-    /// Memory of one thread of several: what needs more than its share waits until none of the others takes more than
-    /// theirs, so that together they take their shares and one derivation at most.
+    /// Creates the memory of one thread of several. A derivation that needs more than this share
+    /// waits until no other thread exceeds its own, so that together they use their shares and at
+    /// most one more derivation.
     pub(crate) fn with_share(share_kib: u32, alone: Arc<Mutex<()>>) -> Self {
         Self { blocks: Vec::new(), max_retained_kib: share_kib, alone, derivations: 0 }
     }
 
-    /// How many Argon2id derivations have run in this memory.
+    /// Returns how many Argon2id derivations have run in this memory.
     #[must_use]
     pub fn derivations(&self) -> u64 {
         self.derivations
     }
 
-    /// The memory that is held now, in KiB.
+    /// Returns the memory currently held, in KiB.
     #[must_use]
     pub fn held_kib(&self) -> usize {
         self.blocks.capacity()
     }
 
-    /// Argon2id 1.3 (RFC 9106) without a secret or associated data, filling `out`.
+    /// Runs Argon2id 1.3 (RFC 9106) without a secret or associated data, filling `out`.
     pub(crate) fn derive(
         &mut self,
         password: &[u8],
@@ -81,12 +83,12 @@ impl KdfMemory {
         result
     }
 
-    /// Holds at least `count` blocks of 1 KiB.
+    /// Ensures that at least `count` blocks of 1 KiB are held.
     fn hold(&mut self, count: usize, m_cost: u32) -> Result<(), KdfError> {
         if self.blocks.len() >= count {
             return Ok(());
         }
-        // the old blocks go first: never both at once
+        // release the old blocks first: never hold both
         self.give_back();
         self.blocks.try_reserve_exact(count).map_err(|_| KdfError::OutOfMemory { kib: m_cost })?;
         self.blocks.resize(count, Block::new());
@@ -117,19 +119,19 @@ impl fmt::Debug for KdfMemory {
     }
 }
 
-/// Argon2id could not run; nothing is known about the password.
+/// Argon2id could not run. Nothing is known about the password.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum KdfError {
-    /// The system did not give the memory.
+    /// The system did not provide the memory.
     #[error(
         "Argon2id needs {kib} KiB of memory, and the system did not give them; close other programs or use fewer workers"
     )]
     OutOfMemory {
-        /// The memory that was asked for, in KiB.
+        /// The requested memory, in KiB.
         kib: u32,
     },
-    /// The password is of 4 GiB or more, which Argon2id is not defined for.
+    /// The password has 4 GiB or more, for which Argon2id is not defined.
     #[error("Argon2id is not defined for this input; a password must be shorter than 4 GiB")]
     Unsupported,
 }

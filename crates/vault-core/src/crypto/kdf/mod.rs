@@ -1,4 +1,4 @@
-//! Argon2id: its cost, and the salt and cost that a vault writes down.
+//! Argon2id: its cost, and the salt and cost stored for a vault.
 
 mod limits;
 mod memory;
@@ -12,10 +12,11 @@ use vault_store::RngError;
 pub use limits::{CostBelowMinimum, CostLimit, CostOverLimit, KdfLimits, KdfMinimum};
 pub use memory::{KdfError, KdfMemory};
 
-/// The cost of one Argon2id derivation: memory in KiB, passes and lanes, valid by construction (RFC 9106 §3.1).
+/// The cost of one Argon2id derivation: memory in KiB, passes and lanes, valid by construction (RFC
+/// 9106 §3.1).
 ///
-/// Its text is `t=3,m=65536,p=4`; reading accepts any order, and the names `default`, `lightweight`,
-/// `high_security`, `rfc9106_first` and `rfc9106_second`.
+/// Its text is `t=3,m=65536,p=4`. Parsing accepts any order, and the names `default`,
+/// `lightweight`, `high_security`, `rfc9106_first` and `rfc9106_second`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct KdfParams {
     m_cost: u32,
@@ -24,19 +25,20 @@ pub struct KdfParams {
 }
 
 impl KdfParams {
-    /// 64 MiB, 3 passes, 4 lanes: the second choice of RFC 9106 §4, for where 2 GiB are too dear, and what the
-    /// vaults of the Go ancestor use.
+    /// 64 MiB, 3 passes, 4 lanes: the second choice of RFC 9106 §4, for when 2 GiB is too
+    /// expensive, and the default of the Go package.
     pub const DEFAULT: Self = Self { m_cost: 64 * 1024, t: 3, p: 4 };
-    /// 32 MiB, 2 passes, 2 lanes: the ancestor's cheap preset, still above OWASP's floor.
+    /// 32 MiB, 2 passes, 2 lanes: the lightweight preset of the Go package, still above OWASP's
+    /// minimum.
     pub const LIGHTWEIGHT: Self = Self { m_cost: 32 * 1024, t: 2, p: 2 };
-    /// 128 MiB, 4 passes, 4 lanes: the ancestor's dear preset.
+    /// 128 MiB, 4 passes, 4 lanes: the high-security preset of the Go package.
     pub const HIGH_SECURITY: Self = Self { m_cost: 128 * 1024, t: 4, p: 4 };
     /// 2 GiB, 1 pass, 4 lanes: the first choice of RFC 9106 §4.
     pub const RFC9106_FIRST: Self = Self { m_cost: 2 * 1024 * 1024, t: 1, p: 4 };
     /// 64 MiB, 3 passes, 4 lanes: the second choice of RFC 9106 §4.
     pub const RFC9106_SECOND: Self = Self { m_cost: 64 * 1024, t: 3, p: 4 };
 
-    /// The presets by the names that people type.
+    /// The presets by name.
     const PRESETS: [(&str, Self); 5] = [
         ("default", Self::DEFAULT),
         ("lightweight", Self::LIGHTWEIGHT),
@@ -45,11 +47,11 @@ impl KdfParams {
         ("rfc9106_second", Self::RFC9106_SECOND),
     ];
 
-    /// A cost of `m_cost` KiB, `t` passes and `p` lanes.
+    /// Creates a cost of `m_cost` KiB, `t_cost` passes and `p_cost` lanes.
     ///
     /// # Errors
-    /// [`InvalidKdfParams`] where Argon2id is not defined: no pass, no lane, 2^24 lanes or more, or less than 8 KiB
-    /// for each lane (RFC 9106 §3.1).
+    /// [`InvalidKdfParams`] if Argon2id is not defined for them: no pass, no lane, 2^24 lanes or
+    /// more, or less than 8 KiB per lane (RFC 9106 §3.1).
     pub const fn new(m_cost: u32, t: u32, p: u32) -> Result<Self, InvalidKdfParams> {
         if t == 0 {
             return Err(InvalidKdfParams::NoPass);
@@ -64,32 +66,33 @@ impl KdfParams {
         Ok(Self { m_cost, t, p })
     }
 
-    /// The memory, in KiB.
+    /// Returns the memory, in KiB.
     #[must_use]
     pub const fn m_cost(self) -> u32 {
         self.m_cost
     }
 
-    /// The number of passes over the memory.
+    /// Returns the number of passes over the memory.
     #[must_use]
     pub const fn t_cost(self) -> u32 {
         self.t
     }
 
-    /// The number of lanes.
+    /// Returns the number of lanes.
     #[must_use]
     pub const fn p_cost(self) -> u32 {
         self.p
     }
 
-    /// The work in KiB-passes, memory times passes, which the time of a derivation is proportional to.
+    /// Returns the work in KiB-passes (memory times passes), which is proportional to the time of a
+    /// derivation.
     #[must_use]
     pub const fn work_kib(self) -> u64 {
         // widening; `u64::from` is not const
         self.m_cost as u64 * self.t as u64
     }
 
-    /// The preset of that name.
+    /// Returns the preset with this name.
     pub(crate) fn preset(name: &str) -> Option<Self> {
         Self::PRESETS.iter().find(|(known, _)| *known == name).map(|(_, params)| *params)
     }
@@ -120,7 +123,7 @@ impl FromStr for KdfParams {
     }
 }
 
-/// Reads `name=number` fields, separated by commas, in any order, each at most once.
+/// Parses `name=number` fields, separated by commas, in any order, each at most once.
 pub(crate) fn parse_fields<const N: usize>(
     text: &str,
     names: [&str; N],
@@ -138,7 +141,7 @@ pub(crate) fn parse_fields<const N: usize>(
     Ok(values)
 }
 
-/// Reads a decimal number as it is written: digits only, no sign and no leading zero.
+/// Parses a decimal number strictly: digits only, no sign and no leading zero.
 fn parse_decimal(text: &str) -> Option<u32> {
     let canonical =
         text.bytes().all(|byte| byte.is_ascii_digit()) && (text == "0" || !text.starts_with('0'));
@@ -149,21 +152,21 @@ fn parse_decimal(text: &str) -> Option<u32> {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, thiserror::Error)]
 #[non_exhaustive]
 pub enum InvalidKdfParams {
-    /// There is no pass.
+    /// The number of passes is 0.
     #[error("Argon2id needs at least one pass (t)")]
     NoPass,
     /// The number of lanes is outside 1 to 2^24 - 1.
     #[error("Argon2id has 1 to 16777215 lanes (p), not {p}")]
     Lanes {
-        /// The lanes that were asked for.
+        /// The requested number of lanes.
         p: u32,
     },
     /// There is less than 8 KiB of memory for each lane.
     #[error("Argon2id with {p} lanes (p) needs at least {} KiB of memory (m), not {m_cost}", u64::from(*p) * 8)]
     MemoryTooLittle {
-        /// The memory that was asked for, in KiB.
+        /// The requested memory, in KiB.
         m_cost: u32,
-        /// The lanes that were asked for.
+        /// The requested number of lanes.
         p: u32,
     },
 }
@@ -172,7 +175,7 @@ pub enum InvalidKdfParams {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum ParseKdfParamsError {
-    /// The text is neither of the form nor a preset's name.
+    /// The text is neither in this form nor the name of a preset.
     #[error(
         "a cost is written like t=3,m=65536,p=4 (m in KiB), or default, lightweight, high_security, rfc9106_first or \
          rfc9106_second"
@@ -185,41 +188,41 @@ pub enum ParseKdfParamsError {
 
 /// The salt of a vault: 16 random bytes, drawn once.
 ///
-/// It never depends on a password, so equal salts say nothing about equal passwords.
+/// It never depends on a password, so equal salts reveal nothing about equal passwords.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Salt([u8; Self::LEN]);
 
 impl Salt {
-    /// The length in bytes, as RFC 9106 §3.1 recommends.
+    /// Its length in bytes, as RFC 9106 §3.1 recommends.
     pub const LEN: usize = 16;
 
-    /// A fresh random salt.
+    /// Generates a random salt.
     ///
     /// # Errors
-    /// [`RngError`] when the system has no randomness to give.
+    /// [`RngError`] if the system has no randomness to give.
     pub fn generate() -> Result<Self, RngError> {
         let mut bytes = [0; Self::LEN];
         vault_store::fill_random(&mut bytes)?;
         Ok(Self(bytes))
     }
 
-    /// A salt that was drawn before.
+    /// Wraps an existing salt.
     #[must_use]
     pub const fn from_bytes(bytes: [u8; Self::LEN]) -> Self {
         Self(bytes)
     }
 
-    /// The salt's bytes.
+    /// Returns the bytes of the salt.
     #[must_use]
     pub const fn as_bytes(&self) -> &[u8; Self::LEN] {
         &self.0
     }
 }
 
-/// What turns a password into a vault's master key: a cost and a salt.
+/// The parameters that turn a password into a vault's master key: a cost and a salt.
 ///
-/// Its text is the PHC string `$argon2id$v=19$m=65536,t=3,p=4$<salt, base64 without padding>`, and no other spelling
-/// of it is accepted (`docs/format.md` §6.1).
+/// Its text is the PHC string `$argon2id$v=19$m=65536,t=3,p=4$<salt, base64 without padding>`; no
+/// other spelling is accepted (`docs/format.md` §6.1).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct KdfSetting {
     /// The cost.
@@ -229,13 +232,13 @@ pub struct KdfSetting {
 }
 
 impl KdfSetting {
-    /// What every text starts with: Argon2id, version 1.3.
+    /// The prefix of every text: Argon2id, version 1.3.
     const PHC_PREFIX: &str = "$argon2id$v=19$";
 
-    /// A fresh salt with this cost.
+    /// Generates a new salt for this cost.
     ///
     /// # Errors
-    /// [`RngError`] when the system has no randomness to give.
+    /// [`RngError`] if the system has no randomness to give.
     pub fn generate(params: KdfParams) -> Result<Self, RngError> {
         Ok(Self { params, salt: Salt::generate()? })
     }
@@ -262,22 +265,22 @@ impl FromStr for KdfSetting {
             return Err(ParseKdfSettingError::Syntax);
         };
         let mut bytes = [0; Salt::LEN];
-        // a slice of the exact length: a longer or shorter salt fails
+        // decodes into a slice of the exact length: a longer or shorter salt fails
         match STANDARD_NO_PAD.decode_slice(salt, &mut bytes) {
             Ok(Salt::LEN) => {}
             _ => return Err(ParseKdfSettingError::Syntax),
         }
         let kdf = Self { params: KdfParams::new(m_cost, t, p)?, salt: Salt(bytes) };
-        // one spelling: this also settles the order of m, t and p
+        // one spelling: this also fixes the order of m, t and p
         if kdf.to_string() == text { Ok(kdf) } else { Err(ParseKdfSettingError::Syntax) }
     }
 }
 
-/// Why a text is not a vault's cost and salt.
+/// Why a text is not a salt and cost.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum ParseKdfSettingError {
-    /// The text is not of the form.
+    /// The text is not in this form.
     #[error(
         "a vault's cost and salt are written like $argon2id$v=19$m=65536,t=3,p=4$<16 bytes in base64>"
     )]

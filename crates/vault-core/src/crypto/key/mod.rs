@@ -1,4 +1,4 @@
-//! Keys of a vault: a password, and the masters that were derived from it.
+//! Keys of a vault: a password, and the master keys derived from it.
 
 mod v1;
 
@@ -19,50 +19,54 @@ use crate::crypto::kdf::{KdfError, KdfMemory, KdfSetting};
 use crate::crypto::master::Master;
 use crate::crypto::secret::Password;
 
-/// A password with the masters derived from it so far.
+/// A password and the master keys derived from it so far.
 ///
-/// Making one costs nothing. The first use with a salt and cost costs one Argon2id, and every further use microseconds:
-/// each master is derived once, even when several threads ask for it at the same time, and kept. At most 1,024 masters
-/// are kept; beyond that the one that was used longest ago is derived again when it is needed again.
+/// Creating one costs nothing. Its first use with a salt and cost takes one Argon2id computation,
+/// and every further use microseconds: each master key is derived once, even if several threads
+/// need it at the same time, and kept. At most 1,024 master keys are kept; beyond that, the least
+/// recently used one has to be derived again.
 ///
 /// # Security
-/// Masters are wiped when they are dropped, and `Debug` shows nothing.
+/// Master keys are wiped when dropped, and `Debug` shows nothing.
 pub struct PasswordKey {
     password: Password,
     v1: OnceLock<V1Key>,
     masters: RwLock<HashMap<KdfSetting, Arc<Slot>>>,
-    /// Counts the slots ever made: the time that "used longest ago" is measured in.
+    /// Counts the slots ever created: the clock for "least recently used".
     epoch: AtomicU64,
 }
 
-/// The most masters that are kept: far more than a vault has salts, and few enough that planted salts fill no memory.
+/// Maximum number of master keys that are kept: far more than a vault has salts, and few enough
+/// that planted salts cannot exhaust memory.
 const MAX_MASTERS: usize = 1024;
 
 impl PasswordKey {
-    /// A key of this password, without any derivation yet.
+    /// Creates a key of this password, without any derivation yet.
     #[must_use]
     pub fn new(password: Password) -> Self {
         Self { password, v1: OnceLock::new(), masters: RwLock::default(), epoch: AtomicU64::new(0) }
     }
 
-    /// Derives the master for this salt and cost unless it is there already.
+    /// Derives the master key for this salt and cost, unless it has been derived already.
     ///
-    /// Blocks for one Argon2id, so call it where blocking is fine. No [`KdfLimits`](crate::crypto::kdf::KdfLimits) apply: the cost
-    /// is the caller's own.
+    /// Blocks for one Argon2id computation, so call it where blocking is acceptable. No
+    /// [`KdfLimits`](crate::crypto::kdf::KdfLimits) apply: the cost is the caller's own.
     ///
     /// # Errors
-    /// [`KdfError`] when Argon2id could not run; the next call tries again.
+    /// [`KdfError`] if Argon2id could not run. The next call tries again.
     pub fn prepare(&self, kdf: &KdfSetting, memory: &mut KdfMemory) -> Result<(), KdfError> {
         self.with_master(kdf, memory, |_| ())
     }
 
-    /// Derives the master for this salt and cost once more, independently, and compares in constant time.
+    /// Derives the master key for this salt and cost again, independently, and compares in constant
+    /// time.
     ///
-    /// A memory fault in the one master that seals a whole vault would lose the vault: call this before the first
-    /// write. Blocks for one Argon2id, and one more when the master was not prepared.
+    /// A memory fault in the one master key that seals a whole vault would lose the vault, so call
+    /// this before the first write. Blocks for one Argon2id computation, and another one if the
+    /// master key was not prepared.
     ///
     /// # Errors
-    /// [`VerifyError::Mismatch`] when the two differ; the master is then forgotten.
+    /// [`VerifyError::Mismatch`] if the two differ; the master key is then discarded.
     pub fn verify_prepared(
         &self,
         kdf: &KdfSetting,
@@ -77,14 +81,15 @@ impl PasswordKey {
         Err(VerifyError::Mismatch)
     }
 
-    /// Whether the master for this salt and cost is derived already.
+    /// Returns whether the master key for this salt and cost has been derived already.
     #[must_use]
     pub fn is_prepared(&self, kdf: &KdfSetting) -> bool {
         self.slot(kdf).is_some_and(|slot| slot.master.get().is_some())
     }
 
-    /// Whether opening this envelope costs no Argon2id: a v1, a v3 whose master is derived already or whose header
-    /// names no valid cost; never a v2.
+    /// Returns whether opening this envelope takes no Argon2id computation: true for a v1, and for
+    /// a v3 whose master key has been derived or whose header contains no valid cost; never for a
+    /// v2.
     #[must_use]
     pub fn is_ready_for(&self, envelope: &Envelope) -> bool {
         match envelope {
@@ -102,7 +107,7 @@ impl PasswordKey {
         self.v1.get_or_init(|| V1Key::new(&self.password))
     }
 
-    /// Uses the master for this salt and cost, which is derived if need be.
+    /// Uses the master key for this salt and cost, deriving it if necessary.
     pub(crate) fn with_master<T>(
         &self,
         kdf: &KdfSetting,
@@ -112,7 +117,7 @@ impl PasswordKey {
         self.master(kdf, memory).map(|master| work(&master))
     }
 
-    /// The master for this salt and cost, which is derived if need be.
+    /// Returns the master key for this salt and cost, deriving it if necessary.
     pub(crate) fn master(
         &self,
         kdf: &KdfSetting,
@@ -126,7 +131,7 @@ impl PasswordKey {
         let masters = self.masters.read().unwrap_or_else(PoisonError::into_inner);
         let slot = masters.get(kdf)?;
         let epoch = self.epoch.load(Ordering::Relaxed);
-        // written seldom, so that threads do not fight for the cache line
+        // written rarely, so that threads do not contend for the cache line
         if slot.last_used.load(Ordering::Relaxed) != epoch {
             slot.last_used.store(epoch, Ordering::Relaxed);
         }
@@ -153,7 +158,7 @@ impl fmt::Debug for PasswordKey {
     }
 }
 
-/// [`PasswordKey::verify_prepared`] did not confirm the master.
+/// [`PasswordKey::verify_prepared`] did not confirm the master key.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum VerifyError {
@@ -167,7 +172,7 @@ pub enum VerifyError {
     Mismatch,
 }
 
-/// The place of one master, filled once.
+/// The slot of one master key, filled once.
 struct Slot {
     master: OnceLock<Arc<Master>>,
     /// Held while deriving, so that a second thread waits instead of deriving too.
@@ -270,7 +275,7 @@ mod tests {
         key.verify_prepared(&kdf(1), &mut memory).unwrap();
         assert_eq!(memory.derivations(), 2);
 
-        // a memory fault, as the master of another salt
+        // simulates a memory fault by the master key of another salt
         let faulty = Master::derive(key.password(), &kdf(3), &mut memory).unwrap();
         assert!(key.insert_slot(&kdf(2)).get_or_derive(|| Ok(faulty)).is_ok());
         assert_eq!(key.verify_prepared(&kdf(2), &mut memory), Err(VerifyError::Mismatch));

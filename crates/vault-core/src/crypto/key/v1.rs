@@ -1,4 +1,4 @@
-//! The key of a v1 envelope: a pad made of the password alone.
+//! The key of a v1 envelope: a pad derived from the password alone.
 
 use md5::Md5;
 use sha1::Sha1;
@@ -7,11 +7,11 @@ use zeroize::Zeroizing;
 
 use crate::crypto::secret::Password;
 
-/// The pad that v1 makes of a password: 200 hexadecimal characters, wiped on drop.
+/// The pad that v1 derives from a password: 200 hexadecimal characters, wiped on drop.
 pub(crate) struct V1Key(Zeroizing<Vec<u8>>);
 
 impl V1Key {
-    /// The pad, to be repeated over the envelope.
+    /// Returns the pad, to be repeated over the envelope.
     pub(crate) fn pad(&self) -> &[u8] {
         &self.0
     }
@@ -36,7 +36,8 @@ impl V1Key {
     }
 }
 
-/// The hash of the concatenated parts, as the lower-case hexadecimal text that v1 goes on with.
+/// Returns the hash of the concatenated parts, as the lower-case hexadecimal text that v1 continues
+/// with.
 fn hex<H: Digest>(parts: &[&[u8]]) -> Zeroizing<Vec<u8>> {
     let mut hash = H::new();
     for part in parts {

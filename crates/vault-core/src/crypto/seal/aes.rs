@@ -1,4 +1,4 @@
-//! AES-GCM (NIST SP 800-38D) on bytes, with 12 bytes of initialization vector and 16 of tag.
+//! AES-GCM (NIST SP 800-38D), with a 12-byte initialization vector and a 16-byte tag.
 
 use aes_gcm::{
     AesGcm, KeyInit,
@@ -12,7 +12,7 @@ use zeroize::Zeroizing;
 use super::SealError;
 use crate::crypto::envelope::{IV_LEN, TAG_LEN};
 
-/// Encrypts in place and gives the tag.
+/// Encrypts in place and returns the tag.
 pub(crate) fn encrypt<Aes>(
     key: &[u8],
     iv: &[u8; IV_LEN],
@@ -22,7 +22,7 @@ pub(crate) fn encrypt<Aes>(
 where
     AesGcm<Aes, U12>: AeadInOut<NonceSize = U12, TagSize = U16> + KeyInit,
 {
-    // AES-GCM's own bound, 64 GiB, is far beyond MAX_ENVELOPE_LEN
+    // AES-GCM's own limit of 64 GiB is far above MAX_ENVELOPE_LEN
     AesGcm::<Aes, U12>::new_from_slice(key)
         .ok()
         .and_then(|aes| aes.encrypt_inout_detached(iv.into(), aad, plaintext.into()).ok())
@@ -30,7 +30,7 @@ where
         .ok_or(SealError::TooLarge)
 }
 
-/// Decrypts into a buffer of its own, which holds no plaintext unless the tag is right.
+/// Decrypts into a new buffer, which contains no plaintext unless the tag is right.
 pub(crate) fn decrypt<Aes>(
     key: &[u8],
     iv: &[u8; IV_LEN],
@@ -59,7 +59,7 @@ mod tests {
         let (mut valid, mut invalid) = (0, 0);
         for group in TestSet::load(TestName::AesGcm).unwrap().test_groups {
             for test in &group.tests {
-                // only what envelopes use: 12 bytes of initialization vector, 16 of tag
+                // only what envelopes use: a 12-byte initialization vector, a 16-byte tag
                 let (Ok(iv), Ok(tag)) = (test.nonce[..].try_into(), test.tag[..].try_into()) else {
                     continue;
                 };

@@ -1,7 +1,7 @@
 //! [`check`], [`seal()`](super::seal) and [`CheckedEnvelope::open`] for a few records at a time.
 //!
-//! What SHA-256 does for v3 is done for all of them at once; the answers are those of one record after the other, and
-//! the other formats take that way.
+//! SHA-256 for v3 is computed for all of them at once. The results are the same as for one record
+//! after another, which is how the other formats are processed.
 
 use std::{iter, mem, sync::Arc};
 
@@ -21,9 +21,9 @@ use sha256_lanes::{Message, digests};
 use vault_store::BoundTo;
 use vault_store::EnvelopeText;
 
-/// An envelope among many that some key may open.
+/// An envelope of a batch that some key may open.
 pub(crate) struct Candidate<'a> {
-    /// Its place among the records that were parsed.
+    /// Its index among the parsed records.
     pub(crate) index: usize,
     pub(crate) bound_to: BoundTo<'a>,
     pub(crate) checked: CheckedEnvelope<'a>,
@@ -31,7 +31,7 @@ pub(crate) struct Candidate<'a> {
     pub(crate) v2_cost: Option<V2Params>,
 }
 
-/// What [`check`] answers for each envelope: the candidates, and which of the others is what.
+/// Applies [`check`] to each envelope, and returns the candidates and the verdicts on the others.
 pub(crate) fn check_all<'a>(
     parsed: &'a [Result<Envelope, Malformed>],
     bound: impl Iterator<Item = BoundTo<'a>>,
@@ -67,7 +67,8 @@ fn v3_of(parsed: &[Result<Envelope, Malformed>]) -> impl Iterator<Item = &V3> {
     })
 }
 
-/// What [`CheckedEnvelope::open`] answers for each candidate with this key; those of another password stay candidates.
+/// Applies [`CheckedEnvelope::open`] to each candidate with this key. Those of another password
+/// stay candidates.
 pub(crate) fn open_all<'a>(
     candidates: &mut Vec<Candidate<'a>>,
     key: &PasswordKey,
@@ -81,7 +82,7 @@ pub(crate) fn open_all<'a>(
             Kind::V3 { envelope, kdf, padding } => {
                 let master = masters.place_of(&kdf, memory)?;
                 tries.push(Try { place, envelope, padding, bound_to: *bound_to, master });
-                // unless the commitment says otherwise
+                // unless the commitment shows otherwise
                 OpenOutcome::WrongPassword
             }
             Kind::V1(_) | Kind::V2 { .. } => {
@@ -104,8 +105,9 @@ pub(crate) fn open_all<'a>(
     Ok(answered)
 }
 
-/// Whether each of these headers was made under this key, by its commitment: what the check and the limits would say is
-/// not asked, so they are to be of salts that the key is [prepared](PasswordKey::is_prepared) for.
+/// Returns whether each of these headers was created under this key, according to its commitment.
+/// Checksum and limits are not checked, so their salts must be ones that the key is
+/// [prepared](PasswordKey::is_prepared) for.
 pub(crate) fn committed_to(
     headers: &[StoredHeader],
     key: &PasswordKey,
@@ -138,7 +140,7 @@ struct Try<'a> {
     envelope: &'a V3,
     padding: Padding,
     bound_to: BoundTo<'a>,
-    /// Its place among the masters.
+    /// Its index among the master keys.
     master: usize,
 }
 
@@ -149,7 +151,7 @@ impl Try<'_> {
     }
 }
 
-/// The outcomes of those whose commitment fits.
+/// Returns the outcomes for those whose commitment matches.
 // format.md §3.6, steps 6 to 8
 fn open_v3(mut tries: Vec<Try<'_>>, masters: &Masters<'_>) -> Vec<(usize, OpenOutcome)> {
     let mut writes: Vec<_> = tries.iter().map(|r#try| r#try.write(masters)).collect();
@@ -171,7 +173,8 @@ fn open_v3(mut tries: Vec<Try<'_>>, masters: &Masters<'_>) -> Vec<(usize, OpenOu
         .collect()
 }
 
-/// In a time that does not depend on the bytes. By words, because `subtle` takes each item with a barrier of its own.
+/// Compares in a time that does not depend on the bytes. By words, because `subtle` processes each
+/// item with a separate barrier.
 fn is_same(a: &[u8; KEY_LEN], b: &[u8; KEY_LEN]) -> bool {
     let words = |bytes: &[u8; KEY_LEN]| {
         let mut words = [0; KEY_LEN / size_of::<u64>()];
@@ -188,7 +191,8 @@ fn retain<T>(items: &mut Vec<T>, kept: &[bool]) {
     items.retain(|_| kept.next().copied().unwrap_or_default());
 }
 
-/// The masters of one key that a few records use, each looked up once; nearly always it is one.
+/// The master keys of one key that a few records use, each looked up once; there is almost always
+/// just one.
 struct Masters<'a> {
     key: &'a PasswordKey,
     used: Vec<(KdfSetting, Arc<Master>)>,
@@ -204,7 +208,8 @@ impl Masters<'_> {
     }
 }
 
-/// What [`seal()`](super::seal) makes of each value, sealed under one key; `None` for a value that is too large.
+/// Applies [`seal()`](super::seal) to each value under one key; `None` for a value that is too
+/// large.
 pub(crate) fn seal_all(
     values: &[(&[u8], BoundTo<'_>)],
     key: &PasswordKey,
@@ -220,7 +225,7 @@ pub(crate) fn seal_all(
     values.iter().map(seal).collect()
 }
 
-/// As [`seal_all`], as v2 with everything that v2 does not store.
+/// As [`seal_all`], for v2 with all parameters that v2 does not store.
 pub(crate) fn seal_all_as_v2(
     values: &[(&[u8], BoundTo<'_>)],
     key: &PasswordKey,

@@ -23,7 +23,7 @@ use crate::crypto::secret::Plaintext;
 use vault_store::BoundTo;
 use vault_store::{EnvelopeText, MAX_ENVELOPE_LEN, RecordId, RngError};
 
-/// How a value is to be sealed.
+/// How to seal a value.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum SealParams {
     /// As v3, with the vault's salt and cost.
@@ -33,7 +33,7 @@ pub enum SealParams {
         /// Whether the length of the value is hidden.
         padding: Padding,
     },
-    /// As v2, which Go programs read too: 32 bytes of key and 16 of salt.
+    /// As v2, which Go programs can read: a key of 32 bytes and a salt of 16.
     V2 {
         /// The cost, which v2 does not store.
         params: KdfParams,
@@ -41,7 +41,7 @@ pub enum SealParams {
 }
 
 impl SealParams {
-    /// The Argon2id cost: paid once per password as v3, once per record as v2.
+    /// Returns the Argon2id cost: paid once per password for v3, once per record for v2.
     #[must_use]
     pub fn params(&self) -> KdfParams {
         match self {
@@ -51,12 +51,13 @@ impl SealParams {
     }
 }
 
-/// Seals a value into an envelope that opens with this key, and as v3 for the record that it is bound to only.
+/// Seals a value into an envelope that opens with this key and, for v3, only for the record that it
+/// is bound to.
 ///
-/// Blocks for one Argon2id in v2, and in v3 when the key is not prepared for the salt and cost.
+/// Blocks for one Argon2id for v2, and for v3 if the key is not prepared for the salt and cost.
 ///
 /// # Errors
-/// [`SealError`]; nothing was sealed.
+/// [`SealError`]. Nothing was sealed.
 pub fn seal(
     value: &[u8],
     key: &PasswordKey,
@@ -74,7 +75,7 @@ pub fn seal(
     }
 }
 
-/// Seals as v3 with a given nonce, which must never be used twice.
+/// Seals as v3 with a given nonce, which must never be reused.
 // format.md §3.5
 pub(crate) fn seal_v3(
     value: &[u8],
@@ -95,19 +96,19 @@ pub(crate) fn seal_v3(
     Ok(envelope.to_text())
 }
 
-/// The lanes of a cost, as a header holds them.
+/// The lanes of a cost, as stored in a header.
 fn lanes_of(kdf: &KdfSetting) -> Result<u8, SealError> {
     u8::try_from(kdf.params.p_cost()).map_err(|_| SealError::Lanes { p: kdf.params.p_cost() })
 }
 
-/// The length of the plaintext that holds a value; `None` when its envelope would be too long.
+/// Returns the length of the plaintext for a value; `None` if its envelope would be too long.
 fn plaintext_len(value: &[u8], padding: Padding) -> Option<usize> {
     padding
         .plaintext_len(value.len())
         .filter(|len| V3::text_len(*len).is_some_and(|text_len| text_len <= MAX_ENVELOPE_LEN))
 }
 
-/// An envelope that only lacks its check.
+/// Creates an envelope that lacks only its checksum.
 fn encrypt_v3(
     value: &[u8],
     plaintext_len: usize,
@@ -130,7 +131,7 @@ fn encrypt_v3(
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum SealError {
-    /// The system's random generator failed.
+    /// The system's random number generator failed.
     #[error(transparent)]
     Random(#[from] RngError),
     /// Argon2id could not run.
@@ -139,7 +140,7 @@ pub enum SealError {
     /// The envelope's text would be longer than [`MAX_ENVELOPE_LEN`].
     #[error("the value is too large: its envelope would be longer than {MAX_ENVELOPE_LEN} bytes")]
     TooLarge,
-    /// The cost has more lanes than a v3 header can hold.
+    /// The cost has more lanes than a v3 header can store.
     #[error("a v3 envelope holds at most 255 lanes (p), not {p}; choose another cost")]
     Lanes {
         /// The lanes that were asked for.
@@ -147,43 +148,44 @@ pub enum SealError {
     },
 }
 
-/// What an opener accepts and tries.
+/// What to accept and try when opening.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct OpenPolicy {
-    /// What a stored v3 header may ask for.
+    /// The limits for stored v3 headers.
     pub limits: KdfLimits,
-    /// The costs that are tried on a v2 envelope, in this order; each costs one Argon2id.
+    /// The costs to try on a v2 envelope, in order; each takes one Argon2id computation.
     pub v2_costs: Vec<V2Params>,
 }
 
 impl Default for OpenPolicy {
-    /// The default limits, and the ancestor's default cost for v2.
+    /// The default limits, and for v2 the default cost of the Go package.
     fn default() -> Self {
         Self { limits: KdfLimits::default(), v2_costs: vec![V2Params::default()] }
     }
 }
 
-/// The answer to opening an envelope with a key.
+/// The outcome of opening an envelope with a key.
 #[derive(Debug)]
 pub enum OpenOutcome {
-    /// The key fits, and this is the value.
+    /// The key is right, and this is the value.
     Opened(Plaintext),
-    /// The envelope is sound as far as can be told, and of another password.
+    /// The envelope is intact as far as its format can tell, and has another password.
     ///
-    /// In v2, damage and another cost look the same; in v1, damage may.
+    /// For v2, damage and a wrong cost look the same; for v1, damage may.
     WrongPassword,
-    /// The envelope was changed after it was sealed, or belongs to another record; only v3 can tell.
+    /// The envelope was modified after it was sealed, or belongs to another record. Only v3 can
+    /// tell.
     Damaged,
     /// No password opens this text.
     Malformed(Malformed),
 }
 
-/// What can be said of an envelope that no key opens.
+/// Why no key opens an envelope.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Rejected {
-    /// Its check fails: it was changed after it was sealed.
+    /// Its checksum is wrong: it was modified after it was sealed.
     Damaged,
-    /// Its header or shape is invalid, or asks for more than the limits allow.
+    /// Its header or form is invalid, or demands more than the limits allow.
     Malformed(Malformed),
 }
 
@@ -198,11 +200,11 @@ impl From<Rejected> for OpenOutcome {
 
 /// Opens an envelope with a key: [`check`], then [`CheckedEnvelope::open`].
 ///
-/// Blocks for one Argon2id where the key [is not ready](PasswordKey::is_ready_for): one per cost of the policy for v2, at
-/// most one for v3, none for v1.
+/// Blocks for Argon2id computations if the key [is not ready](PasswordKey::is_ready_for): for v2
+/// one per cost of the policy, for v3 at most one, for v1 none.
 ///
 /// # Errors
-/// [`KdfError`] when Argon2id could not run; nothing is known about the envelope then.
+/// [`KdfError`] if Argon2id could not run. Nothing is known about the envelope then.
 pub fn open(
     envelope: &Envelope,
     key: &PasswordKey,
@@ -213,7 +215,7 @@ pub fn open(
     Ok(open_with_cost(envelope, key, bound_to, policy, memory)?.0)
 }
 
-/// As [`open`], and for v2 which cost opened it.
+/// As [`open`], and returns for v2 which cost opened it.
 pub(crate) fn open_with_cost(
     envelope: &Envelope,
     key: &PasswordKey,
@@ -227,13 +229,14 @@ pub(crate) fn open_with_cost(
     }
 }
 
-/// Answers everything about an envelope that needs no key, once for all keys that will be tried on it.
+/// Checks everything about an envelope that needs no key, once for all keys that will be tried on
+/// it.
 ///
-/// This comes before any derivation, so that neither damage nor a forged header costs an Argon2id. For v3 it costs one
-/// SHA-256 over the envelope.
+/// This precedes any derivation, so that neither damage nor a forged header costs an Argon2id. For
+/// v3 it takes one SHA-256 over the envelope.
 ///
 /// # Errors
-/// [`Rejected`] when no key opens it under this policy.
+/// [`Rejected`] if no key opens it under this policy.
 pub fn check<'a>(
     envelope: &'a Envelope,
     policy: &'a OpenPolicy,
@@ -247,7 +250,7 @@ pub fn check<'a>(
             }
             let costs = policy.v2_costs.as_slice();
             let all_too_short = costs.iter().all(|cost| envelope.parts(cost.salt_len()).is_none());
-            // no cost configured is the configuration's fault, not the text's
+            // having configured no cost is not the fault of the text
             if all_too_short && !costs.is_empty() {
                 return Err(Rejected::Malformed(Malformed::TooShort));
             }
@@ -274,7 +277,7 @@ fn after_check<'a>(
     Ok(CheckedEnvelope(Kind::V3 { envelope, kdf, padding }))
 }
 
-/// An envelope that some key may open, to be tried with several.
+/// An envelope that some key may open, to be tried with several keys.
 #[derive(Debug)]
 pub struct CheckedEnvelope<'a>(Kind<'a>);
 
@@ -288,10 +291,11 @@ enum Kind<'a> {
 impl CheckedEnvelope<'_> {
     /// Opens the envelope with this key.
     ///
-    /// A v3 that is not of this key costs one HKDF block and no allocation when the key is prepared.
+    /// For a v3 with another key this costs one HKDF block and no allocation, if the key is
+    /// prepared.
     ///
     /// # Errors
-    /// [`KdfError`] when Argon2id could not run; nothing is known about the envelope then.
+    /// [`KdfError`] if Argon2id could not run. Nothing is known about the envelope then.
     pub fn open(
         &self,
         key: &PasswordKey,
@@ -301,7 +305,7 @@ impl CheckedEnvelope<'_> {
         Ok(self.open_with_cost(key, bound_to, memory)?.0)
     }
 
-    /// As [`open`](Self::open), and for v2 which cost opened it.
+    /// As [`open`](Self::open), and returns for v2 which cost opened it.
     pub(crate) fn open_with_cost(
         &self,
         key: &PasswordKey,
@@ -322,7 +326,7 @@ impl CheckedEnvelope<'_> {
         Ok((outcome, None))
     }
 
-    /// The envelope's format.
+    /// Returns the format of the envelope.
     pub(crate) fn format(&self) -> Format {
         match self.0 {
             Kind::V1(_) => Format::V1,
@@ -331,7 +335,7 @@ impl CheckedEnvelope<'_> {
         }
     }
 
-    /// The salt and cost that opening needs a master for; `None` for v1 and v2.
+    /// Returns the salt and cost for which opening needs a master key; `None` for v1 and v2.
     #[must_use]
     pub fn kdf(&self) -> Option<KdfSetting> {
         match self.0 {
@@ -367,21 +371,23 @@ fn decrypt_v3(
             OpenOutcome::Opened(Plaintext::from_zeroizing(value))
         });
     }
-    // The value is not given: whoever can write to the database may have changed the token.
+    // The value is not returned: anyone who can write to the database may have changed the token.
     match before_tokens_were_bound(envelope.header(), bound_to.id).and_then(decrypted) {
         Some(_) => OpenOutcome::Malformed(Malformed::TokenNotBound),
         None => OpenOutcome::Damaged,
     }
 }
 
-/// What is authenticated with the ciphertext: the header, and id and token of the record, each with its length.
+/// Returns what is authenticated with the ciphertext: the header, and the id and token of the
+/// record, each with its length.
 // format.md §3.3
 fn additional_data(header: &[u8], BoundTo { id, token }: BoundTo<'_>) -> Option<Vec<u8>> {
     let (id, token) = (id.as_bytes(), token.as_str().as_bytes());
     Some([header, &length(id)?, id, &length(token)?, token].concat())
 }
 
-/// What versions before the first release authenticated instead, to say so of their records.
+/// Returns what versions before the first release authenticated instead, to recognize their
+/// records.
 // format.md §3.6, step 7
 fn before_tokens_were_bound(header: &[u8], id: &RecordId) -> Option<Vec<u8>> {
     Some([header, &length(id.as_bytes())?, id.as_bytes()].concat())
@@ -446,7 +452,7 @@ mod tests {
         let (mut memory, mut count) = (KdfMemory::new(), 0);
         for vector in vectors(include_str!("../../../../../tests/golden/v2.json")) {
             let cost = cost(&vector);
-            // what only a reader takes
+            // what only readers accept
             if vector["canonical"] == false {
                 continue;
             }

@@ -17,7 +17,7 @@ pub(crate) fn open(envelope: &V1, key: &V1Key) -> OpenOutcome {
     for (byte, pad) in encoded.iter_mut().zip(key.pad().iter().cycle()) {
         *byte ^= pad;
     }
-    // the only check of the password that there is
+    // the only check of the password there is
     let Some(content) = decode_secret(&STANDARD, &encoded) else {
         return OpenOutcome::WrongPassword;
     };
@@ -30,7 +30,7 @@ pub(crate) fn open(envelope: &V1, key: &V1Key) -> OpenOutcome {
     }
 }
 
-/// Takes the value out of `<decimal length>_<value><random padding>`.
+/// Extracts the value from `<decimal length>_<value><random padding>`.
 fn value_of(content: &[u8]) -> Option<&[u8]> {
     let underscore = content.iter().position(|byte| *byte == b'_')?;
     let (digits, rest) = content.split_at(underscore);
@@ -38,7 +38,7 @@ fn value_of(content: &[u8]) -> Option<&[u8]> {
         return None;
     }
     let len: usize = str::from_utf8(digits).ok()?.parse().ok()?;
-    // the underscore itself is in front
+    // skip the underscore
     rest.get(1..)?.get(..len)
 }
 
@@ -61,7 +61,7 @@ mod tests {
     use crate::crypto::secret::Password;
     use vault_store::EnvelopeText;
 
-    /// A v1 text around this content, as a writer of v1 would make it.
+    /// Creates a v1 text around this content, as a v1 writer would.
     fn outcome(content: &[u8]) -> OpenOutcome {
         let key = V1Key::new(&Password::new("password"));
         let mut content = content.to_vec();

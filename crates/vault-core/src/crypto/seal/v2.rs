@@ -1,4 +1,4 @@
-//! Sealing and opening v2, which costs an Argon2id for every record.
+//! Sealing and opening v2, which takes an Argon2id per record.
 
 use aes_gcm::aes::{Aes128, Aes192, Aes256};
 use zeroize::Zeroizing;
@@ -11,7 +11,7 @@ use crate::crypto::key::PasswordKey;
 use crate::crypto::secret::Plaintext;
 use vault_store::{EnvelopeText, MAX_ENVELOPE_LEN};
 
-/// Seals a value as v2 with everything that v2 does not store: what opens again with the same.
+/// Seals a value as v2 with all parameters that v2 does not store; it opens with the same ones.
 pub(crate) fn seal_as(
     value: &[u8],
     key: &PasswordKey,
@@ -23,7 +23,7 @@ pub(crate) fn seal_as(
     seal_with(value, key, params, &salt_and_iv, memory)
 }
 
-/// Seals as v2 with a given salt and initialization vector, which must never be used twice.
+/// Seals as v2 with a given salt and initialization vector, which must never be reused.
 // format.md §4.1
 pub(super) fn seal_with(
     value: &[u8],
