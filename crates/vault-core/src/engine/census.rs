@@ -1,4 +1,4 @@
-//! Census and verify: what a vault holds, and what opens under which password.
+//! Census and verification: what a vault contains, and which password opens what.
 
 use std::{
     collections::{BTreeMap, HashMap},
@@ -18,19 +18,19 @@ use crate::scan::retry::Retry;
 use crate::scan::{Examine, Scan};
 use vault_store::{RecordId, SealedRecord, VaultStore};
 
-/// Judges an opened value, for who knows what it must be.
+/// Judges an opened value, for callers who know what it must be.
 pub type ValueCheck = Arc<dyn Fn(&RecordId, &Plaintext) -> ValueVerdict + Send + Sync>;
 
-/// What a [`ValueCheck`] says.
+/// The verdict of a [`ValueCheck`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum ValueVerdict {
-    /// The value is what it must be.
+    /// The value is right.
     Right,
-    /// It is not.
+    /// The value is wrong.
     Wrong,
 }
 
-/// What a census asks.
+/// Options for a census.
 #[derive(Default)]
 pub struct CensusPlan {
     keys: Vec<Arc<PasswordKey>>,
@@ -39,10 +39,10 @@ pub struct CensusPlan {
     options: RunOptions,
 }
 
-/// Whether a census lists the records that no given password opens.
+/// Whether to list the records that no given password opens.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Unopened {
-    /// Count them only.
+    /// Only count them.
     #[default]
     Count,
     /// List the first [`MAX_PROBLEMS`].
@@ -56,7 +56,7 @@ impl CensusPlan {
         Self::default()
     }
 
-    /// Tries this key too on each record. A record counts for the first key that opens it.
+    /// Also tries this key on each record. A record counts for the first key that opens it.
     #[must_use]
     pub fn key(mut self, key: Arc<PasswordKey>) -> Self {
         self.keys.push(key);
@@ -70,14 +70,14 @@ impl CensusPlan {
         self
     }
 
-    /// Whether to list the records that none of the keys opens.
+    /// Sets whether to list the records that none of the keys opens.
     #[must_use]
     pub fn list_unopened(mut self, list: Unopened) -> Self {
         self.list_unopened = list;
         self
     }
 
-    /// Workers, memory and page sizes.
+    /// Sets workers, memory and page sizes.
     #[must_use]
     pub fn options(mut self, options: RunOptions) -> Self {
         self.options = options;
@@ -85,46 +85,48 @@ impl CensusPlan {
     }
 }
 
-/// What a census found so far.
+/// The findings of a census so far.
 #[derive(Clone, Debug, Default)]
 #[non_exhaustive]
 pub struct CensusReport {
-    /// Records seen.
+    /// Records examined.
     pub scanned: u64,
     /// Records by format.
     pub formats: BTreeMap<Format, u64>,
-    /// v3 records by salt and cost. A vault has one, more after a change of cost or a merge.
+    /// v3 records by salt and cost. A vault has one salt and cost, or more after a change of cost
+    /// or a merge.
     pub kdfs: HashMap<KdfSetting, u64>,
     /// Bytes of envelope text.
     pub envelope_bytes: u64,
     /// The longest envelope text, in bytes.
     pub longest_envelope: u64,
-    /// Records that changed since they were written, or were moved.
+    /// Records that were modified since they were written, or were moved.
     pub damaged: u64,
-    /// Records that are no envelope.
+    /// Records that are not envelopes.
     pub malformed: u64,
-    /// Records of v1 and v2 that no key opened: whether they are damaged, only their password can tell.
+    /// v1 and v2 records that no key opened: only their own password can tell whether they are
+    /// damaged.
     pub unchecked: u64,
-    /// For each key of the plan, in its order: how many records it opened.
+    /// For each key of the plan, in order: how many records it opened.
     pub opened: Vec<u64>,
-    /// Sound records that no key of the plan opened.
+    /// Intact records that no key of the plan opened.
     pub unopened: u64,
     /// Opened records whose value the plan's check found wrong.
     pub wrong_values: u64,
     /// The first [`MAX_PROBLEMS`] damaged and malformed records.
     pub problems: Vec<Problem>,
-    /// The first [`MAX_PROBLEMS`] records that no key opened, if the plan asked for them.
+    /// The first [`MAX_PROBLEMS`] records that no key opened, if the plan lists them.
     pub unopened_ids: Vec<RecordId>,
-    /// Argon2id computations made.
+    /// Number of Argon2id computations.
     pub derivations: u64,
-    /// Time since the census began.
+    /// Time since the start.
     pub elapsed: Duration,
 }
 
-/// How many v3 salts a census tells apart; a hostile vault must not fill memory with them.
+/// How many v3 salts a census distinguishes; a hostile vault must not exhaust memory with them.
 const MAX_KDFS: usize = 1000;
 
-/// A census under way. Dropping it ends it; nothing is ever written.
+/// A census in progress. Dropping it ends it; nothing is ever written.
 pub struct CensusSession {
     scan: Scan<Inspector>,
     list_unopened: Unopened,
@@ -151,19 +153,20 @@ impl CensusSession {
         Ok(Self { scan, list_unopened: plan.list_unopened, begun: Instant::now(), total, report })
     }
 
-    /// How many records the vault held when the census began.
+    /// Returns how many records the vault held at the start.
     #[must_use]
     pub fn total(&self) -> u64 {
         self.total
     }
 
-    /// Looks at the next records, at most about two seconds of work; `None` when every record was seen.
+    /// Examines the next records, up to about two seconds of work; `None` once every record was
+    /// examined.
     ///
     /// # Errors
-    /// [`ScanError`] when going on is pointless.
+    /// [`ScanError`] if continuing is pointless.
     ///
     /// # Cancel safety
-    /// Dropping the future loses nothing; the next call goes on.
+    /// Dropping the future loses nothing; the next call continues.
     pub async fn step(&mut self) -> Result<Option<&CensusReport>, ScanError> {
         let step = std::future::poll_fn(|cx| self.scan.poll_next(cx)).await;
         self.report.elapsed = self.begun.elapsed();
@@ -175,7 +178,7 @@ impl CensusSession {
         Ok(Some(&self.report))
     }
 
-    /// Takes every step that is left.
+    /// Takes all remaining steps.
     ///
     /// # Errors
     /// As [`step`](Self::step).
@@ -184,7 +187,7 @@ impl CensusSession {
         Ok(self.report)
     }
 
-    /// What was found so far.
+    /// Returns the findings so far.
     #[must_use]
     pub fn report(&self) -> &CensusReport {
         &self.report
@@ -277,7 +280,7 @@ impl Examine for Inspector {
             State::Problem(Problem { id, kind })
         };
         for (index, why) in unopenable {
-            // A damaged header names a cost and salt that nobody ever used.
+            // A damaged header contains a cost and salt that were never used.
             inspected[index].state = problem(index, why.into());
         }
         for candidate in &untried {

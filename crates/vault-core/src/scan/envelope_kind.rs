@@ -1,4 +1,4 @@
-//! The format and cost of an envelope, read off the front of its text.
+//! The format and cost of an envelope, read from the start of its text.
 
 use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD};
 
@@ -7,17 +7,18 @@ use crate::crypto::kdf::KdfParams;
 use crate::crypto::seal::SealParams;
 use vault_store::EnvelopeText;
 
-/// How a record is sealed: its format and, where the envelope names it, its cost.
+/// How a record is sealed: its format and, where the envelope states it, its cost.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct EnvelopeKind {
     /// The format.
     pub format: Format,
-    /// The Argon2id cost of a v3, and of a v2 that was opened; a stored v2 does not name its cost, and v1 has none.
+    /// The Argon2id cost of a v3, or of a v2 that was opened. A stored v2 does not state its cost,
+    /// and v1 has none.
     pub cost: Option<KdfParams>,
 }
 
 impl EnvelopeKind {
-    /// Of an envelope that was found sound: only its first characters are looked at.
+    /// The kind of an intact envelope: only its first characters are read.
     // format.md §1, §3.2
     pub(crate) fn of(text: &EnvelopeText) -> Self {
         let text = text.as_bytes().unwrap_or_default();
@@ -30,7 +31,7 @@ impl EnvelopeKind {
         }
     }
 
-    /// Of what is written.
+    /// The kind of what these parameters write.
     pub(crate) fn written(spec: &SealParams) -> Self {
         match spec {
             SealParams::V3 { kdf, .. } => Self { format: Format::V3, cost: Some(kdf.params) },

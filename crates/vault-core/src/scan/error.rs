@@ -5,12 +5,12 @@ use vault_store::StoreError;
 use crate::crypto::{kdf::KdfError, seal::SealError};
 use crate::scan::workers::WorkerError;
 
-/// What ends a run over a vault early. Nothing that was committed is undone, and running again is
+/// Why a run over a vault ended early. Nothing that was committed is undone, and running again is
 /// safe.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum ScanError {
-    /// The store failed, and kept failing when it was asked again.
+    /// The store failed, even when retried.
     #[error(transparent)]
     Store(#[from] StoreError),
     /// A derivation failed.
@@ -22,12 +22,12 @@ pub enum ScanError {
     /// The worker threads failed.
     #[error(transparent)]
     Worker(#[from] WorkerError),
-    /// A freshly sealed envelope did not open to the same value. It was not written.
+    /// A newly sealed envelope did not open to the same value. It was not written.
     #[error(
         "a freshly sealed record did not open again, so nothing was written for it; check this machine's memory"
     )]
     VerificationFailed,
-    /// The outcomes do not add up to the records scanned: a bug of this library.
+    /// The outcomes do not add up to the records scanned: a bug in this library.
     #[error(
         "the outcomes do not add up to the records scanned, which is a bug in vaultstore; verify the vault before you trust the counts"
     )]

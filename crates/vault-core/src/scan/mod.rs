@@ -1,8 +1,10 @@
-//! One pass over a vault: reads pages, examines records on the workers, and hands over what was found, in order.
+//! One pass over a vault: reads pages, examines records on the workers, and returns the findings in
+//! order.
 //!
-//! Rekey, dry run, census and verify are this one pipeline with different examiners. It holds at most one page that is
-//! being read, one that waits and one that is being examined, so memory is bounded whatever the vault's size. The
-//! futures in flight live in the [`Scan`], not in the caller's await: dropping the await loses nothing.
+//! Rekey, dry run, census and verify are this one pipeline with different examiners. It holds at
+//! most one page being read, one waiting and one being examined, so its memory is bounded whatever
+//! the size of the vault. The [`Scan`], not the caller's await, owns the futures in flight:
+//! dropping the await loses nothing.
 
 pub(crate) mod envelope_kind;
 pub(crate) mod error;
@@ -28,18 +30,18 @@ use crate::scan::retry::{Retry, Tries};
 use crate::scan::workers::Workers;
 use vault_store::{PageLimit, RecordId, RecordSource, SealedRecord, StoreError, StoreErrorKind};
 
-/// Looks at records, with the memory for an Argon2id at hand.
+/// Examines records, with memory for an Argon2id.
 pub(crate) trait Examine: Send + Sync + 'static {
-    /// What it makes of a record.
+    /// What it finds for a record.
     type Finding: Send + 'static;
 
-    /// Whether the record is none of this pass's. Asked once, as it is read.
+    /// Returns whether to skip a record in this pass. Called once, when it is read.
     fn passes_over(&self, _record: &SealedRecord) -> bool {
         false
     }
 
-    /// Examines a few records at a time, since many hashes at once cost less than one by one; gives one finding for
-    /// each, in their order. An error ends the scan.
+    /// Examines a few records at a time, because many hashes at once cost less than one by one.
+    /// Returns one finding per record, in order. An error ends the scan.
     fn examine(
         &self,
         records: Vec<SealedRecord>,
@@ -47,13 +49,13 @@ pub(crate) trait Examine: Send + Sync + 'static {
     ) -> Result<Vec<Self::Finding>, ScanError>;
 }
 
-/// What was found in a run of consecutive records.
+/// The findings for consecutive records.
 pub(crate) struct Examined<F> {
     pub(crate) findings: Vec<F>,
     /// The last of the records.
     pub(crate) last: Option<RecordId>,
     pub(crate) derivations: u64,
-    /// Processor time of the examination, summed over the workers.
+    /// CPU time of the examination, summed over the workers.
     pub(crate) busy: Duration,
 }
 
@@ -73,11 +75,11 @@ pub(crate) struct Scan<E: Examine> {
     retry: Retry,
     pace: BatchSizer,
     cursor: Option<RecordId>,
-    /// The page being read, since when.
+    /// The page being read, and since when.
     reading: Option<(BoxFuture<'static, PageRead>, Instant)>,
     read_time: Duration,
     end_seen: bool,
-    /// Read, and not yet given to the workers.
+    /// Read, but not yet given to the workers.
     waiting: VecDeque<SealedRecord>,
     /// Given to the workers, in order.
     examining: VecDeque<oneshot::Receiver<Chunk<E::Finding>>>,
@@ -109,18 +111,18 @@ impl<E: Examine> Scan<E> {
         }
     }
 
-    /// Begins after a record instead of at the first.
+    /// Starts after a record instead of at the first.
     pub(crate) fn after(mut self, cursor: Option<RecordId>) -> Self {
         self.cursor = cursor;
         self
     }
 
-    /// How long the pages took that were read so far.
+    /// Returns how long reading the pages has taken so far.
     pub(crate) fn read_time(&self) -> Duration {
         self.read_time
     }
 
-    /// The findings of the next records; `None` after the last.
+    /// Returns the findings for the next records; `None` after the last.
     pub(crate) fn poll_next(
         &mut self,
         cx: &mut Context<'_>,
@@ -140,7 +142,7 @@ impl<E: Examine> Scan<E> {
         }
     }
 
-    /// Keeps one page ahead of the workers; ready once there is nothing to wait for.
+    /// Keeps one page ahead of the workers. Ready once there is nothing to wait for.
     fn poll_read(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), StoreError>> {
         loop {
             if self.reading.is_none() {
@@ -161,7 +163,7 @@ impl<E: Examine> Scan<E> {
         }
     }
 
-    /// A page that does not ascend would make the scan skip records, or never end.
+    /// A page out of order would make the scan skip records, or never end.
     fn take_page(&mut self, page: Vec<SealedRecord>) -> Result<(), StoreError> {
         let ids = self.cursor.iter().chain(page.iter().map(|record| &record.id));
         if !ids.is_sorted_by(|one, next| one < next) {
@@ -176,7 +178,8 @@ impl<E: Examine> Scan<E> {
         Ok(())
     }
 
-    /// Cuts about one commit's worth of records from what waits, in chunks small enough to keep every worker busy to the end.
+    /// Takes about one commit's worth of waiting records, in chunks small enough to keep every
+    /// worker busy to the end.
     fn give_to_workers(&mut self) {
         let chunks = self.pace.cut(&mut self.waiting);
         let last_group = chunks.last().and_then(|groups| groups.last());

@@ -1,4 +1,4 @@
-//! How a run over the whole vault uses the machine, and what can end it.
+//! How a run over the whole vault uses the machine.
 
 use std::{fmt, num::NonZeroUsize, sync::Arc, thread};
 
@@ -19,73 +19,80 @@ pub struct RunOptions {
     on_start: OnStart,
 }
 
-/// Who does the cryptography.
+/// Who performs the cryptography.
 #[derive(Clone, Copy)]
 enum Threads {
     Own,
-    /// Whoever polls the run.
+    /// The thread that polls the run.
     None,
 }
 
 impl RunOptions {
-    /// 1 GiB of Argon2id memory: 16 workers at the default cost of 64 MiB, more than most machines have cores.
+    /// 1 GiB of Argon2id memory: 16 workers at the default cost of 64 MiB, more than most machines
+    /// have cores.
     pub const DEFAULT_MEMORY_BUDGET_KIB: u64 = 1024 * 1024;
-    /// 16,384 records: about 10 MB of small records, so that the two fsyncs of a commit do not count.
+    /// 16,384 records: about 10 MB of small records, so that the two fsyncs of a commit hardly
+    /// matter.
     pub const DEFAULT_PAGE_RECORDS: usize = 16_384;
     /// 8 MiB of envelope text: a run holds about five pages at a time.
     pub const DEFAULT_PAGE_BYTES: usize = 8 * 1024 * 1024;
-    /// Below 8 records, further threads and their Argon2id memory cost more than they save.
+    /// With fewer than 8 records, more threads and their Argon2id memory cost more than they save.
     pub const DEFAULT_PARALLEL_THRESHOLD: u64 = 8;
 
-    /// At most so many threads; without it one per core. The memory budget may allow fewer.
+    /// Maximum number of worker threads. Defaults to one per core. The memory budget may allow
+    /// fewer.
     #[must_use]
     pub fn workers(mut self, workers: NonZeroUsize) -> Self {
         self.workers = Some(workers);
         self
     }
 
-    /// Starts no thread: whoever polls the run does its cryptography, about two seconds of it at a time.
+    /// Runs the cryptography on the polling thread, about two seconds per step, instead of on
+    /// workers.
     ///
-    /// For platforms without threads, and for tests that must go the same way every time. The default timer starts a
-    /// thread too; give another with [`timer`](Self::timer).
+    /// For platforms without threads, and for deterministic tests. The default timer starts a
+    /// thread too; use [`timer`](Self::timer) to replace it.
     #[must_use]
     pub fn without_threads(mut self) -> Self {
         self.threads = Threads::None;
         self
     }
 
-    /// How much memory, in KiB, the workers' Argon2id blocks may take together. At least one worker runs whatever the
-    /// budget, and a record whose cost needs more than a worker's share is derived alone and its memory given back.
+    /// Maximum Argon2id memory of all workers together, in KiB. At least one worker runs whatever
+    /// the budget, and a record whose cost exceeds a worker's share is derived alone and its memory
+    /// released.
     #[must_use]
     pub fn memory_budget_kib(mut self, kib: u64) -> Self {
         self.memory_budget_kib = kib;
         self
     }
 
-    /// The most that one page, and so one commit, holds. Pages are smaller where records are dear to try, so that a
-    /// commit comes about every two seconds.
+    /// Maximum size of a page, and so of a commit. Pages are smaller where records are expensive to
+    /// try, so that there is a commit about every two seconds.
     #[must_use]
     pub fn page_limit(mut self, page: PageLimit) -> Self {
         self.page = page;
         self
     }
 
-    /// Below so many records in the vault one worker is used.
+    /// Vaults with fewer records than this use a single worker.
     #[must_use]
     pub fn parallel_threshold(mut self, records: u64) -> Self {
         self.parallel_threshold = records;
         self
     }
 
-    /// What waits between two tries of a failing store operation; without it a thread that sleeps.
+    /// Sets the timer for waiting between two attempts of a failing store operation. The default is
+    /// a thread that sleeps.
     #[must_use]
     pub fn timer(mut self, timer: Arc<dyn Timer>) -> Self {
         self.timer = timer;
         self
     }
 
-    /// What each worker thread calls before its first record: to lower its own priority, so that the store's thread and
-    /// whoever else is served by the machine come first, or to bind it to a core. Nothing by default.
+    /// Sets what each worker thread calls before its first record, for example to lower its own
+    /// priority, so that the store's thread and other users of the machine come first, or to pin it
+    /// to a core. Nothing by default.
     #[must_use]
     pub fn on_thread_start(mut self, call: impl Fn() + Send + Sync + 'static) -> Self {
         self.on_start = Arc::new(call);

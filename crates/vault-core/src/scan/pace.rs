@@ -1,8 +1,9 @@
 //! How much work goes into one commit.
 //!
-//! A record costs a few microseconds (v1, and v3 once its salt is known) or an Argon2id, a hundred thousand times as
-//! much. A commit should come about every two seconds whatever the mixture: seldom enough that its two fsyncs do not
-//! count, often enough that a cancelled run loses little and a writer seldom meets a stale page.
+//! A record costs a few microseconds (v1, and v3 once its salt is known) or an Argon2id
+//! computation, a hundred thousand times as much. There should be a commit about every two seconds
+//! whatever the mixture: rarely enough that its two fsyncs hardly matter, and often enough that a
+//! cancelled run loses little and a writer rarely conflicts with a stale page.
 
 use std::{
     collections::{HashSet, VecDeque},
@@ -12,23 +13,26 @@ use std::{
 
 use vault_store::{PageLimit, SealedRecord};
 
-/// The time that the workers should need for one commit's worth of records.
+/// How long the workers should need for one commit's worth of records.
 const TARGET: Duration = Duration::from_secs(2);
 
-/// How many chunks each worker gets of a commit's worth: enough that none is idle for long at its end.
+/// The number of chunks per worker and commit: enough that none is idle for long at its end.
 const CHUNKS_PER_WORKER: u32 = 8;
 
-/// How many cheap records are examined at a time: several times the lanes that SHA-256 has, so that they are seldom idle,
-/// and few enough that what is in work stays in the processor's cache.
+/// How many inexpensive records are examined at a time: several times the number of SHA-256 lanes,
+/// so that these are rarely idle, and few enough that the records being processed fit into the CPU
+/// cache.
 const GROUP: usize = 64;
 
-/// How many v3 salts are remembered as known; a vault has one, and a hostile one must not fill memory.
+/// How many v3 salts are remembered as known. A vault has one; a hostile one must not exhaust
+/// memory.
 const MAX_KNOWN: usize = 1024;
 
-/// In the text of a v3 envelope: the prefix, suite, cost and all of the salt but its last four bits.
+/// The length of this part of a v3 text: the prefix, suite, cost and all of the salt but its last
+/// four bits.
 const V3_KDF_CHARS: usize = 3 + 34;
 
-/// What a record is going to cost, judged by its first characters.
+/// The expected cost of a record, judged by its first characters.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Weight {
     /// Microseconds.
@@ -37,7 +41,8 @@ pub(crate) enum Weight {
     Dear,
 }
 
-/// Records of one weight that are examined together: one dear record, or a few cheap ones.
+/// Records of one weight that are examined together: one expensive record, or several inexpensive
+/// ones.
 pub(crate) struct Group {
     pub(crate) weight: Weight,
     pub(crate) records: Vec<SealedRecord>,
@@ -72,7 +77,7 @@ pub(crate) struct BatchSizer {
     workers: u32,
     cheap: Duration,
     dear: Duration,
-    /// The mean over the records of the last commit's worth, which sizes the next page to read.
+    /// The mean over the records of the last commit, which determines the size of the next page.
     mean: Duration,
     known: HashSet<[u8; V3_KDF_CHARS]>,
 }
@@ -82,7 +87,8 @@ impl BatchSizer {
         Self {
             most,
             workers: u32::try_from(workers.get()).unwrap_or(u32::MAX),
-            // Guesses until something was measured, on the side of committing too early.
+            // Estimates until something was measured, chosen to commit too early rather than too
+            // late.
             cheap: Duration::from_micros(50),
             dear: Duration::from_millis(500),
             mean: Duration::from_millis(1),
@@ -90,14 +96,14 @@ impl BatchSizer {
         }
     }
 
-    /// The next page to read.
+    /// Returns the size of the next page to read.
     pub(crate) fn page(&self) -> PageLimit {
         let fitting = self.budget().as_nanos() / self.mean.as_nanos().max(1);
         let fitting = usize::try_from(fitting).unwrap_or(usize::MAX).max(1);
         PageLimit::new(fitting.min(self.most.records.get()), self.most.bytes.get())
     }
 
-    /// Takes about one commit's worth from the front, cut into chunks of about equal cost.
+    /// Takes about one commit's worth of records from the front, in chunks of about equal cost.
     pub(crate) fn cut(&mut self, waiting: &mut VecDeque<SealedRecord>) -> Vec<Vec<Group>> {
         let (budget, chunk_budget) =
             (self.budget(), self.budget() / self.workers / CHUNKS_PER_WORKER);
@@ -105,7 +111,8 @@ impl BatchSizer {
         let mut chunk = Vec::new();
         let (mut cost, mut chunk_cost, mut records, mut in_chunk, mut bytes) =
             (Duration::ZERO, Duration::ZERO, 0u32, 0usize, 0usize);
-        // Cheap records never come near the time budget; spread them over the workers by number.
+        // Inexpensive records never approach the time budget; distribute them over the workers by
+        // number.
         let chunk_records = waiting
             .len()
             .min(self.most.records.get())
@@ -143,7 +150,7 @@ impl BatchSizer {
         chunks
     }
 
-    /// Takes a measurement into account, the newest counting half.
+    /// Adds a measurement; the newest one counts half.
     pub(crate) fn learn(&mut self, cost: &Cost) {
         if let Some(mean) = cost.cheap.checked_div(cost.cheap_records) {
             self.cheap = (self.cheap + mean) / 2;
@@ -153,7 +160,7 @@ impl BatchSizer {
         }
     }
 
-    /// Processor time of all workers within the target.
+    /// CPU time of all workers within the target time.
     fn budget(&self) -> Duration {
         TARGET * self.workers
     }
@@ -175,7 +182,8 @@ impl BatchSizer {
     }
 }
 
-/// A dear record is a group of its own: it is timed alone, and the run can be stopped before and after it.
+/// An expensive record is a group of its own: it is timed separately, and the run can be stopped
+/// before and after it.
 fn add_to_last_group(groups: &mut Vec<Group>, weight: Weight, record: SealedRecord) {
     match groups.last_mut() {
         Some(group)

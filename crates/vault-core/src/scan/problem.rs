@@ -1,13 +1,13 @@
-//! Records that a scan could not make sense of.
+//! Damaged and malformed records.
 
 use vault_store::RecordId;
 
 use crate::crypto::{envelope::Malformed, seal::Rejected};
 
-/// How many damaged and malformed ids a report lists; the counts are exact whatever their number.
+/// How many damaged and malformed ids a report lists. The counts are always exact.
 pub const MAX_PROBLEMS: usize = 1000;
 
-/// A record that nobody can open, whatever the password.
+/// A record that no password opens.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Problem {
     /// The record.
@@ -19,8 +19,8 @@ pub struct Problem {
 /// What is wrong with a record.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum ProblemKind {
-    /// Changed since it was written, or moved from another id. Which of the two is not told: the second would tell
-    /// that the record belongs to the password at hand.
+    /// Modified since it was written, or moved from another record. Which of the two is not
+    /// reported: the second would reveal that the record belongs to the password that was tried.
     Damaged,
     /// Not an envelope that this version reads.
     Malformed(Malformed),

@@ -1,4 +1,4 @@
-//! Trying again what a store says can be tried again.
+//! Retries of store operations that can be retried.
 
 use std::{
     sync::Arc,
@@ -9,13 +9,14 @@ use futures::{channel::oneshot, future::BoxFuture};
 
 use vault_store::{StoreError, fill_random};
 
-/// Lets an engine wait without knowing a runtime.
+/// Waits without knowing a runtime.
 pub trait Timer: Send + Sync {
     /// Resolves after about this time.
     fn sleep(&self, time: Duration) -> BoxFuture<'static, ()>;
 }
 
-/// A timer that needs no runtime: a short-lived thread per wait, which is rare and never on the path of success.
+/// A timer that needs no runtime: a short-lived thread per wait, which is rare and never on the
+/// success path.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct ThreadTimer;
 
@@ -27,20 +28,21 @@ impl Timer for ThreadTimer {
             let _ = done.send(());
         });
         Box::pin(async move {
-            // A thread that could not be started drops its sender: then the wait is over at once.
+            // If the thread could not be started, its sender is dropped, and the wait ends
+            // immediately.
             let _ = waited.await;
             drop(thread);
         })
     }
 }
 
-/// How often, and after which waits, a retryable store operation is tried again.
+/// How often, and after which delays, to retry a store operation.
 #[derive(Clone)]
 pub(crate) struct Retry {
     timer: Arc<dyn Timer>,
 }
 
-/// The tries of one operation that have failed, and since when.
+/// The failed attempts of one operation, and since when.
 #[derive(Clone, Copy, Debug, Default)]
 pub(crate) struct Tries {
     failed: u32,
@@ -48,25 +50,27 @@ pub(crate) struct Tries {
 }
 
 impl Tries {
-    /// As many tries for an operation that belongs to this one, in the time that is left to it.
+    /// Grants an operation that belongs to this one as many attempts, within the remaining time.
     pub(crate) fn anew(self) -> Self {
         Self { failed: 0, ..self }
     }
 }
 
 impl Retry {
-    /// Five tries over about three seconds: long enough for a failover or a deadlock, short enough for somebody who watches.
+    /// Five attempts within about three seconds: long enough for a failover or a deadlock, short
+    /// enough for an operator who is watching.
     const TRIES: u32 = 5;
     const FIRST_WAIT: Duration = Duration::from_millis(100);
-    /// How long it goes on where each try takes its time: a store that waits ten seconds for its server has then waited
-    /// three times, and a server that is gone ends a run after half a minute.
+    /// How long to keep retrying if each attempt is slow. A store that waits ten seconds for its
+    /// server has then tried three times, and a server that is gone ends a run after half a minute.
     const TIME: Duration = Duration::from_secs(15);
 
     pub(crate) fn new(timer: Arc<dyn Timer>) -> Self {
         Self { timer }
     }
 
-    /// Waits before the try after one that failed so; `false` when enough has been tried or trying cannot help.
+    /// Waits before the next attempt after this error; `false` if there were enough attempts or a
+    /// retry cannot help.
     pub(crate) async fn again_after(&self, error: &StoreError, tries: &mut Tries) -> bool {
         tries.failed += 1;
         let since = *tries.since.get_or_insert_with(Instant::now);
@@ -80,7 +84,7 @@ impl Retry {
     }
 }
 
-/// Between half and all of a wait, so that two rekeys that met in a deadlock do not meet again.
+/// Between half and all of a delay, so that two rekeys that deadlocked do not meet again.
 fn jittered(wait: Duration) -> Duration {
     let mut byte = [0u8; 1];
     // Without randomness there is no jitter; nothing secret depends on it.

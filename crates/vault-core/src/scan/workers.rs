@@ -1,8 +1,8 @@
-//! Dedicated threads for the work that costs: Argon2id, and the cryptography of whole pages.
+//! Dedicated threads for expensive work: Argon2id, and the cryptography of whole pages.
 //!
-//! Each thread keeps one block of Argon2 memory and uses it again. A pool that hands each record to whatever thread is
-//! free needs a block per task instead: 16 MiB of cost took 35 MiB resident this way, 291 MiB with a work-stealing
-//! pool and up to 15.9 GiB with one blocking task per record.
+//! Each thread keeps one block of Argon2 memory and reuses it. A pool that gives each record to any
+//! free thread needs a block per task instead: 16 MiB of cost took 35 MiB resident this way, 291
+//! MiB with a work-stealing pool, and up to 15.9 GiB with one blocking task per record.
 
 use std::{
     num::NonZeroUsize,
@@ -25,9 +25,9 @@ pub(crate) type OnStart = Arc<dyn Fn() + Send + Sync>;
 
 type Job = Box<dyn FnOnce(&mut KdfMemory) + Send>;
 
-/// A fixed number of threads that work off one queue, or none: then the caller's thread does the work.
+/// A fixed number of threads that serve one queue, or none: then the caller's thread does the work.
 ///
-/// Dropping it makes every thread end after the record at hand; nothing waits for them.
+/// Dropping it makes every thread end after its current record, without waiting for them.
 pub(crate) struct Workers {
     queue: Queue,
     stop: Stop,
@@ -41,8 +41,8 @@ enum Queue {
 }
 
 impl Workers {
-    /// Starts the threads; each keeps at most `share_kib` of Argon2 memory between two derivations, and a derivation
-    /// that needs more than its share runs alone and gives its memory back.
+    /// Starts the threads. Each keeps up to `share_kib` of Argon2 memory between derivations; a
+    /// derivation that needs more runs alone and releases its memory.
     pub(crate) fn start(
         count: NonZeroUsize,
         share_kib: u32,
@@ -66,37 +66,39 @@ impl Workers {
         Ok(Self { queue: Queue::Threads(queue), stop, count })
     }
 
-    /// Starts no thread: a task is done by whoever submits it, before its answer is awaited.
+    /// Starts no thread: the submitter performs the task before awaiting its result.
     pub(crate) fn on_callers_thread(share_kib: u32) -> Self {
         let memory = KdfMemory::with_share(share_kib, Arc::default());
         let queue = Queue::Caller(Mutex::new(memory));
         Self { queue, stop: Stop::default(), count: NonZeroUsize::MIN }
     }
 
-    /// How many threads there are.
+    /// Returns the number of threads.
     pub(crate) fn count(&self) -> NonZeroUsize {
         self.count
     }
 
-    /// What a long task asks between two records.
+    /// What a long task checks between two records.
     pub(crate) fn stop(&self) -> Stop {
         self.stop.clone()
     }
 
-    /// Queues a task; its answer comes through the receiver, which is cancelled if the task panicked.
+    /// Queues a task. Its result comes through the receiver, which is cancelled if the task
+    /// panicked.
     pub(crate) fn submit<T: Send + 'static>(
         &self,
         task: impl FnOnce(&mut KdfMemory) -> T + Send + 'static,
     ) -> oneshot::Receiver<T> {
         let (answer, receiver) = oneshot::channel();
         let job: Job = Box::new(move |memory| {
-            // Nobody waits any more: not even begun.
+            // No one is waiting any more: do not start it.
             if !answer.is_canceled() {
                 let _ = answer.send(task(memory));
             }
         });
         match &self.queue {
-            // The threads live as long as `self`; a failed send cancels the receiver, which tells the caller.
+            // The threads live as long as `self`; a failed send cancels the receiver, which informs
+            // the caller.
             Queue::Threads(queue) => drop(queue.send(job)),
             Queue::Caller(memory) => {
                 run(job, &mut memory.lock().unwrap_or_else(PoisonError::into_inner));
@@ -133,8 +135,8 @@ fn work(jobs: &Mutex<mpsc::Receiver<Job>>, stop: &Stop, memory: &mut KdfMemory) 
     }
 }
 
-/// A task that panics loses its own answer and nobody else's; its memory is only scratch space. What it had on the stack
-/// is wiped.
+/// A task that panics loses only its own result; its memory is scratch space. What it had on the
+/// stack is wiped.
 fn run(job: Job, memory: &mut KdfMemory) {
     let _ = catch_unwind(AssertUnwindSafe(|| job(memory)));
     wipe_below();
@@ -144,12 +146,12 @@ fn run(job: Job, memory: &mut KdfMemory) {
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum WorkerError {
-    /// The system started no thread.
+    /// The system could not start a thread.
     #[error(
         "no worker thread could be started; lower the number of workers or raise the system's limit"
     )]
     Start(#[source] std::io::Error),
-    /// A task ended without an answer: a bug of this library. Nothing was written for the records at hand.
+    /// A task ended without a result: a bug in this library. Nothing was written for its records.
     #[error(
         "a worker thread gave no answer, which is a bug in vaultstore; nothing was written for the records at hand"
     )]

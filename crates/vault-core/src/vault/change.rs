@@ -1,4 +1,4 @@
-//! Changing records: their values and their ends.
+//! Changing records: their values and their expiry.
 
 use std::sync::Arc;
 
@@ -7,27 +7,27 @@ use crate::crypto::key::PasswordKey;
 use crate::vault::VaultError;
 use vault_store::{Precondition, Record, RecordUpdate, Timestamp, Token, WriteOutcome};
 
-/// What [`Vault::upsert`] did.
+/// The result of [`Vault::upsert`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Upserted {
-    /// It made the record.
+    /// The record was created.
     Created,
-    /// It replaced the value of a record that was there.
+    /// The value of an existing record was replaced.
     Updated,
 }
 
-/// Whose record a write may replace.
+/// Which records a write may replace.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Owner {
-    /// One that the key opens.
+    /// Those that the key opens.
     SameKey,
     /// Any.
     Anybody,
 }
 
 impl Vault {
-    /// Replaces the value of a record. The key must open the present one, so that no writer takes over a record by
-    /// mistake.
+    /// Replaces the value of a record. The key must open the current one, so that no writer takes
+    /// over a record by mistake.
     ///
     /// ```
     /// # use vault_core::{*, query::*, records::*, time::*, token::*};
@@ -44,10 +44,10 @@ impl Vault {
     /// ```
     ///
     /// # Errors
-    /// [`VaultError::WrongPassword`] when the key does not open the present value, and nothing was
-    /// changed; [`VaultError::ConcurrentModification`]
-    /// when other writers kept changing the record meanwhile; else as [`read`](Self::read) and
-    /// [`create`](Self::create). The password is not new here, so no rule for new ones applies.
+    /// [`VaultError::WrongPassword`] if the key does not open the current value; nothing was
+    /// changed. [`VaultError::ConcurrentModification`] if other writers kept changing the record.
+    /// Otherwise as [`read`](Self::read) and [`create`](Self::create). The password is not new
+    /// here, so no password rules apply.
     pub async fn update(
         &self,
         token: &Token,
@@ -57,7 +57,8 @@ impl Vault {
         self.rewrite(token, value, key, Owner::SameKey).await
     }
 
-    /// Replaces the value of a record under any password, also one that is damaged: from then on it is under this key.
+    /// Replaces the value of a record under any password, even a damaged one. The record is then
+    /// under this key.
     ///
     /// ```
     /// # use vault_core::{*, query::*, records::*, time::*, token::*};
@@ -72,7 +73,8 @@ impl Vault {
     /// ```
     ///
     /// # Errors
-    /// As [`update`](Self::update), without `WrongPassword`, and [`VaultError::PasswordPolicyViolation`].
+    /// As [`update`](Self::update), without `WrongPassword`, and
+    /// [`VaultError::PasswordPolicyViolation`].
     pub async fn overwrite(
         &self,
         token: &Token,
@@ -83,8 +85,8 @@ impl Vault {
         self.rewrite(token, value, key, Owner::Anybody).await
     }
 
-    /// Replaces the value of a record as [`update`](Self::update) does, or makes the record, which then never expires.
-    /// Of several that do so at once exactly one makes it.
+    /// Replaces the value of a record as [`update`](Self::update) does, or creates the record,
+    /// without an expiry. Of several concurrent calls, exactly one creates it.
     ///
     /// ```
     /// # use vault_core::{*, query::*, records::*, time::*, token::*};
@@ -98,8 +100,9 @@ impl Vault {
     /// ```
     ///
     /// # Errors
-    /// As [`update`](Self::update), but for `UnknownToken`, and as [`create`](Self::create). A holder of the token that is
-    /// soft-deleted or expired is left alone: [`VaultError::SoftDeleted`], [`VaultError::Expired`].
+    /// As [`update`](Self::update), except `UnknownToken`, and as [`create`](Self::create). A
+    /// soft-deleted or expired record with this token is left unchanged:
+    /// [`VaultError::SoftDeleted`], [`VaultError::Expired`].
     pub async fn upsert(
         &self,
         token: &Token,
@@ -119,8 +122,8 @@ impl Vault {
         Err(VaultError::ConcurrentModification)
     }
 
-    /// Sets the end of a record; `None` is never. A record that is expired already lives again, unless somebody has
-    /// purged it.
+    /// Sets the expiry of a record; `None` means never. A record that has already expired becomes
+    /// live again, unless it was purged.
     ///
     /// ```
     /// # use vault_core::{*, query::*, records::*, time::*, token::*};
@@ -134,7 +137,8 @@ impl Vault {
     /// ```
     ///
     /// # Errors
-    /// [`VaultError::UnknownToken`], [`VaultError::SoftDeleted`], [`VaultError::ConcurrentModification`], and what the store says.
+    /// [`VaultError::UnknownToken`], [`VaultError::SoftDeleted`],
+    /// [`VaultError::ConcurrentModification`], and any error of the store.
     pub async fn renew(
         &self,
         token: &Token,
@@ -149,7 +153,7 @@ impl Vault {
         .await
     }
 
-    /// Reads a record, and changes its times if they are still as they were read; else begins anew.
+    /// Reads a record and changes its times if they are still the same; otherwise starts over.
     pub(super) async fn change_times(
         &self,
         token: &Token,

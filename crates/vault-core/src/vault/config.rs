@@ -14,7 +14,7 @@ use vault_store::{
     Clock, PageLimit, PutSetting, SealedRecord, StoreError, StoreErrorKind, SystemClock, VaultStore,
 };
 
-/// What a new vault is to be like.
+/// Options for a new vault.
 ///
 /// ```
 /// use vault_core::{InitOptions, KdfParams, WriteFormat};
@@ -25,21 +25,23 @@ use vault_store::{
 /// ```
 #[derive(Clone, Copy, Debug, Default)]
 pub struct InitOptions {
-    /// The Argon2id cost of new records. A v3 vault pays it once per password, a v2 vault once per record.
+    /// The Argon2id cost of new records. A v3 vault pays it once per password, a v2 vault once per
+    /// record.
     pub cost: KdfParams,
     /// The format of new records.
     pub format: WriteFormat,
 }
 
 impl InitOptions {
-    /// With this cost: a preset such as [`KdfParams::LIGHTWEIGHT`], or one of the caller's own.
+    /// Sets the cost: a preset such as [`KdfParams::LIGHTWEIGHT`], or one of your own.
     #[must_use]
     pub fn with_cost(mut self, cost: KdfParams) -> Self {
         self.cost = cost;
         self
     }
 
-    /// With this format: [`WriteFormat::V2`] for a database shared with programs of the Go ancestor.
+    /// Sets the format: [`WriteFormat::V2`] for a database shared with programs that use the Go
+    /// package.
     #[must_use]
     pub fn with_format(mut self, format: WriteFormat) -> Self {
         self.format = format;
@@ -55,7 +57,7 @@ pub enum WriteFormat {
     V3,
     /// v3 with values padded to hide their length (Padmé, at most 12 % longer).
     V3Padme,
-    /// v2, for a database shared with programs of the Go ancestor.
+    /// v2, for a database shared with programs that use the Go package.
     V2,
 }
 
@@ -87,19 +89,19 @@ impl FromStr for WriteFormat {
 #[error("the format to write is v3, v3+padme or v2")]
 pub struct ParseWriteFormatError;
 
-/// How a program uses a vault.
+/// Options for using a vault.
 #[derive(Clone)]
 pub struct VaultOptions {
-    /// What stored headers may ask for, and the v2 costs to try.
+    /// The limits for stored headers, and the v2 costs to try.
     pub open: OpenPolicy,
-    /// The least cost of new records.
+    /// The minimum cost of new records.
     pub floor: KdfMinimum,
-    /// What new passwords must be like. Records under older ones are read and updated as they are.
+    /// The rules for new passwords. Records under older ones are read and updated as they are.
     pub passwords: PasswordPolicy,
-    /// Where the present time comes from.
+    /// The source of the current time.
     pub clock: Arc<dyn Clock>,
-    /// How much Argon2id memory, in KiB, the vault keeps between two derivations; more is given back at once. The
-    /// default, 64 MiB, is one block of the default cost.
+    /// How much Argon2id memory the vault keeps between two derivations, in KiB; more is released
+    /// at once. Default: 64 MiB, one block of the default cost.
     pub kept_memory_kib: u32,
 }
 
@@ -136,7 +138,7 @@ pub(super) async fn write(
     if store.setting(KDF).await?.is_some() {
         return Err(VaultError::AlreadyAVault);
     }
-    // Only the salt makes it a vault, so it comes last; and of two that do this at once, one is told.
+    // Only the salt makes it a vault, so it comes last. Of two concurrent calls, one fails.
     for (name, value) in [(FORMAT, new.format.to_string()), (KDF, kdf)] {
         if store.put_setting(name, &value, PutSetting::IfAbsent).await? != value {
             return Err(VaultError::AlreadyAVault);
@@ -145,7 +147,7 @@ pub(super) async fn write(
     Ok(())
 }
 
-/// Reads how new records are sealed, and settles it where nobody has.
+/// Reads how new records are sealed, and draws a salt if there is none.
 pub(super) async fn read(
     store: &dyn VaultStore,
     options: &VaultOptions,
@@ -169,10 +171,11 @@ pub(super) async fn read(
     })
 }
 
-/// How many records are looked at to tell a database of the Go package.
+/// How many records are examined to recognize a database of the Go package.
 const SAMPLE: usize = 100;
 
-/// A vault that [`write()`] made has a format. A database of the Go package has none, and records of v1 or v2.
+/// A vault created by [`write()`] has a format. A database of the Go package has none, and has v1
+/// or v2 records.
 pub(super) async fn check_format_is_settled(store: &dyn VaultStore) -> Result<(), SettingsFailure> {
     if store.setting(FORMAT).await?.is_some() {
         return Ok(());
@@ -182,7 +185,7 @@ pub(super) async fn check_format_is_settled(store: &dyn VaultStore) -> Result<()
     if sample.iter().all(is_v3) { Ok(()) } else { Err(SettingsError::FormatNotSettled.into()) }
 }
 
-/// Stores a format where there is none, and answers the one that is there.
+/// Stores a format if there is none, and returns the one that is stored.
 pub(super) async fn settle_format(
     store: &dyn VaultStore,
     format: WriteFormat,
@@ -191,7 +194,7 @@ pub(super) async fn settle_format(
     Ok(stored.parse().map_err(|_| SettingsError::Invalid { name: FORMAT })?)
 }
 
-/// Whether a vault would understand this value of one of its own settings; other names are the application's business.
+/// Checks the value of one of the vault's own settings; other names belong to the application.
 pub(super) fn check_setting(
     name: &str,
     value: &str,
@@ -210,7 +213,7 @@ pub(super) fn check_setting(
     }
 }
 
-/// A cost for new records is neither weaker than the floor nor dearer than what would be opened again.
+/// A cost for new records must be neither below the minimum nor above the limits for opening.
 pub(super) fn check_cost(cost: KdfParams, options: &VaultOptions) -> Result<(), SettingsError> {
     options.floor.allow(&cost)?;
     options.open.limits.allow(&cost)?;

@@ -1,4 +1,4 @@
-//! Making records.
+//! Creating records.
 
 use std::sync::Arc;
 
@@ -7,21 +7,22 @@ use crate::crypto::key::PasswordKey;
 use crate::vault::VaultError;
 use vault_store::{InsertOutcome, Record, RecordId, Timestamp, Token, TokenLength};
 
-/// How often a random token that is taken is drawn again. At the default length not even one collision is likely in
-/// the life of a vault; at the shortest, 60 bits, eight in a row mean that something is broken.
+/// How often to draw another random token if one is taken. At the default length not even one
+/// collision is likely in the lifetime of a vault; at the minimum, 60 bits, eight in a row mean
+/// that something is broken.
 const TOKEN_TRIES: u32 = 8;
 
-/// How a new record is made.
+/// Options for a new record.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct CreateOptions {
-    /// How long a generated token is.
+    /// The length of the generated token.
     pub token_length: TokenLength,
-    /// From when on the record is expired; `None` is never.
+    /// When the record expires; `None` means never.
     pub expires_at: Option<Timestamp>,
 }
 
 impl Vault {
-    /// Seals a value under a key and stores it under a fresh random token.
+    /// Seals a value under a key and stores it under a new random token.
     ///
     /// ```
     /// # use vault_core::{*, query::*, records::*, time::*, token::*};
@@ -39,7 +40,7 @@ impl Vault {
     /// ```
     ///
     /// # Errors
-    /// [`VaultError::PasswordPolicyViolation`], [`VaultError::Seal`], and what the store says.
+    /// [`VaultError::PasswordPolicyViolation`], [`VaultError::Seal`], and any error of the store.
     pub async fn create(
         &self,
         value: &[u8],
@@ -73,8 +74,8 @@ impl Vault {
     /// ```
     ///
     /// # Errors
-    /// [`VaultError::TokenTaken`] when a record has it, also a soft-deleted or expired one; else as
-    /// [`create`](Self::create).
+    /// [`VaultError::TokenTaken`] if a record has it, even a soft-deleted or expired one. Otherwise
+    /// as [`create`](Self::create).
     pub async fn create_with_token(
         &self,
         value: &[u8],

@@ -1,4 +1,4 @@
-//! Opening and sealing, where they block nobody.
+//! Opening and sealing, without blocking the caller's thread.
 
 use std::sync::{Arc, PoisonError};
 
@@ -14,14 +14,14 @@ use crate::vault::VaultError;
 use vault_store::BoundTo;
 use vault_store::{EnvelopeText, Record, RecordId, SealedRecord, Token};
 
-/// What a record costs at most to keep while it waits for a thread: one Argon2id block per vault.
+/// The maximum Argon2id memory to keep while idle: one block per vault.
 const ONE: std::num::NonZeroUsize = std::num::NonZeroUsize::MIN;
 
-/// So many records at most are opened in a row on the vault's thread: a few milliseconds, after which others have
-/// their turn and a caller who went away is noticed.
+/// How many records are opened in a row on the vault's thread: a few milliseconds, after which
+/// other calls have their turn and a caller that went away is noticed.
 const CHUNK: usize = 256;
 
-/// A record about to be opened: its envelope is parsed, or known to be none.
+/// A record to open: its envelope is parsed, or known not to be one.
 struct ToOpen {
     id: RecordId,
     token: Token,
@@ -43,7 +43,7 @@ impl Vault {
         Ok(self.open_with_cost(record, key).await?.0)
     }
 
-    /// As [`open_record`](Self::open_record), and for v2 which cost opened it.
+    /// As [`open_record`](Self::open_record), and returns for v2 which cost opened it.
     pub(super) async fn open_with_cost(
         &self,
         record: &Record,
@@ -68,7 +68,8 @@ impl Vault {
         Ok((value_of(outcome)?, v2_cost))
     }
 
-    /// As [`open_record`](Self::open_record), for many: one Argon2id per salt, one answer per record, in order.
+    /// As [`open_record`](Self::open_record), for many: one Argon2id per salt, one result per
+    /// record, in order.
     pub(super) async fn open_records(
         &self,
         records: impl IntoIterator<Item = SealedRecord>,
@@ -82,7 +83,7 @@ impl Vault {
         let mut waiting: Vec<ToOpen> = records.into_iter().map(parse).collect();
         let mut opened = Vec::with_capacity(waiting.len());
         while !waiting.is_empty() {
-            // What costs an Argon2id goes alone; afterwards all others of its salt cost none.
+            // What costs an Argon2id runs alone; afterwards all others with its salt cost none.
             let ready = waiting.iter().take(CHUNK).take_while(|record| record.is_ready_for(key));
             let rest = waiting.split_off(ready.count().max(1));
             let chunk = std::mem::replace(&mut waiting, rest);
@@ -99,7 +100,8 @@ impl Vault {
         Ok(opened)
     }
 
-    /// A vault that writes v2 writes `v2_cost`, if it is given: that of the record whose value is replaced.
+    /// A vault that writes v2 uses `v2_cost` if it is given: that of the record whose value is
+    /// replaced.
     pub(super) async fn seal_value(
         &self,
         value: &[u8],
@@ -129,7 +131,7 @@ impl Vault {
             .await??)
     }
 
-    /// Runs what may cost an Argon2id where it blocks nobody.
+    /// Runs what may cost an Argon2id on a thread that may block.
     pub(super) async fn on_thread<T: Send + 'static>(
         &self,
         task: impl FnOnce(&mut KdfMemory) -> T + Send + 'static,
@@ -195,7 +197,7 @@ mod tests {
         Vault::new(store.clone(), options)
     }
 
-    /// What the vault's one thread has derived so far.
+    /// How many derivations the vault's thread has run.
     async fn derivations(vault: &Vault) -> u64 {
         vault.on_thread(|memory| memory.derivations()).await.unwrap()
     }

@@ -1,4 +1,4 @@
-//! Why the vault did not do what it was asked.
+//! Errors of the vault.
 
 use crate::crypto::envelope::Malformed;
 use crate::crypto::kdf::KdfError;
@@ -8,7 +8,7 @@ use crate::engine::settings::{SettingsError, SettingsFailure};
 use crate::scan::workers::WorkerError;
 use vault_store::{RngError, StoreError};
 
-/// Why the vault did not do what it was asked. No variant carries a secret.
+/// An error of the vault. No variant carries a secret.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum VaultError {
@@ -21,10 +21,10 @@ pub enum VaultError {
     /// The record is expired.
     #[error("the record is expired")]
     Expired,
-    /// The key does not open the record. Where it was to be changed, nothing was changed.
+    /// The key does not open the record. If it was to be changed, nothing was changed.
     #[error("the password does not open this record")]
     WrongPassword,
-    /// The record changed since it was written, or was moved from another id.
+    /// The record was modified since it was written, or was moved from another one.
     #[error(
         "the record is damaged: it changed since it was written, or its id or token did; restore it from a backup"
     )]
@@ -35,7 +35,7 @@ pub enum VaultError {
     /// Other writers kept changing the record.
     #[error("other writers kept changing this record, and this change was not made; try again")]
     ConcurrentModification,
-    /// Another record has the token, perhaps a soft-deleted or expired one.
+    /// Another record, possibly a soft-deleted or expired one, has the token.
     #[error("a record has this token already, perhaps a deleted or expired one; choose another")]
     TokenTaken,
     /// Random tokens kept colliding.
@@ -47,7 +47,8 @@ pub enum VaultError {
     /// The new password breaks a rule of the [`PasswordPolicy`](crate::password::PasswordPolicy).
     #[error(transparent)]
     PasswordPolicyViolation(#[from] PasswordPolicyViolation),
-    /// The value could not be sealed: it is too large, or the system has no randomness or memory to give.
+    /// The value could not be sealed: it is too large, or the system has no randomness or memory to
+    /// give.
     #[error(transparent)]
     Seal(#[from] SealError),
     /// The store holds a vault already.
@@ -56,13 +57,14 @@ pub enum VaultError {
     /// The store is empty: no vault was created in it yet.
     #[error("there is no vault in this store; create one first")]
     NoVault,
-    /// The vault's settings do not say how new records are sealed, or a new value of one is refused.
+    /// The vault's settings do not say how new records are sealed, or a new value of one is
+    /// refused.
     #[error(transparent)]
     Settings(#[from] SettingsError),
     /// The store failed.
     #[error(transparent)]
     Store(#[from] StoreError),
-    /// A derivation could not be made.
+    /// Argon2id could not run.
     #[error(transparent)]
     Kdf(#[from] KdfError),
     /// The system has no randomness to give.

@@ -1,7 +1,7 @@
 //! The vault: the token API over a store.
 //!
-//! Each file below holds one concern of an application: making records, reading them, changing them, removing them, the
-//! records themselves, and the vault's settings.
+//! Each file covers one concern of an application: creating records, reading, changing and removing
+//! them, the records themselves, and the vault's settings.
 
 mod change;
 mod config;
@@ -37,13 +37,13 @@ use crate::engine::settings::SettingsFailure;
 use crate::scan::{error::ScanError, workers::Workers};
 use vault_store::{Record, Token, VaultStore};
 
-/// How often a change that another writer overtook is tried again.
+/// How often to retry a change that another writer overtook.
 const UPDATE_ROUNDS: u32 = 8;
 
 /// An encrypted record vault over any store.
 ///
-/// Each record is sealed on its own under the password of whoever writes it; the vault itself has no password, and
-/// nothing it stores says which records share one.
+/// Each record is sealed separately under its writer's password. The vault itself has no password,
+/// and nothing it stores reveals which records share one.
 ///
 /// | to | call |
 /// | --- | --- |
@@ -57,24 +57,24 @@ const UPDATE_ROUNDS: u32 = 8;
 /// | pass over all records | [`rekey`](Vault::rekey), [`census`](Vault::census) |
 ///
 /// # Concurrency
-/// Any number of processes may use one store. Of two that make one token, or change one record, exactly one wins and
-/// the other is told, or tries again on what is there now.
+/// Any number of processes may use one store. Of two that create one token, or change one record,
+/// exactly one succeeds, and the other gets an error or retries with the current record.
 ///
 /// # Cancel safety
-/// Dropping the future of an operation leaves it done or not done, never half.
+/// Dropping the future of an operation leaves it either done or not done, never half done.
 pub struct Vault {
     store: Arc<dyn VaultStore>,
     options: VaultOptions,
-    /// Read when first needed, and forgotten when a setting changes.
+    /// Read when first needed, and discarded when a setting changes.
     spec: Mutex<Option<SealParams>>,
     /// Whether the vault has a `format` setting, or needs none.
     format_is_settled: AtomicBool,
-    /// One thread for what costs an Argon2id, started when first needed.
+    /// One thread for Argon2id computations, started when first needed.
     thread: Mutex<Option<Arc<Workers>>>,
 }
 
 impl Vault {
-    /// Makes a vault in an empty store: draws its salt and settles its cost and write format.
+    /// Creates a vault in an empty store: draws its salt, and stores its cost and write format.
     ///
     /// ```
     /// # futures::executor::block_on(async {
@@ -158,14 +158,14 @@ impl Vault {
         &self.store
     }
 
-    /// How new records are sealed: the vault's salt, cost and format.
+    /// Returns how new records are sealed: the vault's salt, cost and format.
     ///
-    /// A vault of the Go ancestor has no salt yet: the first call draws one and stores it, and of two processes that
-    /// do so at once both get the same.
+    /// A vault of the Go package has no salt yet. The first call draws and stores one; two
+    /// concurrent processes get the same.
     ///
     /// # Errors
-    /// [`VaultError::Settings`], also when what is stored is weaker than this program's own minimum:
-    /// write access to the database must not be enough to weaken new records.
+    /// [`VaultError::Settings`], also when what is stored is weaker than this program's own
+    /// minimum: write access to the database must not be enough to weaken new records.
     pub async fn seal_spec(&self) -> Result<SealParams, VaultError> {
         Ok(self.read_spec().await?)
     }
@@ -180,8 +180,9 @@ impl Vault {
         Ok(spec)
     }
 
-    /// As [`seal_spec`](Self::seal_spec), where it is settled: a database of the Go package, which has no `format` setting,
-    /// must not get records that a Go program cannot read before somebody says so.
+    /// As [`seal_spec`](Self::seal_spec), provided that the format is set: a database of the Go
+    /// package, which has no `format` setting, must not get records that a Go program cannot read
+    /// until the caller says so.
     async fn write_spec(&self) -> Result<SealParams, SettingsFailure> {
         let spec = self.read_spec().await?;
         if !self.format_is_settled.load(Ordering::Relaxed) {
@@ -191,24 +192,25 @@ impl Vault {
         Ok(spec)
     }
 
-    /// Settles the format of new records in a vault where nobody has, and answers which it is.
+    /// Sets the format of new records if the vault has none, and returns the one that applies.
     ///
     /// # Errors
-    /// What the store says.
+    /// Any error of the store.
     pub async fn settle_format(&self, format: WriteFormat) -> Result<WriteFormat, VaultError> {
         let settled = config::settle_format(&*self.store, format).await?;
         *self.spec.lock().unwrap_or_else(PoisonError::into_inner) = None;
         Ok(settled)
     }
 
-    /// Turns a password into a key for this vault, which costs one Argon2id on a thread of its own. A key can be kept:
-    /// reading and writing with it costs microseconds beside the store. It is wiped when dropped.
+    /// Derives a key for this vault from a password, which takes one Argon2id computation on a
+    /// separate thread. With a derived key, reads and writes cost microseconds on top of the store.
+    /// The key is wiped when dropped.
     ///
-    /// For how long a key is kept, and whose it is, is the application's business; `examples/web_service.rs` keeps one
-    /// for a session.
+    /// How long to keep a key, and for whom, is up to the application; `examples/web_service.rs`
+    /// keeps one per session.
     ///
     /// # Errors
-    /// As [`seal_spec`](Self::seal_spec), and when the memory for the Argon2id cannot be had.
+    /// As [`seal_spec`](Self::seal_spec), and if there is not enough memory for Argon2id.
     pub async fn derive_key(&self, password: Password) -> Result<Arc<PasswordKey>, VaultError> {
         let key = Arc::new(PasswordKey::new(password));
         if let SealParams::V3 { kdf, .. } = self.seal_spec().await? {
@@ -218,11 +220,11 @@ impl Vault {
         Ok(key)
     }
 
-    /// Which vault this is: 16 bytes of SHA-256 of its salt, the same under every address of it. A copy of a vault has its
-    /// salt, and so the same id.
+    /// Returns the id of this vault: 16 bytes of SHA-256 of its salt, the same under every address.
+    /// A copy of a vault has the same salt, and so the same id.
     ///
     /// # Errors
-    /// What [`seal_spec`](Vault::seal_spec) answers.
+    /// As [`seal_spec`](Vault::seal_spec).
     pub async fn id(&self) -> Result<[u8; 16], VaultError> {
         self.seal_spec().await?;
         let kdf = self.store.setting(config::KDF).await?.unwrap_or_default();
@@ -238,10 +240,10 @@ impl Vault {
     ///
     /// # Errors
     /// [`RekeyError::Plan`] for a plan without sense, [`RekeyError::PasswordPolicyViolation`] for a
-    /// new password that breaks a rule, [`RekeyError::Settings`] where it is not settled how records
-    /// are re-encrypted, and any other that ends a rekey before its first write.
+    /// new password that breaks a rule, [`RekeyError::Settings`] where it is not settled how
+    /// records are re-encrypted, and any other that ends a rekey before its first write.
     pub async fn rekey(&self, plan: RekeyPlan) -> Result<RekeySession, RekeyError> {
-        // That an empty one is refused, whatever the rules are, is the plan's to say.
+        // An empty password is refused by the plan, whatever the rules are.
         for password in plan.new_passwords().filter(|password| !password.is_empty()) {
             self.options.passwords.allow(password)?;
         }
@@ -262,7 +264,7 @@ impl Vault {
         CensusSession::start(Arc::clone(&self.store), plan, self.options.open.clone()).await
     }
 
-    /// The record of a token, in whatever state it is.
+    /// Returns the record of a token, in any state.
     async fn find(&self, token: &Token) -> Result<Record, VaultError> {
         self.store
             .find(std::slice::from_ref(token))
@@ -272,7 +274,7 @@ impl Vault {
             .ok_or(VaultError::UnknownToken)
     }
 
-    /// The record of a token, if it is neither soft-deleted nor expired.
+    /// Returns the record of a token if it is neither soft-deleted nor expired.
     async fn find_live(&self, token: &Token) -> Result<Record, VaultError> {
         self.find(token).await.and_then(|record| self.live(record))
     }

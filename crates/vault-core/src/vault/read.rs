@@ -8,17 +8,17 @@ use crate::crypto::secret::Plaintext;
 use crate::vault::VaultError;
 use vault_store::{Record, SealedRecord, Token};
 
-/// What [`Vault::resolve`] found: every name is in exactly one of the two.
+/// The result of [`Vault::resolve`]: every name is in exactly one of the two maps.
 #[derive(Debug)]
 pub struct Resolved<N> {
-    /// The values, empty ones included.
+    /// The values, including empty ones.
     pub values: BTreeMap<N, Plaintext>,
-    /// Why the other names have none, as [`Vault::read`] would tell.
+    /// Why the other names have no value, as [`Vault::read`] would report.
     pub refused: BTreeMap<N, VaultError>,
 }
 
 impl Vault {
-    /// The value of a record.
+    /// Returns the value of a record.
     ///
     /// ```
     /// # use vault_core::*;
@@ -35,10 +35,11 @@ impl Vault {
     ///
     /// # Errors
     /// [`VaultError::UnknownToken`], [`VaultError::SoftDeleted`], [`VaultError::Expired`],
-    /// [`VaultError::WrongPassword`], [`VaultError::Damaged`], [`VaultError::Malformed`]: each its own.
+    /// [`VaultError::WrongPassword`], [`VaultError::Damaged`], [`VaultError::Malformed`], and any
+    /// error of the store.
     ///
     /// # Security
-    /// Whoever faces users should show them one answer for all of these: [`read_or_none`](Self::read_or_none).
+    /// User-facing code should not distinguish these: see [`read_or_none`](Self::read_or_none).
     pub async fn read(
         &self,
         token: &Token,
@@ -48,8 +49,8 @@ impl Vault {
         self.open_record(&record, key).await
     }
 
-    /// The value of a record, and one answer, `None`, for whatever else is the case with it: unknown, expired,
-    /// soft-deleted, of another password, damaged.
+    /// Returns the value of a record, or `None` in every other case: unknown, expired,
+    /// soft-deleted, under another password, damaged.
     ///
     /// ```
     /// # use vault_core::*;
@@ -62,10 +63,12 @@ impl Vault {
     /// ```
     ///
     /// # Errors
-    /// Only what says nothing of the record: the store failed, or Argon2id could not run.
+    /// Only errors that reveal nothing about the record: the store failed, or Argon2id could not
+    /// run.
     ///
     /// # Security
-    /// The answers are one, the time to them is not: a v2 record costs an Argon2id that an unknown token does not.
+    /// The results are the same, but the time is not: a v2 record costs an Argon2id that an unknown
+    /// token does not.
     pub async fn read_or_none(
         &self,
         token: &Token,
@@ -85,11 +88,11 @@ impl Vault {
         }
     }
 
-    /// The values of many records: one answer per token, in order, each as [`read`](Self::read) would give it. Tokens
-    /// may be repeated.
+    /// Returns the values of many records: one result per token, in order, as from
+    /// [`read`](Self::read). Tokens may be repeated.
     ///
-    /// It costs one query of the store and one Argon2id per salt that the key does not know yet: at most one for all
-    /// v3 records of one vault, and one for each v2 record.
+    /// It takes one query and one Argon2id per salt that the key does not know yet: at most one for
+    /// all v3 records of a vault, and one for each v2 record.
     ///
     /// ```
     /// # use vault_core::*;
@@ -106,10 +109,11 @@ impl Vault {
     /// ```
     ///
     /// # Errors
-    /// What the store says; then there is no answer for any.
+    /// Any error of the store; there are no results then.
     ///
     /// # Cancel safety
-    /// After a drop the vault's thread ends with the record at hand if that costs an Argon2id, else within milliseconds.
+    /// After a drop, the vault's thread stops after its current record if that costs an Argon2id,
+    /// otherwise within milliseconds.
     pub async fn read_many(
         &self,
         tokens: &[Token],
@@ -136,7 +140,8 @@ impl Vault {
         Ok(answers.into_iter().map(fill).collect())
     }
 
-    /// Turns a map of names to tokens into a map of names to values, at the cost of [`read_many`](Self::read_many).
+    /// Converts a map of names to tokens into a map of names to values, at the cost of
+    /// [`read_many`](Self::read_many).
     ///
     /// ```
     /// # use vault_core::*;
@@ -152,8 +157,8 @@ impl Vault {
     /// ```
     ///
     /// # Errors
-    /// As [`read_many`](Self::read_many). What is missing, expired or of another password is no error, but told in
-    /// [`Resolved::refused`].
+    /// As [`read_many`](Self::read_many). A missing or expired record, or one under another
+    /// password, is not an error: see [`Resolved::refused`].
     pub async fn resolve<N: Ord>(
         &self,
         tokens: impl IntoIterator<Item = (N, Token)>,
@@ -170,7 +175,7 @@ impl Vault {
         Ok(resolved)
     }
 
-    /// Checks that a key opens a record, and gives no value.
+    /// Checks that a key opens a record, without returning the value.
     ///
     /// ```
     /// # use vault_core::*;
@@ -188,7 +193,7 @@ impl Vault {
         self.read(token, key).await.map(drop)
     }
 
-    /// Whether a live record has this token: neither soft-deleted nor expired.
+    /// Returns whether a live record has this token: neither soft-deleted nor expired.
     ///
     /// ```
     /// # use vault_core::*;
@@ -200,7 +205,7 @@ impl Vault {
     /// ```
     ///
     /// # Errors
-    /// What the store says.
+    /// Any error of the store.
     pub async fn exists(&self, token: &Token) -> Result<bool, VaultError> {
         match self.find_live(token).await {
             Ok(_) => Ok(true),

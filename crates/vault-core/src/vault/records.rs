@@ -10,26 +10,26 @@ use vault_store::{
     Timestamp, Token, WriteOutcome,
 };
 
-/// A record without its value, as a list shows it.
+/// A record without its value.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct RecordInfo {
-    /// The key.
+    /// The id.
     pub id: RecordId,
-    /// The handle.
+    /// The token.
     pub token: Token,
-    /// The envelope's format; `None` when it is malformed, or was not loaded
+    /// The format of the envelope; `None` if it is malformed, or was not loaded
     /// ([`Query::without_envelopes`]).
     pub format: Option<Format>,
     /// The length of the envelope text in bytes.
     pub envelope_bytes: u64,
-    /// When the record was made.
+    /// When the record was created.
     pub created_at: Timestamp,
     /// When its owner last changed it.
     pub updated_at: Timestamp,
-    /// From when on it is expired.
+    /// When it expires; `None` means never.
     pub expires_at: Option<Timestamp>,
-    /// From when on it is soft-deleted.
+    /// When it was soft-deleted; `None` means that it is not.
     pub soft_deleted_at: Option<Timestamp>,
 }
 
@@ -55,16 +55,16 @@ impl HasCursor for RecordInfo {
     }
 }
 
-/// The records of a vault as they are stored; no password is asked for, and no value is shown.
+/// The records of a vault as they are stored. This needs no password and returns no value.
 ///
-/// It sees and changes soft-deleted and expired records like all others.
+/// It includes soft-deleted and expired records.
 #[derive(Clone, Copy)]
 pub struct Records<'v> {
     vault: &'v Vault,
 }
 
 impl Vault {
-    /// The record API.
+    /// Returns the record API.
     ///
     /// ```
     /// # use vault_core::{*, query::*, records::*, store::*, time::*, token::*};
@@ -86,7 +86,7 @@ impl Vault {
 }
 
 impl<'v> Records<'v> {
-    /// How many records the filters of a query let through.
+    /// Returns the number of records that pass the filters of a query.
     ///
     /// ```
     /// # use vault_core::{*, query::*, records::*, store::*, time::*, token::*};
@@ -99,12 +99,13 @@ impl<'v> Records<'v> {
     /// ```
     ///
     /// # Errors
-    /// What the store says.
+    /// Any error of the store.
     pub async fn count(&self, query: &Query) -> Result<u64, VaultError> {
         Ok(self.vault.store.count_matching(query, self.vault.options.clock.now()).await?)
     }
 
-    /// The records that match a query, as many as its limit lets through; an empty list means that nothing follows.
+    /// Returns the records that match a query, up to its limit. An empty list means that no records
+    /// follow.
     ///
     /// ```
     /// # use vault_core::{*, query::*, records::*, store::*, time::*, token::*};
@@ -122,14 +123,15 @@ impl<'v> Records<'v> {
     /// ```
     ///
     /// # Errors
-    /// What the store says.
+    /// Any error of the store.
     pub async fn list(&self, query: &Query) -> Result<Vec<RecordInfo>, VaultError> {
         let records = self.vault.store.query(query, self.vault.options.clock.now()).await?;
         Ok(records.into_iter().map(RecordInfo::from).collect())
     }
 
-    /// All records that match a query, one after the other. They are read page by page, of the query's limit each, by
-    /// keyset: a record that is there all the time, and keeps its place in the order, comes exactly once.
+    /// Returns all records that match a query as a stream. They are read page by page, each with
+    /// the query's limit, by keyset: a record that exists throughout and keeps its place in the
+    /// order is returned exactly once.
     ///
     /// ```
     /// # use vault_core::{*, query::*, records::*, store::*, time::*, token::*};
@@ -147,7 +149,7 @@ impl<'v> Records<'v> {
     /// ```
     ///
     /// # Errors
-    /// The stream ends with what the store says.
+    /// The stream ends with any error of the store.
     pub fn stream(
         self,
         query: Query,
@@ -156,7 +158,7 @@ impl<'v> Records<'v> {
             let page = self.list(&query).await?;
             let Some(last) = page.last() else { return Ok::<_, VaultError>(None) };
             if !query.is_ahead(&last.position(query.order())) {
-                // Else the stream would never end.
+                // Otherwise the stream would never end.
                 return Err(VaultError::Store(config::broken_contract()));
             }
             let next = query.after(last).offset(0);
@@ -165,19 +167,19 @@ impl<'v> Records<'v> {
         .try_flatten()
     }
 
-    /// The record with this id.
+    /// Returns the record with this id.
     ///
     /// # Errors
-    /// What the store says.
+    /// Any error of the store.
     pub async fn find(&self, id: &RecordId) -> Result<Option<Record>, VaultError> {
         let query = Query::all().id_in([id.clone()]);
         Ok(self.vault.store.query(&query, self.vault.options.clock.now()).await?.pop())
     }
 
-    /// The record with this token.
+    /// Returns the record with this token.
     ///
     /// # Errors
-    /// What the store says.
+    /// Any error of the store.
     pub async fn find_by_token(&self, token: &Token) -> Result<Option<Record>, VaultError> {
         match self.vault.find(token).await {
             Ok(record) => Ok(Some(record)),
@@ -186,7 +188,7 @@ impl<'v> Records<'v> {
         }
     }
 
-    /// Changes a record as it is stored, if it still is as the change expects.
+    /// Updates a record as it is stored, if its preconditions hold.
     ///
     /// ```
     /// # use vault_core::{*, query::*, records::*, store::*, time::*, token::*};
@@ -202,23 +204,24 @@ impl<'v> Records<'v> {
     /// ```
     ///
     /// # Errors
-    /// What the store says.
+    /// Any error of the store.
     pub async fn update(&self, change: RecordUpdate) -> Result<WriteOutcome, VaultError> {
         Ok(self.vault.store.update(change).await?)
     }
 
-    /// Removes a record for good, and frees its token.
+    /// Deletes a record permanently, and frees its token.
     ///
     /// # Errors
-    /// What the store says.
+    /// Any error of the store.
     pub async fn delete(&self, id: &RecordId) -> Result<DeleteOutcome, VaultError> {
         Ok(self.vault.store.delete(id).await?)
     }
 
-    /// Hides a record; [`WriteOutcome::Conflict`] says that it has a time of soft deletion already.
+    /// Soft-deletes a record; [`WriteOutcome::Conflict`] means that it already has a time of soft
+    /// deletion.
     ///
     /// # Errors
-    /// What the store says.
+    /// Any error of the store.
     pub async fn soft_delete(&self, id: &RecordId) -> Result<WriteOutcome, VaultError> {
         let now = self.vault.options.clock.now();
         let change = RecordUpdate::of(id.clone())

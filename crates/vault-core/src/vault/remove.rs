@@ -1,4 +1,4 @@
-//! Removing records, and bringing hidden ones back.
+//! Deleting and restoring records.
 
 use std::num::NonZeroUsize;
 
@@ -6,11 +6,12 @@ use super::Vault;
 use crate::vault::VaultError;
 use vault_store::{DeleteOutcome, Purge, RecordUpdate, Token};
 
-/// How many expired records one step takes: a commit each, and a few hundred KiB of ids in memory.
+/// How many expired records one step processes: one commit each, and a few hundred KiB of ids in
+/// memory.
 const PURGE_STEP: NonZeroUsize = NonZeroUsize::new(4096).unwrap();
 
 impl Vault {
-    /// Removes a record for good, soft-deleted or not, and frees its token.
+    /// Deletes a record permanently, soft-deleted or not, and frees its token.
     ///
     /// ```
     /// # use vault_core::{*, query::*, records::*, time::*, token::*};
@@ -33,7 +34,7 @@ impl Vault {
         }
     }
 
-    /// Hides a record; its token stays taken and its envelope stays stored.
+    /// Soft-deletes a record. Its token stays taken and its envelope stays stored.
     ///
     /// ```
     /// # use vault_core::{*, query::*, records::*, time::*, token::*};
@@ -47,7 +48,8 @@ impl Vault {
     /// ```
     ///
     /// # Errors
-    /// [`VaultError::UnknownToken`], [`VaultError::SoftDeleted`] when it is so already, [`VaultError::ConcurrentModification`].
+    /// [`VaultError::UnknownToken`], [`VaultError::SoftDeleted`] if it already is,
+    /// [`VaultError::ConcurrentModification`].
     pub async fn soft_delete(&self, token: &Token) -> Result<(), VaultError> {
         self.change_times(token, |record, now| {
             if record.is_soft_deleted(now) {
@@ -58,7 +60,7 @@ impl Vault {
         .await
     }
 
-    /// Brings a soft-deleted record back; whether it is expired is another matter.
+    /// Restores a soft-deleted record, whether or not it has expired.
     ///
     /// ```
     /// # use vault_core::{*, query::*, records::*, time::*, token::*};
@@ -73,7 +75,8 @@ impl Vault {
     /// ```
     ///
     /// # Errors
-    /// [`VaultError::UnknownToken`], [`VaultError::NotSoftDeleted`], [`VaultError::ConcurrentModification`].
+    /// [`VaultError::UnknownToken`], [`VaultError::NotSoftDeleted`],
+    /// [`VaultError::ConcurrentModification`].
     pub async fn restore(&self, token: &Token) -> Result<(), VaultError> {
         self.change_times(token, |record, now| {
             if !record.is_soft_deleted(now) {
@@ -84,7 +87,8 @@ impl Vault {
         .await
     }
 
-    /// Hides every record that is expired now and not hidden yet, and tells how many those were.
+    /// Soft-deletes every record that is expired now and not yet soft-deleted, and returns their
+    /// number.
     ///
     /// ```
     /// # use vault_core::{*, query::*, records::*, time::*, token::*};
@@ -100,13 +104,14 @@ impl Vault {
     /// ```
     ///
     /// # Errors
-    /// What the store says; some records may be hidden by then. A record that is renewed meanwhile is left alone, or
-    /// its renewer is told.
+    /// Any error of the store; some records may be soft-deleted by then. A record that is renewed
+    /// concurrently is left unchanged, or the renewal fails.
     pub async fn soft_delete_expired(&self) -> Result<u64, VaultError> {
         self.purge(Purge::SoftDelete).await
     }
 
-    /// Removes every record that is expired now for good, hidden ones included, and tells how many those were.
+    /// Permanently deletes every record that is expired now, including soft-deleted ones, and
+    /// returns their number.
     ///
     /// ```
     /// # use vault_core::{*, query::*, records::*, time::*, token::*};
@@ -122,13 +127,13 @@ impl Vault {
     /// ```
     ///
     /// # Errors
-    /// What the store says; some records may be gone by then. A record that is renewed meanwhile is left alone, or its
-    /// renewer is told.
+    /// Any error of the store; some records may be gone by then. A record that is renewed
+    /// concurrently is left unchanged, or the renewal fails.
     pub async fn delete_expired(&self) -> Result<u64, VaultError> {
         self.purge(Purge::Delete).await
     }
 
-    /// Bounded steps through the whole vault, as of one moment.
+    /// Takes bounded steps through the whole vault, as of one point in time.
     async fn purge(&self, purge: Purge) -> Result<u64, VaultError> {
         let now = self.options.clock.now();
         let (mut count, mut last) = (0, None);

@@ -1,4 +1,4 @@
-//! A vault's settings: its own, and those that an application keeps beside them.
+//! A vault's settings: its own, and those of the application.
 
 use std::sync::PoisonError;
 
@@ -7,7 +7,7 @@ use crate::vault::VaultError;
 use vault_store::PutSetting;
 
 impl Vault {
-    /// The value of a setting.
+    /// Returns the value of a setting.
     ///
     /// ```
     /// # use vault_core::*;
@@ -20,13 +20,13 @@ impl Vault {
     /// ```
     ///
     /// # Errors
-    /// What the store says.
+    /// Any error of the store.
     pub async fn setting(&self, name: &str) -> Result<Option<String>, VaultError> {
         Ok(self.store.setting(name).await?)
     }
 
-    /// Writes a setting. `kdf` (salt and cost) and `format` of new records are the vault's own; any other name is the
-    /// application's.
+    /// Writes a setting. `kdf` (salt and cost) and `format` of new records belong to the vault; any
+    /// other name is the application's.
     ///
     /// ```
     /// # use vault_core::{*, settings::*};
@@ -41,8 +41,9 @@ impl Vault {
     /// ```
     ///
     /// # Errors
-    /// [`VaultError::Settings`] for a value that one of the vault's own cannot have, and any error of the store. Another process that has the vault open goes on with
-    /// what it read.
+    /// [`VaultError::Settings`] if the value is invalid for one of the vault's own settings, and
+    /// any error of the store. Another process that has the vault open continues with the values
+    /// that it read.
     pub async fn set_setting(&self, name: &str, value: &str) -> Result<(), VaultError> {
         config::check_setting(name, value, &self.options)?;
         self.store.put_setting(name, value, PutSetting::Always).await?;
@@ -50,7 +51,7 @@ impl Vault {
         Ok(())
     }
 
-    /// All settings in the order of their names.
+    /// Returns all settings in the order of their names.
     ///
     /// ```
     /// # use vault_core::*;
@@ -63,7 +64,7 @@ impl Vault {
     /// ```
     ///
     /// # Errors
-    /// What the store says.
+    /// Any error of the store.
     pub async fn settings(&self) -> Result<Vec<(String, String)>, VaultError> {
         Ok(self.store.settings().await?)
     }

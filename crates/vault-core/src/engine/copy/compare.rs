@@ -1,4 +1,4 @@
-//! Two stores side by side in the order of their ids.
+//! Compares two stores in id order.
 
 use std::{cmp::Ordering, collections::VecDeque, sync::Arc};
 
@@ -6,13 +6,13 @@ use super::error::{CopyError, Side};
 use crate::scan::retry::{Retry, Tries};
 use vault_store::{PageLimit, Record, RecordId, StoreError, VaultStore};
 
-/// Walks two stores at a time, a page of each in memory.
+/// Reads two stores at the same time, with a page of each in memory.
 pub(super) struct Comparison {
     source: Pages,
     target: Pages,
 }
 
-/// What the comparison says of one record.
+/// The verdict on one record.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Compared {
     Same,
@@ -26,7 +26,7 @@ impl Comparison {
         Self { source: Pages::of(source), target: Pages::of(target) }
     }
 
-    /// Compares until the page of one side is used up; `false` when both sides are.
+    /// Compares until the page of one side is exhausted; `false` when both sides are.
     pub(super) async fn step(
         &mut self,
         limit: PageLimit,
@@ -64,7 +64,8 @@ fn note_next(pages: &mut Pages, compared: Compared, note: &mut impl FnMut(Record
     }
 }
 
-/// Token and envelope byte for byte, and times to the second, which is what every store keeps.
+/// Compares token and envelope byte for byte, and times to the second, which every store can
+/// represent.
 fn is_copy(source: &Record, target: &Record) -> bool {
     let times = |record: &Record| {
         let seconds = |time: vault_store::Timestamp| time.as_micros().div_euclid(1_000_000);
@@ -80,7 +81,7 @@ fn is_copy(source: &Record, target: &Record) -> bool {
         && times(source) == times(target)
 }
 
-/// One store's records, a page at a time.
+/// The records of one store, page by page.
 struct Pages {
     store: Arc<dyn VaultStore>,
     records: VecDeque<Record>,
@@ -106,7 +107,7 @@ impl Pages {
     }
 }
 
-/// A page of whole records, tried again where that can help.
+/// Reads a page of whole records, with retries.
 pub(super) async fn list(
     store: &dyn VaultStore,
     after: Option<&RecordId>,

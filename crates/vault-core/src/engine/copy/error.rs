@@ -5,26 +5,27 @@ use vault_store::StoreError;
 /// The store that an error is about.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Side {
-    /// The vault that is copied.
+    /// The source.
     Source,
-    /// The vault that it is copied into.
+    /// The target.
     Target,
 }
 
-/// A copy could not go on; what was copied stays, and the same copy started again does the rest.
+/// A copy could not continue. What was copied stays, and starting the same copy again completes it.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum CopyError {
     /// A store failed.
     #[error("{error}")]
     Store {
-        /// Which of the two.
+        /// Which one.
         side: Side,
-        /// What it said.
+        /// Its error.
         #[source]
         error: StoreError,
     },
-    /// The target holds records that are not in the source, or differ from it; nothing was written.
+    /// The target contains records that are not in the source, or that differ from it. Nothing was
+    /// written.
     #[error(
         "the target holds records that are no copies of this vault's, and nothing was copied; choose an empty target, or merge \
          into it"

@@ -1,7 +1,8 @@
-//! Copying a vault into another store, whatever the two backends are.
+//! Copying a vault into another store, on any backend.
 //!
-//! Records go as they are: id, token, envelope and times, so that every envelope opens in the copy as it did before (a
-//! v3 envelope is bound to its id). No password is needed and nothing is sealed anew.
+//! Records are copied unchanged: id, token, envelope and times, so that every envelope opens in the
+//! copy as before (a v3 envelope is bound to its id and token). No password is needed and nothing
+//! is re-encrypted.
 
 mod compare;
 mod error;
@@ -15,10 +16,10 @@ use vault_store::{
     InsertOutcome, PageLimit, PutSetting, Record, RecordId, StoreError, StoreErrorKind, VaultStore,
 };
 
-/// The most records that a [`CopyReport`] names per list; the counts go on.
+/// Maximum number of ids that a [`CopyReport`] names per list; the counts are exact.
 pub const MAX_LISTED_IDS: usize = 1000;
 
-/// How a vault is copied.
+/// Options for a copy.
 #[derive(Clone)]
 pub struct CopyPlan {
     into: OnExisting,
@@ -26,19 +27,19 @@ pub struct CopyPlan {
     timer: Arc<dyn Timer>,
 }
 
-/// What the target may hold before.
+/// What the target may contain.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum OnExisting {
-    /// Nothing but what is in the source as well, byte for byte: an empty store, or a copy that was broken off.
+    /// Only what is also in the source, byte for byte: an empty store, or an interrupted copy.
     #[default]
     Empty,
-    /// Anything: what is there stays as it is.
+    /// Anything. Existing records stay as they are.
     Existing,
 }
 
 impl CopyPlan {
-    /// A copy into an empty store, in transactions of at most 4,096 records and 8 MiB: large enough that the store's
-    /// flush does not set the pace, small enough to hold one page of each side in memory.
+    /// A copy into an empty store, in transactions of up to 4,096 records and 8 MiB: large enough
+    /// that flushing does not dominate, small enough to hold one page of each side in memory.
     #[must_use]
     pub fn new() -> Self {
         Self {
@@ -48,21 +49,21 @@ impl CopyPlan {
         }
     }
 
-    /// Says what the target may hold before.
+    /// Sets what the target may contain.
     #[must_use]
     pub fn into(mut self, into: OnExisting) -> Self {
         self.into = into;
         self
     }
 
-    /// Bounds the records and bytes of one transaction.
+    /// Sets the maximum size of a transaction.
     #[must_use]
     pub fn page(mut self, page: PageLimit) -> Self {
         self.page = page;
         self
     }
 
-    /// Waits between two tries with this timer instead of a thread of its own.
+    /// Uses this timer for waits between two attempts, instead of a thread.
     #[must_use]
     pub fn timer(mut self, timer: Arc<dyn Timer>) -> Self {
         self.timer = timer;
@@ -76,13 +77,13 @@ impl Default for CopyPlan {
     }
 }
 
-/// A copy under way: [`step`](Self::step) does one transaction.
+/// A copy in progress: [`step`](Self::step) performs one transaction.
 ///
-/// A copy that was broken off is resumed by starting it again: what is in the target already is compared, not
+/// To resume an interrupted copy, start it again: what is already in the target is compared, not
 /// written. The last steps compare the two stores record by record.
 ///
-/// Stop writing to the source meanwhile: a record that changes after it was copied is reported as different, and one
-/// that is made behind the scan as missing.
+/// Stop writing to the source meanwhile: a record that changes after it was copied is reported as
+/// different, and one created behind the scan as missing.
 pub struct CopySession {
     source: Arc<dyn VaultStore>,
     target: Arc<dyn VaultStore>,
@@ -94,7 +95,7 @@ pub struct CopySession {
 }
 
 enum Stage {
-    /// A target that is not empty is compared with the source before anything is written.
+    /// A non-empty target is compared with the source before anything is written.
     Inspect(Comparison),
     Settings,
     Copy {
@@ -104,45 +105,46 @@ enum Stage {
     Done,
 }
 
-/// What a copy did and found.
+/// The result of a copy.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct CopyReport {
     /// Records written to the target.
     pub copied: u64,
-    /// Records whose id was in the target before; the comparison says whether they are the same.
+    /// Records whose id was already in the target; the comparison says whether they are the same.
     pub already_there: u64,
-    /// Records whose token another record of the target has; they were left out.
+    /// Records whose token belongs to another record of the target; they were skipped.
     pub tokens_taken: IdList,
-    /// Records that the target cannot hold, or whose envelope is too long to load; they were left out.
+    /// Records that the target cannot hold, or whose envelope is too long to load; they were
+    /// skipped.
     pub refused: IdList,
-    /// Settings that the target had already, with another value, and kept.
+    /// Settings that the target already had with another value; they were kept.
     pub settings_kept: Vec<String>,
-    /// What the comparison at the end found; `None` before the end.
+    /// The result of the final comparison; `None` before.
     pub verified: Option<Verified>,
 }
 
-/// What comparing source and target record by record found.
+/// The result of comparing source and target record by record.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Verified {
-    /// Records that are in both with the same token, times and envelope, compared byte for byte.
+    /// Records in both with the same token, times and envelope, compared byte for byte.
     pub same: u64,
-    /// Records that are in both and not the same; the target's was left as it is.
+    /// Records in both that differ; the target's were left unchanged.
     pub different: IdList,
-    /// Records that are in the source only, those left out included.
+    /// Records only in the source, including skipped ones.
     pub missing: IdList,
-    /// Records that are in the target only.
+    /// Records only in the target.
     pub only_in_target: u64,
 }
 
-/// Records counted, and the first [`MAX_LISTED_IDS`] of them by id.
+/// A number of records, and the first [`MAX_LISTED_IDS`] ids.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct IdList {
-    /// How many.
+    /// Their number.
     pub count: u64,
-    /// The first of them.
+    /// The first ids.
     pub ids: Vec<RecordId>,
 }
 
@@ -156,7 +158,8 @@ impl IdList {
 }
 
 impl CopyReport {
-    /// Whether the target holds every record of the source as it is there, and this was verified.
+    /// Returns whether the target contains every record of the source unchanged, and this was
+    /// verified.
     #[must_use]
     pub fn is_complete(&self) -> bool {
         self.verified
@@ -166,7 +169,7 @@ impl CopyReport {
 }
 
 impl CopySession {
-    /// Begins a copy; nothing is written before the first [`step`](Self::step).
+    /// Starts a copy; nothing is written before the first [`step`](Self::step).
     ///
     /// # Errors
     /// [`CopyError::Store`].
@@ -186,7 +189,7 @@ impl CopySession {
         Ok(Self { source, target, page, retry, stage, total, report: CopyReport::default() })
     }
 
-    /// Does one page of work; `None` when all is done and compared.
+    /// Processes one page; `None` once everything is copied and compared.
     ///
     /// # Errors
     /// [`CopyError`].
@@ -247,19 +250,19 @@ impl CopySession {
         Ok(self.report)
     }
 
-    /// What was done so far.
+    /// Returns what was done so far.
     #[must_use]
     pub fn report(&self) -> &CopyReport {
         &self.report
     }
 
-    /// How many records the source held at the start.
+    /// Returns how many records the source held at the start.
     #[must_use]
     pub fn total(&self) -> u64 {
         self.total
     }
 
-    /// Salt, cost and format: with them the copy goes on as the source did.
+    /// Copies salt, cost and format, with which the copy continues like the source.
     async fn copy_settings(&mut self) -> Result<(), CopyError> {
         let settings = self.source.settings().await.map_err(CopyError::of(Side::Source))?;
         for (name, value) in settings {
@@ -271,7 +274,7 @@ impl CopySession {
         Ok(())
     }
 
-    /// The id of the last record of the page; `None` when there was none.
+    /// Returns the id of the last record of the page; `None` if there was none.
     async fn copy_page(&mut self, after: Option<RecordId>) -> Result<Option<RecordId>, CopyError> {
         let page = compare::list(&*self.source, after.as_ref(), self.page, &self.retry).await;
         let page = page.map_err(CopyError::of(Side::Source))?;
@@ -290,7 +293,8 @@ impl CopySession {
         Ok(last)
     }
 
-    /// One of the page is more than the target can hold, and the others are not to stay behind for it.
+    /// One record of the page is more than the target can hold; the others must not be left behind
+    /// because of it.
     async fn insert_one_by_one(&mut self, records: &[Record]) -> Result<(), CopyError> {
         for record in records {
             match self.insert(std::slice::from_ref(record)).await {
@@ -303,7 +307,8 @@ impl CopySession {
         Ok(())
     }
 
-    /// Inserts in one transaction. After an unknown outcome it is tried again: what went in is then there already.
+    /// Inserts in one transaction. After an unknown outcome it is retried: what was stored already
+    /// exists then.
     async fn insert(&mut self, records: &[Record]) -> Result<(), StoreError> {
         let mut tries = Tries::default();
         let outcomes = loop {

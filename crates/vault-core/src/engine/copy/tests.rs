@@ -1,4 +1,4 @@
-//! A copy is whole or says what is missing, and never overwrites.
+//! A copy is complete or reports what is missing, and never overwrites.
 
 use futures::{executor::block_on, future::BoxFuture};
 
