@@ -1,8 +1,10 @@
-//! Asks the vault, before the first write of pairs that chain, whether it fits what the state says was moved.
+//! Checks, before the first write of chained pairs, that the vault matches what the state says was
+//! moved.
 //!
-//! Nothing in a vault tells a moved record of such pairs from one that is still to be moved; only the state does. Without
-//! it, or with a vault that was restored from a backup since, a rekey would move records twice, which merges groups of
-//! records for good. What can be told is asked here, and where nothing can be told the rekey is refused.
+//! Nothing in a vault distinguishes a moved record of such pairs from one that is still to be
+//! moved; only the state does. Without it, or with a vault that was restored from a backup since, a
+//! rekey would move records twice, which merges groups of records permanently. This checks what can
+//! be checked, and refuses the rekey where nothing can be determined.
 
 use std::sync::Arc;
 
@@ -21,18 +23,18 @@ use crate::scan::error::ScanError;
 use crate::scan::{Examine, Scan};
 use vault_store::SealedRecord;
 
-/// What a record is to pairs that chain.
+/// What a record is with respect to chained pairs.
 pub(super) enum Place {
     /// This job wrote it.
     Written,
     /// It opens under a password of this role.
     Opens(Role),
-    /// It opens under none; what is marked is not asked again.
+    /// It opens under none of them; a tagged record is not tried again.
     None(Option<RecordTag>),
 }
 
 impl Place {
-    /// What is to be remembered of the record.
+    /// Returns the tag to keep.
     pub(super) fn mark(&self) -> Option<RecordTag> {
         match self {
             Self::None(mark) => *mark,
@@ -41,7 +43,7 @@ impl Place {
     }
 }
 
-/// How many records are in which place.
+/// The number of records in each place.
 #[derive(Clone, Copy, Debug, Default)]
 pub(super) struct Places {
     written: u64,
@@ -61,7 +63,7 @@ impl Places {
         }
     }
 
-    /// Why nothing may be moved, if so.
+    /// Returns why nothing may be moved, if so.
     pub(super) fn doubt(
         self,
         progress: &Progress,
@@ -94,16 +96,16 @@ impl Places {
     }
 }
 
-/// What pairs that chain ask: whether the vault fits what the state says was moved.
+/// The scan that checks whether the vault matches what the state says was moved.
 pub(super) struct ChainAsk {
     pub(super) scan: Scan<ChainChecker>,
     pub(super) places: Places,
     pub(super) earlier_run: EarlierRun,
-    /// Whether a password of the plan only begins a chain.
+    /// Whether a password of the plan only starts a chain.
     pub(super) has_first: bool,
 }
 
-/// Finds the place of every record. A v2 record costs an Argon2id for each password, once for the job.
+/// Determines the place of every record. A v2 record costs one Argon2id per password, once per job.
 pub(super) struct ChainChecker {
     pub(super) keys: Vec<(Role, Arc<PasswordKey>)>,
     pub(super) policy: OpenPolicy,

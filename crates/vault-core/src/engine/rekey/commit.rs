@@ -1,4 +1,4 @@
-//! Writes a page's new envelopes and settles what writers and faults make of it.
+//! Writes a page's new envelopes and resolves conflicts and faults.
 
 use crate::scan::envelope_kind::EnvelopeKind;
 use std::{
@@ -22,56 +22,58 @@ use vault_store::{
     RecordId, Replacement, SealedRecord, StoreError, StoreErrorKind, VaultStore, WriteOutcome,
 };
 
-/// How often a record that writers keep changing is read and tried again. Each round needs a write to exactly this
-/// record within the milliseconds between reading and swapping, so eight in a row is a writer that does nothing else.
+/// How often a record that writers keep changing is read and tried again. Each round needs a write
+/// to exactly this record within the milliseconds between reading and swapping, so eight in a row
+/// means a writer that does nothing else.
 const ROUNDS: u32 = 8;
 
-/// How many records of a page a store may refuse one by one, and take none, before the rest of the page is not tried.
+/// How many single records of a page a store may refuse, accepting none, before the rest of the
+/// page is not tried.
 const HOPELESS: u64 = 16;
 
 /// One page's findings, or what is left of it after a round.
 #[derive(Default)]
 pub(super) struct Page {
     pub(super) seen: Vec<Seen>,
-    /// To be written.
+    /// The replacements to write.
     pub(super) batch: Vec<Replacement>,
     /// How often its records were read again.
     pub(super) round: u32,
-    /// Of v2 records of the batch, the cost that opened them.
+    /// For v2 records of the batch, the cost that opened them.
     pub(super) kinds: HashMap<RecordId, EnvelopeKind>,
 }
 
-/// What became of one page.
+/// The outcome of one page.
 #[derive(Default)]
 pub(super) struct PageOutcome {
     pub(super) counts: RekeyCounts,
     pub(super) problems: Vec<Problem>,
-    /// How the sound records were sealed that are counted.
+    /// How the counted intact records were sealed.
     pub(super) before: BTreeMap<EnvelopeKind, u64>,
-    /// How those were sealed that were moved.
+    /// How the moved records were sealed.
     pub(super) moved: BTreeMap<EnvelopeKind, u64>,
-    /// To be remembered.
+    /// The tags to keep.
     pub(super) marks: Vec<RecordTag>,
     /// Still under their old password.
     pub(super) open: Vec<(RecordId, Unresolved)>,
-    /// Left open by the last pass, and seen now.
+    /// Unresolved by the last pass, and seen now.
     pub(super) due: HashSet<RecordId>,
-    /// To be announced before it is written.
+    /// To announce before it is written.
     pub(super) again: Option<Page>,
     pub(super) conflicts: u64,
     pub(super) retries: u64,
-    /// Batches that the store answered for.
+    /// Batches that the store responded to.
     pub(super) batches: u64,
-    /// Whether it failed to answer for one.
+    /// Whether it failed to respond to one.
     pub(super) unanswered: bool,
     pub(super) derivations: u64,
-    /// A batch failed with this error as a whole: if the next ones do as well, the store is gone.
+    /// A batch failed as a whole with this error. If the next ones do as well, the store is gone.
     pub(super) refused: Option<StoreError>,
-    /// What the store said of the records that failed, and of how many.
+    /// Why the store refused failed records, and how many.
     pub(super) reasons: Vec<(String, u64)>,
-    /// The page was not finished, and going on is pointless.
+    /// The page was not finished, and continuing is pointless.
     pub(super) error: Option<RekeyError>,
-    /// Of v2 records that are to be written, the cost that opened them.
+    /// For v2 records to be written, the cost that opened them.
     pub(super) kinds: HashMap<RecordId, EnvelopeKind>,
     /// Seen, and counted by an earlier pass.
     uncounted: u64,
@@ -79,7 +81,7 @@ pub(super) struct PageOutcome {
 }
 
 impl PageOutcome {
-    /// Counts a record; what has yet to be written comes back.
+    /// Counts a record, and returns what still has to be written.
     fn count(&mut self, seen: Seen) -> Option<Replacement> {
         let Seen { id, finding, sealing, mark, due } = seen;
         self.marks.extend(mark);
@@ -110,7 +112,7 @@ impl PageOutcome {
                 &mut self.counts.failed
             }
             Finding::Problem(id, kind) => {
-                // Whether an earlier pass counted it is for the session to say.
+                // The session knows whether an earlier pass counted it.
                 self.uncounted += 1;
                 self.problems.push(Problem { id, kind });
                 return None;
@@ -158,8 +160,9 @@ pub(super) struct Committer {
 }
 
 impl Committer {
-    /// Commits a page: when this resolves, everything seen is counted and every counted rekey is durable. After an
-    /// error that makes going on pointless, the counts tell what was done until then.
+    /// Commits a page: when this resolves, everything seen is counted and every counted rekey is
+    /// durable. After an error that makes continuing pointless, the counts say what was done until
+    /// then.
     pub(super) async fn commit(self: Arc<Self>, page: Page, catching_up: bool) -> PageOutcome {
         let mut settled = PageOutcome { catching_up, ..PageOutcome::default() };
         let records = (page.seen.len() + page.batch.len()) as u64;
@@ -204,7 +207,8 @@ impl Committer {
                 }
             }
             if let Some((batch, error)) = written.refused {
-                // In front, so that the record that causes it is found before the other halves are tried.
+                // At the front, so that the record at fault is found before the other halves are
+                // tried.
                 for half in halves(batch, error, settled) {
                     batches.push_front((half, round));
                 }
@@ -213,7 +217,8 @@ impl Committer {
         Ok(())
     }
 
-    /// Writes a batch until the store answers for every record of it, or has refused it for good.
+    /// Writes a batch until the store responds for every record of it, or has refused it
+    /// permanently.
     async fn write(
         &self,
         batch: Vec<Replacement>,
@@ -237,7 +242,8 @@ impl Committer {
             };
             let again = self.retry.again_after(&error, &mut tries).await;
             settled.retries += u64::from(again);
-            // Whether the batch went in is only known by looking: the reply to a commit may have been lost.
+            // Only reading can tell whether the batch was applied: the reply to a commit may have
+            // been lost.
             let left = self.look_again(&pending, tries.anew(), &mut conflicts, settled).await?;
             if left.is_empty() {
                 return Ok(Written { conflicts, refused: None });
@@ -265,7 +271,7 @@ impl Committer {
         }
     }
 
-    /// Compares the store with a batch of unknown fate; what is still untouched comes back.
+    /// Compares the store with a batch of unknown outcome, and returns what is still unchanged.
     async fn look_again(
         &self,
         batch: &[Replacement],
@@ -290,7 +296,8 @@ impl Committer {
         Ok(untouched)
     }
 
-    /// Reads the records that writers changed, tries the passwords on what is there now, and counts them.
+    /// Reads the records that writers changed, tries the passwords on their current contents, and
+    /// counts them.
     async fn examine_again(
         &self,
         ids: Vec<RecordId>,
@@ -320,7 +327,7 @@ impl Committer {
             let (seen, derivations) =
                 answer.await.map_err(|lost| RekeyError::Worker(lost.into()))??;
             settled.derivations += derivations;
-            // It was counted among those found already.
+            // It was already counted among those found.
             let seen = seen.into_iter().map(|seen| Seen { sealing: None, ..seen });
             batch.extend(seen.filter_map(|seen| settled.count(seen)));
         }
@@ -347,20 +354,20 @@ impl Committer {
 }
 
 struct Written {
-    /// Changed by somebody else since they were read.
+    /// Changed by others since they were read.
     conflicts: Vec<RecordId>,
-    /// What the store does not take, and why.
+    /// What the store refuses, and why.
     refused: Option<(Vec<Replacement>, StoreError)>,
 }
 
-/// Halves a refused batch, down to the record that the store cannot take, which has failed. A store that refuses
-/// everything, or refuses for a passing reason, is not asked record by record.
+/// Halves a refused batch, down to the record that the store cannot hold, which has failed. If a
+/// store refuses everything, or for a temporary reason, its records are not tried one by one.
 fn halves(
     mut batch: Vec<Replacement>,
     error: StoreError,
     settled: &mut PageOutcome,
 ) -> impl Iterator<Item = Vec<Replacement>> + use<> {
-    // A store that has refused this many single records and taken none refuses everything.
+    // A store that has refused this many single records and accepted none refuses everything.
     let hopeless = settled.counts.failed >= HOPELESS && settled.counts.rekeyed == 0;
     let rest = if error.kind().is_retryable() || hopeless {
         settled.count_failed(&batch, &error);
@@ -377,10 +384,10 @@ fn halves(
     [Some(batch), rest].into_iter().flatten()
 }
 
-/// Why a record failed whose new envelope would be longer than one may be.
+/// The reason why a record failed whose new envelope would be too long.
 const TOO_LONG: &str = "the re-encrypted record would be longer than 32 MiB";
 
-/// An error with its causes, which say what the driver said.
+/// Formats an error with its causes, which contain the driver's message.
 fn reason(error: &StoreError) -> String {
     let mut text = error.to_string();
     let mut next = std::error::Error::source(error);
@@ -395,7 +402,7 @@ fn reason(error: &StoreError) -> String {
     text
 }
 
-/// Errors after which no other record can fare better; the others may be one record's own.
+/// Errors that affect every other record as well; other errors may concern a single record.
 fn ends_the_run(kind: StoreErrorKind) -> bool {
     !kind.is_retryable() && !matches!(kind, StoreErrorKind::Unsupported | StoreErrorKind::Other)
 }

@@ -1,4 +1,4 @@
-//! What ends a rekey early.
+//! Errors that end a rekey early.
 
 use vault_store::{RngError, StoreError};
 
@@ -7,11 +7,11 @@ use crate::crypto::{kdf::KdfError, password_policy::PasswordPolicyViolation, sea
 use crate::engine::settings::{SettingsError, SettingsFailure};
 use crate::scan::{error::ScanError, workers::WorkerError};
 
-/// What ends a run over the vault before its end. What was committed until then stays, and running again is safe.
+/// Why a rekey ended early. What was committed until then stays, and running again is safe.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum RekeyError {
-    /// The plan makes no sense.
+    /// The plan is invalid.
     #[error(transparent)]
     Plan(#[from] InvalidPlan),
     /// A new password breaks a rule of the [`PasswordPolicy`](crate::password::PasswordPolicy).
@@ -23,10 +23,10 @@ pub enum RekeyError {
     /// The system has no randomness to give.
     #[error(transparent)]
     Random(#[from] RngError),
-    /// The store failed, also when tried again.
+    /// The store failed, even when retried.
     #[error(transparent)]
     Store(#[from] StoreError),
-    /// A derivation could not be made.
+    /// Argon2id could not run.
     #[error(transparent)]
     Kdf(#[from] KdfError),
     /// A value could not be sealed.
@@ -35,41 +35,42 @@ pub enum RekeyError {
     /// The worker threads failed.
     #[error(transparent)]
     Worker(#[from] WorkerError),
-    /// A freshly sealed envelope did not open to the same value again. It was not written.
+    /// A newly sealed envelope did not open to the same value. It was not written.
     #[error(
         "a freshly sealed record did not open again, so nothing was written for it; check this machine's memory"
     )]
     VerificationFailed,
-    /// The outcomes do not add up to the records scanned: a bug of this library.
+    /// The outcomes do not add up to the records scanned: a bug in this library.
     #[error(
         "the outcomes do not add up to the records scanned, which is a bug in vaultstore; verify the vault before you trust the counts"
     )]
     InvariantViolated,
-    /// The new password opens records already, and the plan does not allow to merge with them. Nothing was written.
+    /// The new password already opens records, and the plan does not permit a merge. Nothing was
+    /// written.
     #[error(
         "the new password opens {records} records already, and records that are rekeyed now could never be told from them again; nothing was written (choose another password, or allow the merge)"
     )]
     Merge {
-        /// How many.
+        /// Number of records.
         records: u64,
     },
-    /// The database has triggers or rules that act on every replaced envelope, and the plan does not allow them. Nothing was
-    /// written.
+    /// The database has triggers or rules that act on every replaced envelope, and the plan does
+    /// not permit them. Nothing was written.
     #[error(
         "the database acts on its own when a record is changed ({}), which may show which records were rekeyed or change what is stored; nothing was written (remove or disable them for the time of the rekey, or allow them)",
         vault_store::list_hooks(hooks)
     )]
     WriteHooks {
-        /// Which.
+        /// The triggers and rules.
         hooks: Vec<vault_store::WriteHook>,
     },
-    /// What an earlier run of pairs that chain did cannot be told, and the plan does not say that there was none. Nothing was
-    /// written.
+    /// It cannot be determined what an earlier run of chained pairs did, and the plan does not say
+    /// that there was none. Nothing was written.
     #[error(
         "{0}; records that were moved once could be moved again, which would merge them with others for good, so nothing was written"
     )]
     Chain(#[from] ChainDoubt),
-    /// The state to resume from does not belong to this plan, or is none.
+    /// The state to resume from does not belong to this plan, or is not a state.
     #[error(transparent)]
     State(#[from] ResumeError),
     /// The run was dropped while its workers were busy.
@@ -77,7 +78,7 @@ pub enum RekeyError {
     Stopped,
 }
 
-/// Why pairs that chain are not moved: what an earlier run did cannot be told.
+/// Why chained pairs are not moved: it cannot be determined what an earlier run did.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum ChainDoubt {
@@ -86,34 +87,35 @@ pub enum ChainDoubt {
         "there is no state of an earlier run, and records open under the last password of a chain already ({records})"
     )]
     EndInUse {
-        /// How many.
+        /// Number of records.
         records: u64,
     },
-    /// There is no state, and no record opens under a password that only begins a chain, though others do.
+    /// There is no state, and no record opens under a password that only starts a chain, although
+    /// others do.
     #[error(
         "there is no state of an earlier run, and no record opens under the first password of a chain, but some under \
          those after it ({records})"
     )]
     BeginningUnused {
-        /// How many.
+        /// Number of records.
         records: u64,
     },
-    /// The state says that records were moved, and the vault holds none of them.
+    /// The state says that records were moved, but the vault contains none of them.
     #[error(
         "by its state an earlier run re-encrypted records ({records}), and none of them is in the vault as it was written"
     )]
     NoneIsThere {
-        /// How many.
+        /// Number of records.
         records: u64,
     },
-    /// The first pass of these pairs was finished, and there are records under a password that is old and new which it did
-    /// not write.
+    /// The first pass of these pairs was finished, and there are records that it did not write
+    /// under a password that is both old and new.
     #[error(
         "an earlier run was done with these pairs, and records that it did not write ({records}) open under a password that is \
          an old and a new one"
     )]
     Unknown {
-        /// How many.
+        /// Number of records.
         records: u64,
     },
 }

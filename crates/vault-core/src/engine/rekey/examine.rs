@@ -1,4 +1,4 @@
-//! Tries the passwords of a plan on a few records, and seals anew those that an old one opens.
+//! Tries the passwords of a plan on a few records, and re-encrypts those that an old one opens.
 
 use std::sync::Arc;
 
@@ -15,26 +15,27 @@ use crate::scan::error::ScanError;
 use crate::scan::problem::ProblemKind;
 use vault_store::{EnvelopeText, RecordId, Replacement, SealedRecord};
 
-/// What is to become of a record.
+/// What to do with a record.
 pub(crate) enum Finding {
-    /// To be written, once the store agrees; of a v2, the cost that opened it.
+    /// Write it, if the store agrees; with the cost that opened it, for a v2.
     Reseal(Replacement, Option<KdfParams>),
-    /// Opens under an old password; a dry run goes no further.
+    /// It opens under an old password; a dry run stops here.
     Matches(Option<KdfParams>),
     OtherPassword,
     AlreadyNew,
     Problem(RecordId, ProblemKind),
-    /// Opens, but its value is too long for the format to write.
+    /// It opens, but its value is too long for the format to write.
     TooLong,
 }
 
 pub(crate) struct Rekeyer {
     pairs: Vec<Pair>,
     policy: OpenPolicy,
-    /// `None` is a dry run.
+    /// `None` in a dry run.
     write: Option<SealParams>,
     v2_cost: V2Cost,
-    /// What opens our own output: the one cost that is written, which need not be among those the caller reads with.
+    /// The policy for our own output: only the cost that is written, which need not be among those
+    /// the caller reads with.
     check: OpenPolicy,
 }
 
@@ -52,7 +53,7 @@ impl Examine for Rekeyer {
     }
 }
 
-/// What is to become of a record, without the record.
+/// What to do with a record, without the record.
 #[derive(Clone)]
 enum Verdict {
     Reseal(EnvelopeText, Option<V2Params>),
@@ -94,12 +95,12 @@ impl Rekeyer {
         Self { pairs, policy, write, v2_cost, check }
     }
 
-    /// How records are opened.
+    /// Returns how records are opened.
     pub(super) fn policy(&self) -> &OpenPolicy {
         &self.policy
     }
 
-    /// The keys of the old passwords.
+    /// Returns the keys of the old passwords.
     pub(super) fn old_keys(&self) -> impl Iterator<Item = &Arc<PasswordKey>> {
         self.pairs.iter().map(|pair| &pair.old)
     }
@@ -134,7 +135,8 @@ impl Rekeyer {
             }
             self.reseal(&opened, &pair.new, &mut verdicts, memory)?;
         }
-        // An Argon2id per record only to tell "already new" from "other password" would double a v2 run.
+        // An Argon2id per record only to distinguish "already new" from "other password" would
+        // double a v2 run.
         untried.retain(|candidate| candidate.checked.format() != Format::V2);
         self.find_already_new(untried, &mut verdicts, memory)?;
         Ok(verdicts)
@@ -159,7 +161,7 @@ impl Rekeyer {
         Ok(())
     }
 
-    /// Seals values under the new password, opens what came out of it again and compares: promise 1.
+    /// Seals values under the new password, reopens the results and compares: guarantee 1.
     fn reseal(
         &self,
         opened: &[(Candidate<'_>, Plaintext)],
@@ -190,7 +192,7 @@ impl Rekeyer {
         Ok(())
     }
 
-    /// Those of one v2 cost that is kept, or without one as the plan says.
+    /// For those of one v2 cost to keep, or, without one, as the plan says.
     fn reseal_as(
         &self,
         opened: &[&(Candidate<'_>, Plaintext)],
@@ -227,7 +229,7 @@ impl Rekeyer {
     }
 }
 
-/// From the texts on, so that nothing of the sealing is taken for granted.
+/// Starts from the texts, so that nothing about the sealing is taken for granted.
 fn check_sealed(
     written: &[(&Candidate<'_>, &Plaintext, EnvelopeText)],
     new: &PasswordKey,
@@ -240,7 +242,7 @@ fn check_sealed(
     let mut same = 0;
     for (candidate, outcome) in open_all(&mut candidates, new, memory)? {
         let (_, value, _) = &written[candidate.index];
-        // neither is a guess of anybody's, so an ordinary comparison tells nobody anything
+        // neither is a guess, so an ordinary comparison reveals nothing
         if let OpenOutcome::Opened(again) = outcome
             && again.as_bytes() == value.as_bytes()
         {
@@ -266,7 +268,7 @@ mod tests {
 
     const PASSWORDS: [&str; 5] = ["old 1", "new 1", "old 2", "new 2", "of somebody else"];
 
-    /// A v1 text of the ancestor, and its password.
+    /// A v1 text of the Go package, and its password.
     fn v1() -> (EnvelopeText, Password) {
         let vectors: Vec<serde_json::Value> =
             serde_json::from_str(include_str!("../../../../../tests/golden/v1.json")).unwrap();
@@ -289,7 +291,7 @@ mod tests {
         select([&v3(Padding::None)[..], &v3(Padding::Padme), &[v2]].concat())
     }
 
-    /// What has happened to a record since it was sealed.
+    /// What happened to a record since it was sealed.
     #[derive(Clone, Debug)]
     enum Fate {
         Sound,
@@ -340,7 +342,7 @@ mod tests {
         SealedRecord { id, token, envelope: EnvelopeText::from_stored(text) }
     }
 
-    /// What a record is, by the one-record verbs and in the order of the promise.
+    /// The verdict on a record by the single-record functions, in the specified order.
     fn one_by_one(
         rekeyer: &Rekeyer,
         record: &SealedRecord,
@@ -396,7 +398,7 @@ mod tests {
                 .enumerate()
                 .map(|(number, made)| record(number, made, &keys))
                 .collect();
-            // the cost over the limits is for reading only
+            // the cost above the limits is for reading only
             let write = write.filter(|spec| spec.params().m_cost() < 64);
             let rekeyer = rekeyer(&keys, write);
             let mut memory = KdfMemory::new();

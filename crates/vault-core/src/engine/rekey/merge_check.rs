@@ -1,4 +1,4 @@
-//! Asks the vault, before the first write, whether the new passwords open records already.
+//! Checks, before the first write, whether the new passwords already open records.
 
 use std::sync::{
     Arc,
@@ -18,11 +18,11 @@ use crate::scan::Examine;
 use crate::scan::error::ScanError;
 use vault_store::SealedRecord;
 
-/// What a record says to the new passwords.
+/// The result for one record.
 pub(super) enum Answer {
-    /// One of them opens it.
+    /// A new password opens it.
     Opens,
-    /// None does, or nobody can; what is marked is not asked again by a run that resumes.
+    /// None does, or no password can; a resuming run does not try a tagged record again.
     Not(Option<RecordTag>),
 }
 
@@ -32,7 +32,7 @@ pub(super) struct MergeChecker {
     pub(super) check: MergeCheck,
     pub(super) shard: Shard,
     pub(super) tested: Arc<TriedSet>,
-    /// Records that were not asked because the answer would have cost an Argon2id.
+    /// Records that were not checked because that would have cost an Argon2id.
     pub(super) unasked: AtomicU64,
 }
 
@@ -62,7 +62,8 @@ impl Examine for MergeChecker {
         let headers: Vec<_> =
             records.iter().map(|record| StoredHeader::of(&record.envelope)).collect();
         if let Some(headers) = self.all_prepared(headers) {
-            // Whose a v3 record is stands in its header; that it is sound is for the pass to say, which reads it whole.
+            // The header determines the password of a v3 record. The pass, which reads it whole,
+            // checks that it is intact.
             for key in &self.keys {
                 let committed = committed_to(&headers, key, memory)?;
                 for (answer, _) in answers.iter_mut().zip(committed).filter(|(_, is)| *is) {
@@ -87,8 +88,8 @@ impl Examine for MergeChecker {
 }
 
 impl MergeChecker {
-    /// The headers, if these are v3 records that no key needs an Argon2id for: the check of a record, which would tell
-    /// damage from a salt of its own, need not be computed for them.
+    /// Returns the headers, if these are v3 records for which no key needs an Argon2id. Their
+    /// checksums, which would distinguish damage from a separate salt, need not be computed.
     fn all_prepared(&self, headers: Vec<Option<StoredHeader>>) -> Option<Vec<StoredHeader>> {
         let is_prepared = |header: &StoredHeader| {
             let kdf = header.kdf();

@@ -1,12 +1,13 @@
-//! The bulk rekey: every record that opens under an old password is sealed anew under its new one.
+//! The bulk rekey: re-encrypts every record that opens under an old password under its new one.
 //!
-//! Nothing stored says which records share a password, so the engine tries the old password on each. It is a step
-//! function that its caller drives: a step reads, tests, seals and commits one page, while the next page is being
-//! examined and the one after that is being read. Progress is what a step returns; cancelling is not calling it again.
+//! Nothing stored reveals which records share a password, so the engine tries the old password on
+//! each. The caller drives it step by step: a step commits one page while the next page is being
+//! examined and the one after that is being read. A step returns the progress; not calling it again
+//! cancels the run.
 //!
-//! A run first asks whether the new password is in use already (`merge`), then passes over the whole vault until a pass
-//! finds nothing to do (`session`). What it has tried (`tested`) and where it is (`progress`) make up its state
-//! (`state`), from which another run goes on.
+//! A run first checks whether the new password is already in use (`merge_check`), then passes over
+//! the whole vault until a pass finds nothing to do (`session`). What it has tried (`tried`) and
+//! where it is (`progress`) make up its state (`state`), from which another run can resume.
 
 mod chain_check;
 mod commit;

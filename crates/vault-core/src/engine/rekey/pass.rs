@@ -1,4 +1,4 @@
-//! Which records a pass looks at, and what it remembers of them.
+//! Which records a pass examines, and which tags it keeps.
 
 use crate::scan::envelope_kind::EnvelopeKind;
 use std::{
@@ -16,36 +16,36 @@ use crate::scan::Examine;
 use crate::scan::error::ScanError;
 use vault_store::{EnvelopeText, RecordId, Replacement, SealedRecord};
 
-/// Whether a run must know each record that it moved.
+/// Whether a run must recognize each record that it moved.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Chains {
-    /// No new password is an old one as well: a moved record opens under no old password.
+    /// No new password is also an old one: a moved record opens under no old password.
     No,
-    /// Pairs like `a -> b, b -> c`: what was moved to `b` must not be moved on.
+    /// Pairs like `a -> b, b -> c`: what was moved to `b` must not be moved again.
     Yes,
 }
 
-/// A record, looked at.
+/// An examined record.
 pub(super) struct Seen {
     pub(super) id: RecordId,
     pub(super) finding: Finding,
-    /// How it is sealed; `None` where it is no sound envelope.
+    /// How it is sealed; `None` if it is not an intact envelope.
     pub(super) sealing: Option<EnvelopeKind>,
-    /// To be remembered, once the page is settled.
+    /// The tag to keep once the page is committed.
     pub(super) mark: Option<RecordTag>,
-    /// Whether the last pass left its outcome open, so that this one counts it.
+    /// Whether the last pass left it unresolved, so that this one counts it.
     pub(super) due: bool,
 }
 
 /// Tries the passwords on the records of a shard that were not tried before.
 pub(super) struct PassExaminer {
     pub(super) rekeyer: Rekeyer,
-    /// Of pairs that chain, what a later pass moves: from the passwords that are not new ones as well.
+    /// For chained pairs, what a later pass moves: from the passwords that are not also new ones.
     pub(super) first: Option<Rekeyer>,
     pub(super) tested: Arc<TriedSet>,
     pub(super) shard: Shard,
     pub(super) chains: Chains,
-    /// Left open by the last pass; `None` in the first.
+    /// Unresolved by the last pass; `None` in the first.
     pub(super) due: RwLock<Option<HashSet<RecordId>>>,
 }
 
@@ -58,7 +58,8 @@ impl Examine for PassExaminer {
         }
         match self.chains {
             Chains::No => self.mark_if_dear(record).is_some_and(|mark| self.tested.holds(mark)),
-            // What a writer put under a new password that is also an old one looks like what is to be moved.
+            // What a writer stored under a password that is both new and old looks like what is to
+            // be moved.
             Chains::Yes => {
                 self.catches_up_with(&record.id)
                     && (self.first.is_none() || self.was_moved(record) || self.is_of_none(record))
@@ -110,11 +111,12 @@ struct Look {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Known {
     Nothing,
-    /// Written by the run that this one resumes.
+    /// The run that this one resumes wrote it.
     Moved,
-    /// None of the pairs that chain opens it.
+    /// None of the chained pairs opens it.
     OfNone,
-    /// Written behind a pass of pairs that chain: to be moved only from a password that is not a new one as well.
+    /// Written behind a pass of chained pairs: to be moved only from a password that is not also a
+    /// new one.
     FirstOnly,
 }
 
@@ -123,7 +125,7 @@ impl Look {
         Seen {
             sealing: match &finding {
                 Finding::Problem(..) => None,
-                // A stored v2 does not name its cost; it is known of what opened.
+                // A stored v2 does not state its cost; it is known if the record was opened.
                 Finding::Reseal(_, cost @ Some(_)) | Finding::Matches(cost @ Some(_)) => {
                     Some(EnvelopeKind { cost: *cost, ..self.sealing })
                 }
@@ -140,7 +142,8 @@ impl Look {
 }
 
 impl PassExaminer {
-    /// What to remember of a record that this run writes; `None` where trying it again costs nothing and does no harm.
+    /// Returns the tag of a record that this run writes; `None` if trying it again costs nothing
+    /// and does no harm.
     pub(super) fn mark_of_written(&self, replacement: &Replacement) -> Option<RecordTag> {
         let (id, sealed) = (&replacement.id, &replacement.new);
         (self.chains == Chains::Yes || needs_argon2(sealed))
@@ -172,7 +175,8 @@ impl PassExaminer {
         }
     }
 
-    /// Whether a later pass of pairs that chain comes by this record, which the pass before did not leave open.
+    /// Returns whether a later pass of chained pairs encounters this record, which the previous
+    /// pass did not leave unresolved.
     fn catches_up_with(&self, id: &RecordId) -> bool {
         let due = self.due.read().unwrap_or_else(PoisonError::into_inner);
         due.as_ref().is_some_and(|due| !due.contains(id))
@@ -183,7 +187,7 @@ impl PassExaminer {
             && self.tested.holds(self.tested.mark(Question::Chain, &record.id, &record.envelope))
     }
 
-    /// Written by the run that this one resumes, in a page that was announced and never reported.
+    /// Written by the run that this one resumes, in a page that was announced but never reported.
     fn was_moved(&self, record: &SealedRecord) -> bool {
         self.chains == Chains::Yes
             && self.tested.holds(self.tested.mark(Question::Old, &record.id, &record.envelope))
@@ -192,7 +196,7 @@ impl PassExaminer {
     fn mark_if_dear(&self, record: &SealedRecord) -> Option<RecordTag> {
         let question = match self.chains {
             Chains::No => Question::Old,
-            // Those of the other question are what this run wrote.
+            // Those with the other question are what this run wrote.
             Chains::Yes => Question::Chain,
         };
         needs_argon2(&record.envelope)
@@ -200,7 +204,7 @@ impl PassExaminer {
     }
 }
 
-/// Whether trying a password costs an Argon2id for this record alone.
+/// Returns whether trying a password costs an Argon2id for this record alone.
 pub(super) fn needs_argon2(text: &EnvelopeText) -> bool {
     text.as_bytes().is_some_and(|text| text.starts_with(b"v2:"))
 }

@@ -26,13 +26,14 @@ pub struct RekeyPlan {
     pub(super) options: RunOptions,
 }
 
-/// The cost of a v2 that is written for a v2.
+/// The cost of a v2 that replaces a v2.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) enum V2Cost {
-    /// The one that opened it, with its lengths of key and salt: the program that wrote it reads it again.
+    /// The one that opened it, with its key and salt lengths: the program that wrote it can still
+    /// read it.
     #[default]
     Kept,
-    /// The one that is asked for.
+    /// The requested one.
     Asked,
 }
 
@@ -46,147 +47,149 @@ pub enum RekeyMode {
     DryRun,
 }
 
-/// How a rekey makes sure that the new password opens no record yet.
+/// How to ensure that the new password does not open any record yet.
 ///
-/// Two groups of records that were merged under one password can never be told apart again. So the vault is asked
-/// before the first write, and the run ends with [`RekeyError::Merge`](crate::engine::rekey::RekeyError::Merge) instead of it.
+/// Two groups of records that were merged under one password can never be told apart again. The
+/// engine therefore checks before the first write, and ends the run with
+/// [`RekeyError::Merge`](crate::engine::rekey::RekeyError::Merge) instead.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum MergeCheck {
-    /// Asks every record whose answer is cheap: v1 and v3, at one read of the vault; not v2, where an answer costs an
-    /// Argon2id.
+    /// Checks every record for which this is cheap: v1 and v3, with one read of the vault; not v2,
+    /// where it costs an Argon2id.
     #[default]
     Fast,
-    /// Asks every record, also v2.
+    /// Checks every record, including v2.
     Full,
-    /// Asks none: the caller means to merge, or knows that there is nothing to merge with.
+    /// Checks none: the caller wants to merge, or knows that there is nothing to merge with.
     Off,
 }
 
-/// What a rekey does about triggers and rules on the table of the records.
+/// What to do about triggers and rules on the records table.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum WriteHooks {
-    /// Ends with [`RekeyError::WriteHooks`](crate::engine::rekey::RekeyError::WriteHooks) before the first write: a trigger that stamps
-    /// changed rows shows which records shared a password. One that writes nothing is named in the report and no more.
+    /// Ends with [`RekeyError::WriteHooks`](crate::engine::rekey::RekeyError::WriteHooks) before
+    /// the first write: a trigger that stamps changed rows reveals which records shared a password.
+    /// A trigger that writes nothing is only named in the report.
     #[default]
     Refuse,
-    /// Goes on: the caller knows what they do.
+    /// Continues: the caller knows what they do.
     Allow,
 }
 
-/// Whether pairs that chain (`a -> b, b -> c`) may have been moved before.
+/// Whether chained pairs (`a -> b, b -> c`) may have been moved before.
 ///
-/// Only the state tells a moved record of such pairs from one that is still to be moved.
+/// Only the state distinguishes a moved record of such pairs from one that is still to be moved.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum EarlierRun {
-    /// A vault that looks as if an earlier run had moved records whose state is missing is refused with
-    /// [`RekeyError::Chain`](crate::engine::rekey::RekeyError::Chain).
+    /// Refuses, with [`RekeyError::Chain`](crate::engine::rekey::RekeyError::Chain), a vault that
+    /// looks as if an earlier run whose state is missing had moved records.
     #[default]
     Unknown,
-    /// The caller knows that there was none.
+    /// The caller knows that there was no earlier run.
     None,
 }
 
 impl RekeyPlan {
-    /// A plan without any password yet.
+    /// Creates a plan without any passwords.
     #[must_use]
     pub fn new() -> Self {
         Self::default()
     }
 
-    /// Adds a pair: what opens under `old` will be under `new`. A record is tried with the old passwords in the order
-    /// of the pairs, moved at most once, and never on from one pair's new password to another's, not even by the run
-    /// that resumes this one.
+    /// Adds a pair: what opens under `old` will be under `new`. The old passwords are tried on a
+    /// record in the order of the pairs. A record is moved at most once, and never from one pair's
+    /// new password on to another's, not even by a run that resumes this one.
     #[must_use]
     pub fn pair(mut self, old: Password, new: Password) -> Self {
         self.pairs.push((old, new));
         self
     }
 
-    /// The format and cost to write; without it, the vault's own, and what replaces a v2 by a v2 keeps the cost, the key
-    /// length and the salt length that opened it.
+    /// Sets the format and cost to write. The default is the vault's own, and a v2 that replaces a
+    /// v2 keeps the cost, key length and salt length that opened it.
     #[must_use]
     pub fn write_as(mut self, spec: SealParams) -> Self {
         (self.write, self.v2_cost) = (Some(spec), V2Cost::Asked);
         self
     }
 
-    /// Keeps the cost, the key length and the salt length of each v2 that is replaced by a v2, also when
-    /// [`write_as`](Self::write_as) names a cost.
+    /// Keeps the cost, key length and salt length of each v2 that is replaced by a v2, even if
+    /// [`write_as`](Self::write_as) gives a cost.
     #[must_use]
     pub fn keep_v2_cost(mut self) -> Self {
         self.v2_cost = V2Cost::Kept;
         self
     }
 
-    /// Whether to write at all.
+    /// Sets whether to write.
     #[must_use]
     pub fn dry_run(mut self, dry_run: RekeyMode) -> Self {
         self.dry_run = dry_run;
         self
     }
 
-    /// How to make sure that the new passwords open no record yet.
+    /// Sets how to ensure that the new passwords do not open any record yet.
     #[must_use]
     pub fn merge_check(mut self, check: MergeCheck) -> Self {
         self.merge = check;
         self
     }
 
-    /// What to do about triggers and rules on the table of the records.
+    /// Sets what to do about triggers and rules on the records table.
     #[must_use]
     pub fn write_hooks(mut self, hooks: WriteHooks) -> Self {
         self.hooks = hooks;
         self
     }
 
-    /// Whether pairs that chain may have been moved before by a run whose state is missing.
+    /// Sets whether a run whose state is missing may have moved chained pairs before.
     #[must_use]
     pub fn earlier_run(mut self, earlier_run: EarlierRun) -> Self {
         self.earlier_run = earlier_run;
         self
     }
 
-    /// The part of the vault to rekey; without it, all of it.
+    /// Sets the part of the vault to rekey. The default is all of it.
     #[must_use]
     pub fn shard(mut self, shard: Shard) -> Self {
         self.shard = shard;
         self
     }
 
-    /// Goes on where the run that gave this state was. The plan must be the same: passwords, shard, dry run and v2
-    /// costs.
+    /// Resumes the run that produced this state. The plan must be the same: passwords, shard, dry
+    /// run and v2 costs.
     #[must_use]
     pub fn resume(mut self, state: RekeyState) -> Self {
         self.resume = Some(state);
         self
     }
 
-    /// Workers, memory and page sizes.
+    /// Sets workers, memory and page sizes.
     #[must_use]
     pub fn options(mut self, options: RunOptions) -> Self {
         self.options = options;
         self
     }
 
-    /// The passwords that records are moved to.
+    /// Returns the passwords that records are moved to.
     pub(crate) fn new_passwords(&self) -> impl Iterator<Item = &Password> {
         self.pairs.iter().map(|(_, new)| new)
     }
 
-    /// The format and cost that were asked for.
+    /// Returns the requested format and cost.
     pub(crate) fn asked_spec(&self) -> Option<SealParams> {
         self.write
     }
 }
 
-/// A plan that cannot be carried out as it stands.
+/// An invalid plan.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum InvalidPlan {
     /// There is no pair of passwords.
     #[error("a rekey needs an old and a new password")]
     NoPair,
-    /// Old and new are the same: nothing would change hands.
+    /// The old and the new password are the same.
     #[error("the old and the new password are the same; give a new one")]
     SamePassword,
     /// The new password is empty.
@@ -197,18 +200,18 @@ pub enum InvalidPlan {
         "two pairs have the same old password, so a record could go either way; give each old password once"
     )]
     AmbiguousPair,
-    /// Two pairs have the same new password, and the plan does not allow a merge.
+    /// Two pairs have the same new password, and the plan does not permit a merge.
     #[error(
         "two pairs have the same new password, which would merge their records for good; give each its own, or allow the merge"
     )]
     MergingPairs,
 }
 
-/// One part of a vault out of several, by the hash of the id: the records whose id hashes to `index` modulo `count`.
+/// One of several parts of a vault: the records whose id hashes to `index` modulo `count`.
 ///
-/// The parts are disjoint and together the whole, whoever takes which and when, so that machines share a vault without
-/// knowing of each other. The hash is the first 8 bytes of SHA-256 of the id, big-endian. Its text is `index/count`,
-/// counted from 0: `0/4` to `3/4`.
+/// The parts are disjoint and together cover the vault, so that machines can share the work without
+/// communicating. The hash is the first 8 bytes of SHA-256 of the id, big-endian. The text form is
+/// `index/count`, counted from 0: `0/4` to `3/4`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Shard {
     index: u64,
@@ -219,16 +222,16 @@ impl Shard {
     /// All records.
     pub const WHOLE: Self = Self { index: 0, count: NonZeroU64::MIN };
 
-    /// One part of several, counted from 0.
+    /// Creates one of several parts, counted from 0.
     ///
     /// # Errors
-    /// [`ParseShardError`] when there is no such part.
+    /// [`ParseShardError`] if there is no such part.
     pub fn new(index: u64, count: u64) -> Result<Self, ParseShardError> {
         let count = NonZeroU64::new(count).filter(|count| index < count.get());
         count.map(|count| Self { index, count }).ok_or(ParseShardError)
     }
 
-    /// Whether the record is in this part.
+    /// Returns whether the record is in this part.
     #[must_use]
     pub fn holds(&self, id: &RecordId) -> bool {
         if self.count == NonZeroU64::MIN {
@@ -239,7 +242,7 @@ impl Shard {
         first % self.count == self.index
     }
 
-    /// About how many of so many records are in this part.
+    /// Returns the approximate number of records in this part, given the total.
     pub(super) fn share(&self, records: u64) -> u64 {
         records.div_ceil(self.count.get())
     }
@@ -267,12 +270,12 @@ impl FromStr for Shard {
     }
 }
 
-/// A text or numbers that name no shard.
+/// A text or numbers that are not a shard.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("a shard is written index/count and counted from 0, as in 0/4 to 3/4")]
 pub struct ParseShardError;
 
-/// The keys of a plan that makes sense.
+/// The keys of a valid plan.
 pub(super) fn checked(
     pairs: Vec<(Password, Password)>,
     merge: MergeCheck,
@@ -304,7 +307,7 @@ pub(super) fn checked(
     Ok(Pairs { list: keys.collect(), chaining, chained })
 }
 
-/// An old password's key and the new one's.
+/// The keys of an old password and its new one.
 #[derive(Clone)]
 pub(crate) struct Pair {
     pub(crate) old: Arc<PasswordKey>,
@@ -319,35 +322,36 @@ pub(super) struct Pairs {
     chained: Vec<bool>,
 }
 
-/// Where a password stands in pairs that chain.
+/// The role of a password in chained pairs.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Role {
-    /// Old only: what opens under it was never moved.
+    /// Only old: what opens under it was never moved.
     First,
     /// Old and new.
     Between,
-    /// New only.
+    /// Only new.
     Last,
 }
 
 impl Pairs {
-    /// Every key of the plan: of each pair the old and then the new one.
+    /// Returns every key of the plan: for each pair the old and then the new one.
     pub(super) fn keys(&self) -> Vec<&PasswordKey> {
         self.list.iter().flat_map(|pair| [&*pair.old, &*pair.new]).collect()
     }
 
-    /// Whether a record that was moved could be taken for one that is still to be moved.
+    /// Returns whether a moved record could be mistaken for one that is still to be moved.
     pub(super) fn chain(&self) -> bool {
         self.chaining.contains(&true)
     }
 
-    /// The pairs whose old password is not a new one as well: whatever opens under it, whenever it was written, is to be moved.
+    /// Returns the pairs whose old password is not also a new one: whatever opens under it,
+    /// whenever it was written, is to be moved.
     pub(super) fn first(&self) -> Vec<Pair> {
         let pairs = self.list.iter().zip(&self.chained);
         pairs.filter(|(_, chained)| !**chained).map(|(pair, _)| pair.clone()).collect()
     }
 
-    /// Each password once, with where it stands.
+    /// Returns each password once, with its role.
     pub(super) fn roles(&self) -> Vec<(Role, Arc<PasswordKey>)> {
         let olds = self.list.iter().zip(&self.chained).map(|(pair, chained)| {
             let role = if *chained { Role::Between } else { Role::First };
@@ -356,8 +360,8 @@ impl Pairs {
         olds.chain(self.fresh_keys().into_iter().map(|key| (Role::Last, key))).collect()
     }
 
-    /// The keys under which no record should be yet. A new password that is also an old one is not among them: its
-    /// records make room.
+    /// Returns the keys that should not open any record yet. A new password that is also an old one
+    /// is not among them, because its records are moved away.
     pub(super) fn fresh_keys(&self) -> Vec<Arc<PasswordKey>> {
         let fresh = self.list.iter().zip(&self.chaining).filter(|(_, chains)| !**chains);
         fresh.map(|(pair, _)| Arc::clone(&pair.new)).collect()
@@ -384,7 +388,7 @@ mod tests {
 
     #[test]
     fn the_hash_of_a_shard_is_the_documented_one() {
-        // printf abc | sha256sum begins ba7816bf8f01cfea, which is 2 modulo 4
+        // `printf abc | sha256sum` starts with ba7816bf8f01cfea, which is 2 modulo 4
         assert_eq!(0xba78_16bf_8f01_cfea_u64 % 4, 2);
         assert!(Shard::new(2, 4).unwrap().holds(&RecordId::from_stored("abc")));
     }

@@ -1,4 +1,4 @@
-//! Which cost the v2 records of a vault have, when the configured ones open none.
+//! Finds the cost of the v2 records of a vault if the configured ones open none.
 
 use std::sync::Arc;
 
@@ -8,15 +8,16 @@ use crate::crypto::kdf::KdfError;
 use crate::crypto::seal::{OpenOutcome, OpenPolicy};
 use vault_store::{PageLimit, SealedRecord};
 
-/// How many v2 records are tried: enough to find one of a group that holds a good part of the vault.
+/// How many v2 records are tried: enough to hit a group that makes up a good part of the vault.
 const SAMPLE: usize = 8;
 
 /// How many pages are read to find them.
 const PAGES: usize = 64;
 
 impl RekeySession {
-    /// Tries other v2 costs than the configured ones, with the old passwords, on up to eight v2 records; the first that
-    /// opens one. Costs up to eight Argon2ids per cost and password.
+    /// Tries other v2 costs than the configured ones, with the old passwords, on up to eight v2
+    /// records, and returns the first that opens one. Takes up to eight Argon2ids per cost and
+    /// password.
     ///
     /// # Errors
     /// [`RekeyError`].

@@ -1,4 +1,4 @@
-//! What a run that resumes has to know, as bytes.
+//! What a resuming run has to know, as bytes.
 
 use crate::scan::envelope_kind::EnvelopeKind;
 use std::{
@@ -21,34 +21,34 @@ use crate::engine::settings;
 use crate::scan::problem::{MAX_PROBLEMS, Problem, ProblemKind};
 use vault_store::{RecordId, StoreError, VaultStore};
 
-/// Where a run is.
+/// The position of a run.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Progress {
     pub(super) origin: JobId,
     pub(super) asked: Asked,
-    /// The pass under way; the first is 1.
+    /// The current pass; the first is 1.
     pub(super) pass: u32,
-    /// Where the first pass is. Later ones begin anew: they cost little.
+    /// The cursor of the first pass. Later passes start over, because they cost little.
     pub(super) cursor: Option<RecordId>,
-    /// Whether this pass found anything to do so far.
+    /// Whether this pass has found anything to do so far.
     pub(super) found: bool,
     /// Records whose outcome a later pass may still change.
     pub(super) open: HashMap<RecordId, Unresolved>,
-    /// Damaged and malformed records that are counted.
+    /// The damaged and malformed records that were counted.
     pub(super) problems: HashSet<RecordId>,
     pub(super) counts: RekeyCounts,
     pub(super) before: BTreeMap<EnvelopeKind, u64>,
     pub(super) after: BTreeMap<EnvelopeKind, u64>,
 }
 
-/// Which vault and which plan a state belongs to. The passwords are its key.
+/// The vault and the plan that a state belongs to. The passwords are its key.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct JobId {
     pub(super) vault: [u8; 32],
     pub(super) plan: [u8; 32],
 }
 
-/// How records are sealed that are written.
+/// How written records are sealed.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Written {
     pub(super) kind: EnvelopeKind,
@@ -62,7 +62,7 @@ impl Written {
     }
 }
 
-/// What the vault said to the new passwords.
+/// The result of the merge check.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Asked {
     NotYet,
@@ -76,7 +76,7 @@ impl JobId {
         dry_run: RekeyMode,
         policy: &OpenPolicy,
     ) -> Result<Self, StoreError> {
-        // A cost may be changed meanwhile; the salt is the vault's for life.
+        // The cost may change in the meantime; the salt never does.
         let kdf = store.setting(settings::KDF).await?.unwrap_or_default();
         let salt = kdf.rsplit('$').next().unwrap_or_default();
         let mut plan = Sha256::new();
@@ -104,13 +104,13 @@ impl Progress {
         }
     }
 
-    /// Goes on after the job was finished: looks at the whole vault once more.
+    /// Continues a finished job: examines the whole vault once more.
     pub(super) fn start_another_pass(&mut self) {
         self.pass = self.pass.saturating_add(1).max(2);
         (self.cursor, self.found) = (None, false);
     }
 
-    /// Takes in a page that was settled.
+    /// Adds the outcome of a page.
     pub(super) fn add(&mut self, settled: &PageOutcome, written: Written) {
         let page = &settled.counts;
         self.found |= page.rekeyed + page.conflict > 0 || !settled.marks.is_empty();
@@ -141,7 +141,7 @@ impl Progress {
         self.after.retain(|_, count| *count > 0);
     }
 
-    /// Takes back how a record was counted that has now another outcome.
+    /// Reverts how a record was counted that now has another outcome.
     fn close(&mut self, id: &RecordId) {
         match self.open.remove(id) {
             Some(Unresolved::Conflict) => self.counts.conflict -= 1,
@@ -150,14 +150,15 @@ impl Progress {
         }
     }
 
-    /// Counts a record as deleted that was left open and is there no longer.
+    /// Counts as deleted an unresolved record that no longer exists.
     pub(super) fn count_missing(&mut self, id: &RecordId) {
         self.close(id);
         self.counts.missing += 1;
         self.counts.scanned = self.counts.total();
     }
 
-    /// Counts a problem once. Of more than are listed, later passes cannot tell which are new, and count none.
+    /// Counts a problem once. Of more than are listed, later passes cannot tell which are new, and
+    /// count none.
     fn count_problem(&mut self, problem: &Problem) {
         let known = self.problems.contains(&problem.id);
         let room = self.problems.len() < MAX_PROBLEMS;
@@ -204,7 +205,7 @@ impl Progress {
         to.0
     }
 
-    /// `None` where the bytes are none that [`to_bytes`](Self::to_bytes) makes.
+    /// `None` if [`to_bytes`](Self::to_bytes) does not produce such bytes.
     pub(super) fn from_bytes(bytes: &[u8]) -> Option<Restored> {
         let mut from = Reader(bytes);
         let origin = JobId { vault: from.array()?, plan: from.array()? };
@@ -240,7 +241,7 @@ impl Progress {
     }
 }
 
-/// What was written down.
+/// A reader for the serialized form.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) struct Restored {
     pub(super) progress: Progress,
@@ -294,7 +295,7 @@ impl Writer {
                 Format::V2 => 2,
                 Format::V3 => 3,
             };
-            // a cost of no passes is none
+            // a cost without passes means no cost
             let cost = cost.map_or([0; 3], |cost| [cost.m_cost(), cost.t_cost(), cost.p_cost()]);
             self.numbers(&[format, *count]);
             self.numbers(&cost.map(u64::from));
@@ -315,7 +316,7 @@ impl Reader<'_> {
         self.array().map(u64::from_be_bytes)
     }
 
-    /// How many things of at least so many bytes follow: never more than there is room for.
+    /// Reads how many items of at least this many bytes follow: never more than there is room for.
     fn count(&mut self, least: usize) -> Option<usize> {
         let count = usize::try_from(self.number()?).ok()?;
         (count <= self.0.len() / least).then_some(count)

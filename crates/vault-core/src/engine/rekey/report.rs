@@ -1,4 +1,4 @@
-//! What a rekey did, counted.
+//! The results of a rekey.
 
 use crate::scan::envelope_kind::EnvelopeKind;
 use std::{collections::BTreeMap, time::Duration};
@@ -12,28 +12,30 @@ use vault_store::WriteHook;
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct RekeyCounts {
-    /// Taken from the store and finished with.
+    /// Records processed.
     pub scanned: u64,
-    /// Opened under an old password, and now stored under its new one, durably. In a dry run: would be.
+    /// Opened under an old password, and now durably stored under its new one. In a dry run: would
+    /// be.
     pub rekeyed: u64,
     /// Opens under none of the old passwords.
     pub other_password: u64,
-    /// Opens under one of the new passwords (asked where asking is cheap: v1, and v3 once its salt is known).
+    /// Opens under one of the new passwords (checked where this is cheap: v1, and v3 once its salt
+    /// is known).
     pub already_new: u64,
-    /// Changed since it was written, or moved from another id.
+    /// Modified since it was written, or moved from another record.
     pub damaged: u64,
     /// Not an envelope that this version reads.
     pub malformed: u64,
-    /// A writer changed it again and again while it was being settled; it was left as the writer wrote it.
+    /// Writers kept changing it while the engine tried to replace it; it was left as written.
     pub conflict: u64,
-    /// Deleted meanwhile.
+    /// Deleted in the meantime.
     pub missing: u64,
-    /// The store refused it, also after trying again; it is still under its old password.
+    /// The store refused it repeatedly; it is still under its old password.
     pub failed: u64,
 }
 
 impl RekeyCounts {
-    /// The sum over the outcomes, which equals `scanned`.
+    /// Returns the sum of the outcomes, which equals `scanned`.
     #[must_use]
     pub fn total(&self) -> u64 {
         self.rekeyed
@@ -47,74 +49,77 @@ impl RekeyCounts {
     }
 }
 
-/// Why a run ended.
+/// How a run ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum RunStatus {
-    /// It has not: there are records left to scan.
+    /// It has not ended: there are records left to scan.
     Running,
-    /// The last pass over the whole vault found nothing to do, or nobody else wrote since it began: no record whose last
-    /// write came before it is under an old password, but those that the report counts as conflict or failed.
+    /// The last pass over the whole vault found nothing to do, or there were no other writes since
+    /// it started: no record whose last write preceded it is under an old password, except those
+    /// counted as conflict or failed.
     Complete,
-    /// Pass after pass, records under an old password were found: somebody still writes with it.
+    /// Records under an old password kept appearing: another writer is still using it.
     NotConverged,
-    /// The caller stopped it; the same run started again does the rest.
+    /// The caller stopped it; running it again completes the job.
     Stopped,
-    /// A new password is in use already, and the plan does not allow to merge with its records. Nothing was written.
+    /// A new password is already in use, and the plan does not permit a merge. Nothing was written.
     Refused,
     /// An error ended it.
     Failed,
 }
 
-/// What a rekey did so far: exactly what was committed.
+/// What a rekey has done so far: exactly what was committed.
 ///
-/// The counts and the sealings are of the whole job, also when earlier runs did part of it; numbers and times of the
-/// work are of this run alone.
+/// The counts and kinds cover the whole job, including the part done by earlier runs. Work figures
+/// and times cover only this run.
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub struct RekeyReport {
     /// The records by outcome: all that the first pass found, and what later passes found to do.
     pub counts: RekeyCounts,
-    /// The first [`MAX_PROBLEMS`](crate::scan::problem::MAX_PROBLEMS) damaged and malformed records.
+    /// The first [`MAX_PROBLEMS`](crate::scan::problem::MAX_PROBLEMS) damaged and malformed
+    /// records.
     pub problems: Vec<Problem>,
-    /// How the records were sealed that were found sound.
+    /// How the intact records were sealed before.
     pub before: BTreeMap<EnvelopeKind, u64>,
     /// How these records are sealed now. In a dry run: would be.
     pub after: BTreeMap<EnvelopeKind, u64>,
-    /// What the runs did that this one resumes.
+    /// What the previous runs did that this one resumes.
     pub earlier: PreviousRuns,
-    /// Whether an earlier run of the same plan had finished the job, and this one looked for what was written since.
+    /// Whether an earlier run of the same plan had finished the job, and this one looked for what
+    /// was written since.
     pub already_done: bool,
-    /// Why the store refused the records that are counted as failed: up to five different reasons.
+    /// Why the store refused the records counted as failed: up to five different reasons.
     pub failures: Vec<FailureReason>,
-    /// What the vault was asked before the first write.
+    /// The result of the merge check.
     pub merge: MergeReport,
-    /// Passes over the whole vault after the first that came to their end.
+    /// Number of completed passes over the whole vault after the first.
     pub catch_up_passes: u32,
-    /// How many times a record that a writer had changed meanwhile was read and tried again.
+    /// How many times a concurrently changed record was read and tried again.
     pub conflicts_settled: u64,
-    /// How many batches were tried again after an error.
+    /// Number of batches retried after an error.
     pub retries: u64,
-    /// How many pages were committed, or scanned where nothing matched.
+    /// Number of pages committed, or scanned if nothing matched.
     pub pages: u64,
-    /// How many Argon2id computations were made.
+    /// Number of Argon2id computations.
     pub derivations: u64,
-    /// Time since the run began.
+    /// Time since the start of the run.
     pub elapsed: Duration,
-    /// Time in each stage; the stages follow each other.
+    /// Time of each stage; the stages follow one another.
     pub stages: StageTimes,
-    /// Time in which a page was being read, beside everything else.
+    /// Time during which a page was being read, concurrently with everything else.
     pub read_time: Duration,
-    /// Processor time of reading and sealing envelopes, summed over the workers.
+    /// CPU time of opening and sealing envelopes, summed over the workers.
     pub crypto_time: Duration,
-    /// Time in which a batch was being written and settled.
+    /// Time during which a batch was being written and its conflicts resolved.
     pub commit_time: Duration,
-    /// How many workers there were.
+    /// Number of workers.
     pub workers: usize,
-    /// Triggers and rules of the database that act on each record that is rekeyed.
+    /// Triggers and rules of the database that act on each rekeyed record.
     pub write_hooks: Vec<WriteHook>,
-    /// Whether nothing was written because the plan said so.
+    /// Whether this was a dry run.
     pub dry_run: bool,
-    /// Why it ended.
+    /// How it ended.
     pub end: RunStatus,
 }
 
@@ -122,21 +127,21 @@ pub struct RekeyReport {
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct FailureReason {
-    /// What the store said, without any id.
+    /// The store's message, without any id.
     pub reason: String,
-    /// How often it said so. A record that fails again in a later pass counts again.
+    /// How often it occurred. A record that fails again in a later pass counts again.
     pub records: u64,
 }
 
-/// How many different reasons a report lists.
+/// Maximum number of different reasons in a report.
 pub(super) const MAX_REASONS: usize = 5;
 
-/// What the runs did that a run resumes.
+/// What the previous runs did that a run resumes.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct PreviousRuns {
-    /// How many there were.
+    /// Number of runs.
     pub runs: u32,
-    /// The records that they counted, which the counts of the report include.
+    /// Their counts, which are included in those of the report.
     pub counts: RekeyCounts,
     /// Their Argon2id computations.
     pub derivations: u64,
@@ -144,35 +149,36 @@ pub struct PreviousRuns {
     pub elapsed: Duration,
 }
 
-/// What the vault was asked before the first write: whether a new password opens records already.
+/// The result of the merge check: whether a new password already opened records before the first
+/// write.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct MergeReport {
-    /// Which records were to be asked.
+    /// Which records were to be checked.
     pub check: MergeCheck,
-    /// How many were asked by this run.
+    /// How many this run checked.
     pub asked: u64,
     /// How many a new password opened.
     pub found: u64,
-    /// How many v2 records were not asked, because each answer costs an Argon2id.
+    /// How many v2 records were not checked, because each would cost an Argon2id.
     pub unasked: u64,
 }
 
 /// How long each stage of a run took.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct StageTimes {
-    /// Until the first record was looked at: settings, master keys.
+    /// Before the first record: settings, master keys.
     pub prepare: Duration,
-    /// Asking whether the new passwords open records already.
+    /// The merge check.
     pub merge_check: Duration,
     /// The first pass.
     pub first_pass: Duration,
-    /// The passes after it.
+    /// The later passes.
     pub catch_up: Duration,
 }
 
 impl RekeyReport {
-    /// Whether records remain that need a person's eye: damaged, malformed, conflicting, failed, or still being written
-    /// under an old password.
+    /// Returns whether anything needs attention: damaged, malformed, conflicting or failed records,
+    /// or another writer that keeps using an old password.
     #[must_use]
     pub fn needs_attention(&self) -> bool {
         let counts = &self.counts;
@@ -180,29 +186,30 @@ impl RekeyReport {
             || self.end == RunStatus::NotConverged
     }
 
-    /// Whether no record was re-encrypted, neither by this run nor by those that it resumes, and the store refused none
-    /// either: never a success by itself, whatever is under the new password.
+    /// Returns whether no record was re-encrypted by this run or those that it resumes, and the
+    /// store refused none: never a success by itself, whatever is under the new password.
     #[must_use]
     pub fn moved_nothing(&self) -> bool {
         self.counts.rekeyed + self.counts.failed + self.counts.conflict == 0 && !self.already_done
     }
 
-    /// Records of v2 that no old password opened: whether they are damaged, only their own password can tell.
+    /// Returns the number of v2 records that no old password opened: only their own password can
+    /// tell whether they are damaged.
     #[must_use]
     pub fn not_checkable(&self) -> u64 {
-        // Of what was opened the cost is known.
+        // The cost of what was opened is known.
         let unopened = EnvelopeKind { format: Format::V2, cost: None };
         self.after.get(&unopened).copied().unwrap_or_default()
     }
 
-    /// How many records this run re-encrypted, without those before it.
+    /// Returns how many records this run re-encrypted, without previous runs.
     #[must_use]
     pub fn rekeyed_now(&self) -> u64 {
         self.counts.rekeyed.saturating_sub(self.earlier.counts.rekeyed)
     }
 
-    /// Whether a rekey of this plan would merge its records with others: only a dry run ends with this, a rekey is
-    /// refused.
+    /// Returns whether a rekey of this plan would merge its records with others. Only a dry run
+    /// ends with this; a rekey is refused.
     #[must_use]
     pub fn would_merge(&self) -> bool {
         self.merge.check != MergeCheck::Off

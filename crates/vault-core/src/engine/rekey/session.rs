@@ -1,4 +1,4 @@
-//! A rekey under way, step by step.
+//! A rekey in progress, step by step.
 
 mod ask;
 
@@ -33,39 +33,42 @@ use crate::scan::workers::Workers;
 use crate::scan::{Examined, Scan};
 use vault_store::{PageLimit, RecordId, Timestamp, VaultStore};
 
-/// How many pages in a row may fail as a whole before the store is taken to be gone.
+/// How many consecutive pages may fail as a whole before the store counts as gone.
 const GIVE_UP_AFTER: u32 = 3;
 
-/// How many catch-up passes of a run may find something before somebody is taken to write under an old password for ever.
+/// How many catch-up passes of a run may find something before the run concludes that another
+/// writer keeps using an old password.
 const MAX_PASSES: u32 = 32;
 
-/// A rekey under way.
+/// A rekey in progress.
 ///
-/// Dropping it ends the run: a batch that was being written is committed whole or not at all, and the worker threads
-/// end after the record at hand. [`stop`](RekeySession::stop) does the same and also tells what was committed.
+/// Dropping it ends the run: a batch that was being written is committed completely or not at all,
+/// and the worker threads end after their current record. [`stop`](RekeySession::stop) does the
+/// same and returns what was committed.
 ///
-/// After every step [`state`](RekeySession::state) is what another run can go on from, whatever happens to this one.
+/// After every step, another run can resume from [`state`](RekeySession::state), whatever happens
+/// to this one.
 pub struct RekeySession {
     stage: Stage,
     pub(super) passes: Passes,
     committer: Arc<Committer>,
     check: MergeCheck,
-    /// What the vault has yet to be asked.
+    /// The checks that are still to be made.
     asking: Option<Asking>,
     /// Examined and not yet committed.
     page: Option<PendingPage>,
     scan_error: Option<RekeyError>,
     committing: Option<InFlight>,
     failed_in_a_row: u32,
-    /// Whether this run began the pass under way, at its beginning.
+    /// Whether this run started the current pass, and at its beginning.
     whole: bool,
-    /// What the store counted when the pass under way began.
+    /// The store's write count when the current pass started.
     others: WriterWatch,
-    /// The next count, while the store is asked for it.
+    /// The next count, while it is being read.
     counting: Option<BoxFuture<'static, WriterWatch>>,
-    /// Whether records that an earlier run left open have yet to be tried again by a pass.
+    /// Whether a pass still has to retry records that an earlier run left unresolved.
     owed: bool,
-    /// Left open by the last pass, and not seen by this one.
+    /// Unresolved by the last pass, and not yet seen by this one.
     due: HashSet<RecordId>,
     progress: Progress,
     started: Timestamp,
@@ -74,16 +77,16 @@ pub struct RekeySession {
     written: Written,
     begun: Instant,
     stage_begun: Instant,
-    /// What the stages before this one took to read.
+    /// How long reading took in earlier stages.
     read_before: Duration,
     total: u64,
     report: RekeyReport,
 }
 
 enum Stage {
-    /// Asks the vault whether it fits what the state says of pairs that chain.
+    /// Checks that the vault matches what the state says about chained pairs.
     Chain(ChainAsk),
-    /// Asks the vault whether the new passwords open records already.
+    /// Checks whether the new passwords already open records.
     Ask(Scan<MergeChecker>, Arc<MergeChecker>),
     Pass(Scan<PassExaminer>),
 }
@@ -95,7 +98,7 @@ struct PendingPage {
     announced: bool,
 }
 
-/// A page being written, since when.
+/// A page being written, and since when.
 struct InFlight {
     settled: BoxFuture<'static, PageOutcome>,
     last: Option<RecordId>,
@@ -111,33 +114,36 @@ pub(super) struct Passes {
     pub(super) page: PageLimit,
 }
 
-/// What asking the vault needs.
+/// What the checks need.
 pub(super) struct Asking {
     pub(super) check: MergeCheck,
     pub(super) keys: Vec<Arc<PasswordKey>>,
     pub(super) policy: OpenPolicy,
     pub(super) tested: Arc<TriedSet>,
-    /// The passwords of pairs that chain; empty for others.
+    /// The passwords of chained pairs; empty for others.
     pub(super) roles: Vec<(Role, Arc<PasswordKey>)>,
     pub(super) earlier_run: EarlierRun,
 }
 
 impl RekeySession {
-    /// How many records the vault, or the shard of it, held when the run began, to show progress against.
+    /// Returns how many records the vault, or the shard, held when the run started, to show
+    /// progress against.
     #[must_use]
     pub fn total(&self) -> u64 {
         self.total
     }
 
-    /// Commits one page, at most about two seconds of work, and tells all that was done so far; `None` when the last
-    /// pass found nothing to do. A step may also only ask or announce, without a write.
+    /// Commits one page (about two seconds of work) and returns the totals so far; `None` once the
+    /// last pass found nothing to do. A step may also only check or announce records, without
+    /// writing.
     ///
     /// # Errors
-    /// [`RekeyError`] when going on is pointless. What was committed stays, and [`report`](Self::report) tells it;
-    /// running the same plan again is always safe.
+    /// [`RekeyError`] if continuing is pointless. What was committed stays, and
+    /// [`report`](Self::report) returns it; running the same plan again is always safe.
     ///
     /// # Cancel safety
-    /// Dropping the future loses nothing: the work in flight stays in the session, and the next call goes on.
+    /// Dropping the future loses nothing: the session keeps the work in flight, and the next call
+    /// continues.
     pub async fn step(&mut self) -> Result<Option<&RekeyReport>, RekeyError> {
         if self.report.end != RunStatus::Running {
             return Ok(None);
@@ -155,7 +161,7 @@ impl RekeySession {
         }
     }
 
-    /// Takes every step that is left.
+    /// Takes all remaining steps.
     ///
     /// # Errors
     /// As [`step`](Self::step).
@@ -164,10 +170,12 @@ impl RekeySession {
         Ok(self.report)
     }
 
-    /// Ends the run: waits for the page that is being written, drops the rest, and counts exactly what was committed.
+    /// Ends the run: waits for the page being written, drops the rest, and counts exactly what was
+    /// committed.
     ///
     /// # Errors
-    /// [`RekeyError`] when the page that was being written broke off; [`report`](Self::report) counts what it did.
+    /// [`RekeyError`] if the page being written failed; [`report`](Self::report) counts what it
+    /// did.
     pub async fn stop(&mut self) -> Result<&RekeyReport, RekeyError> {
         let settled = match self.committing.take() {
             Some(InFlight { settled, last, since }) => {
@@ -183,17 +191,18 @@ impl RekeySession {
         settled.map(|()| &self.report)
     }
 
-    /// What was committed so far.
+    /// Returns what was committed so far.
     #[must_use]
     pub fn report(&self) -> &RekeyReport {
         &self.report
     }
 
-    /// Where the run is, for [`RekeyPlan::resume`](super::RekeyPlan::resume). Keep it after every step, before the next
-    /// one is taken: what a step is going to write may have to be known to a run that resumes.
+    /// Returns the position of the run, for [`RekeyPlan::resume`](super::RekeyPlan::resume). Store
+    /// it after every step, before the next one: a resuming run may have to know what a step is
+    /// about to write.
     ///
     /// # Errors
-    /// [`RekeyError::Seal`] when the system has no randomness to give.
+    /// [`RekeyError::Seal`] if the system has no randomness to give.
     pub fn state(&self) -> Result<RekeyState, RekeyError> {
         let before = self.report.earlier;
         let earlier = PreviousRuns {
@@ -266,7 +275,7 @@ impl RekeySession {
         session
     }
 
-    /// Moves every stage on; ready with whether a step was taken, or all is done.
+    /// Advances every stage. Ready with whether a step was taken, or all is done.
     fn poll_step(&mut self, cx: &mut Context<'_>) -> Poll<Result<bool, RekeyError>> {
         loop {
             let scan = match &mut self.stage {
@@ -278,7 +287,7 @@ impl RekeySession {
             if self.page.is_none() && self.scan_error.is_none() {
                 match scan.poll_next(cx) {
                     Poll::Ready(Some(Ok(examined))) => self.take_examined(examined),
-                    // What was examined before the error is committed first.
+                    // Commit what was examined before the error first.
                     Poll::Ready(Some(Err(error))) => self.scan_error = Some(error.into()),
                     Poll::Ready(None) => over = true,
                     Poll::Pending => {}
@@ -313,7 +322,7 @@ impl RekeySession {
         }
     }
 
-    /// Asks the store for another count of its writes.
+    /// Reads the store's write count again.
     fn poll_others(&mut self, cx: &mut Context<'_>) -> Poll<WriterWatch> {
         let dry_run = if self.report.dry_run { RekeyMode::DryRun } else { RekeyMode::Apply };
         let counting = self.counting.get_or_insert_with(|| {
@@ -331,7 +340,7 @@ impl RekeySession {
         self.page = Some(PendingPage { page, last: examined.last, announced: false });
     }
 
-    /// Begins to write a page, unless there is something to do before.
+    /// Starts to write a page, unless something has to be done before.
     fn commit(&mut self, examination: PendingPage) -> Next {
         let PendingPage { page, last, announced } = examination;
         let reseals = page.seen.iter().filter_map(|seen| match &seen.finding {
@@ -346,7 +355,7 @@ impl RekeySession {
         }
         let found = self.report.merge.found;
         if self.check != MergeCheck::Off && found > 0 && reseals.count() > 0 {
-            // Who runs it again has perhaps removed them.
+            // The caller may remove them and retry.
             self.progress.asked = Asked::NotYet;
             return Next::Refused(RekeyError::Merge { records: found });
         }
@@ -354,14 +363,14 @@ impl RekeySession {
         Next::Write(InFlight { settled: settled.boxed(), last, since: Instant::now() })
     }
 
-    /// Adds a settled page to the report.
+    /// Adds the outcome of a page to the report.
     fn take(
         &mut self,
         mut settled: PageOutcome,
         last: Option<RecordId>,
         took: Duration,
     ) -> Result<(), RekeyError> {
-        // A page that broke off counts, and is looked at again by a run that resumes.
+        // A page that failed half-way counts, and a resuming run examines it again.
         let error = settled.error.take();
         let kept = error.as_ref().map(|_| self.progress.clone());
         self.progress.add(&settled, self.written);
@@ -405,7 +414,8 @@ impl RekeySession {
         }
     }
 
-    /// Begins another pass, unless it would find nothing to do; whether there is anything left.
+    /// Starts another pass, unless it would find nothing to do. Returns whether there is anything
+    /// left.
     fn end_pass(&mut self, now: WriterWatch) -> bool {
         for id in std::mem::take(&mut self.due) {
             self.progress.count_missing(&id);
@@ -416,14 +426,14 @@ impl RekeySession {
         let again = match self.passes.seeker.chains {
             _ if self.report.dry_run => false,
             _ if self.owed => true,
-            // What others wrote under a password that is both old and new is not to be moved: without one that is old
-            // only, there is nothing to catch up with.
+            // What others wrote under a password that is both old and new must not be moved:
+            // without one that is only old, there is nothing to catch up with.
             Chains::Yes if self.passes.seeker.first.is_none() && self.progress.open.is_empty() => {
                 false
             }
             _ if !self.whole => true,
             _ if !self.progress.found => false,
-            // What this pass left open may fare better now.
+            // A retry may resolve what this pass left unresolved.
             _ if !self.progress.open.is_empty() => true,
             Chains::Yes if self.passes.seeker.first.is_none() => false,
             Chains::No | Chains::Yes => !self.others.no_foreign_writes_since(&now),
@@ -450,7 +460,7 @@ impl RekeySession {
         self.stage = self.passes.pass(&self.progress);
     }
 
-    /// What the last pass left open is counted by this one.
+    /// This pass counts what the last one left unresolved.
     fn expect_due(&mut self) {
         if self.progress.pass > 1 {
             self.due = self.progress.open.keys().cloned().collect();
@@ -459,7 +469,7 @@ impl RekeySession {
         }
     }
 
-    /// Brings the times of the report up to now.
+    /// Updates the times of the report.
     fn count_time(&mut self) {
         let took = self.stage_begun.elapsed();
         self.stage_begun = Instant::now();
@@ -483,7 +493,7 @@ impl RekeySession {
     }
 }
 
-/// Adds up why records failed; of more different reasons than are listed, the first ones.
+/// Sums up why records failed, for the first few different reasons.
 fn note_reasons(failures: &mut Vec<FailureReason>, reasons: Vec<(String, u64)>) {
     for (reason, records) in reasons {
         if let Some(known) = failures.iter_mut().find(|known| known.reason == reason) {
@@ -494,10 +504,10 @@ fn note_reasons(failures: &mut Vec<FailureReason>, reasons: Vec<(String, u64)>) 
     }
 }
 
-/// What becomes of an examined page.
+/// What to do with an examined page.
 enum Next {
     Write(InFlight),
-    /// Its envelopes are in the state now, and are written by the next step.
+    /// The state now contains its envelopes; the next step writes them.
     Announced(PendingPage),
     Refused(RekeyError),
 }

@@ -1,4 +1,4 @@
-//! Prepares a run: checks the plan, takes up a state, derives what is needed before the first record.
+//! Prepares a run: checks the plan, loads a state, derives what is needed before the first record.
 
 use crate::scan::envelope_kind::EnvelopeKind;
 use std::{
@@ -99,7 +99,7 @@ impl RekeySession {
     }
 }
 
-/// What the keys of a run come from.
+/// The parameters that the keys of a run are derived with.
 struct Keys {
     pairs: Pairs,
     write: Option<SealParams>,
@@ -108,12 +108,12 @@ struct Keys {
     origin: JobId,
 }
 
-/// What is there before the first record is looked at.
+/// What is known before the first record is examined.
 struct Prepared {
     pairs: Pairs,
     state_key: StateKey,
     derivations: u64,
-    /// Where the job is, and what its state showed.
+    /// The position of the job, and what its state revealed.
     restored: (Restored, Option<JobInfo>),
 }
 
@@ -128,7 +128,7 @@ impl Keys {
             let before = memory.derivations();
             let kdf = match (&state, self.spec) {
                 (Some(state), _) => state.kdf(&self.policy.limits)?,
-                // The masters of a v3 run serve its state too.
+                // The master keys of a v3 run are used for its state too.
                 (None, SealParams::V3 { kdf, .. }) => kdf,
                 (None, SealParams::V2 { params }) => {
                     KdfSetting::generate(params).map_err(SealError::from)?
@@ -150,8 +150,8 @@ impl Keys {
 }
 
 impl Keys {
-    /// Takes up a state. One whose job is finished stands in nobody's way: another plan starts its own job, and the same
-    /// plan makes one more pass.
+    /// Loads a state. A finished one does not get in the way: another plan starts its own job, and
+    /// the same plan makes one more pass.
     fn resumed(
         &self,
         state: &RekeyState,
@@ -168,7 +168,8 @@ impl Keys {
             Err(ResumeError::OtherPasswords | ResumeError::OtherVault) if info.finished => {
                 Ok((fresh(self.origin)?, None))
             }
-            // Other costs or another shard: nothing of this plan was done, unless its pairs chain.
+            // With other costs or another shard, nothing of this plan was done, unless its pairs
+            // chain.
             Err(ResumeError::OtherPlan) if info.finished && !self.pairs.chain() => {
                 Ok((fresh(self.origin)?, None))
             }
@@ -177,8 +178,9 @@ impl Keys {
     }
 }
 
-/// One master seals every record of a v3 run. It is derived twice and compared before the first write, because a
-/// memory fault in it would lock every record under a password that nobody has, and each would pass its own check.
+/// One master key seals every record of a v3 run. It is derived twice and compared before the first
+/// write, because a memory fault in it would lock every record under an unknown password, and each
+/// would pass its own verification.
 fn verify_new_masters(
     pairs: &Pairs,
     kdf: &KdfSetting,
@@ -211,7 +213,7 @@ fn fresh(origin: JobId) -> Result<Restored, RekeyError> {
     Ok(Restored { progress, earlier, key, marks: HashSet::new() })
 }
 
-/// What earlier runs did, and nothing yet of this one.
+/// What earlier runs did; nothing of this one yet.
 fn new_report(progress: &Progress, earlier: PreviousRuns, check: MergeCheck) -> RekeyReport {
     let (found, unasked) = match progress.asked {
         Asked::NotYet => (0, 0),

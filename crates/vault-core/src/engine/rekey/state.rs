@@ -1,7 +1,8 @@
-//! The state of a rekey as a value: sealed under a key that needs every password of the plan.
+//! The state of a rekey: sealed under a key that needs every password of the plan.
 //!
-//! Who edits a state without knowing the passwords could otherwise make a rekey skip what it should move
-//! (CVE-2021-4122 was that, in a disk encryption). Layout and key are specified in `docs/rekey.md`, "The state".
+//! Otherwise an attacker who edits a state without knowing the passwords could make a rekey skip
+//! records (as in CVE-2021-4122, in a disk encryption program). Layout and key are specified in
+//! `docs/rekey.md`, "The state".
 
 use aes_gcm::aes::Aes256;
 use hkdf::Hkdf;
@@ -30,30 +31,32 @@ const COMMITMENT_AT: usize = 102;
 const HEADER_LEN: usize = 134;
 /// The flag of a state whose job is finished.
 const FINISHED: u8 = 1;
-/// SHA-256 over everything before, so that accidents are told from other passwords.
+/// SHA-256 over everything before, to distinguish accidents from other passwords.
 const CHECK_LEN: usize = 32;
 
-/// What the HKDF info of a state's key starts with.
+/// The prefix of the HKDF info of a state's key.
 const LABEL: &[u8] = b"vaultstore/rekey-state/v2";
 
-/// Where a rekey is, to be kept outside the vault and handed to the run that resumes it.
+/// The position of a rekey, to be kept outside the vault and passed to the run that resumes it.
 ///
-/// It holds counts, a cursor and the marks of what was tried. It is as long as the marks, 8 bytes for each v2 record
-/// tried so far, and a kilobyte more. A finished job leaves a state too: the same plan then makes one more pass and
-/// finds nothing left to do, instead of moving records of pairs that chain a second time.
+/// It contains counts, a cursor and the tags of what was tried: 8 bytes for each v2 record tried so
+/// far, and a kilobyte for the rest. A finished job leaves a state too: the same plan then makes
+/// one more pass and finds nothing left to do, instead of moving records of chained pairs a second
+/// time.
 ///
 /// # Security
-/// It is sealed under every password of the plan together, and nobody without all of them can make one. In the clear it
-/// shows [`JobInfo`]: when the job started, how much it has scanned, whether it is finished. An older state of the same
-/// run is harmless, except for pairs that chain: what it does not know is tried again.
+/// It is sealed under all passwords of the plan together, and cannot be created without all of
+/// them. In the clear it contains [`JobInfo`]: when the job started, how much it has scanned,
+/// whether it is finished. An older state of the same run is harmless, except for chained pairs:
+/// what it does not contain is tried again.
 #[derive(Clone, PartialEq, Eq)]
 pub struct RekeyState(Vec<u8>);
 
 impl RekeyState {
-    /// What a state starts with.
+    /// The first bytes of every state.
     pub const MAGIC: &'static [u8] = b"vaultstore-rekey";
 
-    /// Takes the bytes of a state, and refuses what no password can make one of.
+    /// Parses the bytes of a state, and rejects what no password can open.
     ///
     /// # Errors
     /// [`ResumeError`].
@@ -77,14 +80,14 @@ impl RekeyState {
         Ok(Self(bytes))
     }
 
-    /// The bytes to keep.
+    /// Returns the bytes to keep.
     #[must_use]
     pub fn as_bytes(&self) -> &[u8] {
         &self.0
     }
 
-    /// What the state shows without any password. It is authenticated by the key of the state only, so it is good for
-    /// telling a person about it.
+    /// Returns what the state reveals without any password. Only the key of the state authenticates
+    /// it, so use it only for display.
     #[must_use]
     pub fn info(&self) -> JobInfo {
         let number = |at| u64::from_be_bytes(self.array(at));
@@ -96,7 +99,7 @@ impl RekeyState {
         }
     }
 
-    /// The salt and cost of its key.
+    /// Returns the salt and cost of its key.
     pub(super) fn kdf(&self, limits: &KdfLimits) -> Result<KdfSetting, ResumeError> {
         let number = |at: usize| u32::from_be_bytes(self.array(at));
         KdfParams::new(number(COST_AT), number(COST_AT + 4), number(COST_AT + 8))
@@ -106,7 +109,7 @@ impl RekeyState {
             .ok_or(ResumeError::Forged)
     }
 
-    /// What is inside.
+    /// Decrypts the contents.
     pub(super) fn open(&self, key: &StateKey) -> Result<Zeroizing<Vec<u8>>, ResumeError> {
         let subkeys = key.subkeys(&self.array(NONCE_AT));
         let commitment: [u8; KEY_LEN] = self.array(COMMITMENT_AT);
@@ -126,18 +129,19 @@ impl RekeyState {
     }
 }
 
-/// Shows the length only.
+/// Shows only the length.
 impl std::fmt::Debug for RekeyState {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         write!(f, "RekeyState({} bytes)", self.0.len())
     }
 }
 
-/// Why a state is not resumed from. Nothing was read from the vault's records and nothing written.
+/// Why a state cannot be resumed from. Nothing was read from the vault's records, and nothing was
+/// written.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum ResumeError {
-    /// It does not begin like one.
+    /// It does not start like one.
     #[error("this is not the state of a rekey; name another file, or start over")]
     NotAState,
     /// Another version of this program wrote it.
@@ -151,13 +155,13 @@ pub enum ResumeError {
     /// Its end is missing.
     #[error("the state was cut short; start over")]
     Truncated,
-    /// It changed since it was written.
+    /// It was modified since it was written.
     #[error("the state changed since it was written; start over")]
     Damaged,
-    /// It was made by somebody who does not know the passwords.
+    /// It was not created with these passwords.
     #[error("the state was not written by a rekey with these passwords; start over")]
     Forged,
-    /// Its key does not come from these passwords.
+    /// Its key is not derived from these passwords.
     #[error("the state is of a rekey with other passwords; give those, or start over")]
     OtherPasswords,
     /// It belongs to another vault.
@@ -170,17 +174,18 @@ pub enum ResumeError {
     OtherPlan,
 }
 
-/// What a state shows without any password.
+/// What a state reveals without any password.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct JobInfo {
-    /// Whether the job is finished: another run of the same plan only looks for what was written since.
+    /// Whether the job is finished: another run of the same plan only looks for what was written
+    /// since.
     pub finished: bool,
     /// When the job started.
     pub started: Timestamp,
-    /// How many records it has scanned.
+    /// How many records the job has scanned.
     pub scanned: u64,
-    /// How many there were when its last run started.
+    /// How many records there were when its last run started.
     pub total: u64,
 }
 
@@ -191,7 +196,8 @@ pub(super) struct StateKey {
 }
 
 impl StateKey {
-    /// From the masters of every password under one salt and cost; each costs an Argon2id unless it is derived already.
+    /// Derives the key from the master keys of all passwords under one salt and cost; each takes an
+    /// Argon2id unless it has been derived.
     pub(super) fn derive(
         keys: &[&PasswordKey],
         kdf: KdfSetting,
@@ -292,7 +298,7 @@ mod tests {
         Ok(RekeyState::from_bytes(bytes)?.open(key)?.to_vec())
     }
 
-    /// As an attacker would who edits a state.
+    /// Recomputes the checksum, as an attacker who edits a state would.
     fn with_right_check(mut bytes: Vec<u8>) -> Vec<u8> {
         bytes.truncate(bytes.len() - CHECK_LEN);
         let check = Sha256::digest(&bytes);

@@ -1,8 +1,10 @@
-//! What was tried already: one mechanism for resuming, for catching up and for knowing that a rekey is done.
+//! What was already tried: one mechanism for resuming, for catching up and for detecting that a
+//! rekey is done.
 //!
-//! Trying a password on a v2 record costs an Argon2id, and reading it costs nothing beside that. So a run remembers a
-//! mark of every v2 record that did not open, and passes over what it has marked. A record that anybody changes has
-//! another mark and is tried again, whatever any clock says. v3 needs no marks: trying costs a microsecond.
+//! Trying a password on a v2 record costs an Argon2id computation, and reading it costs next to
+//! nothing in comparison. So a run keeps a tag of every v2 record that did not open, and skips
+//! tagged records. A modified record has a different tag and is tried again, whatever any clock
+//! says. v3 needs no tags: trying costs a microsecond.
 
 use std::{
     collections::HashSet,
@@ -14,28 +16,28 @@ use sha2::Sha256;
 
 use vault_store::{EnvelopeText, RecordId, RngError, fill_random};
 
-/// The length of the key of the marks, in bytes.
+/// The length of the key of the tags, in bytes.
 pub(super) const KEY_LEN: usize = 32;
 
 /// 64 keyed bits of a question, an id and an envelope.
 ///
-/// Two of ten million records share a mark once in 200,000 runs. Who can write the database but does not know the key,
-/// which is drawn for each run, cannot do better than chance.
+/// Among ten million records, two share a tag once in 200,000 runs. The key is random per run, so
+/// an attacker who controls the database can only guess.
 pub(super) type RecordTag = u64;
 
-/// What a mark says about a record.
+/// What a tag says about a record.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Question {
     /// No old password opens it, or this run wrote it.
     Old = 1,
     /// No new password opened it before the first write.
     New = 2,
-    /// No password of pairs that chain opened it.
+    /// No password of chained pairs opened it.
     Chain = 3,
 }
 
-/// The marks of a run. They cost about 16 bytes each, and every one an Argon2id or a written record: nobody can plant
-/// more of them than the run has paid for.
+/// The tags of a run. They take about 16 bytes each, and each costs an Argon2id or a written
+/// record: no one can plant more of them than the run has paid for.
 pub(super) struct TriedSet {
     key: [u8; KEY_LEN],
     mac: Hmac<Sha256>,
@@ -73,7 +75,7 @@ impl TriedSet {
         self.marks.write().unwrap_or_else(PoisonError::into_inner).extend(marks);
     }
 
-    /// Gives the key and all marks to who writes them down.
+    /// Passes the key and all tags to a serializer.
     pub(super) fn with_all<T>(
         &self,
         write: impl FnOnce(&[u8; KEY_LEN], &HashSet<RecordTag>) -> T,

@@ -1,17 +1,18 @@
-//! Whether anybody else wrote to the vault during a pass.
+//! Detects other writers during a pass.
 
 use super::{commit::PageOutcome, plan::RekeyMode};
 use vault_store::{VaultStore, WriteCount};
 
-/// What the store counted when a pass began, and what this run has written since.
+/// The store's write count when a pass started, and the batches that this run has written since.
 pub(super) struct WriterWatch {
-    /// `None` where the store could not tell: then they wrote.
+    /// `None` if the store could not tell: assume that there were other writers.
     before: Option<WriteCount>,
     batches: u64,
 }
 
 impl WriterWatch {
-    /// A dry run has nothing to catch up with, and is not to open what a store opens only for writers.
+    /// A dry run has nothing to catch up with, and must not open what a store opens only for
+    /// writers.
     pub(super) async fn from_now_on(store: &dyn VaultStore, dry_run: RekeyMode) -> Self {
         let before = match dry_run {
             RekeyMode::Apply => store.write_count().await.unwrap_or_default(),
@@ -27,7 +28,7 @@ impl WriterWatch {
         }
     }
 
-    /// Whether the store vouches for it that nobody else wrote until a later count.
+    /// Returns whether the store confirms that there were no other writes until a later count.
     pub(super) fn no_foreign_writes_since(&self, later: &Self) -> bool {
         match (&self.before, &later.before) {
             (Some(before), Some(now)) => now.advanced_only_by(before, self.batches),

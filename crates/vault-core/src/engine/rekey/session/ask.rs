@@ -1,4 +1,4 @@
-//! What a run asks the vault before its first write.
+//! The checks of a run before its first write.
 
 use std::sync::{Arc, atomic::Ordering};
 use std::task::{Context, Poll, ready};
@@ -14,7 +14,7 @@ use super::{Asking, Passes, RekeySession, Stage};
 use crate::scan::Scan;
 
 impl RekeySession {
-    /// Asks the next records where they stand in pairs that chain.
+    /// Determines the place of the next records in chained pairs.
     pub(super) fn poll_chain(&mut self, cx: &mut Context<'_>) -> Poll<Result<bool, RekeyError>> {
         let Stage::Chain(ask) = &mut self.stage else { return Poll::Ready(Ok(true)) };
         if let Some(examined) = ready!(ask.scan.poll_next(cx)).transpose()? {
@@ -36,7 +36,7 @@ impl RekeySession {
         Poll::Ready(Ok(true))
     }
 
-    /// Asks the next records whether a new password opens them.
+    /// Checks whether a new password opens the next records.
     pub(super) fn poll_ask(&mut self, cx: &mut Context<'_>) -> Poll<Result<bool, RekeyError>> {
         let Stage::Ask(scan, asker) = &mut self.stage else { return Poll::Ready(Ok(true)) };
         let examined = ready!(scan.poll_next(cx)).transpose()?;
@@ -69,7 +69,7 @@ impl Passes {
         Stage::Ask(self.scan(&asker), asker)
     }
 
-    /// What pairs that chain ask before anything else; `None` for others.
+    /// Returns the first check of chained pairs; `None` for others.
     pub(super) fn ask_of_chain(&self, asking: &Asking) -> Option<ChainAsk> {
         if asking.roles.is_empty() {
             return None;
@@ -98,14 +98,14 @@ impl Passes {
         Scan::new(source, Arc::clone(examiner), workers, self.retry.clone(), self.page)
     }
 
-    /// The question about a merge, unless it was answered, and else the pass.
+    /// Returns the merge check, unless it was already done, and otherwise the pass.
     pub(super) fn ask_or_pass(
         &self,
         asking: Option<Asking>,
         progress: &Progress,
         dry_run: bool,
     ) -> Stage {
-        // A dry run finds the records of the new password on its way.
+        // A dry run finds the records of the new password during its pass.
         let asks = |asking: &Asking| {
             progress.asked == Asked::NotYet
                 && !asking.keys.is_empty()
