@@ -12,28 +12,28 @@ use vaultstore::{KdfParams, StoreUrl, WriteFormat};
 
 use super::{NewPasswordArgs, OldPasswordArgs, PasswordsArgs, parse};
 
-/// What opening old v2 records needs to know.
+/// Options for opening v2 records.
 #[derive(Debug, Args)]
 pub(crate) struct OpenArgs {
-    /// A cost of v2 records to try, repeatable: default, lightweight, high_security or
+    /// Cost to try on v2 records (repeatable): default, lightweight, high_security or
     /// t=3,m=65536,p=4[,key=32,salt=16]
     #[arg(long = "v2-preset", value_name = "COST")]
     pub(crate) v2_presets: Vec<V2Params>,
 }
 
-/// How a run over the whole vault uses the machine.
+/// Resources of a run over the whole vault.
 #[derive(Debug, Args)]
 pub(crate) struct RunArgs {
-    /// At most so many worker threads [default: one per core]
+    /// Maximum worker threads [default: one per core]
     #[arg(long, value_name = "N", value_parser = parse::at_least_one)]
     pub(crate) workers: Option<NonZeroUsize>,
-    /// At most so much memory for Argon2id, all workers together, as in 512MiB [default: 1GiB]
+    /// Maximum memory for Argon2id, all workers together, e.g. 512MiB [default: 1GiB]
     #[arg(long, value_name = "SIZE", value_parser = parse::memory_kib)]
     pub(crate) memory_budget: Option<NonZeroU64>,
-    /// At most so many records in one commit [default: 16384]
+    /// Maximum records per commit [default: 16384]
     #[arg(long, value_name = "N", value_parser = parse::at_least_one)]
     pub(crate) page_size: Option<NonZeroUsize>,
-    /// Below so many records in the vault, use one worker [default: 8]
+    /// Use a single worker for vaults smaller than this [default: 8]
     #[arg(long, value_name = "N")]
     pub(crate) parallel_threshold: Option<u64>,
 }
@@ -50,7 +50,7 @@ pub(crate) struct OutputArgs {
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub(crate) enum ProgressMode {
-    /// A bar on a terminal, else lines
+    /// A bar on a terminal, otherwise lines
     Auto,
     /// A bar
     Bar,
@@ -69,40 +69,44 @@ pub(crate) struct RekeyArgs {
     pub(crate) old: OldPasswordArgs,
     #[command(flatten)]
     pub(crate) new: NewPasswordArgs,
-    /// Pairs of passwords, one JSON array ["old","new"] per line, instead of the two ('-' is standard input)
+    /// Read pairs of passwords from a file, one JSON array ["old","new"] per line ('-' is standard
+    /// input)
     #[arg(long, value_name = "FILE", conflicts_with_all = ["OldPasswordArgs", "NewPasswordArgs"])]
     pub(crate) pairs: Option<PathBuf>,
-    /// Count what would be rekeyed, and write nothing
+    /// Report what would be rekeyed, without writing
     #[arg(long)]
     pub(crate) dry_run: bool,
-    /// Write this format instead of the vault's own: v3, v3+padme or v2
+    /// Format to write: v3, v3+padme or v2 [default: the vault's own]
     #[arg(long)]
     pub(crate) format: Option<WriteFormat>,
-    /// Write with this Argon2id cost instead of the vault's own
+    /// Argon2id cost to write with [default: the vault's own]
     #[arg(long, value_name = "COST")]
     pub(crate) kdf: Option<KdfParams>,
-    /// Rekey also when the new password is in use already: its records and the rekeyed ones can never be told apart again
+    /// Rekey even if the new password is already in use: its records and the rekeyed ones can never
+    /// be told apart again
     #[arg(long, conflicts_with = "check_merge")]
     pub(crate) allow_merge: bool,
-    /// Ask v2 records too whether the new password is in use already, at an Argon2id each
+    /// Also check v2 records for the new password (one Argon2id each)
     #[arg(long)]
     pub(crate) check_merge: bool,
-    /// Rekey also when triggers or rules of the database act on each changed record: they may show which were rekeyed
+    /// Rekey even if triggers or rules of the database act on each changed record, which may reveal
+    /// the rekeyed ones
     #[arg(long)]
     pub(crate) allow_triggers: bool,
-    /// Rekey one part of the vault out of N, counted from 0, as in 0/4 to 3/4
+    /// Rekey one of N parts of the vault, counted from 0, e.g. 0/4 to 3/4
     #[arg(long, value_name = "I/N", default_value_t = Shard::WHOLE, hide_default_value = true)]
     pub(crate) shard: Shard,
-    /// Keep the state that the same command resumes from in this file [default: in the user's state folder, by vault]
+    /// File for the state that the same command resumes from [default: in the user's state
+    /// directory, by vault]
     #[arg(long, value_name = "FILE", conflicts_with = "dry_run")]
     pub(crate) state: Option<PathBuf>,
-    /// Forget an earlier run's state and start over
+    /// Discard an earlier run's state and start over
     #[arg(long)]
     pub(crate) restart: bool,
-    /// Exit with 4 unless exactly so many records were rekeyed
+    /// Exit with 4 unless exactly N records were rekeyed
     #[arg(long, value_name = "N")]
     pub(crate) expect_count: Option<u64>,
-    /// Exit with 0 also when nothing matched
+    /// Exit with 0 even if no record matched
     #[arg(long)]
     pub(crate) allow_zero: bool,
     #[command(flatten)]
@@ -127,13 +131,13 @@ pub(crate) struct CensusArgs {
 
 #[derive(Debug, Args)]
 pub(crate) struct CopyArgs {
-    /// The vault to copy into; it is made when there is none
+    /// The vault to copy into; it is created if it does not exist
     #[arg(long, value_name = "URL")]
     pub(crate) to: StoreUrl,
-    /// Copy into a vault that holds records of its own; none of them is overwritten
+    /// Copy into a vault that contains other records; none of them is overwritten
     #[arg(long)]
     pub(crate) merge: bool,
-    /// At most so many records in one commit [default: 4096]
+    /// Maximum records per commit [default: 4096]
     #[arg(long, value_name = "N", value_parser = parse::at_least_one)]
     pub(crate) page_size: Option<NonZeroUsize>,
     #[command(flatten)]
@@ -142,22 +146,22 @@ pub(crate) struct CopyArgs {
 
 #[derive(Debug, Args)]
 pub(crate) struct BenchmarkArgs {
-    /// How many records to fill the vault with
+    /// Number of records to fill the vault with
     #[arg(long, value_name = "N")]
     pub(crate) records: NonZeroU64,
-    /// The format of the records: v3, v3+padme or v2
+    /// Format of the records: v3, v3+padme or v2
     #[arg(long, default_value_t = WriteFormat::V3)]
     pub(crate) format: WriteFormat,
     /// The Argon2id cost
     #[arg(long, value_name = "COST", default_value_t = KdfParams::DEFAULT)]
     pub(crate) kdf: KdfParams,
-    /// The share of records under the password that is changed, 0 to 1
+    /// Fraction of the records under the password that is changed, 0 to 1
     #[arg(long = "match", value_name = "SHARE", value_parser = parse::share, default_value = "0.5")]
     pub(crate) matching: f64,
-    /// How many passwords there are, at least 2; the others share the rest
+    /// Number of passwords, at least 2; the others share the remaining records
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(2..=1000), default_value_t = 3)]
     pub(crate) passwords: u32,
-    /// The length of each value in bytes
+    /// Length of each value in bytes
     #[arg(long, value_name = "BYTES", value_parser = clap::value_parser!(u32).range(0..=16_777_216), default_value_t = 300)]
     pub(crate) value_size: u32,
     #[command(flatten)]

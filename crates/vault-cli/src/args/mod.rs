@@ -23,11 +23,12 @@ pub(crate) use self::{
     usage::one_line,
 };
 
-/// An encrypted record vault, and a bulk rekey of it that stores no password metadata.
+/// An encrypted record vault with a bulk rekey that stores no password metadata.
 #[derive(Debug, Parser)]
 #[command(name = "vaultstore", version, propagate_version = true)]
 pub(crate) struct Cli {
-    /// The vault: redb:PATH, sqlite:PATH or postgres://USER@HOST/DATABASE, the last two with ?table=NAME&meta=NAME
+    /// The vault: redb:PATH, sqlite:PATH or postgres://USER@HOST/DATABASE, the last two with
+    /// ?table=NAME&meta=NAME
     #[arg(
         long,
         global = true,
@@ -42,7 +43,8 @@ pub(crate) struct Cli {
 }
 
 impl Cli {
-    /// Reads the command line, and tells whether it named the vault itself: neither the variable nor the default did.
+    /// Parses the command line, and returns whether it named the vault itself: neither the variable
+    /// nor the default did.
     pub(crate) fn read() -> Result<(Self, bool), clap::Error> {
         let matches = Self::command().try_get_matches()?;
         let innermost = matches.subcommand().map_or(&matches, |(_, matches)| matches);
@@ -53,7 +55,7 @@ impl Cli {
 
 #[derive(Debug, Subcommand)]
 pub(crate) enum Command {
-    /// Make a vault
+    /// Create a vault
     Init(InitArgs),
     /// Store a value from standard input or a file, and print its token
     Create(CreateArgs),
@@ -61,37 +63,39 @@ pub(crate) enum Command {
     Read(ReadArgs),
     /// Replace a record's value
     Update(UpdateArgs),
-    /// Hide a record, or remove it for good
+    /// Soft-delete a record, or delete it permanently
     Delete(DeleteArgs),
-    /// Bring a hidden record back
+    /// Restore a soft-deleted record
     Restore(TokenArgs),
-    /// Set the time at which a record expires
+    /// Set the expiry of a record
     Renew(RenewArgs),
-    /// Tell whether a live record has a token: prints yes or no, exits with 0 or 1
+    /// Print whether a live record has a token (yes or no), and exit with 0 or 1
     Exists(ExistsArgs),
-    /// Hide every expired record, or remove them for good
+    /// Soft-delete every expired record, or delete them permanently
     PurgeExpired(PurgeArgs),
     /// List records without their values
     List(ListArgs),
-    /// Seal every record of one password anew under another
+    /// Re-encrypt all records of one password under another
     Rekey(RekeyArgs),
-    /// Count what a rekey would do (the same as rekey --dry-run)
+    /// Report what a rekey would do (the same as rekey --dry-run)
     TestRekey(RekeyArgs),
-    /// Count formats, costs, sizes and damage, and what opens under given passwords
+    /// Report formats, costs, sizes and damage, and how many records the given passwords open
     Census(CensusArgs),
-    /// Open every record under the given passwords, and list what none opens
+    /// Open every record with the given passwords, and list those that none of them opens
     Verify(CensusArgs),
-    /// Copy every record into another vault, of any backend, and compare the two
+    /// Copy every record into another vault, on any backend, and compare the two
     Copy(CopyArgs),
-    /// Make or upgrade the tables of a vault, and say what was done; no record is changed
+    /// Create or upgrade the tables of a vault, and report what was done; no record is changed
     Migrate {
         /// Print a JSON object
         #[arg(long)]
         json: bool,
     },
-    /// Fill a temporary vault, or one made at --vault, rekey it, verify every record and print the figures
+    /// Fill a temporary vault, or a new one at --vault, rekey it, verify every record and print the
+    /// figures
     BenchmarkRekey(BenchmarkArgs),
-    /// List the rekeys of the vault that left a state: since when, how far, and whether one is running
+    /// List the rekeys of the vault that left a state: when they started, how far they got, and
+    /// whether one is running
     Status {
         /// Print a JSON object
         #[arg(long)]
@@ -123,7 +127,7 @@ pub(crate) struct InitArgs {
 pub(crate) enum SettingsCommand {
     /// Print one setting
     Get {
-        /// Its name
+        /// The name of the setting
         name: String,
     },
     /// Change the cost (kdf) or the format (format) of new records

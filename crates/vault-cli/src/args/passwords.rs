@@ -1,10 +1,10 @@
-//! Where passwords come from: the same four sources for each role.
+//! Password options: the same four sources for each role.
 
 use std::{ffi::OsString, path::PathBuf};
 
 use clap::Args;
 
-/// Where one password comes from.
+/// The source of a password.
 pub(crate) enum Source {
     /// A file; `-` is one line of standard input.
     File(PathBuf),
@@ -20,7 +20,8 @@ pub(crate) enum Source {
 #[derive(Args)]
 #[group(multiple = false)]
 pub(crate) struct PasswordArgs {
-    /// Read the password from a file ('-' is one line of standard input); one newline at its end is dropped
+    /// Read the password from a file ('-' is one line of standard input); one trailing newline is
+    /// removed
     #[arg(long, value_name = "FILE")]
     password_file: Option<PathBuf>,
     /// Read the password from an environment variable
@@ -35,7 +36,7 @@ pub(crate) struct PasswordArgs {
 }
 
 impl PasswordArgs {
-    /// The source that was given, if any.
+    /// Returns the given source, if any.
     pub(crate) fn source(self) -> Option<Source> {
         pick(
             self.password_file,
@@ -47,12 +48,13 @@ impl PasswordArgs {
     }
 }
 
-/// The password that a rekey moves away from.
+/// The old password of a rekey.
 #[derive(Args)]
 #[group(multiple = false)]
 #[expect(clippy::struct_field_names, reason = "the names are those of the options")]
 pub(crate) struct OldPasswordArgs {
-    /// Read the old password from a file ('-' is one line of standard input); one newline at its end is dropped
+    /// Read the old password from a file ('-' is one line of standard input); one trailing newline
+    /// is removed
     #[arg(long, value_name = "FILE")]
     old_password_file: Option<PathBuf>,
     /// Read the old password from an environment variable
@@ -67,7 +69,7 @@ pub(crate) struct OldPasswordArgs {
 }
 
 impl OldPasswordArgs {
-    /// The source that was given, if any.
+    /// Returns the given source, if any.
     pub(crate) fn source(self) -> Option<Source> {
         let Self { old_password_file, old_password_env, old_password_command, old_password } = self;
         pick(
@@ -80,12 +82,13 @@ impl OldPasswordArgs {
     }
 }
 
-/// The password that a rekey moves to.
+/// The new password of a rekey.
 #[derive(Args)]
 #[group(multiple = false)]
 #[expect(clippy::struct_field_names, reason = "the names are those of the options")]
 pub(crate) struct NewPasswordArgs {
-    /// Read the new password from a file ('-' is one line of standard input); one newline at its end is dropped
+    /// Read the new password from a file ('-' is one line of standard input); one trailing newline
+    /// is removed
     #[arg(long, value_name = "FILE")]
     new_password_file: Option<PathBuf>,
     /// Read the new password from an environment variable
@@ -100,7 +103,7 @@ pub(crate) struct NewPasswordArgs {
 }
 
 impl NewPasswordArgs {
-    /// The source that was given, if any.
+    /// Returns the given source, if any.
     pub(crate) fn source(self) -> Option<Source> {
         let Self { new_password_file, new_password_env, new_password_command, new_password } = self;
         pick(
@@ -116,22 +119,22 @@ impl NewPasswordArgs {
 /// Any number of passwords.
 #[derive(Args)]
 pub(crate) struct PasswordsArgs {
-    /// Read a password from a file ('-' is one line of standard input), repeatable
+    /// Read a password from a file ('-' is one line of standard input) (repeatable)
     #[arg(long, value_name = "FILE")]
     password_file: Vec<PathBuf>,
-    /// Read a password from an environment variable, repeatable
+    /// Read a password from an environment variable (repeatable)
     #[arg(long, value_name = "VAR")]
     password_env: Vec<String>,
-    /// Read a password from the output of a shell command, repeatable
+    /// Read a password from the output of a shell command (repeatable)
     #[arg(long, value_name = "CMD")]
     password_command: Vec<OsString>,
-    /// A password itself, repeatable; other users of this machine can see it
+    /// The password itself (repeatable); other users of this machine can see it
     #[arg(long, value_name = "VALUE")]
     password: Vec<OsString>,
 }
 
 impl PasswordsArgs {
-    /// The sources that were given: files, variables, commands and literals, each kind in its order.
+    /// Returns the given sources: files, variables, commands and literals, each kind in its order.
     pub(crate) fn sources(self) -> Vec<Source> {
         let literal = |value| Source::Literal("--password", value);
         let files = self.password_file.into_iter().map(Source::File);

@@ -13,10 +13,10 @@ pub(crate) struct CreateArgs {
     /// Use this token instead of a random one
     #[arg(long, value_parser = parse::token, conflicts_with = "length")]
     pub(crate) token: Option<Token>,
-    /// The length of the random token, 15 to 40
+    /// Length of the random token, 15 to 40
     #[arg(long, value_name = "N", value_parser = parse::token_length)]
     pub(crate) length: Option<TokenLength>,
-    /// Let the record expire after a time: 45s, 90m, 12h, 30d, 2w
+    /// Expire after this duration, e.g. 45s, 90m, 12h, 30d, 2w
     #[arg(long, value_name = "TIME", value_parser = parse::duration)]
     pub(crate) expires_in: Option<Duration>,
     #[command(flatten)]
@@ -32,21 +32,22 @@ pub(crate) struct CreateArgs {
 
 #[derive(Debug, Args)]
 pub(crate) struct FormatArgs {
-    /// In a vault of the Go package, settle the format of new records: v2 while a Go program reads them, else v3 or v3+padme
+    /// Set the format of new records in a vault of the Go package: v2 while a Go program reads it,
+    /// otherwise v3 or v3+padme
     #[arg(long)]
     pub(crate) format: Option<WriteFormat>,
 }
 
 #[derive(Debug, Args)]
 pub(crate) struct ReadArgs {
-    /// The records' tokens; without --json the values follow one another with nothing between
+    /// The tokens of the records; without --json, the values are written with nothing in between
     #[arg(required = true, value_name = "TOKEN", value_parser = parse::token)]
     pub(crate) tokens: Vec<Token>,
     #[command(flatten)]
     pub(crate) password: PasswordArgs,
     #[command(flatten)]
     pub(crate) open: OpenArgs,
-    /// Print a JSON object: for each token its value in base64, or why there is none
+    /// Print a JSON object: for each token its value in base64, or the reason why there is none
     #[arg(long)]
     pub(crate) json: bool,
 }
@@ -69,7 +70,7 @@ pub(crate) struct UpdateArgs {
 pub(crate) struct DeleteArgs {
     #[command(flatten)]
     pub(crate) token: TokenArgs,
-    /// Remove the record for good and free its token
+    /// Delete the record permanently and free its token
     #[arg(long)]
     pub(crate) hard: bool,
 }
@@ -85,10 +86,10 @@ pub(crate) struct RenewArgs {
 #[derive(Debug, Args)]
 #[group(required = true, multiple = false)]
 pub(crate) struct EndArgs {
-    /// From now on so long: 45s, 90m, 12h, 30d, 2w
+    /// Expire after this duration, e.g. 45s, 90m, 12h, 30d, 2w
     #[arg(long, value_name = "TIME", value_parser = parse::duration)]
     pub(crate) expires_in: Option<Duration>,
-    /// For ever
+    /// Never expire
     #[arg(long)]
     pub(crate) never: bool,
 }
@@ -104,7 +105,7 @@ pub(crate) struct ExistsArgs {
 
 #[derive(Debug, Args)]
 pub(crate) struct PurgeArgs {
-    /// Remove the records for good, hidden ones included, and free their tokens
+    /// Delete the records permanently, including soft-deleted ones, and free their tokens
     #[arg(long)]
     pub(crate) hard: bool,
     /// Print a JSON object
@@ -114,7 +115,7 @@ pub(crate) struct PurgeArgs {
 
 #[derive(Debug, Args)]
 pub(crate) struct TokenArgs {
-    /// The record's token
+    /// The token of the record
     #[arg(value_parser = parse::token)]
     pub(crate) token: Token,
 }
@@ -128,34 +129,34 @@ pub(crate) struct ValueArgs {
 
 #[derive(Debug, Args)]
 pub(crate) struct ListArgs {
-    /// At most so many records
+    /// Maximum number of records
     #[arg(long, value_name = "N", value_parser = parse::at_least_one, default_value = "100")]
     pub(crate) limit: NonZeroUsize,
-    /// Begin after the record with this id
+    /// Start after the record with this id
     #[arg(long, value_name = "ID")]
     pub(crate) after: Option<String>,
-    /// Leave out so many records first
+    /// Skip the first N records
     #[arg(long, value_name = "N", default_value_t = 0)]
     pub(crate) offset: u64,
-    /// Only the record with this id, repeatable
+    /// List only the record with this id (repeatable)
     #[arg(long = "id", value_name = "ID")]
     pub(crate) ids: Vec<String>,
-    /// Only the record with this token, repeatable
+    /// List only the record with this token (repeatable)
     #[arg(long = "token", value_name = "TOKEN", value_parser = parse::token)]
     pub(crate) tokens: Vec<Token>,
-    /// Hidden records
+    /// Whether to list soft-deleted records
     #[arg(long, value_enum, default_value_t = Shown::Yes)]
     pub(crate) deleted: Shown,
-    /// Expired records
+    /// Whether to list expired records
     #[arg(long, value_enum, default_value_t = Shown::Yes)]
     pub(crate) expired: Shown,
-    /// What to order by; among equal ones the id decides
+    /// Sort key; ties are broken by id
     #[arg(long, value_enum, default_value_t = Sort::Id)]
     pub(crate) sort: Sort,
-    /// The greatest first
+    /// Reverse the sort order
     #[arg(long)]
     pub(crate) reverse: bool,
-    /// Print only how many records match
+    /// Print only the number of matching records
     #[arg(long, conflicts_with_all = ["limit", "after", "offset"])]
     pub(crate) count: bool,
     /// Print a JSON object
@@ -163,26 +164,26 @@ pub(crate) struct ListArgs {
     pub(crate) json: bool,
 }
 
-/// Whether records in some state are listed.
+/// Whether to list records in some state.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub(crate) enum Shown {
-    /// Beside the others
+    /// Include
     Yes,
-    /// Not at all
+    /// Exclude
     No,
-    /// And no others
+    /// Only these
     Only,
 }
 
-/// What a list is ordered by.
+/// The sort key of a list.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub(crate) enum Sort {
     Id,
     Token,
-    /// The time of creation
+    /// Creation time
     Created,
-    /// The time of change
+    /// Modification time
     Updated,
-    /// The time of expiry; never comes last
+    /// Expiry time (records that never expire come last)
     Expires,
 }
