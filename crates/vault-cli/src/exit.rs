@@ -12,28 +12,28 @@ use vaultstore::settings::SettingsError;
 use vaultstore::store::RngError;
 use vaultstore::{StoreError, StoreErrorKind, VaultError};
 
-/// How a command that did its work ends.
+/// The result of a command that did its work.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Exit {
     /// 0: all is well.
     Done,
     /// 1: the answer is no (`exists`), or a benchmark found its vault wrong.
     No,
-    /// 3: done, but records remain that need a person's eye.
+    /// 3: finished, but records remain that need attention.
     Remains,
-    /// 4: nothing matched, or another count than expected.
+    /// 4: nothing matched, or the count is not the expected one.
     OtherCount,
     /// 5: a rekey would merge its records with those of the new password.
     WouldMerge,
-    /// 130: interrupted; the same command does the rest.
+    /// 130: interrupted; the same command continues.
     Interrupted,
 }
 
-/// Somebody pressed Ctrl-C instead of typing a password.
+/// The user pressed Ctrl-C instead of typing a password.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Interrupted;
 
-/// Why a command did not do its work.
+/// Why a command failed.
 #[derive(Debug)]
 pub(crate) enum Failure {
     /// 2: wrong usage or configuration.
@@ -42,7 +42,7 @@ pub(crate) enum Failure {
     Failed {
         /// What failed, on what, and what to do.
         sentence: String,
-        /// What the sentence leaves open.
+        /// The underlying error.
         cause: Option<Box<dyn Error + Send + Sync>>,
     },
     /// 5: the new password is in use already; nothing was written.
@@ -56,7 +56,7 @@ impl Failure {
         Self::Failed { sentence: sentence.into(), cause: None }
     }
 
-    /// Adds what the sentence leaves open.
+    /// Adds the underlying error.
     pub(crate) fn because(self, error: impl Into<Box<dyn Error + Send + Sync>>) -> Self {
         match self {
             Self::Failed { sentence, .. } => Self::Failed { sentence, cause: Some(error.into()) },
@@ -65,7 +65,7 @@ impl Failure {
     }
 }
 
-/// Tells how the command ended: a failure's sentence goes to standard error.
+/// Returns the exit code; a failure's message goes to standard error.
 pub(crate) fn code(outcome: Result<Exit, Failure>) -> u8 {
     match outcome {
         Ok(Exit::Done) => 0,
@@ -93,12 +93,12 @@ pub(crate) fn code(outcome: Result<Exit, Failure>) -> u8 {
     }
 }
 
-/// Warns without ending.
+/// Prints a warning.
 pub(crate) fn warn(sentence: &str) {
     say(&format!("warning: {sentence}"));
 }
 
-/// One line on standard error, whatever is in it.
+/// Prints one line on standard error, with control characters escaped.
 pub(crate) fn say(sentence: &str) {
     let mut line = String::from("vaultstore: ");
     for character in sentence.chars() {
@@ -110,7 +110,7 @@ pub(crate) fn say(sentence: &str) {
         }
     }
     line.push('\n');
-    // Where standard error is gone there is nobody to tell.
+    // If standard error is closed, there is nowhere to report to.
     let _ = io::stderr().write_all(line.as_bytes());
 }
 
@@ -131,7 +131,7 @@ impl From<StoreError> for Failure {
     fn from(error: StoreError) -> Self {
         let sentence = error.to_string();
         match error.kind() {
-            // The sentence leaves the cause open.
+            // The message does not contain the cause.
             StoreErrorKind::Retryable | StoreErrorKind::UnknownOutcome | StoreErrorKind::Other => {
                 Self::Failed { sentence, cause: Some(Box::new(error)) }
             }
@@ -159,7 +159,7 @@ impl From<RekeyError> for Failure {
     }
 }
 
-/// What a person has to find out where nothing can tell what was moved already.
+/// What the user has to find out if it cannot be determined what was already moved.
 fn advice(doubt: ChainDoubt) -> &'static str {
     match doubt {
         ChainDoubt::Unknown { .. } => {

@@ -1,16 +1,16 @@
-//! Keeps secrets out of core files, and other people's panics off the terminal.
+//! Keeps secrets out of core files, and caught panics off the terminal.
 
 use std::panic;
 
 use rustix::process::{Resource, Rlimit, setrlimit};
 
-/// Forbids core dumps.
+/// Disables core dumps.
 pub(crate) fn forbid_core_dumps() {
-    // Refused only by a policy that is stricter already.
+    // This fails only under a policy that is already stricter.
     let _ = setrlimit(Resource::Core, Rlimit { current: Some(0), maximum: Some(0) });
 }
 
-/// Forbids on Linux that another process of the same user looks into this one's memory.
+/// On Linux, prevents other processes of the same user from reading this one's memory.
 #[cfg(target_os = "linux")]
 pub(crate) fn hide_memory() {
     use rustix::process::{DumpableBehavior, set_dumpable_behavior};
@@ -20,8 +20,9 @@ pub(crate) fn hide_memory() {
 #[cfg(not(target_os = "linux"))]
 pub(crate) fn hide_memory() {}
 
-/// Silences the message of a panic that a library catches and reports as an error: a damaged database makes its driver
-/// panic, and the one clear sentence is enough. A panic of this program's own thread is still told.
+/// Silences the message of a panic that a library catches and reports as an error: a damaged
+/// database makes its driver panic, and the one clear error is enough. A panic of this program's
+/// main thread is still reported.
 pub(crate) fn quiet_caught_panics() {
     let before = panic::take_hook();
     let main = std::thread::current().id();

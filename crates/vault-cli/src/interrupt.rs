@@ -1,4 +1,4 @@
-//! Ctrl-C and SIGTERM: the first lets a run finish its page, the second stops at once.
+//! Ctrl-C and SIGTERM: the first one lets a run finish its page, the second one stops immediately.
 
 use std::{
     io,
@@ -13,7 +13,7 @@ use tokio::{
     sync::watch,
 };
 
-/// Counts the signals that came. Clones share the count.
+/// Counts the received signals. Clones share the count.
 #[derive(Clone, Debug)]
 pub(crate) struct Interrupts {
     count: watch::Receiver<u32>,
@@ -21,7 +21,7 @@ pub(crate) struct Interrupts {
 }
 
 impl Interrupts {
-    /// Takes over both signals for the rest of the process's life.
+    /// Handles both signals for the rest of the process.
     pub(crate) fn listen() -> io::Result<Self> {
         let mut interrupt = signal(SignalKind::interrupt())?;
         let mut terminate = signal(SignalKind::terminate())?;
@@ -39,12 +39,12 @@ impl Interrupts {
         Ok(Self { count, patient: Arc::default() })
     }
 
-    /// From now on the first signal is the command's to act on, through [`first`](Self::first).
+    /// From now on the command handles the first signal, through [`first`](Self::first).
     pub(crate) fn leave_first_to_command(&self) {
         self.patient.store(true, Ordering::Relaxed);
     }
 
-    /// Resolves once a signal has come.
+    /// Resolves once a signal was received.
     pub(crate) async fn first(&self) {
         self.reach(|count| count >= 1).await;
     }
@@ -57,7 +57,7 @@ impl Interrupts {
     async fn reach(&self, enough: impl Fn(u32) -> bool) {
         let mut count = self.count.clone();
         if count.wait_for(|count| enough(*count)).await.is_err() {
-            // The counting task is gone: no signal will come any more.
+            // The counting task is gone: no more signals will be received.
             std::future::pending::<()>().await;
         }
     }

@@ -1,7 +1,8 @@
 //! The command `vaultstore`.
 //!
-//! `args` says what can be typed, `run` holds one module per group of commands, `secrets` reads passwords and values,
-//! `render` turns results into text, JSON and progress, `exit` says how a command ends.
+//! `args` defines the command line, `run` has one module per group of commands, `secrets` reads
+//! passwords and values, `render` turns results into text, JSON and progress, and `exit` defines
+//! how a command ends.
 
 #[expect(
     clippy::doc_markdown,
@@ -24,7 +25,8 @@ use crate::args::{Cli, Command};
 use crate::exit::{Exit, Failure};
 use crate::interrupt::Interrupts;
 
-/// A rekey hands a few allocations of each record from thread to thread, which glibc's takes an eighth of its time for.
+/// A rekey passes a few allocations per record from thread to thread, for which glibc's allocator
+/// needs an eighth of its time.
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
@@ -33,7 +35,7 @@ fn main() {
     harden::quiet_caught_panics();
     let code = exit::code(parse_and_run());
     secrets::restore_terminal();
-    // At once: a thread that waits at the prompt, or derives a key, is not waited for.
+    // Exit immediately, without waiting for a thread that is prompting or deriving a key.
     std::process::exit(code.into())
 }
 
@@ -41,12 +43,13 @@ fn parse_and_run() -> Result<Exit, Failure> {
     let (cli, vault_named) = match Cli::read() {
         Ok(read) => read,
         Err(error) if error.use_stderr() => return Err(Failure::Usage(args::one_line(&error))),
-        // The help or the version: neither is a failure.
+        // Help and version are not failures.
         Err(help) => {
             return render::print(help.render().to_string().as_bytes()).map(|()| Exit::Done);
         }
     };
-    // A benchmark holds no secret of anybody's, and resets its own peak of memory, which a hidden process may not.
+    // A benchmark holds no real secrets, and resets its own peak memory, which a hidden process may
+    // not.
     if !matches!(cli.command, Command::BenchmarkRekey(_)) {
         harden::hide_memory();
     }

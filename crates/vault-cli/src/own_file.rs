@@ -1,8 +1,8 @@
-//! Files that the command writes, replaces and removes: never another one than its own.
+//! Files that the command writes, replaces and removes: never any other than its own.
 //!
-//! Every such file is told by its first bytes. It is opened without following a symbolic link, and
-//! it has to be a regular file; a new one is created exclusively, and is durable, together with the
-//! folder that names it, before it replaces another.
+//! Such a file is recognized by its first bytes. It is opened without following a symbolic link,
+//! and must be a regular file. A new one is created exclusively, and is durable, together with its
+//! directory entry, before it replaces another.
 
 use std::{
     fs::{self, DirBuilder, File, OpenOptions},
@@ -14,20 +14,20 @@ use std::{
 use rustix::fs::OFlags;
 use vaultstore::StoreUrl;
 
-/// What is wrong with a file that ought to be ours.
+/// Why a file that should be ours is not.
 #[derive(Debug)]
 pub(crate) enum Trouble {
-    /// It is a link, a folder, a device or a pipe.
+    /// It is a link, a directory, a device or a pipe.
     NotAFile,
     /// Its first bytes are not those of ours.
     Foreign,
-    /// The system said so.
+    /// The system returned an error.
     Io(io::Error),
 }
 
 impl From<io::Error> for Trouble {
     fn from(error: io::Error) -> Self {
-        // what O_NOFOLLOW answers for a link
+        // what O_NOFOLLOW returns for a link
         if error.raw_os_error() == Some(rustix::io::Errno::LOOP.raw_os_error()) {
             return Self::NotAFile;
         }
@@ -35,7 +35,7 @@ impl From<io::Error> for Trouble {
     }
 }
 
-/// What identifies a file, whatever it is called.
+/// The identity of a file, whatever its name.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Identity {
     device: u64,
@@ -43,7 +43,7 @@ pub(crate) struct Identity {
 }
 
 impl Identity {
-    /// Of what a path leads to, links followed; `None` where there is nothing.
+    /// Returns that of what a path leads to, following links; `None` if there is nothing.
     pub(crate) fn of(path: &Path) -> io::Result<Option<Self>> {
         match fs::metadata(path) {
             Ok(metadata) => Ok(Some(Self { device: metadata.dev(), inode: metadata.ino() })),
@@ -53,7 +53,8 @@ impl Identity {
     }
 }
 
-/// Whether two addresses lead to the same vault, as far as files tell: the same file and, in SQLite, a table in common.
+/// Returns whether two addresses lead to the same vault, as far as files can tell: the same file
+/// and, for SQLite, a common table.
 pub(crate) fn same_vault(one: &StoreUrl, other: &StoreUrl) -> bool {
     if one == other {
         return true;
@@ -87,7 +88,7 @@ pub(crate) fn open(path: &Path) -> Result<File, Trouble> {
     checked(without_links(OpenOptions::new().read(true)).open(path)?)
 }
 
-/// Opens a lock file, which is empty, and creates it where there is none.
+/// Opens a lock file, which is empty, and creates it if there is none.
 pub(crate) fn open_lock(path: &Path) -> Result<File, Trouble> {
     let options = |create| {
         let mut options = OpenOptions::new();
@@ -102,7 +103,8 @@ pub(crate) fn open_lock(path: &Path) -> Result<File, Trouble> {
     if file.metadata()?.len() == 0 { Ok(file) } else { Err(Trouble::Foreign) }
 }
 
-/// Removes a file whose first bytes are ours, and makes the removal durable. Nothing there is fine.
+/// Removes a file whose first bytes are ours, and makes the removal durable. A missing file is
+/// fine.
 pub(crate) fn remove(path: &Path, magic: &[u8]) -> Result<(), Trouble> {
     match open(path) {
         Err(Trouble::Io(error)) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
@@ -115,11 +117,12 @@ pub(crate) fn remove(path: &Path, magic: &[u8]) -> Result<(), Trouble> {
     Ok(())
 }
 
-/// Replaces a file by one with these bytes, of which the first are `magic`: whoever reads it, even
-/// after a power cut, reads the old file or the new one.
+/// Replaces a file by one with these bytes, which start with `magic`. A reader, even after a power
+/// failure, sees the old file or the new one.
 pub(crate) fn replace(path: &Path, magic: &[u8], bytes: &[u8]) -> Result<(), Trouble> {
     let fresh = fresh_name(path);
-    // Left by a process that was killed while it wrote: torn, so perhaps not even with all of its first bytes.
+    // Left by a process that was killed while writing: torn, so perhaps without all of its first
+    // bytes.
     match open(&fresh) {
         Err(Trouble::Io(error)) if error.kind() == io::ErrorKind::NotFound => {}
         Err(trouble) => return Err(trouble),
@@ -135,7 +138,8 @@ pub(crate) fn replace(path: &Path, magic: &[u8], bytes: &[u8]) -> Result<(), Tro
     Ok(())
 }
 
-/// Creates a folder for nobody else's eyes, with those above it, each durable in the one that holds it.
+/// Creates a directory that only its owner can access, with its parents, each durable in its own
+/// parent.
 pub(crate) fn create_folder(folder: &Path) -> io::Result<()> {
     if folder.is_dir() {
         return Ok(());
@@ -150,7 +154,7 @@ pub(crate) fn create_folder(folder: &Path) -> io::Result<()> {
     sync_folder_of(folder)
 }
 
-/// Where a file is written before it replaces another one.
+/// The path at which a file is written before it replaces another one.
 fn fresh_name(path: &Path) -> PathBuf {
     let mut name = std::ffi::OsString::from(".");
     name.push(path.file_name().unwrap_or_default());
@@ -166,7 +170,7 @@ pub(crate) fn sync_folder_of(path: &Path) -> io::Result<()> {
     File::open(folder)?.sync_all()
 }
 
-/// A pipe must not hold the process up either.
+/// A pipe must not block the process either.
 fn without_links(options: &mut OpenOptions) -> &mut OpenOptions {
     let flags = OFlags::NOFOLLOW | OFlags::NONBLOCK;
     options.custom_flags(i32::try_from(flags.bits()).unwrap_or_default())
@@ -182,7 +186,7 @@ fn begins_with(file: &File, magic: &[u8]) -> io::Result<bool> {
 
 fn is_torn(file: &File, magic: &[u8]) -> io::Result<bool> {
     let first = first_bytes(file, magic.len())?;
-    // A power cut leaves a length without the bytes, too.
+    // A power failure may also leave a length without the bytes.
     Ok(magic.starts_with(&first) || first.iter().all(|byte| *byte == 0))
 }
 

@@ -1,4 +1,4 @@
-//! From what was typed to what the library is asked.
+//! Converts command-line options into library options.
 
 use std::time::Duration;
 
@@ -16,7 +16,7 @@ pub(crate) fn new_vault(args: &InitArgs) -> InitOptions {
     InitOptions { cost: args.kdf, format: args.format }
 }
 
-/// The v2 costs that were named; without any, the one that the vault itself writes v2 with; else the default one.
+/// The given v2 costs; without any, the cost with which the vault itself writes v2, or the default.
 pub(crate) fn vault_options(open: &OpenArgs, own: Option<V2Params>) -> VaultOptions {
     let mut options = VaultOptions::default();
     let costs = if open.v2_presets.is_empty() {
@@ -30,7 +30,7 @@ pub(crate) fn vault_options(open: &OpenArgs, own: Option<V2Params>) -> VaultOpti
     options
 }
 
-/// Each cost once: trying it twice costs an Argon2id per record.
+/// Each cost once: trying one twice costs an Argon2id per record.
 fn distinct(costs: &[V2Params]) -> Vec<V2Params> {
     let mut distinct = Vec::new();
     for cost in costs {
@@ -69,12 +69,12 @@ pub(crate) fn create_options(args: &CreateArgs) -> CreateOptions {
     }
 }
 
-/// The time after so long; `None` is never.
+/// The time after this duration; `None` means never.
 pub(crate) fn end(expires_in: Option<Duration>) -> Option<Timestamp> {
     expires_in.map(|time| SystemClock.now().plus(time))
 }
 
-/// The filters and the order of a list; its limit and where it begins are another matter.
+/// The filters and the order of a list; limit and start are set elsewhere.
 pub(crate) fn query(args: &ListArgs) -> Query {
     let include = |shown| match shown {
         Shown::Yes => Filter::Include,

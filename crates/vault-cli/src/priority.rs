@@ -1,17 +1,18 @@
-//! Who goes first when there are more threads than cores.
+//! Thread priorities when there are more threads than cores.
 
-/// How much lower the calling thread's priority is from now on, of 19 that it can be: a tenth of the share of a thread that
-/// has not been lowered, as far as both want the same core.
+/// How much to lower the calling thread's priority, of at most 19: about a tenth of the CPU share
+/// of a thread with normal priority, if both compete for one core.
 #[cfg(target_os = "linux")]
 const LOWER_BY: i32 = 10;
 
-/// Lets the other threads of this process, and of the machine, come before the calling one, which only computes.
+/// Lowers the priority of the calling thread, which only computes, below the other threads of this
+/// process and the machine.
 ///
-/// The thread that writes is the one that everybody waits for in the end: with the workers below it, a rekey of a million
-/// records took a twentieth less time.
+/// The run as a whole waits for the thread that writes. With the workers below it, a rekey of a
+/// million records took a twentieth less time.
 #[cfg(target_os = "linux")]
 pub(crate) fn be_patient() {
-    // On Linux it is the thread's priority, not the process's. Where it is refused, nothing is lost.
+    // On Linux this is the thread's priority, not the process's. If it fails, nothing is lost.
     let _ = rustix::process::nice(LOWER_BY);
 }
 

@@ -1,4 +1,4 @@
-//! The file in which a rekey keeps where it is, outside the vault.
+//! The file in which a rekey keeps its position, outside the vault.
 
 use std::{
     env,
@@ -15,17 +15,17 @@ use vaultstore::rekey::{JobInfo, RekeyState, ResumeError, Shard};
 use crate::exit::Failure;
 use crate::own_file::{self, Trouble};
 
-/// The longest state that is read, in bytes: the marks of 100 million records.
+/// The maximum size of a state, in bytes: the tags of 100 million records.
 const MAX_STATE: u64 = 1 << 30;
 
-/// A state file, locked: no two rekeys write one.
+/// A locked state file: no two rekeys can write to it.
 pub(crate) struct StateFile {
     path: PathBuf,
     _lock: File,
 }
 
 impl StateFile {
-    /// Takes the file for this process; it need not exist.
+    /// Locks the file for this process; it need not exist.
     pub(crate) fn lock(path: PathBuf) -> Result<Self, Failure> {
         let lock =
             own_file::open_lock(&lock_of(&path)).map_err(|why| unusable(&lock_of(&path), why))?;
@@ -43,12 +43,12 @@ impl StateFile {
         &self.path
     }
 
-    /// What an earlier run left.
+    /// Reads what an earlier run left.
     pub(crate) fn read(&self) -> Result<Option<RekeyState>, Failure> {
         read(&self.path)
     }
 
-    /// Replaces the file by one that is whole and durable.
+    /// Replaces the file by a complete and durable one.
     pub(crate) fn write(&self, state: &RekeyState) -> Result<(), Failure> {
         own_file::replace(&self.path, RekeyState::MAGIC, state.as_bytes()).map_err(|why| match why {
             Trouble::Io(error) => Failure::failed(format!(
@@ -60,7 +60,7 @@ impl StateFile {
         })
     }
 
-    /// Forgets what an earlier run left. What is no state of a rekey stays.
+    /// Removes what an earlier run left. A file that is not a state of a rekey stays.
     pub(crate) fn remove(&self) -> Result<(), Failure> {
         own_file::remove(&self.path, RekeyState::MAGIC).map_err(|why| unusable(&self.path, why))
     }
@@ -70,7 +70,7 @@ impl StateFile {
     }
 }
 
-/// The state in a file, without taking the file.
+/// Reads the state in a file without locking the file.
 pub(crate) fn read(path: &Path) -> Result<Option<RekeyState>, Failure> {
     let mut bytes = Vec::new();
     match own_file::open(path) {
@@ -84,16 +84,16 @@ pub(crate) fn read(path: &Path) -> Result<Option<RekeyState>, Failure> {
     RekeyState::from_bytes(bytes).map(Some).map_err(|why| refused(path, why))
 }
 
-/// A state that cannot be resumed from. One that is none of ours is not to be forgotten with `--restart`.
+/// A state that cannot be resumed from. A file that is not ours must not be removed by `--restart`.
 fn refused(path: &Path, why: ResumeError) -> Failure {
     let advice = if why == ResumeError::NotAState { "" } else { " (--restart)" };
     Failure::Usage(format!("{}: {why}{advice}", path.display()))
 }
 
-/// Where the states of a vault are: in the user's own folder for such, which is created.
+/// The directory of the states of a vault: in the user's state directory, created on demand.
 ///
-/// The vault's id and not the spelling of its address names them, and for a file also where it is, so that a copy of a
-/// vault has states of its own.
+/// They are named by the vault's id and not by the spelling of its address, and for a file also by
+/// its path, so that a copy of a vault has its own states.
 pub(crate) fn default_path(
     vault: [u8; 16],
     url: &StoreUrl,
@@ -104,7 +104,8 @@ pub(crate) fn default_path(
     Ok(folder.join(format!("{}{:016x}.state", prefix(vault, url), hash(&shard.to_string()))))
 }
 
-/// The state files of a vault, by path, with what they show and whether a rekey is using them.
+/// Returns the state files of a vault by path, with what they reveal and whether a rekey is using
+/// them.
 pub(crate) fn list(vault: [u8; 16], url: &StoreUrl) -> Result<Vec<Listed>, Failure> {
     let folder = default_folder()?;
     let entries = match fs::read_dir(&folder) {
@@ -126,7 +127,7 @@ pub(crate) fn list(vault: [u8; 16], url: &StoreUrl) -> Result<Vec<Listed>, Failu
     Ok(listed)
 }
 
-/// A state file as it is now.
+/// Examines a state file.
 pub(crate) fn look(path: PathBuf) -> Listed {
     let in_use = own_file::open(&lock_of(&path))
         .is_ok_and(|lock| matches!(lock.try_lock(), Err(TryLockError::WouldBlock)));
@@ -137,7 +138,7 @@ pub(crate) fn look(path: PathBuf) -> Listed {
 /// A state file of a vault.
 pub(crate) struct Listed {
     pub(crate) path: PathBuf,
-    /// `None` where it cannot be read.
+    /// `None` if it cannot be read.
     pub(crate) info: Option<JobInfo>,
     pub(crate) in_use: bool,
 }
@@ -167,7 +168,8 @@ fn default_folder() -> Result<PathBuf, Failure> {
     Ok(home.join("vaultstore"))
 }
 
-/// XDG Base Directory Specification: `$XDG_STATE_HOME`, or `.local/state` at home; a relative one does not count.
+/// XDG Base Directory Specification: `$XDG_STATE_HOME`, or `.local/state` at home; a relative one
+/// does not count.
 fn state_home() -> Option<PathBuf> {
     let absolute = |path: OsString| Some(PathBuf::from(path)).filter(|path| path.is_absolute());
     let home = || env::var_os("HOME").and_then(absolute);

@@ -1,4 +1,4 @@
-//! What `benchmark-rekey` shows.
+//! The output of `benchmark-rekey`.
 
 use std::{fmt::Write as _, time::Duration};
 
@@ -46,13 +46,13 @@ pub(crate) struct Figures {
     pub(crate) alone_per_second: Option<f64>,
     #[serde(flatten)]
     pub(crate) memory: PeakMemory,
-    /// Where the vault is a file.
+    /// If the vault is a file.
     pub(crate) file_bytes: Option<u64>,
-    /// Whether every record is as it must be.
+    /// Whether every record is as expected.
     pub(crate) correct: bool,
 }
 
-/// Peak resident memory in bytes, where the system tells it.
+/// Peak resident memory in bytes, if the system reports it.
 #[derive(Debug, Serialize)]
 pub(crate) struct PeakMemory {
     #[serde(rename = "rekey_peak_memory_bytes")]
@@ -61,7 +61,7 @@ pub(crate) struct PeakMemory {
     pub(crate) of_run: Option<u64>,
 }
 
-/// The figures with what follows from them.
+/// The figures and values derived from them.
 #[derive(Serialize)]
 pub(crate) struct Report<'a> {
     #[serde(flatten)]
@@ -69,7 +69,7 @@ pub(crate) struct Report<'a> {
     rekey_records_per_second: f64,
     /// Rekey time over the mean of both floors.
     floor_ratio: f64,
-    /// v2 only: Argon2id reached over workers times one thread alone.
+    /// v2 only: the achieved Argon2id rate divided by that of one thread alone times the workers.
     kdf_efficiency: Option<f64>,
 }
 
@@ -94,7 +94,7 @@ impl Figures {
     }
 }
 
-/// What is about to happen.
+/// Announces what will happen.
 pub(crate) fn heading(args: &BenchmarkArgs, vault: &StoreUrl) -> String {
     let records = figures::count(args.records.get());
     let share = args.matching * 100.0;

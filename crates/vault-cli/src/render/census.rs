@@ -1,4 +1,4 @@
-//! What `census` and `verify` show.
+//! The output of `census` and `verify`.
 
 use std::{collections::BTreeMap, fmt::Write as _};
 
@@ -19,7 +19,7 @@ struct Detail {
     unopened: u64,
 }
 
-/// One page further.
+/// Reports another page.
 pub(crate) fn step(progress: &mut Progress, report: &CensusReport) {
     let CensusReport { scanned, damaged, malformed, unopened, .. } = *report;
     let note = format!("{} damaged or malformed", figures::count(damaged + malformed));
@@ -65,7 +65,7 @@ pub(crate) enum End {
     Stopped,
 }
 
-/// `names` tell the passwords apart without telling them.
+/// `names` identify the passwords without revealing them.
 pub(crate) fn json<'a>(report: &'a CensusReport, names: &'a [String], end: End) -> Report<'a> {
     let opened = names.iter().zip(&report.opened);
     Report {
@@ -105,7 +105,7 @@ pub(crate) fn text(report: &CensusReport, names: &[String], end: End) -> String 
     for (format, records) in &report.formats {
         row(&mut text, &format.to_string(), &figures::count(*records));
     }
-    // Of what nobody could check, nothing was found out.
+    // Nothing is known about records that could not be checked.
     if report.damaged > 0 || report.unchecked == 0 {
         row(&mut text, "damaged", &figures::count(report.damaged));
     }
@@ -136,7 +136,7 @@ pub(crate) fn text(report: &CensusReport, names: &[String], end: End) -> String 
     text
 }
 
-/// The sentence that `verify` ends with.
+/// The verdict with which `verify` ends.
 pub(crate) fn verdict(report: &CensusReport, end: End) -> String {
     let CensusReport { scanned, damaged, malformed, unopened, .. } = *report;
     let opened = scanned.saturating_sub(damaged + malformed + unopened);
@@ -154,7 +154,7 @@ pub(crate) fn verdict(report: &CensusReport, end: End) -> String {
     }
 }
 
-/// v1 and v2 do not say whether they are sound; only their password does.
+/// v1 and v2 records do not reveal whether they are intact; only their password can tell.
 pub(crate) fn not_checkable(text: &mut String, records: u64, with_passwords: bool) {
     if records > 0 {
         let a = if with_passwords { "their" } else { "a" };
@@ -163,7 +163,7 @@ pub(crate) fn not_checkable(text: &mut String, records: u64, with_passwords: boo
     }
 }
 
-/// The most frequent first.
+/// Most frequent first.
 fn kdfs(report: &CensusReport) -> Vec<Kdf> {
     let kdf = |(kdf, records): (&KdfSetting, &u64)| Kdf { kdf: kdf.to_string(), records: *records };
     let mut kdfs: Vec<Kdf> = report.kdfs.iter().map(kdf).collect();
@@ -171,7 +171,7 @@ fn kdfs(report: &CensusReport) -> Vec<Kdf> {
     kdfs
 }
 
-/// Ids shown to people; `--json` has all that the census kept.
+/// Maximum number of ids in the text; `--json` has all that the census kept.
 const SHOWN_IDS: usize = 10;
 
 fn unopened(text: &mut String, report: &CensusReport) {

@@ -1,4 +1,4 @@
-//! What `copy` shows.
+//! The output of `copy`.
 
 use std::fmt::Write as _;
 
@@ -16,7 +16,7 @@ use super::{
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum End {
     Complete,
-    /// Interrupted; the same command does the rest.
+    /// Interrupted; the same command continues.
     Stopped,
 }
 
@@ -27,7 +27,7 @@ struct Detail {
     verified: u64,
 }
 
-/// One page further.
+/// Reports another page.
 pub(crate) fn step(progress: &mut Progress, report: &CopyReport) {
     let CopyReport { copied, already_there, .. } = *report;
     let verified = report
@@ -94,7 +94,7 @@ fn ids(named: &IdList) -> Vec<&str> {
     named.ids.iter().map(vaultstore::RecordId::as_str).collect()
 }
 
-/// The report for people: the counts that are not zero, and what needs an eye.
+/// The report as text: the counts that are not zero, and what needs attention.
 pub(crate) fn text(report: &CopyReport, end: End) -> String {
     let head = match (end, report.is_complete()) {
         (End::Stopped, _) => "copy interrupted; the same command does the rest",

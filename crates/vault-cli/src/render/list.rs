@@ -1,4 +1,4 @@
-//! What `list` shows.
+//! The output of `list`.
 
 use std::fmt::Write as _;
 
@@ -48,7 +48,7 @@ fn row(record: &RecordInfo) -> [String; 7] {
     ]
 }
 
-/// A stored text may hold anything; a terminal must not act on it.
+/// A stored text may contain anything; a terminal must not interpret it.
 pub(super) fn shown(text: &str) -> String {
     let escape = |character: char| -> Box<dyn Iterator<Item = char>> {
         if character.is_control() {
@@ -67,7 +67,7 @@ fn to_the_second(time: Timestamp) -> String {
 #[derive(Serialize)]
 pub(crate) struct List<'a> {
     records: Vec<Entry<'a>>,
-    /// The id to go on from; none when the list is empty.
+    /// The id to continue from; none if the list is empty.
     last: Option<&'a str>,
 }
 

@@ -1,4 +1,4 @@
-//! What `migrate` shows.
+//! The output of `migrate`.
 
 use serde::Serialize;
 use vaultstore::backend::MigrationReport;
@@ -31,7 +31,7 @@ pub(crate) fn text(migrated: &MigrationReport) -> String {
     lines.concat()
 }
 
-/// What was found, left alone, and wants a person's eye.
+/// What was found and left unchanged, and needs attention.
 pub(crate) fn warnings(migrated: &MigrationReport) -> Vec<String> {
     let MigrationReport { shared_tokens, password_identities, password_links, .. } = *migrated;
     let mut warnings = Vec::new();

@@ -21,9 +21,10 @@ use zeroize::Zeroizing;
 
 use crate::exit::Failure;
 
-/// Writes bytes to standard output as they are, without a buffer of the library's between.
+/// Writes bytes to standard output unchanged, without the library's buffer.
 ///
-/// A reader that has gone (`vaultstore list | head`) is no failure: the work is done, and the exit code tells of it.
+/// A closed pipe (`vaultstore list | head`) is not a failure: the work is done, and the exit code
+/// reports it.
 pub(crate) fn print(bytes: &[u8]) -> Result<(), Failure> {
     match write(bytes) {
         Err(error) if error.kind() != io::ErrorKind::BrokenPipe => {
@@ -34,16 +35,16 @@ pub(crate) fn print(bytes: &[u8]) -> Result<(), Failure> {
     }
 }
 
-/// Writes what exists nowhere else: a reader that has gone is an error here.
+/// Writes what exists nowhere else: here a closed pipe is an error.
 pub(crate) fn write(bytes: &[u8]) -> io::Result<()> {
     let stdout = io::stdout().as_fd().try_clone_to_owned()?;
     File::from(stdout).write_all(bytes)
 }
 
-/// Whether the command was started with its standard output closed.
+/// Returns whether the command was started with standard output closed.
 ///
-/// The standard library then opens `/dev/null` there for reading and writing; a shell's `>/dev/null` is open for writing
-/// only.
+/// The standard library then opens `/dev/null` there for reading and writing; a shell's
+/// `>/dev/null` is open for writing only.
 pub(crate) fn stdout_was_closed() -> bool {
     let stdout = io::stdout();
     let Ok(flags) = rustix::fs::fcntl_getfl(&stdout) else { return true };
@@ -59,7 +60,7 @@ pub(crate) fn print_line(line: &str) -> Result<(), Failure> {
     print(format!("{line}\n").as_bytes())
 }
 
-/// Bytes that JSON shows in base64 (the standard alphabet, with padding).
+/// Bytes that JSON represents in base64 (the standard alphabet, with padding).
 pub(crate) struct Base64<'a>(pub(crate) &'a [u8]);
 
 impl Serialize for Base64<'_> {
@@ -69,7 +70,7 @@ impl Serialize for Base64<'_> {
     }
 }
 
-/// As [`print_json`], of what holds secrets: its text is wiped.
+/// As [`print_json`], for secrets: its text is wiped.
 pub(crate) fn print_secret_json(value: &impl Serialize) -> Result<(), Failure> {
     let text = serde_json::to_vec_pretty(value).map(Zeroizing::new);
     let mut text = text.map_err(no_json)?;

@@ -12,13 +12,13 @@ use serde::Serialize;
 use super::figures;
 use crate::args::ProgressMode;
 
-/// How long a run is silent between two lines.
+/// The interval between two lines.
 const BETWEEN_LINES: Duration = Duration::from_secs(5);
 
-/// How often the bar moves its clock while no page is committed.
+/// How often the bar updates its clock while no page is committed.
 const TICK: Duration = Duration::from_millis(250);
 
-/// Shows how far one phase is.
+/// Shows the progress of one phase.
 pub(crate) struct Progress {
     phase: &'static str,
     total: u64,
@@ -33,20 +33,20 @@ enum Show {
     Nothing,
 }
 
-/// How far a run is, in counts only: which records matched is nobody's business.
+/// The progress of a run, in counts only: it must not reveal which records matched.
 #[derive(Debug, Serialize)]
 pub(crate) struct Step<'a, D: Serialize> {
     /// Records done.
     pub(crate) done: u64,
-    /// What people read beside the number.
+    /// The text after the number.
     #[serde(skip)]
     pub(crate) note: String,
-    /// What programs read.
+    /// The details for JSON.
     #[serde(flatten)]
     pub(crate) detail: &'a D,
 }
 
-/// A phase with no more to tell than how far it is.
+/// A phase without details.
 #[derive(Debug, Serialize)]
 pub(crate) struct NoDetail {}
 
@@ -74,7 +74,7 @@ impl Progress {
     pub(crate) fn step<D: Serialize>(&mut self, step: &Step<'_, D>) {
         match &mut self.show {
             Show::Bar(bar) => {
-                // Records may be added meanwhile.
+                // Records may be added concurrently.
                 bar.set_length(self.total.max(step.done));
                 bar.set_message(step.note.clone());
                 bar.set_position(step.done);
@@ -96,7 +96,7 @@ impl Progress {
         }
     }
 
-    /// A line in between that leaves the bar whole.
+    /// Prints a line without disturbing the bar.
     pub(crate) fn say(&self, sentence: &str) {
         match &self.show {
             Show::Bar(bar) => bar.suspend(|| crate::exit::say(sentence)),
@@ -128,7 +128,7 @@ impl Drop for Progress {
 fn bar(phase: &'static str, total: u64) -> ProgressBar {
     const TEMPLATE: &str = "{prefix:>9} {bar:28} {percent:>3} %  {human_pos}/{human_len}  {mean_rate}{time_left}  {msg}";
     let bar = ProgressBar::new(total).with_prefix(phase);
-    // The template is a constant; were it wrong, the default bar would do.
+    // The template is a constant; if it were invalid, the default bar would do.
     if let Ok(style) = ProgressStyle::with_template(TEMPLATE) {
         let style = style
             .progress_chars("━╸─")
@@ -140,9 +140,9 @@ fn bar(phase: &'static str, total: u64) -> ProgressBar {
     bar
 }
 
-/// The mean since the phase began: pages come in bursts, and a momentary rate would jump.
+/// The mean since the start of the phase: pages come in bursts, and a momentary rate would jump.
 fn mean_rate(state: &ProgressState, shown: &mut dyn fmt::Write) {
-    // Nothing more can be done where this fails.
+    // Nothing can be done if this fails.
     let _ = write!(shown, "{} records/s", figures::rate(state.pos(), state.elapsed()));
 }
 
@@ -152,7 +152,7 @@ fn time_left(state: &ProgressState, shown: &mut dyn fmt::Write) {
     }
 }
 
-/// The time that the rest takes at the mean rate so far.
+/// The remaining time at the mean rate so far.
 fn left(done: u64, total: u64, elapsed: Duration) -> Option<Duration> {
     let rest = total.checked_sub(done).filter(|_| done > 0)?;
     let seconds = elapsed.as_secs_f64() / figures::as_float(done) * figures::as_float(rest);
@@ -160,7 +160,7 @@ fn left(done: u64, total: u64, elapsed: Duration) -> Option<Duration> {
 }
 
 fn tell(line: &str) {
-    // Where standard error is gone there is nobody to tell.
+    // If standard error is closed, there is nowhere to report to.
     let _ = io::stderr().write_all(format!("{line}\n").as_bytes());
 }
 

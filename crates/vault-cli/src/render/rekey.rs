@@ -1,4 +1,4 @@
-//! What `rekey` shows.
+//! The output of `rekey`.
 
 use std::{collections::BTreeMap, fmt::Write as _};
 
@@ -12,7 +12,7 @@ use super::{
     progress::{Progress, Step},
 };
 
-/// One page further.
+/// Reports another page.
 pub(crate) fn step(progress: &mut Progress, report: &RekeyReport) {
     let counts = &report.counts;
     let note = if counts.scanned == 0 && report.merge.asked > 0 {
@@ -93,7 +93,7 @@ struct Refusal<'a> {
     records: u64,
 }
 
-/// How many records are sealed in one way.
+/// The number of records that are sealed in one way.
 #[derive(Serialize)]
 struct Sealed {
     format: String,
@@ -101,7 +101,7 @@ struct Sealed {
     records: u64,
 }
 
-/// What the vault was asked before the first write.
+/// The result of the merge check.
 #[derive(Serialize)]
 struct Merge {
     asked: &'static str,
@@ -207,16 +207,17 @@ fn merge(report: &MergeReport) -> Merge {
     Merge { asked, found: report.found, unasked: report.unasked }
 }
 
-/// By this run, without those before it.
+/// Scanned by this run, without earlier ones.
 fn scanned_now(report: &RekeyReport) -> u64 {
     report.counts.scanned.saturating_sub(report.earlier.counts.scanned)
 }
 
-/// What a headline has to know of the plan.
+/// What a headline has to know about the plan.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Wording {
     several: bool,
-    /// Whether a new password is also an old one: then no sentence can tell what is left under the old ones.
+    /// Whether a new password is also an old one: then it cannot be said what is left under the old
+    /// ones.
     chains: bool,
 }
 
@@ -235,7 +236,7 @@ impl Wording {
     }
 }
 
-/// The first line: what a person who reads nothing else must know.
+/// The first line: what a reader of nothing else must know.
 pub(crate) fn headline(report: &RekeyReport, wording: Wording) -> String {
     let counts = &report.counts;
     let done = records(counts.rekeyed);
@@ -320,7 +321,7 @@ fn open(count: u64) -> String {
     format!("{} open{}", figures::count(count), if count == 1 { "s" } else { "" })
 }
 
-/// The report for people: the counts that are not zero, and what needs an eye.
+/// The report as text: the counts that are not zero, and what needs attention.
 pub(crate) fn text(report: &RekeyReport, wording: Wording) -> String {
     let counts = &report.counts;
     let rekeyed = if report.dry_run { "would be rekeyed" } else { "rekeyed" };
@@ -351,7 +352,7 @@ pub(crate) fn text(report: &RekeyReport, wording: Wording) -> String {
         }
     }
     if report.merge.unasked > 0 {
-        // Said, because the answer "none" is of the others only.
+        // Reported, because "none" refers only to the others.
         row(&mut text, "v2 not asked whether new", &figures::count(report.merge.unasked));
     }
     for failure in &report.failures {
@@ -375,7 +376,7 @@ pub(crate) fn row(text: &mut String, name: &str, value: &str) {
     let _ = writeln!(text, "  {name:<17} {value:>12}");
 }
 
-/// The records that nobody can open, and how many of them are not listed.
+/// The records that no password opens, and how many of them are not listed.
 pub(crate) fn problems(text: &mut String, problems: &[Problem], all: u64) {
     for listed in listed(problems) {
         let _ = writeln!(

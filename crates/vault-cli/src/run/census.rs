@@ -14,7 +14,8 @@ use crate::render::progress::Progress;
 use crate::render::{self};
 use crate::secrets::{Passwords, Prompt};
 
-/// Damaged and malformed records make the exit code 3; records that none of the passwords opens are other people's.
+/// Damaged and malformed records make the exit code 3; records that none of the passwords opens
+/// belong to others.
 pub(super) async fn census(context: &Context, args: CensusArgs) -> Result<Exit, Failure> {
     let (report, end) = survey(context, args, "census", Unopened::Count).await?;
     Ok(match end {
@@ -24,7 +25,7 @@ pub(super) async fn census(context: &Context, args: CensusArgs) -> Result<Exit, 
     })
 }
 
-/// As a census, and a record that none of the passwords opens counts as a remain too.
+/// As a census; in addition, a record that none of the passwords opens makes the exit code 3.
 pub(super) async fn verify(context: &Context, args: CensusArgs) -> Result<Exit, Failure> {
     let (report, end) = survey(context, args, "verify", Unopened::List).await?;
     Ok(match end {
@@ -62,7 +63,8 @@ async fn survey(
     Ok((report, end))
 }
 
-/// The passwords, each with the name of its source. Only `verify` asks for one that was not given.
+/// The passwords, each with the name of its source. Only `verify` prompts for one that was not
+/// given.
 fn named_passwords(
     args: PasswordsArgs,
     list: Unopened,
@@ -78,7 +80,7 @@ fn named_passwords(
         named.0.push(match &source {
             Source::File(path) => format!("--password-file {}", path.display()),
             Source::Env(variable) => format!("--password-env {variable}"),
-            // A command may hold a secret of its own.
+            // A command may contain a secret.
             Source::Command(_) => format!("--password-command (password {})", number + 1),
             Source::Literal(option, _) => format!("{option} (password {})", number + 1),
         });

@@ -48,7 +48,7 @@ pub(super) async fn run(context: &Context, args: CopyArgs) -> Result<Exit, Failu
     })
 }
 
-/// The target as it is, or a new one where there is nothing.
+/// Opens the target, or creates it if there is nothing.
 async fn open_or_create(url: &StoreUrl) -> Result<Arc<dyn VaultStore>, Failure> {
     let missing = match url.open().await {
         Err(error)
@@ -59,7 +59,7 @@ async fn open_or_create(url: &StoreUrl) -> Result<Arc<dyn VaultStore>, Failure> 
         opened => return Ok(opened?),
     };
     match url.create().await {
-        // Something is there, and what it is the first error tells.
+        // Something exists, and the first error says what.
         Err(error) if error.kind() == StoreErrorKind::AlreadyExists => Err(missing.into()),
         created => Ok(created?),
     }
@@ -72,7 +72,7 @@ async fn to_its_end(
 ) -> Result<End, Failure> {
     let mut progress = Progress::start(output.progress, "copy", session.total());
     loop {
-        // A step is finished before an interrupt counts: what is reported was then committed.
+        // A step is finished before an interrupt counts: what is reported was committed.
         let Some(report) = session.step().await? else { return Ok(End::Complete) };
         render::copy::step(&mut progress, report);
         if context.interrupts.first().now_or_never().is_some() {

@@ -37,7 +37,7 @@ async fn make(context: &Context, args: &InitArgs) -> Result<(), Failure> {
     Ok(())
 }
 
-/// A store whose tables are made and hold nothing yet, as `migrate` leaves it, or an `init` that was killed.
+/// A store whose tables exist and are empty, as left by `migrate` or by an `init` that was killed.
 async fn untouched_store(context: &Context) -> Result<Arc<dyn VaultStore>, Failure> {
     let taken = || {
         Failure::failed(format!(
@@ -55,7 +55,8 @@ async fn untouched_store(context: &Context) -> Result<Arc<dyn VaultStore>, Failu
     Err(taken())
 }
 
-/// A file made by this command that is not a vault yet, and must not stay in the way of the next `init`.
+/// A file created by this command that is not a vault yet, and must not get in the way of the next
+/// `init`.
 struct HalfMade(Option<PathBuf>);
 
 impl HalfMade {
@@ -67,7 +68,7 @@ impl HalfMade {
 impl Drop for HalfMade {
     fn drop(&mut self) {
         if let Some(path) = &self.0 {
-            // The failure that led here is the one to tell.
+            // Report the original failure.
             for suffix in ["", "-wal", "-shm"] {
                 let mut path = path.clone().into_os_string();
                 path.push(suffix);

@@ -12,7 +12,7 @@ use crate::args::{ListArgs, Sort};
 use crate::exit::{self, Exit, Failure};
 use crate::{plan, render};
 
-/// Records read at a time; a list is small and a page holds whole envelopes.
+/// Records per read; a list is small and a page contains whole envelopes.
 const PAGE_RECORDS: usize = 1000;
 
 #[derive(Serialize)]
@@ -38,7 +38,7 @@ pub(super) async fn run(context: &Context, args: ListArgs) -> Result<Exit, Failu
         .offset(args.offset)
         .page(PageLimit::new(page, RunOptions::DEFAULT_PAGE_BYTES));
     let limit = args.limit.get();
-    // One more than is shown tells whether more records match.
+    // One more than is shown, to know whether more records match.
     let stream = vault.records().stream(query).take(limit.saturating_add(1));
     let mut records: Vec<RecordInfo> = stream.try_collect().await?;
     let more = records.len() > limit;
@@ -57,8 +57,8 @@ pub(super) async fn run(context: &Context, args: ListArgs) -> Result<Exit, Failu
     Ok(Exit::Done)
 }
 
-/// Lets the list begin after the record that was named. By any order but that of the ids, the record itself tells where
-/// that is.
+/// Starts the list after the named record. For any order but that of the ids, its position is that
+/// of the record itself.
 async fn begin(vault: &Vault, query: Query, args: &ListArgs) -> Result<Query, Failure> {
     let Some(id) = &args.after else { return Ok(query) };
     let id = RecordId::from_stored(id.as_str());

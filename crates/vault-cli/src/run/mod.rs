@@ -23,9 +23,9 @@ use crate::exit::{Exit, Failure};
 use crate::interrupt::Interrupts;
 use crate::plan;
 
-/// Runs the command that was typed.
+/// Runs the command.
 ///
-/// `vault_named` tells that the command line itself names the vault.
+/// `vault_named` says that the command line itself names the vault.
 pub(crate) async fn run(
     cli: Cli,
     vault_named: bool,
@@ -63,18 +63,18 @@ async fn run_command(context: &Context, command: Command) -> Result<Exit, Failur
     }
 }
 
-/// What every command is given.
+/// What every command gets.
 struct Context {
     url: StoreUrl,
     /// Whether the command line itself names the vault.
     vault_named: bool,
     interrupts: Interrupts,
-    /// Every store that was opened, to be closed at the end.
+    /// Every opened store, to be closed at the end.
     opened: Mutex<Vec<Arc<dyn VaultStore>>>,
 }
 
 impl Context {
-    /// The store of a vault that exists.
+    /// Opens the store of an existing vault.
     async fn open_store(&self) -> Result<Arc<dyn VaultStore>, Failure> {
         let store = self.url.open().await.map_err(|error| match error.kind() {
             StoreErrorKind::NotFound => Failure::failed(format!(
@@ -86,8 +86,8 @@ impl Context {
         Ok(self.to_be_closed(store))
     }
 
-    /// Sees to it that a store is closed before the process ends, which takes an SQLite log with what it still holds of
-    /// replaced envelopes into the file.
+    /// Ensures that a store is closed before the process ends, which moves an SQLite log, with the
+    /// replaced envelopes that it still contains, into the file.
     fn to_be_closed(&self, store: Arc<dyn VaultStore>) -> Arc<dyn VaultStore> {
         self.opened.lock().unwrap_or_else(PoisonError::into_inner).push(Arc::clone(&store));
         store
@@ -101,12 +101,12 @@ impl Context {
         }
     }
 
-    /// The vault, for commands that open no record.
+    /// Opens the vault, for commands that open no record.
     async fn open(&self) -> Result<Vault, Failure> {
         Ok(Vault::new(self.open_store().await?, VaultOptions::default()))
     }
 
-    /// The vault, for commands that open records.
+    /// Opens the vault, for commands that open records.
     async fn open_for(&self, args: &OpenArgs) -> Result<Vault, Failure> {
         let store = self.open_store().await?;
         let own = settings::own_v2_cost(&*store).await?;
@@ -114,7 +114,7 @@ impl Context {
     }
 }
 
-/// Runs what blocks where it holds nothing up: a signal still gets through.
+/// Runs blocking work on another thread, so that a signal still gets through.
 async fn blocking<T: Send + 'static>(
     task: impl FnOnce() -> Result<T, Failure> + Send + 'static,
 ) -> Result<T, Failure> {

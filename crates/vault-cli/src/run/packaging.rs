@@ -14,7 +14,7 @@ pub(super) fn completions(shell: Shell) -> Result<Exit, Failure> {
     Ok(Exit::Done)
 }
 
-/// The page of the command, and after it the page of each of its commands.
+/// The page of the command, followed by the pages of its subcommands.
 pub(super) fn man() -> Result<Exit, Failure> {
     let mut command = Cli::command();
     command.build();

@@ -19,7 +19,7 @@ pub(super) async fn run(context: &Context, args: ReadArgs) -> Result<Exit, Failu
     if args.json {
         return print_json(&args.tokens, answers);
     }
-    // All or nothing: who pipes values on must not take some for all.
+    // All or nothing: a consumer of a pipe must not take some for all.
     let values = answers.into_iter().collect::<Result<Vec<Plaintext>, VaultError>>()?;
     for value in values {
         render::print(value.as_bytes())?;
@@ -32,7 +32,7 @@ struct Read<'a> {
     records: Vec<Answer<'a>>,
 }
 
-/// One of the two is there.
+/// Exactly one of the two is set.
 #[derive(Serialize)]
 struct Answer<'a> {
     token: &'a str,
@@ -54,7 +54,7 @@ fn print_json(
     }
     render::print_secret_json(&Read { records })?;
     let refused = answers.iter().any(Result::is_err);
-    // That a record has no value is an answer; that one could not be looked at is a failure.
+    // That a record has no value is a result; that one could not be read is a failure.
     let failed =
         answers.into_iter().find_map(|answer| answer.err().filter(|e| reason(e) == FAILED));
     match failed {
@@ -63,7 +63,7 @@ fn print_json(
     }
 }
 
-/// What `error` says of a record that was not looked at.
+/// The `error` of a record that was not read.
 const FAILED: &str = "failed";
 
 fn reason(error: &VaultError) -> &'static str {

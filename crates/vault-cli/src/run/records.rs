@@ -114,7 +114,7 @@ async fn value_and_password(
         } else {
             Passwords::beside_value_on_stdin()
         };
-        // The password first: a prompt before somebody's long pipe has run dry.
+        // The password first: prompt before a long pipe has been read.
         let password = passwords.read(password.source(), prompt)?;
         Ok((secrets::read_value(&value)?, password))
     })

@@ -23,7 +23,7 @@ use crate::secrets::{self, Passwords, Prompt};
 use crate::state_file::{self, StateFile};
 use crate::{own_file, plan};
 
-/// What the counts have to be for success.
+/// The counts required for success.
 #[derive(Clone, Copy, Debug)]
 struct Expected {
     count: Option<u64>,
@@ -55,7 +55,7 @@ pub(super) async fn run(context: &Context, args: RekeyArgs) -> Result<Exit, Fail
     } else {
         (Some(take_state(path, args.restart)?), false)
     };
-    // With a state, what a rehearsal counts is not what the rekey would find.
+    // With a state, a dry run counts other records than the rekey would.
     let earlier = if args.restart || would_resume { EarlierRun::None } else { EarlierRun::Unknown };
     let mut rekey = RekeyPlan::new()
         .dry_run(mode)
@@ -93,7 +93,7 @@ pub(super) async fn run(context: &Context, args: RekeyArgs) -> Result<Exit, Fail
     run.drive(session, &args.output).await
 }
 
-/// The state file, emptied by `--restart`.
+/// Opens the state file, and empties it for `--restart`.
 fn take_state(path: PathBuf, restart: bool) -> Result<StateFile, Failure> {
     let file = StateFile::lock(path)?;
     if restart {
@@ -102,7 +102,8 @@ fn take_state(path: PathBuf, restart: bool) -> Result<StateFile, Failure> {
     Ok(file)
 }
 
-/// A rehearsal resumes nothing and counts the vault as it is; what a rekey would do is said. Whether there is a state.
+/// A dry run resumes nothing and counts the vault as it is, but says what a rekey would do. Returns
+/// whether there is a state.
 fn would_resume(path: &Path, restart: bool) -> bool {
     let listed = state_file::look(path.to_owned());
     let Some(info) = listed.info.filter(|_| !restart) else { return false };
@@ -119,7 +120,7 @@ fn would_resume(path: &Path, restart: bool) -> bool {
     true
 }
 
-/// A rekey that does not allow them has ended by now; its rehearsal goes on.
+/// A rekey that refuses them has ended by now; its dry run continues.
 fn name_hooks(found: &[WriteHook], hooks: WriteHooks) {
     let names = |may_write: bool| {
         let named = found.iter().filter(|hook| hook.may_write() == may_write);
@@ -159,7 +160,7 @@ fn tell_resumed(report: &RekeyReport, file: &StateFile) {
     ));
 }
 
-/// Where the vault's file was when the run started.
+/// The vault's file when the run started.
 struct Place(Option<(PathBuf, Option<own_file::Identity>)>);
 
 impl Place {
@@ -171,7 +172,7 @@ impl Place {
         Ok(Self(Some((path.to_owned(), identity))))
     }
 
-    /// Whether the path still leads to the file that the run has worked on.
+    /// Checks that the path still leads to the file that the run has worked on.
     fn check(&self) -> Result<(), Failure> {
         let Some((path, identity)) = &self.0 else { return Ok(()) };
         match own_file::Identity::of(path) {
@@ -200,10 +201,10 @@ fn pairs(
     Ok(vec![(old, new)])
 }
 
-/// Says how to write: what was asked for, with the vault's own salt, since a salt of their own would show which records
-/// were rekeyed together.
+/// Sets how to write: as requested, with the vault's own salt, because another salt would reveal
+/// which records were rekeyed together.
 async fn write_as(vault: &Vault, args: &RekeyArgs, plan: RekeyPlan) -> Result<RekeyPlan, Failure> {
-    // In a vault of the Go package this is the word that it waits for; a rehearsal writes nothing.
+    // In a vault of the Go package this sets the format; a dry run writes nothing.
     if let (Some(format), false) = (args.format, args.dry_run) {
         vault.settle_format(format).await?;
     }
@@ -226,7 +227,7 @@ async fn write_as(vault: &Vault, args: &RekeyArgs, plan: RekeyPlan) -> Result<Re
     Ok(if args.kdf.is_none() { plan.keep_v2_cost() } else { plan })
 }
 
-/// A rekey that is being driven to its end.
+/// A rekey being run to its end.
 struct Run<'a> {
     context: &'a Context,
     place: Place,
@@ -236,14 +237,15 @@ struct Run<'a> {
 }
 
 impl Run<'_> {
-    /// Steps to the end, keeps the state, prints the report. The state of a finished job stays: it tells the same command
-    /// that the job is done.
+    /// Runs to the end, stores the state, prints the report. The state of a finished job stays: it
+    /// tells the same command that the job is done.
     async fn drive(&self, mut session: RekeySession, output: &OutputArgs) -> Result<Exit, Failure> {
         let outcome = self.to_its_end(&mut session, output).await;
         let outcome = outcome.and(match &self.kept {
-            // A merge that was refused wrote nothing; there is nothing to resume.
+            // A refused merge wrote nothing; there is nothing to resume.
             Some(kept) if is_refused_from_the_start(session.report()) => kept.remove(),
-            // It may be more than the last step left: the page that was finished, what was refused, what failed.
+            // It may contain more than after the last step: the page that was finished, what was
+            // refused, what failed.
             Some(kept) => keep(&session, kept).await,
             None => Ok(()),
         });
@@ -268,7 +270,7 @@ impl Run<'_> {
         Ok(judge(session.report(), self.expected))
     }
 
-    /// Says in a failure what the run had done, and how to go on.
+    /// Adds to a failure what the run had done, and how to continue.
     fn with_what_was_done(&self, failure: Failure, report: &RekeyReport) -> Failure {
         match failure {
             Failure::Failed { sentence, cause }
@@ -287,7 +289,7 @@ impl Run<'_> {
         }
     }
 
-    /// Names the cost of the v2 records when none opened: a wrong cost looks like a wrong password.
+    /// Finds the cost of the v2 records if none opened: a wrong cost looks like a wrong password.
     async fn tell_v2_cost(&self, session: &RekeySession) -> Result<(), Failure> {
         let has_v2 = |kind: &EnvelopeKind| kind.format == Format::V2;
         if !session.report().before.keys().any(has_v2) {
@@ -316,7 +318,7 @@ impl Run<'_> {
         Ok(())
     }
 
-    /// Steps until the rekey is done, an error ends it, or somebody interrupts.
+    /// Runs until the rekey is done, fails or is interrupted.
     async fn to_its_end(
         &self,
         session: &mut RekeySession,
@@ -352,7 +354,7 @@ async fn keep(session: &RekeySession, file: &Arc<StateFile>) -> Result<(), Failu
     blocking(move || file.write(&state)).await
 }
 
-/// A wrong count comes before remains: it mostly means a wrong password.
+/// A wrong count takes precedence over remaining records: it usually means a wrong password.
 fn judge(report: &RekeyReport, expected: Expected) -> Exit {
     match report.end {
         RunStatus::Complete => {}

@@ -45,7 +45,7 @@ pub(super) async fn run(context: &Context, command: SettingsCommand) -> Result<E
     Ok(Exit::Done)
 }
 
-/// The value as it is stored, when it is one that a vault understands.
+/// Returns the value to store, if it is valid.
 async fn checked(store: &dyn VaultStore, name: &str, value: &str) -> Result<String, Failure> {
     match name {
         KDF => Ok(kdf(store, value).await?.to_string()),
@@ -59,7 +59,8 @@ async fn checked(store: &dyn VaultStore, name: &str, value: &str) -> Result<Stri
     }
 }
 
-/// A cost keeps the vault's salt, so that new and old records look alike; a whole setting is taken as it is.
+/// A cost keeps the vault's salt, so that new and old records look alike; a complete setting is
+/// stored as it is.
 async fn kdf(store: &dyn VaultStore, value: &str) -> Result<KdfSetting, Failure> {
     let kdf = if let Ok(kdf) = value.parse::<KdfSetting>() {
         kdf
@@ -74,7 +75,7 @@ async fn kdf(store: &dyn VaultStore, value: &str) -> Result<KdfSetting, Failure>
     Ok(kdf)
 }
 
-/// Settles the format of a vault of the Go package, where nobody has; another vault has its own.
+/// Sets the format of a vault of the Go package that has none; other vaults have their own.
 pub(super) async fn settle_format(
     vault: &Vault,
     asked: Option<WriteFormat>,
@@ -88,19 +89,19 @@ pub(super) async fn settle_format(
     }
 }
 
-/// The vault's salt and cost; a vault of the Go ancestor draws its salt here.
+/// Returns the vault's salt and cost; a vault of the Go package gets its salt here.
 pub(super) async fn vault_kdf(vault: &Vault) -> Result<KdfSetting, Failure> {
     vault.seal_spec().await?;
     stored_kdf(&**vault.store()).await
 }
 
-/// The format of new records, where the vault has one and this version knows it.
+/// Returns the format of new records, if the vault has one and this version knows it.
 pub(super) async fn format(store: &dyn VaultStore) -> Result<Option<WriteFormat>, Failure> {
     Ok(store.setting(FORMAT).await?.and_then(|format| format.parse().ok()))
 }
 
-/// The cost of the v2 records that this vault writes, if it writes v2. Settings that cannot be understood are left for
-/// the vault to complain about.
+/// Returns the cost of the v2 records that this vault writes, if it writes v2. The vault itself
+/// reports invalid settings.
 pub(super) async fn own_v2_cost(store: &dyn VaultStore) -> Result<Option<V2Params>, Failure> {
     if store.setting(FORMAT).await? != Some(WriteFormat::V2.to_string()) {
         return Ok(None);

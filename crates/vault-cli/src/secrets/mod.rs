@@ -1,4 +1,5 @@
-//! Reading secrets, so that no copy stays behind: every buffer here is wiped, also the ones outgrown.
+//! Reads secrets without leaving copies behind: every buffer here is wiped, including outgrown
+//! ones.
 
 mod pairs;
 mod prompt;
@@ -22,16 +23,16 @@ pub(crate) use self::{
 use crate::args::ValueArgs;
 use crate::exit::Failure;
 
-/// The longest password file, in bytes.
+/// The maximum size of a password file, in bytes.
 const MAX_PASSWORD: usize = 1024 * 1024;
 
-/// The longest value, in bytes: beyond what any envelope holds.
+/// The maximum size of a value, in bytes: more than any envelope can hold.
 const MAX_VALUE: usize = 32 * 1024 * 1024;
 
-/// The value to store: a file's bytes or those of standard input, as they are.
+/// Reads the value to store: the bytes of a file or of standard input, unchanged.
 ///
-/// An empty standard input is refused, because a closed one and a failing command at the other end of a pipe look the
-/// same, and an update would lose the value.
+/// Empty standard input is refused, because a closed one and a failing command at the other end of
+/// a pipe look the same, and an update would lose the value.
 pub(crate) fn read_value(value: &ValueArgs) -> Result<Plaintext, Failure> {
     if let Some(path) = &value.value_file {
         return Ok(plaintext(read_file(path, MAX_VALUE)?));
@@ -50,7 +51,7 @@ fn plaintext(mut bytes: Zeroizing<Vec<u8>>) -> Plaintext {
     Plaintext::from(std::mem::take(&mut *bytes))
 }
 
-/// Standard input without a buffer of the library's between.
+/// Standard input without the library's buffer.
 fn stdin() -> Result<File, Failure> {
     let stdin = io::stdin().as_fd().try_clone_to_owned();
     Ok(File::from(stdin.map_err(|error| unreadable("standard input", 0, error))?))
@@ -71,7 +72,7 @@ fn read_to_end(
     limit: usize,
 ) -> io::Result<Zeroizing<Vec<u8>>> {
     const LEAST: usize = 4096;
-    // One more than expected, so that the end is seen without growing.
+    // One more than expected, so that the end is detected without growing.
     let mut bytes = Zeroizing::new(vec![0; expected.min(limit).saturating_add(1).max(LEAST)]);
     let mut len = 0;
     loop {
@@ -95,7 +96,7 @@ fn read_to_end(
     Ok(bytes)
 }
 
-/// Reads up to a newline, byte by byte: what follows stays for whoever reads next.
+/// Reads up to a newline, byte by byte: what follows stays for the next reader.
 fn read_line(from: &mut impl Read, limit: usize) -> io::Result<Zeroizing<Vec<u8>>> {
     let mut line = Zeroizing::new(Vec::with_capacity(limit));
     let mut byte = Zeroizing::new([0]);
@@ -115,7 +116,7 @@ fn read_line(from: &mut impl Read, limit: usize) -> io::Result<Zeroizing<Vec<u8>
     }
 }
 
-/// Drops exactly one newline at the end, `\n` or `\r\n`.
+/// Removes exactly one trailing newline, `\n` or `\r\n`.
 fn strip_newline(bytes: &mut Vec<u8>) {
     if strip_suffix(bytes, b"\n") {
         strip_suffix(bytes, b"\r");

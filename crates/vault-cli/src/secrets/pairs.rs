@@ -1,7 +1,7 @@
 //! A file of password pairs: one JSON array of two strings per line.
 //!
-//! `serde_json` keeps what it unescapes in a buffer of its own, which nobody wipes; so the few rules of a JSON string
-//! (RFC 8259 §7) are applied here.
+//! `serde_json` unescapes into an internal buffer that is not wiped. The few rules of a JSON string
+//! (RFC 8259 §7) are therefore applied here.
 
 use std::path::Path;
 
@@ -11,10 +11,10 @@ use zeroize::Zeroizing;
 use super::{read_file, read_to_end, stdin, unreadable};
 use crate::exit::Failure;
 
-/// The longest file of pairs, in bytes.
+/// The maximum size of a file of pairs, in bytes.
 const MAX_PAIRS: usize = 16 * 1024 * 1024;
 
-/// Reads the pairs; `-` is standard input. Empty lines are passed over.
+/// Reads the pairs; `-` is standard input. Empty lines are skipped.
 pub(crate) fn read_pairs(path: &Path) -> Result<Vec<(Password, Password)>, Failure> {
     let text = if path == Path::new("-") {
         read_to_end(&mut stdin()?, 0, MAX_PAIRS)

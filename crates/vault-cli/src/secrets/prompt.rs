@@ -1,7 +1,7 @@
-//! Asking on the terminal, read byte by byte without echo.
+//! Password prompts on the terminal, read byte by byte without echo.
 //!
-//! The terminal's own line editing is off, so that Ctrl-C arrives as a byte and the echo is back on before the process
-//! ends. A signal from elsewhere ends the process through [`restore_terminal`].
+//! The terminal's own line editing is off, so that Ctrl-C arrives as a byte and the echo is back on
+//! before the process ends. A signal from elsewhere ends the process through [`restore_terminal`].
 
 use std::{
     fs::{File, OpenOptions},
@@ -14,7 +14,8 @@ use zeroize::Zeroizing;
 
 use crate::exit::{Failure, Interrupted};
 
-/// The longest password that can be typed, in bytes: a terminal's own line holds no more either.
+/// The maximum length of a typed password, in bytes: the terminal's own line buffer holds no more
+/// either.
 const MAX_TYPED: usize = 4096;
 
 const CTRL_C: u8 = 0x03;
@@ -24,19 +25,19 @@ const CTRL_U: u8 = 0x15;
 const CTRL_BACKSLASH: u8 = 0x1c;
 const DELETE: u8 = 0x7f;
 
-/// What the terminal asks when no source was given.
+/// What to prompt for if no source was given.
 #[derive(Clone, Copy, Debug)]
 pub(crate) enum Prompt {
-    /// A password that is in use: asked once.
+    /// An existing password: asked for once.
     Known(&'static str),
-    /// A new password: asked twice.
+    /// A new password: asked for twice.
     New(&'static str),
 }
 
-/// The terminal as it was before the echo went off, while it is off.
+/// The terminal settings from before echo was disabled, while it is.
 static BEFORE: Mutex<Option<(File, Termios)>> = Mutex::new(None);
 
-/// Asks for a password on the terminal.
+/// Prompts for a password on the terminal.
 pub(super) fn ask(prompt: Prompt) -> Result<Zeroizing<Vec<u8>>, Failure> {
     let mut terminal = OpenOptions::new().read(true).write(true).open("/dev/tty").map_err(|_| {
         Failure::Usage(
@@ -58,16 +59,16 @@ pub(super) fn ask(prompt: Prompt) -> Result<Zeroizing<Vec<u8>>, Failure> {
     }
 }
 
-/// Switches the echo back on, if a prompt has it off.
+/// Restores echo, if a prompt has disabled it.
 pub(crate) fn restore_terminal() {
     let before = BEFORE.lock().unwrap_or_else(PoisonError::into_inner).take();
     if let Some((terminal, termios)) = before {
-        // Nothing more can be done where this fails.
+        // Nothing can be done if this fails.
         let _ = termios::tcsetattr(&terminal, OptionalActions::Flush, &termios);
     }
 }
 
-/// Puts the terminal back when a prompt ends, however it ends.
+/// Restores the terminal when a prompt ends, however it ends.
 struct Quiet;
 
 impl Drop for Quiet {
@@ -83,7 +84,7 @@ fn ask_once(terminal: &mut File, what: &str, again: &str) -> Result<Zeroizing<Ve
     write!(terminal, "{what}{again}: ").map_err(failed)?;
     let typed = read_typed(terminal);
     drop(quiet);
-    // The newline that was typed and not shown.
+    // The newline that was typed but not echoed.
     writeln!(terminal).map_err(failed)?;
     match typed.map_err(failed)? {
         Typed::Password(password) => Ok(password),
@@ -135,7 +136,7 @@ fn read_typed(terminal: &mut impl Read) -> io::Result<Typed> {
     }
 }
 
-/// Takes back one character: UTF-8's continuation bytes with the byte they follow.
+/// Removes one character: UTF-8 continuation bytes together with the byte that they follow.
 fn drop_character(typed: &mut Vec<u8>) {
     while let Some(byte) = typed.pop() {
         if byte & 0b1100_0000 != 0b1000_0000 {

@@ -1,4 +1,4 @@
-//! Passwords by their source: a file, a variable, a command, the command line, or the terminal.
+//! Reads passwords from a file, a variable, a command, the command line, or the terminal.
 
 use std::{
     env,
@@ -15,7 +15,7 @@ use super::{MAX_PASSWORD, read_file, read_line, read_to_end, stdin, strip_newlin
 use crate::args::Source;
 use crate::exit::{self, Failure};
 
-/// Reads the passwords of one command. Standard input gives one line at most once.
+/// Reads the passwords of one command. Standard input provides one line at most once.
 #[derive(Debug, Default)]
 pub(crate) struct Passwords {
     stdin: Stdin,
@@ -29,12 +29,12 @@ enum Stdin {
 }
 
 impl Passwords {
-    /// Standard input is the value's.
+    /// Standard input contains the value.
     pub(crate) fn beside_value_on_stdin() -> Self {
         Self { stdin: Stdin::Taken }
     }
 
-    /// Reads one password. Blocks, perhaps for as long as somebody types.
+    /// Reads one password. Blocks, possibly until the user has typed it.
     pub(crate) fn read(
         &mut self,
         source: Option<Source>,
@@ -82,8 +82,9 @@ fn from_env(variable: &str) -> Result<Zeroizing<Vec<u8>>, Failure> {
     })
 }
 
-/// The variables that hold secrets of ours, which a password command does not need: those that the command line names for
-/// passwords, and those of a vault's address. Other processes of the same user can read a command's environment.
+/// The variables that contain our secrets, which a password command does not need: those that the
+/// command line names for passwords, and those of a vault's address. Other processes of the same
+/// user can read a command's environment.
 fn secret_variables(args: impl Iterator<Item = OsString>) -> Vec<OsString> {
     let mut variables: Vec<OsString> = vec!["VAULTSTORE_VAULT".into(), "PGPASSWORD".into()];
     let mut names_follow = false;
@@ -105,7 +106,7 @@ fn secret_variables(args: impl Iterator<Item = OsString>) -> Vec<OsString> {
     variables
 }
 
-/// Runs a command through the shell and takes what it prints.
+/// Runs a command in the shell and reads its output.
 fn from_command(command: &OsString) -> Result<Zeroizing<Vec<u8>>, Failure> {
     let failed = |error| Failure::failed("the password command could not be run").because(error);
     let mut shell = Command::new("sh");
@@ -115,7 +116,7 @@ fn from_command(command: &OsString) -> Result<Zeroizing<Vec<u8>>, Failure> {
     let child = shell
         .arg("-c")
         .arg(command)
-        // The value may come on standard input, and is not the command's to eat.
+        // Standard input may contain the value, which the command must not consume.
         .stdin(Stdio::null())
         .stdout(Stdio::piped())
         .spawn();
@@ -125,7 +126,7 @@ fn from_command(command: &OsString) -> Result<Zeroizing<Vec<u8>>, Failure> {
         None => Ok(Zeroizing::default()),
     };
     if password.is_err() {
-        // It may go on printing for ever.
+        // It may print endlessly.
         let _ = child.kill();
     }
     let status = child.wait().map_err(failed)?;

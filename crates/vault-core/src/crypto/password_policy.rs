@@ -2,9 +2,10 @@
 
 use crate::crypto::secret::Password;
 
-/// The rules for new passwords; the default has one: not empty.
+/// The rules for new passwords. By default there is one: not empty.
 ///
-/// Passwords of records that exist are never judged: a rule that came later must not lock anybody out.
+/// Passwords of existing records are never checked: a rule introduced later must not lock anyone
+/// out.
 ///
 /// ```
 /// use vault_core::Password;
@@ -22,14 +23,14 @@ pub struct PasswordPolicy {
     required: Vec<Class>,
 }
 
-/// Whether the empty password is one.
+/// Whether the empty password is allowed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Empty {
     Allowed,
     Refused,
 }
 
-/// What some character of a password has to be.
+/// A class of characters that a password must contain.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Class {
     Lowercase,
@@ -38,7 +39,7 @@ enum Class {
     Symbol,
 }
 
-/// Why a password is not taken. It tells the rule and nothing of the password.
+/// Why a password is refused. It states the rule and nothing about the password.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum PasswordPolicyViolation {
@@ -48,25 +49,25 @@ pub enum PasswordPolicyViolation {
     /// It has too few characters.
     #[error("the password is too short; choose one of at least {least} characters")]
     TooShort {
-        /// The least number of characters.
+        /// The minimum number of characters.
         least: usize,
     },
-    /// It has no lower-case letter.
+    /// It contains no lower-case letter.
     #[error("the password has no lower-case letter; choose one that has")]
     NoLowercase,
-    /// It has no upper-case letter.
+    /// It contains no upper-case letter.
     #[error("the password has no upper-case letter; choose one that has")]
     NoUppercase,
-    /// It has no number.
+    /// It contains no digit.
     #[error("the password has no number; choose one that has")]
     NoNumber,
-    /// It has no symbol.
+    /// It contains no symbol.
     #[error("the password has no symbol; choose one that has")]
     NoSymbol,
 }
 
-/// Not empty, and no other rule: an application's users are its own, and a library that guesses rules for them would
-/// only lock some out.
+/// Not empty, and no other rule: an application knows its users, and a library that guesses rules
+/// for them would only lock some out.
 impl Default for PasswordPolicy {
     fn default() -> Self {
         Self { least: 0, empty: Empty::Refused, required: Vec::new() }
@@ -74,55 +75,56 @@ impl Default for PasswordPolicy {
 }
 
 impl PasswordPolicy {
-    /// At least 15 characters and no rules of composition, as NIST asks of a password that stands alone (SP 800-63B-4
-    /// §3.1.1.2).
+    /// At least 15 characters and no composition rules, as NIST requires of a password used alone
+    /// (SP 800-63B-4 §3.1.1.2).
     #[must_use]
     pub fn nist() -> Self {
         Self::default().min_length(15)
     }
 
-    /// At least so many characters (Unicode code points, as NIST counts them; a byte that is no UTF-8 is one).
+    /// Requires a minimum number of characters (Unicode code points, as NIST counts them; a byte
+    /// that is not UTF-8 counts as one).
     #[must_use]
     pub fn min_length(mut self, characters: usize) -> Self {
         self.least = characters;
         self
     }
 
-    /// At least one lower-case letter.
+    /// Requires a lower-case letter.
     #[must_use]
     pub fn require_lowercase(self) -> Self {
         self.require(Class::Lowercase)
     }
 
-    /// At least one upper-case letter.
+    /// Requires an upper-case letter.
     #[must_use]
     pub fn require_uppercase(self) -> Self {
         self.require(Class::Uppercase)
     }
 
-    /// At least one number.
+    /// Requires a digit.
     #[must_use]
     pub fn require_number(self) -> Self {
         self.require(Class::Number)
     }
 
-    /// At least one symbol: a character that is neither a letter nor a number nor blank.
+    /// Requires a symbol: a character that is neither a letter, a digit nor white space.
     #[must_use]
     pub fn require_symbol(self) -> Self {
         self.require(Class::Symbol)
     }
 
-    /// Lets the empty password pass, whatever the other rules are, as the Go ancestor does.
+    /// Allows the empty password, whatever the other rules are, as in the Go package.
     #[must_use]
     pub fn allow_empty(mut self) -> Self {
         self.empty = Empty::Allowed;
         self
     }
 
-    /// Judges a password, in a time that depends on it.
+    /// Checks a password, in a time that depends on it.
     ///
     /// # Errors
-    /// [`PasswordPolicyViolation`] tells the first rule that it breaks.
+    /// [`PasswordPolicyViolation`] for the first rule that it violates.
     pub fn allow(&self, password: &Password) -> Result<(), PasswordPolicyViolation> {
         if password.is_empty() {
             return match self.empty {
@@ -145,7 +147,7 @@ impl PasswordPolicy {
     }
 }
 
-/// The characters of a password, without a copy of it; `None` is a byte that is no text.
+/// The characters of a password, without a copy of it; `None` is a byte that is not text.
 fn characters(password: &Password) -> impl Iterator<Item = Option<char>> {
     password.as_bytes().utf8_chunks().flat_map(|chunk| {
         chunk.valid().chars().map(Some).chain(chunk.invalid().iter().map(|_| None))

@@ -1,4 +1,4 @@
-//! What one thread derives when it has the machine to itself.
+//! The Argon2id rate of one thread on an otherwise idle machine.
 
 use std::time::{Duration, Instant};
 
@@ -8,14 +8,14 @@ use vaultstore::{KdfParams, Password, PasswordKey};
 use crate::exit::Failure;
 use crate::render::figures;
 
-/// Long enough for some twenty derivations of the default cost.
+/// Long enough for about twenty derivations at the default cost.
 const TIME: Duration = Duration::from_secs(4);
 
-/// Argon2id per second of one thread that uses its memory again.
+/// Argon2id per second of one thread that reuses its memory.
 pub(super) fn derivations_per_second(params: KdfParams) -> Result<f64, Failure> {
     let key = PasswordKey::new(Password::new("a benchmark's password"));
     let mut memory = KdfMemory::new();
-    // The first one also takes the memory from the system.
+    // The first one also allocates the memory.
     derive(&key, params, &mut memory)?;
     let (begun, before) = (Instant::now(), memory.derivations());
     while begun.elapsed() < TIME {
@@ -25,7 +25,7 @@ pub(super) fn derivations_per_second(params: KdfParams) -> Result<f64, Failure> 
 }
 
 fn derive(key: &PasswordKey, params: KdfParams, memory: &mut KdfMemory) -> Result<(), Failure> {
-    // A salt of its own each time, so that no master is there already.
+    // A new salt each time, so that no master key exists yet.
     key.prepare(&KdfSetting::generate(params)?, memory)
         .map_err(|error| Failure::failed(error.to_string()))
 }

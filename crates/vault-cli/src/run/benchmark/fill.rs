@@ -1,4 +1,4 @@
-//! Fills the vault: records are sealed on threads of their own and inserted in large batches.
+//! Fills the vault: separate threads seal records, which are inserted in large batches.
 
 use std::{
     num::NonZeroUsize,
@@ -23,11 +23,11 @@ use crate::render::progress::{NoDetail, Progress, Step};
 /// Records per insert: as many as a page of the rekey.
 const BATCH: usize = 16_384;
 
-/// Records that a thread hands over at once, or as many as it seals within [`CHUNK_TIME`].
+/// How many records a thread passes on at a time, or as many as it seals within [`CHUNK_TIME`].
 const CHUNK: usize = 2_048;
 const CHUNK_TIME: Duration = Duration::from_secs(1);
 
-/// What to fill with, and how.
+/// What to fill the vault with.
 #[derive(Clone)]
 pub(super) struct Filling {
     pub(super) records: u64,
@@ -38,7 +38,7 @@ pub(super) struct Filling {
 }
 
 pub(super) struct Filled {
-    /// How many records each password got.
+    /// The number of records per password.
     pub(super) counts: Vec<u64>,
     pub(super) elapsed: Duration,
 }
@@ -88,7 +88,7 @@ fn start_threads(filling: &Filling) -> Result<mpsc::Receiver<Chunk>, Failure> {
     Ok(receiver)
 }
 
-/// Seals so many records; ends early when nobody takes them any more.
+/// Seals this many records; ends early if no one receives them any more.
 fn seal_share(share: u64, filling: &Filling, sender: &mpsc::Sender<Chunk>) {
     let mut memory = KdfMemory::new();
     let mut left = share;
@@ -126,7 +126,7 @@ fn seal_chunk(most: u64, filling: &Filling, memory: &mut KdfMemory) -> Chunk {
     Ok(chunk)
 }
 
-/// Inserts one batch, and counts what went in by group.
+/// Inserts one batch, and counts by group what was inserted.
 async fn insert(
     store: &dyn VaultStore,
     batch: Vec<Record>,

@@ -1,4 +1,4 @@
-//! The storage floor: what a rekey would take if cryptography were free.
+//! The storage floor: how long a rekey would take if cryptography cost nothing.
 
 use std::{
     sync::Arc,
@@ -12,8 +12,8 @@ use super::population::{MATCHING, Population};
 use crate::exit::Failure;
 use crate::render::progress::{NoDetail, Progress, Step};
 
-/// Reads the pages that the rekey reads and rewrites the rows that it rewrites, each with the envelope that it holds;
-/// the next page is read while one is written.
+/// Reads the pages that the rekey reads and rewrites the rows that it rewrites, each with its
+/// current envelope; the next page is read while one is written.
 pub(super) async fn measure(
     store: &dyn VaultStore,
     population: &Population,

@@ -1,8 +1,8 @@
-//! Peak resident memory, as Linux counts it; not known elsewhere.
+//! Peak resident memory, as Linux reports it; unknown elsewhere.
 
 use std::fs;
 
-/// The most memory that was resident, in bytes, since the last reset.
+/// The peak resident memory since the last reset, in bytes.
 pub(super) fn peak() -> Option<u64> {
     let status = fs::read_to_string("/proc/self/status").ok()?;
     let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:"))?;
@@ -10,7 +10,7 @@ pub(super) fn peak() -> Option<u64> {
     Some(kib * 1024)
 }
 
-/// Starts counting anew; tells whether the system let it.
+/// Resets the peak, and returns whether the system permitted it.
 pub(super) fn forget_peak() -> Option<()> {
     // proc(5): 5 resets the peak.
     fs::write("/proc/self/clear_refs", "5").ok()
@@ -28,7 +28,7 @@ mod tests {
         let block = vec![1u8; usize::try_from(LARGE).unwrap()];
         assert!(peak().unwrap() > LARGE);
         drop(std::hint::black_box(block));
-        // The allocator gives it back in its own time, and only when it is asked for something.
+        // The allocator returns it with a delay, and only when something is requested.
         for _ in 0..1000 {
             drop(std::hint::black_box(vec![1u8; 1 << 20]));
             forget_peak().unwrap();

@@ -1,5 +1,5 @@
-//! `benchmark-rekey`: fills a temporary vault, rekeys it, verifies every record, and measures each phase beside the
-//! storage floor of the same run.
+//! `benchmark-rekey`: fills a temporary vault, rekeys it, verifies every record, and measures each
+//! phase and the storage floor of the same run.
 
 mod alone;
 mod fill;
@@ -49,15 +49,16 @@ pub(super) async fn run(context: &Context, args: BenchmarkArgs) -> Result<Exit, 
     }
 }
 
-/// Where the vault is; a temporary folder goes when this is dropped, also on Ctrl-C.
+/// The location of the vault; a temporary directory is removed when this is dropped, even on
+/// Ctrl-C.
 struct Place {
     url: StoreUrl,
     _folder: Option<TempDir>,
 }
 
 impl Place {
-    /// The vault that the command line names, which is made and stays, else a redb file in a temporary folder. A variable
-    /// that names somebody's vault is passed over.
+    /// The vault that the command line names, which is created and kept, or else a redb file in a
+    /// temporary directory. A variable that names an existing vault is ignored.
     fn choose(context: &Context) -> Result<Self, Failure> {
         if context.vault_named {
             return Ok(Self { url: context.url.clone(), _folder: None });
@@ -84,8 +85,8 @@ async fn make_vault(
     Ok(Vault::init(store, new, options(args)).await?)
 }
 
-/// Opens the vault anew, as each command of an operator does: what a store remembers of the phase before, or has yet to
-/// tidy up, is no part of the next one.
+/// Reopens the vault, as each separate command would: what a store caches from the previous phase,
+/// or still has to clean up, is not part of the next one.
 async fn open_anew(
     context: &Context,
     args: &BenchmarkArgs,
@@ -98,13 +99,14 @@ async fn open_anew(
     Ok(Vault::new(store, options(args)))
 }
 
-/// For a vault that may be cheaper than real ones.
+/// For a vault with a cost below the minimum.
 fn options(args: &BenchmarkArgs) -> VaultOptions {
     let policy = OpenPolicy { v2_costs: vec![V2Params::new(args.kdf)], ..OpenPolicy::default() };
     VaultOptions { open: policy, floor: KdfMinimum::NONE, ..VaultOptions::default() }
 }
 
-/// All phases in their order. The floor comes before and after, because a file that was rewritten once is another file.
+/// All phases in order. The floor is measured before and after, because rewriting a file changes
+/// it.
 async fn measure(
     context: &Context,
     args: &BenchmarkArgs,
@@ -203,8 +205,8 @@ fn threads(args: &BenchmarkArgs) -> NonZeroUsize {
     args.run.workers.unwrap_or_else(cores)
 }
 
-/// The passwords of a vault that nobody will ever open again: random tokens, which are of the same alphabet that people
-/// use.
+/// The passwords of a vault that will never be opened again: random tokens, in an alphabet that
+/// people use.
 struct RandomPasswords {
     /// The first is the one to change.
     present: Vec<Token>,
@@ -226,12 +228,12 @@ impl RandomPasswords {
         password(&self.new)
     }
 
-    /// A key for each group of the filled vault.
+    /// One key per group of the filled vault.
     fn present(&self) -> impl Iterator<Item = Arc<PasswordKey>> {
         self.present.iter().map(|token| Arc::new(PasswordKey::new(password(token))))
     }
 
-    /// A key for each group after the rekey, and last the old password's, which must open nothing.
+    /// One key per group after the rekey, and finally the old password's, which must open nothing.
     fn afterwards(&self) -> impl Iterator<Item = Arc<PasswordKey>> {
         let tokens = std::iter::once(&self.new).chain(&self.present[1..]).chain(&self.present[..1]);
         tokens.map(|token| Arc::new(PasswordKey::new(password(token))))

@@ -1,4 +1,5 @@
-//! Which record is under which password, and what its value is: both follow from its id, so that nothing is kept.
+//! Which record is under which password, and its value: both are derived from its id, so that
+//! nothing has to be kept.
 
 use std::hash::{DefaultHasher, Hash, Hasher};
 
@@ -6,7 +7,7 @@ use vaultstore::RecordId;
 
 #[derive(Debug)]
 pub(super) struct Population {
-    /// Of 2^32 records, so many are under the password to change.
+    /// Of 2^32 records, this many are under the password to change.
     matching: u64,
     others: u64,
     value_size: usize,
@@ -24,17 +25,17 @@ impl Population {
         }
     }
 
-    /// The number of the password that this record is under; [`MATCHING`] is the one to change.
+    /// Returns the number of the password of this record; [`MATCHING`] is the one to change.
     pub(super) fn group(&self, id: &RecordId) -> usize {
         let hash = hash(id);
         if hash >> 32 < self.matching {
             return MATCHING;
         }
-        // Below 1,000, which every index holds.
+        // Below 1,000, which every index type can hold.
         1 + usize::try_from(hash % self.others).unwrap_or(0)
     }
 
-    /// The value of this record.
+    /// Returns the value of this record.
     pub(super) fn value(&self, id: &RecordId) -> Vec<u8> {
         let mut state = hash(id);
         let mut value = Vec::with_capacity(self.value_size + 8);

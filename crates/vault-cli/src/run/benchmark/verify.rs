@@ -1,4 +1,4 @@
-//! Opens every record after the rekey, and judges what it finds.
+//! Opens every record after the rekey, and checks the result.
 
 use std::sync::Arc;
 
@@ -12,7 +12,7 @@ use crate::plan;
 use crate::render::progress::Progress;
 use crate::render::{self};
 
-/// A census under every password that is left, and under the old one, with each value compared.
+/// A census under every remaining password and the old one, which compares each value.
 pub(super) async fn verify(
     args: &BenchmarkArgs,
     vault: &Vault,
@@ -40,7 +40,7 @@ pub(super) async fn verify(
     Ok(session.report().clone())
 }
 
-/// Everything that is not as it was filled.
+/// Everything that is not as expected.
 pub(super) fn findings(
     records: u64,
     filled: &[u64],

@@ -1,38 +1,39 @@
-//! What Argon2id may cost at most when a stored header asks, and must cost at least for what is written.
+//! The maximum Argon2id cost that a stored header may demand, and the minimum for what is written.
 
 use std::fmt;
 
 use crate::crypto::kdf::KdfParams;
 
-/// What a stored header may ask for: whoever can write to a database must not be able to exhaust its reader.
+/// Limits for stored headers: an attacker with write access to a database must not be able to
+/// exhaust its readers.
 ///
-/// The limits are the caller's to raise. Everything in the presets of [`KdfParams`] is within the defaults.
+/// The caller can raise the limits. All presets of [`KdfParams`] are within the defaults.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct KdfLimits {
-    /// The most memory, in KiB.
+    /// Maximum memory, in KiB.
     pub max_m_kib: u32,
-    /// The most passes.
+    /// Maximum number of passes.
     pub max_t: u32,
-    /// The most lanes.
+    /// Maximum number of lanes.
     pub max_p: u32,
-    /// The most work, in KiB-passes (memory times passes).
+    /// Maximum work, in KiB-passes (memory times passes).
     pub max_work_kib: u64,
 }
 
 impl Default for KdfLimits {
-    /// 2 GiB, since the first choice of RFC 9106 §4 asks for it; 64 passes and 64 lanes, far above every published
-    /// recommendation; and 2^23 KiB-passes, four passes over 2 GiB, so that the dearest header costs seconds and not
-    /// minutes.
+    /// 2 GiB, because the first choice of RFC 9106 §4 needs it; 64 passes and 64 lanes, far above
+    /// every published recommendation; and 2^23 KiB-passes, four passes over 2 GiB, so that the
+    /// most expensive header costs seconds, not minutes.
     fn default() -> Self {
         Self { max_m_kib: 2 * 1024 * 1024, max_t: 64, max_p: 64, max_work_kib: 1 << 23 }
     }
 }
 
 impl KdfLimits {
-    /// Whether a stored header may ask for this cost.
+    /// Checks whether a stored header may demand this cost.
     ///
     /// # Errors
-    /// [`CostOverLimit`] names the first limit that is exceeded.
+    /// [`CostOverLimit`] for the first limit that is exceeded.
     pub fn allow(&self, params: &KdfParams) -> Result<(), CostOverLimit> {
         let asked_and_allowed = [
             (CostLimit::Memory, u64::from(params.m_cost()), u64::from(self.max_m_kib)),
@@ -47,7 +48,7 @@ impl KdfLimits {
     }
 }
 
-/// A stored header asks for more than [`KdfLimits`] allow.
+/// A stored header demands more than [`KdfLimits`] permit.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, thiserror::Error)]
 #[error(
     "the stored header asks for more Argon2id {limit} than the limit: {asked}, and {allowed} is allowed; raise the limit \
@@ -56,9 +57,9 @@ impl KdfLimits {
 pub struct CostOverLimit {
     /// The limit that is exceeded.
     pub limit: CostLimit,
-    /// What the header asks for, in the unit of the limit.
+    /// What the header demands, in the unit of the limit.
     pub asked: u64,
-    /// What the limit allows.
+    /// The limit.
     pub allowed: u64,
 }
 
@@ -87,31 +88,31 @@ impl fmt::Display for CostLimit {
     }
 }
 
-/// The least cost that new records are written with: whoever can write to a database must not be able to weaken what
-/// is written next.
+/// The minimum cost of new records: an attacker with write access to a database must not be able to
+/// weaken future records.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct KdfMinimum {
-    /// The least memory, in KiB.
+    /// Minimum memory, in KiB.
     pub min_m_kib: u32,
-    /// The least work, in KiB-passes (memory times passes).
+    /// Minimum work, in KiB-passes (memory times passes).
     pub min_work_kib: u64,
 }
 
 impl Default for KdfMinimum {
-    /// OWASP's floor: 19 MiB and two passes over them (Password Storage Cheat Sheet).
+    /// OWASP's recommendation: 19 MiB and two passes (Password Storage Cheat Sheet).
     fn default() -> Self {
         Self { min_m_kib: 19 * 1024, min_work_kib: 2 * 19 * 1024 }
     }
 }
 
 impl KdfMinimum {
-    /// No floor at all, for tests and benchmarks.
+    /// No minimum, for tests and benchmarks.
     pub const NONE: Self = Self { min_m_kib: 0, min_work_kib: 0 };
 
-    /// Whether new records may be written with this cost.
+    /// Checks whether new records may be written with this cost.
     ///
     /// # Errors
-    /// [`CostBelowMinimum`] when the memory or the work is too little.
+    /// [`CostBelowMinimum`] if the memory or the work is too low.
     pub fn allow(&self, params: &KdfParams) -> Result<(), CostBelowMinimum> {
         if params.m_cost() < self.min_m_kib || params.work_kib() < self.min_work_kib {
             return Err(CostBelowMinimum { params: *params, floor: *self });
@@ -128,9 +129,9 @@ impl KdfMinimum {
     floor.min_work_kib
 )]
 pub struct CostBelowMinimum {
-    /// The cost that was asked for.
+    /// The requested cost.
     pub params: KdfParams,
-    /// The floor that it is below.
+    /// The minimum.
     pub floor: KdfMinimum,
 }
 
