@@ -1,8 +1,9 @@
-//! Sealing and opening by format and size, beside the primitives alone.
+//! Sealing and opening by format and size, compared with the primitives alone.
 //!
-//! v3 is measured with a derived key, since a vault derives once. v2 derives for every record, so it is measured at the
-//! cheapest Argon2id that there is, which is in its floor as well and stands alone under `parts`; the real cost of a
-//! v2 record is that of `kdf` on top. The floor of v3 is AES-256-GCM, SHA-256 and base64 of the same bytes.
+//! v3 is measured with a derived key, because a vault derives once. v2 derives for every record, so
+//! it is measured at the lowest Argon2id cost, which is included in its floor and also measured
+//! alone under `parts`; the real cost of a v2 record is that of `kdf` on top. The floor of v3 is
+//! AES-256-GCM, SHA-256 and base64 of the same bytes.
 
 #![expect(clippy::expect_used, reason = "a bench that cannot be set up has nothing to measure")]
 
@@ -29,7 +30,7 @@ use vault_core::{
 
 const SIZES: [usize; 4] = [64, 1024, 64 * 1024, 1024 * 1024];
 
-/// What a header, a check and a tag add to a value in v3.
+/// What a header, a checksum and a tag add to a value in v3.
 const V3_OVERHEAD: usize = 90 + 6 + 16;
 
 fn main() {
@@ -75,7 +76,7 @@ impl Bench {
         BoundTo { id: &self.id, token: &self.token }
     }
 
-    /// What the floors are made of.
+    /// The components of the floors.
     fn parts(&self, criterion: &mut Criterion) {
         let mut group = timed(criterion, "parts");
         let mut memory = KdfMemory::new();
@@ -158,7 +159,7 @@ impl Bench {
         bytes
     }
 
-    /// What a format asks for beside AES-GCM and base64.
+    /// What a format needs in addition to AES-GCM and base64.
     fn format_floor(&self, spec: &SealParams, bytes: &[u8], memory: &mut KdfMemory) {
         match spec {
             SealParams::V3 { .. } => {
@@ -171,8 +172,8 @@ impl Bench {
         }
     }
 
-    /// What a rekey pays for each record that is under neither password: alone, and in the groups that the engine
-    /// examines, where the time for one record is given and the store's is left out.
+    /// What a rekey pays for each record that is under neither password: alone, and in the engine's
+    /// groups, as the time per record without that of the store.
     fn other_password(&self, criterion: &mut Criterion) {
         let spec = SealParams::V3 { kdf: self.kdf, padding: Padding::None };
         let mut memory = KdfMemory::new();
@@ -207,8 +208,8 @@ impl Bench {
         group.finish();
     }
 
-    /// A vault in memory whose records are all of one password. Their ids and tokens are not those of the envelope, which only
-    /// who has the password can tell.
+    /// An in-memory vault whose records all have one password. Their ids and tokens are not those
+    /// of the envelope, which only the password can reveal.
     fn vault_of(&self, text: &EnvelopeText) -> Vault {
         let new = InitOptions { cost: self.kdf.params, format: WriteFormat::V3 };
         let options = VaultOptions { floor: KdfMinimum::NONE, ..VaultOptions::default() };
@@ -230,10 +231,10 @@ impl Bench {
     }
 }
 
-/// How many records are tried in groups, so that the two derivations of a run do not count.
+/// How many records are tried in groups, so that the two derivations of a run hardly matter.
 const IN_GROUPS: usize = 20_000;
 
-/// The processor time of trying two passwords on all records, neither of which fits.
+/// The CPU time of trying two wrong passwords on all records.
 fn dry_run(vault: &Vault) -> Duration {
     let plan = RekeyPlan::new()
         .pair(Password::new("another password"), Password::new("a new password"))

@@ -1,7 +1,8 @@
-//! One Argon2id per preset: in memory that is taken anew for each, and in memory that is kept between them.
+//! One Argon2id per preset: in memory allocated for each, and in memory kept between them.
 //!
-//! The floor is the `argon2` crate alone in memory that is kept. `default` and `rfc9106_second` are one cost. The 2 GiB
-//! of `rfc9106_first` are taken only when `VAULTSTORE_BENCH_2GIB` is set.
+//! The floor is the `argon2` crate alone, in memory that is kept. `default` and `rfc9106_second`
+//! are the same cost. The 2 GiB of `rfc9106_first` are allocated only if `VAULTSTORE_BENCH_2GIB` is
+//! set.
 
 #![expect(clippy::expect_used, reason = "a bench that cannot be set up has nothing to measure")]
 #![expect(clippy::print_stderr, reason = "what is left out is said")]

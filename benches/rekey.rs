@@ -1,8 +1,8 @@
-//! A bulk rekey of v3 records of 300 bytes, every second one of which matches, on memory and on redb.
+//! A bulk rekey of v3 records of 300 bytes, half of which match, in memory and on redb.
 //!
-//! The floor is what the store alone takes: the same records read in pages as large, and every second one written back
-//! changed, without any cryptography; the next page is read while one is written. The redb files are below the target
-//! folder.
+//! The floor is the store alone: the same records read in pages of the same size, and half of them
+//! written back changed, without any cryptography; the next page is read while one is written. The
+//! redb files are below the target directory.
 
 #![expect(clippy::expect_used, reason = "a bench that cannot be set up has nothing to measure")]
 
@@ -27,15 +27,15 @@ use vault_core::{
 };
 use vault_redb::{RedbOptions, RedbStore};
 
-/// How many records are rekeyed.
+/// The number of records.
 const SIZES: [usize; 2] = [10_000, 100_000];
 
-/// The same when every bench only has to run once.
+/// The same, if every bench only has to run once.
 const TEST_SIZES: [usize; 1] = [1_000];
 
 const VALUE_LEN: usize = 300;
 
-/// How many records are filled in at once.
+/// How many records are inserted at once.
 const FILL: usize = 10_000;
 
 /// The password of the records that do not match.
@@ -77,7 +77,7 @@ fn redb(path: &Path) -> Arc<dyn VaultStore> {
     )
 }
 
-/// The rekey and its floor, each on a store of its own with the same records.
+/// The rekey and its floor, each on a separate store with the same records.
 fn measure(
     group: &mut BenchmarkGroup<'_, WallTime>,
     records: usize,
@@ -87,7 +87,7 @@ fn measure(
     let vault = filled(new_store(), records, passwords[0]);
     group.bench_function(BenchmarkId::new("rekey", records), |bencher| {
         bencher.iter_custom(|times| {
-            // back and forth, so that every run finds the same work
+            // back and forth, so that every run has the same work
             (0..times).map(|_| rekey(&vault, records, &mut passwords)).sum()
         });
     });
@@ -135,7 +135,7 @@ fn record(number: usize, key: &PasswordKey, spec: &SealParams, memory: &mut KdfM
     }
 }
 
-/// One whole run; the passwords change places.
+/// One whole run; the passwords are swapped.
 fn rekey(vault: &Vault, records: usize, passwords: &mut [&str; 2]) -> Duration {
     let [old, new] = *passwords;
     let plan = RekeyPlan::new().pair(Password::new(old), Password::new(new));
@@ -148,7 +148,7 @@ fn rekey(vault: &Vault, records: usize, passwords: &mut [&str; 2]) -> Duration {
     took
 }
 
-/// The same pages read and the same rows rewritten, without any cryptography.
+/// Reads the same pages and rewrites the same rows, without any cryptography.
 fn floor(store: &dyn VaultStore, records: usize) -> Duration {
     let limit = PageLimit::new(RunOptions::DEFAULT_PAGE_RECORDS, RunOptions::DEFAULT_PAGE_BYTES);
     let mut written = 0;
@@ -178,7 +178,7 @@ fn floor(store: &dyn VaultStore, records: usize) -> Duration {
     took
 }
 
-/// Another envelope of the same length, as a rekey writes one.
+/// Another envelope of the same length, as a rekey writes.
 fn changed(envelope: &EnvelopeText) -> EnvelopeText {
     let mut bytes = envelope.as_bytes().expect("it was loaded").to_vec();
     if let Some(last) = bytes.last_mut() {

@@ -1,8 +1,10 @@
-//! The token API on each backend: a read and a create with a kept key, a thousand reads at once, and a read from scratch.
+//! The token API on each backend: a read and a create with a kept key, a thousand reads at once,
+//! and a read from scratch.
 //!
-//! The floor is the store alone: the same tokens looked up, a record of the same size inserted. A read from scratch has one
-//! Argon2id as its floor. The files are below the target folder. Postgres is measured where
-//! `VAULTSTORE_TEST_POSTGRES_URL` names a server, as under `cargo xtask pg -- cargo xtask bench tokens`.
+//! The floor is the store alone: the same tokens looked up, a record of the same size inserted. The
+//! floor of a read from scratch is one Argon2id. The files are below the target directory. Postgres
+//! is measured if `VAULTSTORE_TEST_POSTGRES_URL` names a server, as under `cargo xtask pg -- cargo
+//! xtask bench tokens`.
 
 #![expect(clippy::expect_used, reason = "a bench that cannot be set up has nothing to measure")]
 #![expect(clippy::print_stderr, reason = "what is left out is said")]
@@ -20,7 +22,7 @@ use vault_core::{
     Timestamp, Token, Vault, VaultOptions, VaultStore,
 };
 
-/// How many records there are, and are read at once.
+/// How many records there are, and how many are read at once.
 const RECORDS: usize = 1000;
 
 const VALUE: [u8; 300] = [7; 300];
@@ -160,7 +162,7 @@ impl<'r> Bench<'r> {
     }
 }
 
-/// A record of its own, as large as those of the vault.
+/// A new record, as large as those of the vault.
 fn another(length: usize) -> Record {
     let now: Timestamp = vault_core::time::Clock::now(&SystemClock);
     Record {
@@ -174,7 +176,7 @@ fn another(length: usize) -> Record {
     }
 }
 
-/// A password that was just typed and one value, on memory; the cost is the default one.
+/// A newly typed password and one value, in memory, at the default cost.
 fn from_scratch(criterion: &mut Criterion, runtime: &Runtime) {
     let bench = Bench::of(runtime, Arc::new(MemoryStore::new()));
     let mut group = timed(criterion, "read from scratch");

@@ -1,8 +1,9 @@
-//! A web service that keeps a user's key for a session.
+//! A web service that keeps a user's key for the duration of a session.
 //!
-//! Turning a password into a key costs an Argon2id, on purpose; using a key costs microseconds. So a session keeps the
-//! key, for a limited time, and every request within it is cheap. That cache is the application's business: only the
-//! application knows who its users are and how long they may be away.
+//! Deriving a key from a password costs an Argon2id computation, on purpose; using a key costs
+//! microseconds. So a session keeps the key, for a limited time, and every request within it is
+//! cheap. This cache belongs to the application: only the application knows its users and how long
+//! they may be away.
 //!
 //! ```sh
 //! cargo run --example web_service
@@ -11,8 +12,8 @@
 //! curl -s -H "Authorization: Bearer $session" "localhost:3000/secrets/$token"
 //! ```
 //!
-//! A service of your own puts TLS in front, limits how often a session may be asked for, and does not keep its vault in
-//! memory.
+//! A real service uses TLS, limits the rate at which sessions can be requested, and does not keep
+//! its vault in memory.
 
 use std::{
     collections::HashMap,
@@ -33,28 +34,28 @@ use vaultstore::{
     VaultOptions,
 };
 
-/// How long a session lasts after it was begun. It is not prolonged by being used, so that a stolen one ends too.
+/// The lifetime of a session. Using it does not extend it, so that a stolen one ends too.
 const SESSION: Duration = Duration::from_mins(10);
 
-/// So many sessions at most are kept at a time; each holds one key of some hundred bytes.
+/// Maximum number of concurrent sessions; each holds one key of a few hundred bytes.
 const MOST_SESSIONS: usize = 10_000;
 
-/// What all requests share.
+/// The state shared by all requests.
 struct Service {
     vault: Vault,
     sessions: Sessions,
 }
 
-/// Keys by the names of their sessions, with the time at which each ends.
+/// Keys by session name, with the time at which each session ends.
 #[derive(Default)]
 struct Sessions(Mutex<HashMap<Token, (Instant, Arc<PasswordKey>)>>);
 
 impl Sessions {
-    /// Begins a session; `None` when there are too many.
+    /// Starts a session; `None` if there are too many.
     fn begin(&self, name: Token, key: Arc<PasswordKey>) -> Option<()> {
         let now = Instant::now();
         let mut sessions = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        // A key is wiped when the last one who holds it is done.
+        // A key is wiped when its last holder drops it.
         sessions.retain(|_, (end, _)| *end > now);
         if sessions.len() >= MOST_SESSIONS {
             return None;
@@ -85,7 +86,7 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
     Ok(())
 }
 
-/// Turns a password into a session: one Argon2id, on the vault's own thread.
+/// Exchanges a password for a session: one Argon2id, on the vault's own thread.
 async fn begin(State(service): State<Arc<Service>>, password: Bytes) -> Result<String, StatusCode> {
     let key =
         service.vault.derive_key(Password::new(password)).await.map_err(|error| status(&error))?;
@@ -95,7 +96,7 @@ async fn begin(State(service): State<Arc<Service>>, password: Bytes) -> Result<S
     Ok(name.to_string())
 }
 
-/// Stores the body of the request and answers with its token.
+/// Stores the body of the request and returns its token.
 async fn create(
     State(service): State<Arc<Service>>,
     headers: HeaderMap,
@@ -107,7 +108,7 @@ async fn create(
     Ok((StatusCode::CREATED, token.to_string()))
 }
 
-/// Answers with the value of a token, byte for byte. Whatever else is the case with it, users get one answer.
+/// Returns the value of a token, byte for byte. Users get the same answer in every other case.
 async fn read(
     State(service): State<Arc<Service>>,
     Path(token): Path<String>,

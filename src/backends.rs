@@ -1,4 +1,4 @@
-//! Opening, making and upgrading a vault's store by its address.
+//! Opening, creating and upgrading a vault's store by its address.
 
 use std::sync::Arc;
 
@@ -6,19 +6,20 @@ use vault_core::{StoreError, VaultStore};
 
 use crate::StoreUrl;
 
-/// What [`StoreUrl::migrate`] did and found.
+/// The result of [`StoreUrl::migrate`].
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct MigrationReport {
-    /// A sentence per change that was made; none when the schema was current.
+    /// A sentence per change; empty if the schema was current.
     pub changes: Vec<String>,
-    /// How many tokens belong to more than one record (SQLite only), which keeps the database from refusing more of
-    /// them. Which record is the right one only their owner knows.
+    /// Number of tokens that belong to more than one record (SQLite only), which keeps the database
+    /// from enforcing unique ones. Only their owner knows which record is the right one.
     pub shared_tokens: u64,
-    /// How many password identities an old version of the Go ancestor left behind: hashes of passwords, to be guessed
-    /// offline by whoever reads the database.
+    /// Number of password identities that an old version of the Go package left behind: password
+    /// hashes, which anyone who reads the database can attack offline.
     pub password_identities: u64,
-    /// How many rows of the ancestor say which record was sealed under which of these passwords.
+    /// Number of rows of the Go package that say which record was sealed under which of these
+    /// passwords.
     pub password_links: u64,
 }
 
@@ -27,13 +28,13 @@ pub struct MigrationReport {
     expect(clippy::unused_async, reason = "without a backend there is nothing to wait for")
 )]
 impl StoreUrl {
-    /// Opens the store of a vault that exists.
+    /// Opens the store of an existing vault.
     ///
     /// The SQL backends need a tokio runtime, which then carries their calls.
     ///
     /// # Errors
-    /// [`StoreError`] with the kind `NotFound`, `NotAVault`, `NewerSchema`, `OlderSchema`, `Denied`, `Locked`, `Retryable` or
-    /// `Corrupt`; what is there is unchanged.
+    /// [`StoreError`] of kind `NotFound`, `NotAVault`, `NewerSchema`, `OlderSchema`, `Denied`,
+    /// `Locked`, `Retryable` or `Corrupt`. Nothing was changed.
     pub async fn open(&self) -> Result<Arc<dyn VaultStore>, StoreError> {
         match *self {
             #[cfg(feature = "redb")]
@@ -51,10 +52,11 @@ impl StoreUrl {
         }
     }
 
-    /// Makes an empty store for a new vault, which [`Vault::init`](vault_core::Vault::init) then makes a vault.
+    /// Creates an empty store, for [`Vault::init`](vault_core::Vault::init).
     ///
     /// # Errors
-    /// [`StoreError`] with the kind `AlreadyExists` when anything is there; it is left alone. Else as [`open`](Self::open).
+    /// [`StoreError`] of kind `AlreadyExists` if anything exists there, which is left unchanged.
+    /// Otherwise as [`open`](Self::open).
     pub async fn create(&self) -> Result<Arc<dyn VaultStore>, StoreError> {
         match *self {
             #[cfg(feature = "redb")]
@@ -72,10 +74,11 @@ impl StoreUrl {
         }
     }
 
-    /// Makes or upgrades the schema of a store; no record is changed or removed, and the result says what was done.
+    /// Creates or upgrades the schema of a store, and returns what was done; no record is changed
+    /// or removed.
     ///
     /// # Errors
-    /// As [`open`](Self::open); then nothing was changed.
+    /// As [`open`](Self::open). Nothing was changed then.
     pub async fn migrate(&self) -> Result<MigrationReport, StoreError> {
         match *self {
             // redb's tables have been the same since the first version, and opening checks them.

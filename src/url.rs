@@ -1,4 +1,4 @@
-//! The address of a vault as a text.
+//! The address of a vault.
 
 #[cfg(any(feature = "redb", feature = "sqlite"))]
 use std::path::PathBuf;
@@ -7,13 +7,16 @@ use std::{fmt, path::Path, str::FromStr};
 #[cfg(any(feature = "sqlite", feature = "postgres"))]
 use vault_core::store::{ParseTableNameError, TableName, TableNames};
 
-/// Where a vault is: `redb:PATH`, `sqlite:PATH` or `postgres://USER:PASSWORD@HOST:PORT/DATABASE`.
+/// The address of a vault: `redb:PATH`, `sqlite:PATH` or
+/// `postgres://USER:PASSWORD@HOST:PORT/DATABASE`.
 ///
-/// The two SQL backends take the names of their tables behind a `?`, as in `sqlite:app.db?table=secrets&meta=secrets_meta`,
-/// and Postgres some of libpq's parameters (`PostgresUrl` of vault-postgres lists them). Whatever else stands there is an error.
+/// The two SQL backends accept table names after a `?`, as in
+/// `sqlite:app.db?table=secrets&meta=secrets_meta`, and Postgres some of libpq's parameters (listed
+/// by `PostgresUrl` of vault-postgres). Anything else is an error.
 ///
 /// # Security
-/// Neither `Display` nor `Debug` shows a password: of a Postgres address they show host, port and database.
+/// `Display` and `Debug` never show a password: for a Postgres address they show host, port and
+/// database.
 #[derive(Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum StoreUrl {
@@ -34,7 +37,7 @@ pub enum StoreUrl {
     /// Two tables of a Postgres database.
     #[cfg(feature = "postgres")]
     Postgres {
-        /// The server, the database and how to get in.
+        /// The server, the database and the credentials.
         url: vault_postgres::PostgresUrl,
         /// The names of the tables.
         tables: TableNames,
@@ -42,7 +45,7 @@ pub enum StoreUrl {
 }
 
 impl StoreUrl {
-    /// The file that the vault is, for backends where it is one.
+    /// Returns the file of the vault, if the backend uses one.
     #[must_use]
     pub fn file(&self) -> Option<&Path> {
         match *self {
@@ -163,7 +166,8 @@ fn postgres(_: &str) -> Result<StoreUrl, ParseStoreUrlError> {
     Err(ParseStoreUrlError::NotCompiledIn { feature: "postgres" })
 }
 
-/// The path of a file. Other programs disagree about what `scheme://a` and `scheme:///a` name.
+/// Parses the path of a file. Other programs disagree about what `scheme://a` and `scheme:///a`
+/// mean.
 #[cfg(any(feature = "redb", feature = "sqlite"))]
 fn some_path(scheme: &'static str, path: &str) -> Result<PathBuf, ParseStoreUrlError> {
     if path.is_empty() {
@@ -179,9 +183,9 @@ fn some_path(scheme: &'static str, path: &str) -> Result<PathBuf, ParseStoreUrlE
 #[cfg(any(feature = "sqlite", feature = "postgres"))]
 const TABLES: [&str; 2] = ["table", "meta"];
 
-/// The known word that a mistyped one was to be, if one is near.
+/// Suggests the known word that a mistyped one was probably meant to be.
 fn closest(typed: &str, known: impl IntoIterator<Item = &'static str>) -> Option<&'static str> {
-    /// More than two slips make another word.
+    /// More than two typos make another word.
     const SLIPS: usize = 2;
     let typed = typed.to_ascii_lowercase();
     let slips = |known: &'static str| (strsim::damerau_levenshtein(&typed, known), known);
@@ -189,7 +193,7 @@ fn closest(typed: &str, known: impl IntoIterator<Item = &'static str>) -> Option
     (slips <= SLIPS && slips < known.len().div_ceil(2)).then_some(known)
 }
 
-/// Takes the parameters `table` and `meta` out of what stands behind the `?`.
+/// Removes the parameters `table` and `meta` from what follows the `?`.
 #[cfg(any(feature = "sqlite", feature = "postgres"))]
 fn split_tables(text: &str) -> Result<(&str, TableNames, Vec<&str>), ParseStoreUrlError> {
     let Some((address, query)) = text.split_once('?') else {
@@ -219,20 +223,21 @@ fn split_tables(text: &str) -> Result<(&str, TableNames, Vec<&str>), ParseStoreU
     Ok((address, tables, others))
 }
 
-/// Why a text is not the address of a vault. The text itself is never part of it: an address may hold a password.
+/// Why a text is not the address of a vault. The text itself is never included, because an address
+/// may contain a password.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum ParseStoreUrlError {
     /// There is no `scheme:` at the start.
     #[error("a vault's address begins with its backend: redb:PATH, sqlite:PATH or postgres://…")]
     NoScheme,
-    /// The scheme is not one of a vault.
+    /// The scheme is unknown.
     #[error(
         "the address names no backend of a vault{}; write redb:PATH, sqlite:PATH or postgres://…",
         did_you_mean(*suggestion)
     )]
     UnknownScheme {
-        /// The scheme that was meant, where one is near.
+        /// The scheme that was probably meant, if any.
         suggestion: Option<&'static str>,
     },
     /// A line break or another control character.
@@ -248,7 +253,7 @@ pub enum ParseStoreUrlError {
         /// The backend.
         scheme: &'static str,
     },
-    /// The address of a redb file has something behind a `?`.
+    /// The address of a redb file has a `?`.
     #[error("the address of a redb file takes no parameters; write redb:PATH without a ?")]
     NoParameters,
     /// The path is missing.
@@ -257,19 +262,19 @@ pub enum ParseStoreUrlError {
         /// The backend.
         scheme: &'static str,
     },
-    /// The backend exists by name, and not in this build.
+    /// The backend exists, but not in this build.
     #[error(
         "this build has no feature \"{feature}\", which this address needs; use another backend or another build"
     )]
     NotCompiledIn {
-        /// The cargo feature that holds the backend.
+        /// The cargo feature that enables the backend.
         feature: &'static str,
     },
-    /// A name of a table breaks the rules.
+    /// A table name is invalid.
     #[cfg(any(feature = "sqlite", feature = "postgres"))]
     #[error(transparent)]
     Table(#[from] ParseTableNameError),
-    /// `table` or `meta` comes twice.
+    /// `table` or `meta` occurs twice.
     #[error("the address names the same table twice; write ?table=NAME&meta=NAME")]
     RepeatedParameter,
     /// A parameter that does not exist.
@@ -278,7 +283,7 @@ pub enum ParseStoreUrlError {
         did_you_mean(*suggestion)
     )]
     UnknownParameter {
-        /// The parameter that was meant, where one is near.
+        /// The parameter that was probably meant, if any.
         suggestion: Option<&'static str>,
     },
     /// The address of a Postgres database, or a variable that completes it, is refused.

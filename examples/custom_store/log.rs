@@ -1,10 +1,11 @@
-//! The file: groups of operations, each group written and read as a whole.
+//! The file: groups of operations, each written and read as a whole.
 //!
 //! ```text
 //! group = u64 length of the head || head (JSON: the operations) || envelopes, one after the other || SHA-256 of all before
 //! ```
 //!
-//! A group is durable once it is flushed. One that a crash tore is the last one, and is cut off when the file is opened.
+//! A group is durable once it is flushed. Only the last one can be torn by a crash; it is then cut
+//! off when the file is opened.
 
 use std::{
     fs::{File, OpenOptions, TryLockError},
@@ -18,13 +19,13 @@ use sha2::{Digest as _, Sha256};
 /// One change of the vault.
 #[derive(Serialize, Deserialize)]
 pub(crate) enum Operation {
-    /// A record as it is from now on; its envelope stands behind the head.
+    /// A record with its new state; its envelope follows the head.
     Put(Row),
-    /// A record is so from now on; its envelope stays where it is.
+    /// A record with its new state; its envelope stays where it is.
     Touch(Row),
-    /// A record is gone.
+    /// A deleted record.
     Delete { id: String },
-    /// A setting as it is from now on.
+    /// A setting with its new value.
     Setting { name: String, value: String },
 }
 
@@ -41,21 +42,22 @@ pub(crate) struct Row {
     pub(crate) len: u64,
 }
 
-/// A log that this process alone holds.
+/// A log that only this process has open.
 pub(crate) struct Log {
     file: File,
-    /// Where the next group goes.
+    /// The offset of the next group.
     end: u64,
 }
 
-/// The most bytes that the operations of one group may take: a length beyond that is damage, and no reason to allocate.
+/// Maximum size of the operations of one group: a larger length is damage, and no reason to
+/// allocate.
 const LONGEST_HEAD: u64 = 1 << 30;
 
-/// What SHA-256 takes, in bytes.
+/// The length of a SHA-256 digest, in bytes.
 const HASH_LEN: u64 = 32;
 
 impl Log {
-    /// Opens or makes the file, and hands over every operation with the place of its envelope.
+    /// Opens or creates the file, and passes on every operation with the offset of its envelope.
     pub(crate) fn open(path: &Path, mut replay: impl FnMut(Operation, u64)) -> io::Result<Self> {
         let file =
             OpenOptions::new().read(true).write(true).create(true).truncate(false).open(path)?;
@@ -82,8 +84,8 @@ impl Log {
         Ok(log)
     }
 
-    /// Appends a group and flushes it: the place of its first envelope. On an error nothing can be said of the file's end,
-    /// and the log must be opened anew.
+    /// Appends a group, flushes it, and returns the offset of its first envelope. After an error
+    /// the end of the file is unknown, and the log must be reopened.
     pub(crate) fn append(
         &mut self,
         operations: &[Operation],
@@ -104,7 +106,7 @@ impl Log {
         Ok(first)
     }
 
-    /// The bytes of an envelope.
+    /// Reads the bytes of an envelope.
     pub(crate) fn read(&mut self, at: u64, len: u64) -> io::Result<Vec<u8>> {
         let len = usize::try_from(len).map_err(io::Error::other)?;
         let mut bytes = vec![0; len];
@@ -113,8 +115,9 @@ impl Log {
         Ok(bytes)
     }
 
-    /// The operations of the group at the end of what was read, the place of its first envelope, and the next group's;
-    /// `None` when it is torn. A group that is damaged and not the last one is an error: what follows it was promised.
+    /// Reads the operations of the next group, the offset of its first envelope, and that of the
+    /// next group; `None` if it is torn. A damaged group that is not the last one is an error: what
+    /// follows it was acknowledged.
     fn read_group(&mut self, len: u64) -> io::Result<Option<(Vec<Operation>, u64, u64)>> {
         self.file.seek(SeekFrom::Start(self.end))?;
         let mut length = [0; 8];

@@ -1,8 +1,9 @@
-//! Somebody else's backend: a vault in one append-only log file, with its index in memory.
+//! A third-party backend: a vault in one append-only log file, with its index in memory.
 //!
-//! It keeps the whole contract of a store and passes the conformance suite (`cargo test --example custom_store`): `log`
-//! is the file, `store` is the contract over it, and the tests at the end are all that the suite asks for. What
-//! it lacks for real use is a way to give back the space of what was replaced.
+//! It implements the whole storage contract and passes the conformance suite (`cargo test --example
+//! custom_store`): `log` is the file, `store` implements the contract on it, and the tests at the
+//! end are all that the suite needs. For real use it lacks a way to reclaim the space of what was
+//! replaced.
 //!
 //! ```sh
 //! cargo run --example custom_store
@@ -54,7 +55,7 @@ mod tests {
 
     use crate::store::LogStore;
 
-    /// Makes each store a file of its own in one folder.
+    /// Creates each store in a file of its own in one directory.
     struct Logs {
         folder: TempDir,
         files: AtomicUsize,
@@ -82,7 +83,7 @@ mod tests {
             drop(store);
             loop {
                 match LogStore::open(&path) {
-                    // A call whose future was dropped may still run, and keeps the file.
+                    // A call whose future was dropped may still run and keep the file open.
                     Err(error) if error.kind() == StoreErrorKind::Locked => {
                         std::thread::yield_now();
                     }

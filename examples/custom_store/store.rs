@@ -1,7 +1,7 @@
-//! The contract of a store over the log.
+//! The storage contract, implemented on the log.
 //!
-//! Every call runs as a whole on a thread that may block, under one lock: it is atomic, and goes on to its end when its
-//! future is dropped. The index holds everything but the envelopes.
+//! Every call runs as a whole on a thread that may block, under one lock: it is atomic, and
+//! completes even if its future is dropped. The index holds everything but the envelopes.
 
 use std::{
     collections::{BTreeMap, HashMap},
@@ -34,12 +34,12 @@ pub(crate) struct LogStore {
 struct State {
     log: Log,
     index: Index,
-    /// After a write that failed, nobody knows what the file's end is until it is read again.
+    /// After a failed write, the end of the file is unknown until it is read again.
     stopped: bool,
 }
 
 impl LogStore {
-    /// Opens the vault in a file, or makes an empty one.
+    /// Opens the vault in a file, or creates an empty one.
     pub(crate) fn open(path: &Path) -> Result<Self, StoreError> {
         let mut index = Index::default();
         let log = Log::open(path, |operation, at| index.apply(operation, at))
@@ -48,7 +48,7 @@ impl LogStore {
         Ok(Self { path: path.to_owned(), state: Arc::new(Mutex::new(state)) })
     }
 
-    /// Where the file is.
+    /// The path of the file.
     #[cfg(test)]
     pub(crate) fn path(&self) -> PathBuf {
         self.path.clone()
@@ -123,7 +123,7 @@ struct Index {
     settings: BTreeMap<String, String>,
 }
 
-/// A record without its envelope, and where that is.
+/// A record without its envelope, and the offset of the envelope.
 struct Entry {
     row: Row,
     at: u64,
@@ -177,7 +177,7 @@ impl State {
         Ok(())
     }
 
-    /// Records with their envelopes, as many as a limit lets through; the first one in any case.
+    /// Returns records with their envelopes, as many as the limit allows, but at least one.
     fn load(
         &mut self,
         entries: impl IntoIterator<Item = (Row, u64)>,
