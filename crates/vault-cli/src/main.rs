@@ -1,8 +1,8 @@
 //! The command `vaultstore`.
 //!
-//! `args` defines the command line, `run` has one module per group of commands, `secrets` reads
-//! passwords and values, `render` turns results into text, JSON and progress, and `exit` defines
-//! how a command ends.
+//! `args` says what can be typed, `run` holds one module per group of commands, `secrets` reads passwords and values,
+//! `render` turns results into text, JSON and progress, `exit` says how a command ends, `shown` makes foreign text fit for
+//! a terminal.
 
 #[expect(
     clippy::doc_markdown,
@@ -19,6 +19,7 @@ mod priority;
 mod render;
 mod run;
 mod secrets;
+mod shown;
 mod state_file;
 
 use crate::args::{Cli, Command};
@@ -42,8 +43,8 @@ fn main() {
 fn parse_and_run() -> Result<Exit, Failure> {
     let (cli, vault_named) = match Cli::read() {
         Ok(read) => read,
-        Err(error) if error.use_stderr() => return Err(Failure::Usage(args::one_line(&error))),
-        // Help and version are not failures.
+        Err(error) if error.use_stderr() => return Err(args::wrong_usage(&error)),
+        // The help or the version: neither is a failure.
         Err(help) => {
             return render::print(help.render().to_string().as_bytes()).map(|()| Exit::Done);
         }

@@ -4,12 +4,15 @@ use std::time::Duration;
 
 use vaultstore::envelope::{OpenPolicy, V2Params};
 use vaultstore::query::{Filter, SortKey, SortOrder};
+use vaultstore::rekey::MergeCheck;
 use vaultstore::run::RunOptions;
 use vaultstore::store::PageLimit;
 use vaultstore::time::{Clock, SystemClock};
 use vaultstore::{CreateOptions, InitOptions, Query, RecordId, Timestamp, VaultOptions};
 
-use crate::args::{CreateArgs, InitArgs, ListArgs, OpenArgs, RunArgs, Shown, Sort};
+use crate::args::{
+    CreateArgs, InitArgs, ListArgs, MergeChecking, OpenArgs, RekeyArgs, RunArgs, Shown, Sort,
+};
 use crate::priority;
 
 pub(crate) fn new_vault(args: &InitArgs) -> InitOptions {
@@ -54,6 +57,16 @@ pub(crate) fn run_options(args: &RunArgs) -> RunOptions {
         options = options.parallel_threshold(threshold);
     }
     options
+}
+
+pub(crate) fn merge_check(args: &RekeyArgs) -> MergeCheck {
+    match args.merge_check {
+        _ if args.allow_merge => MergeCheck::Off,
+        _ if args.check_merge => MergeCheck::Full,
+        MergeChecking::Fast => MergeCheck::Fast,
+        MergeChecking::Full => MergeCheck::Full,
+        MergeChecking::Off => MergeCheck::Off,
+    }
 }
 
 pub(crate) fn page_limit(args: &RunArgs) -> PageLimit {

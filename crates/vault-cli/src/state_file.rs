@@ -31,10 +31,11 @@ impl StateFile {
             own_file::open_lock(&lock_of(&path)).map_err(|why| unusable(&lock_of(&path), why))?;
         match lock.try_lock() {
             Ok(()) => Ok(Self { path, _lock: lock }),
-            Err(TryLockError::WouldBlock) => Err(Failure::failed(format!(
-                "another rekey is using the state file {}; wait for it, or name another file with --state",
-                path.display()
-            ))),
+            Err(TryLockError::WouldBlock) => {
+                let what = format!("{}: another rekey is using this state file", path.display());
+                Err(Failure::failed(what)
+                    .hint("wait for it to end, or name another file with --state"))
+            }
             Err(TryLockError::Error(error)) => Err(unusable(&path, error.into())),
         }
     }
@@ -50,14 +51,17 @@ impl StateFile {
 
     /// Replaces the file by a complete and durable one.
     pub(crate) fn write(&self, state: &RekeyState) -> Result<(), Failure> {
-        own_file::replace(&self.path, RekeyState::MAGIC, state.as_bytes()).map_err(|why| match why {
-            Trouble::Io(error) => Failure::failed(format!(
-                "the state could not be written to {}, so the rekey stopped; free space or name another file with --state",
-                self.path.display()
-            ))
-            .because(error),
-            why => unusable(&self.path, why),
-        })
+        own_file::replace(&self.path, RekeyState::MAGIC, state.as_bytes()).map_err(
+            |why| match why {
+                Trouble::Io(error) => Failure::failed(format!(
+                    "{}: the state could not be written, so the rekey stopped",
+                    self.path.display()
+                ))
+                .hint("free some space, or name another file with --state")
+                .because(error),
+                why => unusable(&self.path, why),
+            },
+        )
     }
 
     /// Removes what an earlier run left. A file that is not a state of a rekey stays.
@@ -86,8 +90,23 @@ pub(crate) fn read(path: &Path) -> Result<Option<RekeyState>, Failure> {
 
 /// A state that cannot be resumed from. A file that is not ours must not be removed by `--restart`.
 fn refused(path: &Path, why: ResumeError) -> Failure {
-    let advice = if why == ResumeError::NotAState { "" } else { " (--restart)" };
-    Failure::Usage(format!("{}: {why}{advice}", path.display()))
+    let hint = match why {
+        ResumeError::NotAState => "name another file with --state",
+        ResumeError::OtherPasswords => {
+            "give the passwords of that rekey, or start over with --restart"
+        }
+        ResumeError::OtherVault => {
+            "name the state of this vault with --state, or start over with --restart"
+        }
+        ResumeError::OtherPlan => {
+            "use the same --shard and --v2-preset, or start over with --restart"
+        }
+        ResumeError::OtherVersion { .. } => {
+            "resume with the version of vaultstore that wrote it, or start over with --restart"
+        }
+        _ => "start over with --restart",
+    };
+    Failure::usage(format!("{}: {why}", path.display())).hint(hint)
 }
 
 /// The directory of the states of a vault: in the user's state directory, created on demand.
@@ -159,11 +178,10 @@ fn hash(text: &str) -> u64 {
 
 fn default_folder() -> Result<PathBuf, Failure> {
     let home = state_home().ok_or_else(|| {
-        Failure::Usage(
-            "there is no folder to keep the rekey's state in, since neither XDG_STATE_HOME nor HOME is set; name a file \
-             with --state"
-                .into(),
+        Failure::usage(
+            "there is no folder for the rekey's state: neither XDG_STATE_HOME nor HOME is set",
         )
+        .hint("name a file with --state")
     })?;
     Ok(home.join("vaultstore"))
 }
@@ -185,18 +203,18 @@ fn lock_of(path: &Path) -> PathBuf {
 
 fn unusable(path: &Path, why: Trouble) -> Failure {
     match why {
-        Trouble::NotAFile => Failure::Usage(format!(
-            "{} is not a regular file, so it cannot hold the state of a rekey; name another file with --state",
+        Trouble::NotAFile => Failure::usage(format!(
+            "{}: not a regular file, so it cannot hold the state of a rekey",
             path.display()
         )),
-        Trouble::Foreign => Failure::Usage(format!(
-            "{} exists and is not the state of a rekey; it was left as it is. Name another file with --state",
+        Trouble::Foreign => Failure::usage(format!(
+            "{}: not the state of a rekey; the file was left as it is",
             path.display()
         )),
-        Trouble::Io(error) => Failure::failed(format!(
-            "the rekey's state cannot be kept in {}; name another file with --state",
-            path.display()
-        ))
-        .because(error),
+        Trouble::Io(error) => {
+            Failure::failed(format!("{}: the rekey's state cannot be kept here", path.display()))
+                .because(error)
+        }
     }
+    .hint("name another file with --state")
 }

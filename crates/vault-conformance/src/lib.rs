@@ -10,7 +10,7 @@
 //!
 //! ```
 //! use vault_conformance::StoreUnderTest;
-//! use vault_store::MemoryStore;
+//! use vault_store::{EnvelopeText, MemoryStore, Record, VaultStore as _};
 //!
 //! struct InMemory;
 //!
@@ -21,6 +21,11 @@
 //!     }
 //!     async fn reopen(&self, store: MemoryStore) -> MemoryStore {
 //!         store // nothing outlives the process; a durable backend closes the store and opens it again
+//!     }
+//!     async fn plant_too_long(&self, store: MemoryStore, record: Record, len: u64) -> MemoryStore {
+//!         // keeps whatever it is given; a database is written to with its own driver
+//!         store.insert(vec![Record { envelope: EnvelopeText::too_long(len), ..record }]).await.unwrap();
+//!         store
 //!     }
 //! }
 //!

@@ -1,7 +1,7 @@
 //! The reference store keeps its own contract.
 
 use vault_conformance::StoreUnderTest;
-use vault_store::MemoryStore;
+use vault_store::{EnvelopeText, InsertOutcome, MemoryStore, Record, VaultStore as _};
 
 struct InMemory;
 
@@ -13,6 +13,13 @@ impl StoreUnderTest for InMemory {
     }
 
     async fn reopen(&self, store: MemoryStore) -> MemoryStore {
+        store
+    }
+
+    /// The store keeps whatever it is given.
+    async fn plant_too_long(&self, store: MemoryStore, record: Record, len: u64) -> MemoryStore {
+        let record = Record { envelope: EnvelopeText::too_long(len), ..record };
+        assert_eq!(store.insert(vec![record]).await.unwrap(), [InsertOutcome::Inserted]);
         store
     }
 

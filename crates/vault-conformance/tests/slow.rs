@@ -1,7 +1,7 @@
 //! A store whose calls are pending for a while keeps the contract too: futures are dropped before, during and after.
 
 use vault_conformance::{Fault, FaultPlan, FaultyStore, StoreUnderTest, run_all};
-use vault_store::MemoryStore;
+use vault_store::{EnvelopeText, InsertOutcome, MemoryStore, Record, VaultStore as _};
 
 struct Slow;
 
@@ -14,6 +14,12 @@ impl StoreUnderTest for Slow {
 
     async fn reopen(&self, store: Self::Store) -> Self::Store {
         assert!(store.fired() >= 1 || store.calls() == 0);
+        store
+    }
+
+    async fn plant_too_long(&self, store: Self::Store, record: Record, len: u64) -> Self::Store {
+        let record = Record { envelope: EnvelopeText::too_long(len), ..record };
+        assert_eq!(store.insert(vec![record]).await.unwrap(), [InsertOutcome::Inserted]);
         store
     }
 }

@@ -51,43 +51,45 @@ impl Fault {
         }))
     }
 
-    /// Phrases the error, naming the server and what to do.
+    /// One line that names the server, with a hint where the kind has none or a worse one.
     pub(crate) fn into_store_error(self, place: &Place) -> StoreError {
         match self {
             Self::Sqlx(error) => from_sqlx(error, place),
             Self::CommitInDoubt(error) => StoreError::new(
                 Kind::UnknownOutcome,
                 format!(
-                    "{place}: the connection was lost while a change was being committed, which may or may not be \
-                     stored; read it again"
+                    "{place}: the connection was lost while a change was being committed"
                 ),
             )
             .with_source(error),
             Self::Unstorable(unstorable) => {
-                StoreError::new(Kind::Unsupported, format!("{place}: {}", describe(unstorable)))
+                let (what, hint) = describe(unstorable);
+                StoreError::new(Kind::Unsupported, format!("{place}: {what}")).with_hint(hint)
             }
             Self::Outrun => StoreError::new(
                 Kind::Retryable,
-                format!("{place}: others kept changing the same rows; try again"),
+                format!("{place}: the same rows kept changing concurrently"),
             ),
             Self::NoSchema => StoreError::new(
                 Kind::NotFound,
-                format!("{place}: the schema to create the tables in does not exist; create it, or check the URL"),
-            ),
+                format!("{place}: the schema to create the tables in does not exist"),
+            )
+            .with_hint("create the schema, or check the vault's address"),
             Self::Altered => StoreError::new(
                 Kind::Unsupported,
                 format!(
-                    "{place}: a trigger or rule of the database stores something else than was written, so the change \
-                     was undone; remove or disable it"
+                    "{place}: a trigger or rule of the database stores something other than what was written, so the \
+                     change was undone"
                 ),
-            ),
+            )
+            .with_hint("remove the trigger or rule, or disable it"),
             Self::Encoding(encoding) => StoreError::new(
                 Kind::Unsupported,
                 format!(
-                    "{place}: the database keeps text as {encoding}, which cannot hold every text; use one with the \
-                     encoding UTF8"
+                    "{place}: the database keeps text as {encoding}, which cannot hold every text"
                 ),
-            ),
+            )
+            .with_hint("use a database with the encoding UTF8"),
         }
     }
 }
@@ -115,10 +117,10 @@ pub(crate) fn absent(place: &Place, options: &PostgresOptions) -> StoreError {
     StoreError::new(
         Kind::NotAVault,
         format!(
-            "{place}: there is no table {table} in this database, or not in the schemas that are searched; check the URL, \
-             or make the vault first (init, or migrate)"
+            "{place}: no table {table} in this database, or none in the schemas that are searched"
         ),
     )
+    .with_hint("check the vault's address, or create the vault first with `vaultstore init`")
 }
 
 /// The tables with these names belong to another program.
@@ -126,11 +128,9 @@ pub(crate) fn foreign(place: &Place, options: &PostgresOptions) -> StoreError {
     let (table, meta) = (options.tables.vault(), options.tables.meta());
     StoreError::new(
         Kind::NotAVault,
-        format!(
-            "{place}: the tables {table} and {meta} are not those of a vault; nothing was changed, choose other names or \
-             another schema"
-        ),
+        format!("{place}: the tables {table} and {meta} are not those of a vault"),
     )
+    .with_hint("choose other names for the tables (?table=NAME&meta=NAME), or another schema")
 }
 
 /// What has the name of a table is not a table, or only part of one.
@@ -154,23 +154,15 @@ pub(crate) fn not_a_table(place: &Place, what: NotATable) -> StoreError {
         }
         TableKind::WithoutKey(_) | TableKind::Other => "is not an ordinary table",
     };
-    StoreError::new(
-        Kind::NotAVault,
-        format!(
-            "{place}: {name} {reason}; nothing was changed, name the table that holds the records"
-        ),
-    )
+    StoreError::new(Kind::NotAVault, format!("{place}: {name} {reason}"))
+        .with_hint("name the table that holds the records (?table=NAME&meta=NAME)")
 }
 
 /// A vault already exists.
 pub(crate) fn already_there(place: &Place, options: &PostgresOptions) -> StoreError {
     let table = options.tables.vault();
-    StoreError::new(
-        Kind::AlreadyExists,
-        format!(
-            "{place}: the vault {table} exists already and was left alone; open it, or choose another name"
-        ),
-    )
+    StoreError::new(Kind::AlreadyExists, format!("{place}: the vault {table} exists already"))
+        .with_hint("use that vault, or choose other names for the tables (?table=NAME&meta=NAME)")
 }
 
 /// Creating the tables was started and not finished.
@@ -178,7 +170,7 @@ pub(crate) fn unfinished(place: &Place, options: &PostgresOptions) -> StoreError
     let table = options.tables.vault();
     StoreError::new(
         Kind::OlderSchema,
-        format!("{place}: the tables of the vault {table} were never finished; run migrate"),
+        format!("{place}: the tables of the vault {table} were never finished"),
     )
 }
 
@@ -186,10 +178,7 @@ pub(crate) fn unfinished(place: &Place, options: &PostgresOptions) -> StoreError
 pub(crate) fn newer_schema(place: &Place, version: u32) -> StoreError {
     StoreError::new(
         Kind::NewerSchema,
-        format!(
-            "{place}: the vault is of schema {version}, which this version does not know; nothing was changed, use a newer \
-             vaultstore"
-        ),
+        format!("{place}: the vault is of schema {version}, which this version does not know"),
     )
 }
 
@@ -199,8 +188,7 @@ pub(crate) fn damaged_schema(place: &Place, options: &PostgresOptions) -> StoreE
     StoreError::new(
         Kind::Corrupt,
         format!(
-            "{place}: {meta} tells of a vault, but its version or the columns of {table} are not usable; nothing was \
-             changed, restore the vault from a backup"
+            "{place}: {meta} describes a vault, but its version or the columns of {table} are not usable"
         ),
     )
 }
@@ -209,52 +197,54 @@ pub(crate) fn damaged_schema(place: &Place, options: &PostgresOptions) -> StoreE
 pub(crate) fn no_answer(place: &Place, waited: Duration) -> StoreError {
     StoreError::new(
         Kind::Retryable,
-        format!(
-            "{place} did not answer within {} s; check the host, the port and the network",
-            waited.as_secs_f64()
-        ),
+        format!("{place}: no answer within {} s", waited.as_secs_f64()),
     )
+    .with_hint("check the host, the port and the network")
 }
 
 fn from_sqlx(error: sqlx::Error, place: &Place) -> StoreError {
-    let (kind, sentence) = match &error {
-        sqlx::Error::Database(_) => {
-            return match sent_by_server(&error).map(of_server_error) {
-                Some((kind, what)) => StoreError::new(kind, format!("{place} {what}")),
-                None => other(place),
-            }
-            .with_source(error);
-        }
+    let (kind, what, hint) = match &error {
+        sqlx::Error::Database(_) => match sent_by_server(&error).map(of_server_error) {
+            Some(said) => said,
+            None => OTHER,
+        },
         sqlx::Error::Io(io) if !is_handshake(io) => (
             Kind::Retryable,
-            format!("{place} cannot be reached; check that the server is running and the network"),
+            "cannot be reached",
+            Some("check that the server is running, its address and the network"),
         ),
         sqlx::Error::Io(_) | sqlx::Error::Tls(_) => (
             Kind::Denied,
-            format!(
-                "{place} gave no TLS connection that can be trusted; check its certificate, or sslmode and sslrootcert in the URL"
+            "no TLS connection that can be trusted",
+            Some(
+                "check the server's certificate, or sslmode and sslrootcert in the vault's address",
             ),
         ),
         sqlx::Error::PoolTimedOut => (
             Kind::Retryable,
-            format!("{place} gave no connection in time; the server is down or busy, try again"),
+            "timed out waiting for a connection",
+            Some("the server is down or busy: try again"),
         ),
         sqlx::Error::BeginFailed | sqlx::Error::WorkerCrashed => {
-            (Kind::Retryable, format!("{place}: a transaction could not be begun; try again"))
+            (Kind::Retryable, "a transaction could not be started", None)
         }
-        sqlx::Error::PoolClosed => {
-            (Kind::Stopped, format!("{place}: this store was closed; open the vault again"))
+        sqlx::Error::PoolClosed => (Kind::Stopped, "this store was closed", None),
+        sqlx::Error::Decode(_) | sqlx::Error::ColumnDecode { .. } => {
+            (Kind::Corrupt, "a row does not have the types of a vault's", None)
         }
-        sqlx::Error::Decode(_) | sqlx::Error::ColumnDecode { .. } => (
-            Kind::Corrupt,
-            format!(
-                "{place}: a row does not have the types of a vault's; restore the vault from a backup"
-            ),
-        ),
-        _ => return other(place).with_source(error),
+        _ => OTHER,
     };
-    StoreError::new(kind, sentence).with_source(error)
+    let stored = StoreError::new(kind, format!("{place}: {what}")).with_source(error);
+    match hint {
+        Some(hint) => stored.with_hint(hint),
+        None => stored,
+    }
 }
+
+/// What failed, and what to do where the kind does not say it.
+type Said = (Kind, &'static str, Option<&'static str>);
+
+const OTHER: Said = (Kind::Other, "the database failed", None);
 
 /// Returns whether TLS failed because of what the peer sent, such as an untrusted certificate: the
 /// driver reports that as a read error.
@@ -262,70 +252,90 @@ fn is_handshake(error: &std::io::Error) -> bool {
     error.kind() == std::io::ErrorKind::InvalidData
 }
 
-fn other(place: &Place) -> StoreError {
-    StoreError::new(Kind::Other, format!("{place}: the database failed; see the cause"))
-}
-
 /// One code covers several refusals, which are distinguished by the server function that raised it;
 /// its message may be in any language.
-fn of_server_error(error: &PgDatabaseError) -> (Kind, &'static str) {
+fn of_server_error(error: &PgDatabaseError) -> Said {
     match (error.code(), error.routine()) {
         ("42501", Some("check_enable_rls")) => (
             Kind::Denied,
-            "hides records from this user by row security on the table, so nothing can be said of the whole vault; \
-             use a role with BYPASSRLS, or the owner of the table",
+            "the server hides records from this user by row security on the table, so nothing can be said of the whole vault",
+            Some("use a role with BYPASSRLS, or the owner of the table"),
         ),
         (code, _) => of_code(code),
     }
 }
 
-/// What a caller can do about an SQLSTATE (PostgreSQL documentation, appendix A), and how the
-/// sentence about the server continues.
-fn of_code(code: &str) -> (Kind, &'static str) {
+/// What a caller can do about an SQLSTATE (PostgreSQL's documentation, appendix A).
+fn of_code(code: &str) -> Said {
     match code {
         "40001" | "40P01" | "40003" => {
-            (Kind::Retryable, "undid a change that met another one; try again")
+            (Kind::Retryable, "the transaction was rolled back after a conflict", None)
         }
-        "57014" | "55P03" | "25P03" | "25P04" | "57P05" => {
-            (Kind::Retryable, "gave up after one of its time limits; try again, or raise the limit")
+        "57014" | "55P03" | "25P03" | "25P04" | "57P05" => (
+            Kind::Retryable,
+            "the server gave up after one of its time limits",
+            Some("try again, or raise the limit"),
+        ),
+        "57P01" | "57P02" | "57P03" => {
+            (Kind::Retryable, "the server is shutting down or starting", None)
         }
-        "57P01" | "57P02" | "57P03" => (Kind::Retryable, "is shutting down or starting; try again"),
         "53300" | "53200" | "53000" => {
-            (Kind::Retryable, "is out of connections or memory; try again")
+            (Kind::Retryable, "the server is out of connections or memory", None)
         }
-        "53100" => (Kind::Full, "has no room on its disk; free some"),
+        "53100" => (Kind::Full, "no space left on the server's disk", None),
         "28P01" | "28000" => (
             Kind::Denied,
-            "refuses this user or this password; check them, and that the user may log in from here",
+            "the server refuses this user or this password",
+            Some("check both, and that the user may log in from here (pg_hba.conf)"),
         ),
-        "42501" => (Kind::Denied, "does not allow this user to do that; ask for the privilege"),
-        "25006" => {
-            (Kind::Denied, "only reads: it is a replica, or set so; use the server that writes")
-        }
-        "3D000" => (Kind::NotFound, "has no such database; check the URL"),
-        "3F000" => (Kind::NotFound, "has no such schema; make it, or check the URL"),
-        "42P07" | "42710" => (
-            Kind::AlreadyExists,
-            "has a table of that name already, which was left alone; choose another name",
+        "42501" => (
+            Kind::Denied,
+            "permission denied by the server",
+            Some("grant the privilege, or use a role that has it"),
         ),
-        "42P01" | "42703" => {
-            (Kind::NotAVault, "has no longer the tables of a vault; check the URL, or run migrate")
-        }
-        "54000" => (Kind::Unsupported, "cannot hold so long an id or token; choose a shorter one"),
+        "25006" => (Kind::Denied, "the server is read-only", Some("connect to the primary")),
+        "3D000" => (Kind::NotFound, "no such database", None),
+        "3F000" => (
+            Kind::NotFound,
+            "no such schema",
+            Some("create the schema, or check the vault's address"),
+        ),
+        "42P07" | "42710" => (Kind::AlreadyExists, "a table of that name exists already", None),
+        "42P01" | "42703" => (
+            Kind::NotAVault,
+            "the tables of the vault are no longer there",
+            Some("check the vault's address, or run `vaultstore migrate`"),
+        ),
+        "54000" => (
+            Kind::Unsupported,
+            "so long an id or token cannot be stored",
+            Some("choose a shorter one"),
+        ),
         "42P05" | "26000" => (
             Kind::Unsupported,
-            "mixes up prepared statements, as happens behind a connection pooler that pools by transaction; let the pooler \
-             pool by session (PgBouncer: pool_mode = session), or connect to the server itself",
+            "prepared statements are mixed up, as happens behind a connection pooler that pools by transaction",
+            Some(
+                "let the pooler pool by session (PgBouncer: pool_mode = session), or connect to the server itself",
+            ),
         ),
         "08P01" => (
             Kind::Unsupported,
-            "does not take this connection's settings, as a connection pooler may not; let the pooler pass options and \
-             extra_float_digits (PgBouncer: ignore_startup_parameters), or connect to the server itself",
+            "this connection's settings are refused, as a connection pooler may do",
+            Some(
+                "let the pooler pass options and extra_float_digits (PgBouncer: ignore_startup_parameters), or connect to \
+                 the server itself",
+            ),
         ),
-        "XX001" | "XX002" => (Kind::Corrupt, "has a damaged table or index; restore the database"),
-        _ if code.starts_with("08") => (Kind::Retryable, "lost the connection; try again"),
-        _ if code.starts_with("22") => (Kind::Unsupported, "cannot hold one of the values"),
-        _ => (Kind::Other, "failed; see the cause"),
+        "XX001" | "XX002" => (
+            Kind::Corrupt,
+            "a table or index is damaged",
+            Some("restore the database from a backup"),
+        ),
+        _ if code.starts_with("08") => (Kind::Retryable, "the connection was lost", None),
+        _ if code.starts_with("22") => {
+            (Kind::Unsupported, "one of the values cannot be stored", None)
+        }
+        _ => OTHER,
     }
 }
 
@@ -353,17 +363,19 @@ pub(crate) enum Unstorable {
     EnvelopeNotLoaded,
 }
 
-fn describe(unstorable: Unstorable) -> &'static str {
+/// What it is, and what to do.
+fn describe(unstorable: Unstorable) -> (&'static str, &'static str) {
     match unstorable {
         Unstorable::Nul => {
-            "Postgres holds no text with a NUL character in it; leave that value out"
+            ("Postgres stores no text with a NUL character", "remove that character")
         }
         Unstorable::NotText => {
-            "an envelope is not UTF-8, and Postgres holds no other text; leave that record out"
+            ("an envelope is not UTF-8, and Postgres stores no other text", "leave that record out")
         }
-        Unstorable::EnvelopeNotLoaded => {
-            "an envelope over the size limit was never loaded and cannot be stored; leave that record out"
-        }
+        Unstorable::EnvelopeNotLoaded => (
+            "an envelope over the size limit was never loaded and cannot be stored",
+            "leave that record out",
+        ),
     }
 }
 
@@ -387,7 +399,7 @@ mod tests {
         assert_eq!(kind("0A000"), Kind::Other);
         for code in ["42P05", "26000"] {
             assert_eq!(kind(code), Kind::Unsupported, "{code}");
-            assert!(of_code(code).1.contains("pool"));
+            assert!(of_code(code).2.is_some_and(|hint| hint.contains("pool")));
         }
     }
 

@@ -113,10 +113,10 @@ pub(crate) fn parse(url: &str) -> Result<Server, StoreError> {
         return Err(StoreError::new(
             StoreErrorKind::Unsupported,
             format!(
-                "{place}: this program was built without TLS, the feature `tls` of vault-postgres; on a network that you \
-                 trust add sslmode=disable to the URL"
+                "{place}: this program was built without TLS, the feature `tls` of vault-postgres"
             ),
-        ));
+        )
+        .with_hint("on a network that you trust, add sslmode=disable to the vault's address"));
     }
     password_file_is_usable(&address).map_err(refused)?;
     let options = connect_options(&address)?;

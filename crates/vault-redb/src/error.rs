@@ -67,53 +67,43 @@ impl Fault {
         }
     }
 
-    /// Phrases the error, naming the vault and what to do.
+    /// One line that names the vault, with a hint where the kind has none or a worse one.
     pub(crate) fn into_store_error(self, path: &Path) -> StoreError {
         let path = path.display();
         match self {
             Self::Redb(error) => from_redb(error, &path),
             Self::CommitInDoubt(error) => StoreError::new(
                 Kind::UnknownOutcome,
-                format!(
-                    "{path}: the disk failed while a change was being committed, which may or may not \
-                     be stored; open the vault again and look"
-                ),
+                format!("{path}: the disk failed while a change was being committed"),
             )
             .with_source(error),
             Self::Row { table, key, malformed } => StoreError::new(
                 Kind::Corrupt,
                 format!(
-                    "{path}: the row with the key 0x{} of the table {table} is damaged ({}); \
-                     restore the vault from a backup",
+                    "{path}: the row with the key 0x{} of the table {table} is damaged ({})",
                     hex(&key),
                     describe(malformed)
                 ),
             ),
             Self::DanglingToken { id } => StoreError::new(
                 Kind::Corrupt,
-                format!(
-                    "{path}: a token leads to the record 0x{}, which is not there; \
-                     restore the vault from a backup",
-                    hex(&id)
-                ),
+                format!("{path}: a token leads to the record 0x{}, which is not there", hex(&id)),
             ),
             Self::Unstorable(Unstorable::EnvelopeNotLoaded) => StoreError::new(
                 Kind::Unsupported,
                 format!(
-                    "{path}: an envelope over the size limit was never loaded and cannot be stored; \
-                     leave that record out"
+                    "{path}: an envelope over the size limit was never loaded and cannot be stored"
                 ),
-            ),
+            )
+            .with_hint("leave that record out"),
             Self::Unstorable(Unstorable::TokenTooLong) => StoreError::new(
                 Kind::Unsupported,
-                format!("{path}: a token of 4 GiB or more cannot be stored; choose a shorter one"),
-            ),
+                format!("{path}: a token of 4 GiB or more cannot be stored"),
+            )
+            .with_hint("choose a shorter token"),
             Self::Stopped(Stop::Failed) => StoreError::new(
                 Kind::Stopped,
-                format!(
-                    "{path}: an earlier failure of the disk has stopped this store; open the vault \
-                     again"
-                ),
+                format!("{path}: an earlier failure of the disk has stopped this store"),
             ),
             Self::Panicked | Self::Stopped(Stop::Damaged) => damaged(&path),
         }
@@ -165,10 +155,7 @@ impl From<Unstorable> for Fault {
 /// The file at the path is not a vault.
 pub(crate) fn not_a_vault(path: &Path, what: &str) -> StoreError {
     let path = path.display();
-    StoreError::new(
-        Kind::NotAVault,
-        format!("{path} is {what}, not a vault; nothing was changed, check the path"),
-    )
+    StoreError::new(Kind::NotAVault, format!("{path}: {what}, not a vault"))
 }
 
 /// The vault was created by a newer version.
@@ -176,38 +163,25 @@ pub(crate) fn newer_schema(path: &Path, version: u32) -> StoreError {
     let path = path.display();
     StoreError::new(
         Kind::NewerSchema,
-        format!(
-            "{path} is a vault of schema {version}, which this version does not know; nothing was changed, use a newer vaultstore"
-        ),
+        format!("{path}: a vault of schema {version}, which this version does not know"),
     )
 }
 
 /// The vault's tables are inconsistent.
 pub(crate) fn damaged_schema(path: &Path) -> StoreError {
     let path = path.display();
-    StoreError::new(
-        Kind::Corrupt,
-        format!(
-            "{path} is a vault without a usable schema; nothing was changed, restore it from a backup"
-        ),
-    )
+    StoreError::new(Kind::Corrupt, format!("{path}: a vault without a usable schema"))
 }
 
 /// Opening or creating the file itself failed.
 pub(crate) fn from_open(error: io::Error, path: &Path) -> StoreError {
     let shown = path.display();
     let (kind, sentence) = match error.kind() {
-        io::ErrorKind::NotFound => {
-            (Kind::NotFound, format!("{shown} does not exist; check the path"))
+        io::ErrorKind::NotFound => (Kind::NotFound, format!("{shown}: no such file")),
+        io::ErrorKind::AlreadyExists => (Kind::AlreadyExists, format!("{shown}: exists already")),
+        io::ErrorKind::NotADirectory => {
+            (Kind::NotFound, format!("{shown}: leads through something that is not a folder"))
         }
-        io::ErrorKind::AlreadyExists => (
-            Kind::AlreadyExists,
-            format!("{shown} exists already and was left alone; choose another path"),
-        ),
-        io::ErrorKind::NotADirectory => (
-            Kind::NotFound,
-            format!("{shown} leads through something that is not a folder; check the path"),
-        ),
         io::ErrorKind::IsADirectory => return not_a_vault(path, "a folder"),
         _ => return Fault::from(error).into_store_error(path),
     };
@@ -218,42 +192,32 @@ pub(crate) fn from_open(error: io::Error, path: &Path) -> StoreError {
 fn damaged(path: &impl std::fmt::Display) -> StoreError {
     StoreError::new(
         Kind::Corrupt,
-        format!(
-            "{path} is damaged: the database ran into a state that cannot be; restore it from a backup"
-        ),
+        format!("{path}: the database is damaged: it ran into an impossible state"),
     )
 }
 
 fn from_redb(error: redb::Error, path: &impl std::fmt::Display) -> StoreError {
     let (kind, sentence) = match &error {
         redb::Error::Io(io) => return from_io(io.kind(), error, path),
-        redb::Error::DatabaseAlreadyOpen | redb::Error::LockProtocolMismatch => (
-            Kind::Locked,
-            format!(
-                "{path} is in use by another process or another part of this one; wait for it or stop it"
-            ),
-        ),
+        redb::Error::DatabaseAlreadyOpen | redb::Error::LockProtocolMismatch => {
+            (Kind::Locked, format!("{path}: already open, in this process or another one"))
+        }
         redb::Error::Corrupted(_) | redb::Error::RepairAborted => {
-            (Kind::Corrupt, format!("{path} is damaged or cut short; restore it from a backup"))
+            (Kind::Corrupt, format!("{path}: the database is damaged or cut short"))
         }
         redb::Error::LockPoisoned(_) => return damaged(path).with_source(error),
         redb::Error::UpgradeRequired(_) => (
             Kind::NotAVault,
-            format!(
-                "{path} is a redb file of an old format, in which no vault was ever written; nothing was changed, check the path"
-            ),
+            format!("{path}: a redb file of an old format, in which no vault was ever written"),
         ),
         redb::Error::PreviousIo => (
             Kind::Stopped,
-            format!(
-                "{path}: an earlier failure of the disk has stopped this store; open the vault again"
-            ),
+            format!("{path}: an earlier failure of the disk has stopped this store"),
         ),
-        redb::Error::ValueTooLarge(_) => (
-            Kind::Unsupported,
-            format!("{path} cannot hold a value of more than 3 GiB; store a smaller one"),
-        ),
-        _ => (Kind::Other, format!("{path}: the database failed; see the cause")),
+        redb::Error::ValueTooLarge(_) => {
+            (Kind::Unsupported, format!("{path}: cannot hold a value of more than 3 GiB"))
+        }
+        _ => (Kind::Other, format!("{path}: the database failed")),
     };
     StoreError::new(kind, sentence).with_source(error)
 }
@@ -261,20 +225,16 @@ fn from_redb(error: redb::Error, path: &impl std::fmt::Display) -> StoreError {
 fn from_io(kind: io::ErrorKind, error: redb::Error, path: &impl std::fmt::Display) -> StoreError {
     let (kind, sentence) = match kind {
         io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded | io::ErrorKind::FileTooLarge => {
-            (
-                Kind::Full,
-                format!("{path}: there is no room on the disk; free some and open the vault again"),
-            )
+            (Kind::Full, format!("{path}: no space left on the disk"))
         }
-        io::ErrorKind::PermissionDenied | io::ErrorKind::ReadOnlyFilesystem => (
-            Kind::Denied,
-            format!("{path} may not be read and written by this user; ask for the permission"),
-        ),
-        // redb reads only within the length stated in its header.
+        io::ErrorKind::PermissionDenied | io::ErrorKind::ReadOnlyFilesystem => {
+            (Kind::Denied, format!("{path}: permission denied for reading and writing"))
+        }
+        // redb reads only within the length that its header promises.
         io::ErrorKind::UnexpectedEof | io::ErrorKind::InvalidData => {
-            (Kind::Corrupt, format!("{path} is damaged or cut short; restore it from a backup"))
+            (Kind::Corrupt, format!("{path}: the database is damaged or cut short"))
         }
-        _ => (Kind::Stopped, format!("{path}: the disk failed; check it and open the vault again")),
+        _ => (Kind::Stopped, format!("{path}: the disk failed")),
     };
     StoreError::new(kind, sentence).with_source(error)
 }

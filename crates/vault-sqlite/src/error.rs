@@ -48,7 +48,7 @@ pub(crate) enum Unstorable {
 }
 
 impl Fault {
-    /// Phrases the error, naming the vault and what to do.
+    /// One line that names the vault, with a hint where the kind has none or a worse one.
     pub(crate) fn into_store_error(self, path: &Path) -> StoreError {
         let path = path.display();
         match self {
@@ -57,38 +57,35 @@ impl Fault {
             Self::Id(id) => StoreError::new(
                 Kind::Corrupt,
                 format!(
-                    "{path}: a record's id is no text ({}), so nobody can ask for it; give that row a text as its id, \
-                     or restore the vault from a backup",
+                    "{path}: a record's id is not text ({})",
                     id.as_deref().map_or_else(|| "NULL".to_owned(), hex)
                 ),
-            ),
+            )
+            .with_hint("give that row a text as its id, or restore the vault from a backup"),
             Self::Unstorable(unstorable) => {
-                StoreError::new(Kind::Unsupported, format!("{path}: {}", describe(unstorable)))
+                let (what, hint) = describe(unstorable);
+                StoreError::new(Kind::Unsupported, format!("{path}: {what}")).with_hint(hint)
             }
             Self::Altered => StoreError::new(
                 Kind::Unsupported,
                 format!(
-                    "{path}: a trigger of the database stores something else than was written, so the change was \
-                     undone; remove it"
+                    "{path}: a trigger of the database stores something other than what was written, so the change was \
+                     undone"
                 ),
-            ),
+            )
+            .with_hint("remove the trigger"),
             Self::NoMetaTable => StoreError::new(
                 Kind::OlderSchema,
-                format!(
-                    "{path} is a vault of an old version without a table for settings; migrate it first"
-                ),
+                format!("{path}: a vault of an older version, without a table for settings"),
             ),
             Self::ReadEnded(error) => StoreError::new(
                 Kind::Stopped,
-                format!("{path}: reading was stopped from outside; open the vault again"),
+                format!("{path}: a read was stopped from outside"),
             )
             .with_source(error),
             Self::WriteEnded(error) => StoreError::new(
                 Kind::UnknownOutcome,
-                format!(
-                    "{path}: a change was stopped from outside and may or may not be stored; \
-                     open the vault again and look"
-                ),
+                format!("{path}: a change was stopped from outside"),
             )
             .with_source(error),
         }
@@ -100,7 +97,7 @@ impl Fault {
         match self {
             Self::Sqlx(error) if primary_code(&error) == Some(SQLITE_BUSY) => StoreError::new(
                 Kind::Locked,
-                format!("{} is locked by another process; wait for it or stop it", path.display()),
+                format!("{}: locked by another process", path.display()),
             )
             .with_source(error),
             other => other.into_store_error(path),
@@ -123,10 +120,7 @@ impl From<Unstorable> for Fault {
 /// The file at the path is not a vault.
 pub(crate) fn not_a_vault(path: &Path, what: &str) -> StoreError {
     let path = path.display();
-    StoreError::new(
-        Kind::NotAVault,
-        format!("{path} is {what}, not a vault; nothing was changed, check the path"),
-    )
+    StoreError::new(Kind::NotAVault, format!("{path}: {what}, not a vault"))
 }
 
 /// SQLite cannot open the database with its log or journal.
@@ -135,10 +129,10 @@ pub(crate) fn log_cannot_be_read(path: &Path) -> StoreError {
     StoreError::new(
         Kind::Denied,
         format!(
-            "{path} has a log or journal beside it with changes that this user cannot read along, and without them the file \
-             is incomplete; open it as a user who may write to its folder"
+            "{path}: its log or journal holds changes that this user cannot read, and the file is incomplete without them"
         ),
     )
+    .with_hint("open it as a user who may write to its folder")
 }
 
 /// The file has more than one name, and SQLite's log belongs to one of them.
@@ -147,10 +141,10 @@ pub(crate) fn hard_linked(path: &Path) -> StoreError {
     StoreError::new(
         Kind::Other,
         format!(
-            "{path} is a file with more than one name (hard links), and SQLite keeps its log under only one of them; \
-             nothing was changed, remove the other names or use a copy of the database"
+            "{path}: the file has more than one name (hard links), and SQLite keeps its log under only one of them"
         ),
     )
+    .with_hint("remove the other names, or use a copy of the database")
 }
 
 /// The database is intact and has no records table of this name.
@@ -158,11 +152,9 @@ pub(crate) fn no_vault_in(path: &Path, table: &TableName) -> StoreError {
     let path = path.display();
     StoreError::new(
         Kind::NotAVault,
-        format!(
-            "{path} is an SQLite database without a vault in the table {table}; nothing was changed, \
-             check the path and the name of the table"
-        ),
+        format!("{path}: an SQLite database without a vault in the table {table}"),
     )
+    .with_hint("check the path and the name of the table in the address (?table=NAME&meta=NAME)")
 }
 
 /// The records table lacks a column that later versions added.
@@ -170,9 +162,7 @@ pub(crate) fn older_schema(path: &Path, column: &str) -> StoreError {
     let path = path.display();
     StoreError::new(
         Kind::OlderSchema,
-        format!(
-            "{path} is a vault of an old version without the column {column}; migrate it first"
-        ),
+        format!("{path}: a vault of an older version, without the column {column}"),
     )
 }
 
@@ -181,19 +171,16 @@ pub(crate) fn not_utf_8(path: &Path) -> StoreError {
     let path = path.display();
     StoreError::new(
         Kind::Unsupported,
-        format!(
-            "{path} is an SQLite database in UTF-16, where texts have another order; copy its tables to one in UTF-8"
-        ),
+        format!("{path}: an SQLite database in UTF-16, where texts have another order"),
     )
+    .with_hint("copy its tables into a database in UTF-8")
 }
 
 /// SQLite accepts a path only as text.
 pub(crate) fn path_is_no_text(path: &Path) -> StoreError {
     let path = path.display();
-    StoreError::new(
-        Kind::Unsupported,
-        format!("{path} is not a path that SQLite can open; choose one in UTF-8 and without NUL"),
-    )
+    StoreError::new(Kind::Unsupported, format!("{path}: not a path that SQLite can open"))
+        .with_hint("choose a path in UTF-8, without a NUL character")
 }
 
 /// Asynchronous I/O needs a runtime.
@@ -201,25 +188,20 @@ pub(crate) fn no_runtime(path: &Path) -> StoreError {
     let path = path.display();
     StoreError::new(
         Kind::Other,
-        format!("{path} can be opened only within a tokio runtime; start one"),
+        format!("{path}: an SQLite vault can be opened only within a tokio runtime"),
     )
+    .with_hint("start a tokio runtime")
 }
 
 /// Examining or creating the file itself failed.
 pub(crate) fn from_io(error: io::Error, path: &Path) -> StoreError {
     let shown = path.display();
     let (kind, sentence) = match error.kind() {
-        io::ErrorKind::NotFound => {
-            (Kind::NotFound, format!("{shown} does not exist; check the path"))
+        io::ErrorKind::NotFound => (Kind::NotFound, format!("{shown}: no such file")),
+        io::ErrorKind::NotADirectory => {
+            (Kind::NotFound, format!("{shown}: leads through something that is not a folder"))
         }
-        io::ErrorKind::NotADirectory => (
-            Kind::NotFound,
-            format!("{shown} leads through something that is not a folder; check the path"),
-        ),
-        io::ErrorKind::AlreadyExists => (
-            Kind::AlreadyExists,
-            format!("{shown} exists already and was left alone; choose another path"),
-        ),
+        io::ErrorKind::AlreadyExists => (Kind::AlreadyExists, format!("{shown}: exists already")),
         io::ErrorKind::PermissionDenied | io::ErrorKind::ReadOnlyFilesystem => {
             return denied(&shown).with_source(error);
         }
@@ -273,19 +255,21 @@ fn from_sqlx(error: sqlx::Error, path: &impl Display) -> StoreError {
         }
         Some(SQLITE_IOERR) => return disk_failed(path).with_source(error),
         Some(SQLITE_CORRUPT) => {
-            let sentence = format!("{path} is damaged; restore it from a backup");
+            let sentence = format!("{path}: the database is damaged");
             return StoreError::new(Kind::Corrupt, sentence).with_source(error);
         }
         Some(SQLITE_NOTADB) => {
-            let sentence = format!("{path} is not an SQLite database; check the path");
+            let sentence = format!("{path}: not an SQLite database");
             return StoreError::new(Kind::NotAVault, sentence).with_source(error);
         }
         Some(SQLITE_TOOBIG) => {
-            let sentence = format!("{path}: SQLite holds at most 1 GB at a time; ask for less");
-            return StoreError::new(Kind::Unsupported, sentence).with_source(error);
+            let sentence = format!("{path}: SQLite holds at most 1 GB at a time");
+            return StoreError::new(Kind::Unsupported, sentence)
+                .with_hint("ask for less")
+                .with_source(error);
         }
         None if matches!(error, sqlx::Error::PoolTimedOut) => return busy(path).with_source(error),
-        _ => format!("{path}: the database failed; see the cause"),
+        _ => format!("{path}: the database failed"),
     };
     StoreError::new(Kind::Other, sentence).with_source(error)
 }
@@ -296,50 +280,48 @@ fn from_commit(error: sqlx::Error, path: &impl Display) -> StoreError {
         Some(SQLITE_FULL) => full(path),
         _ => StoreError::new(
             Kind::UnknownOutcome,
-            format!(
-                "{path}: the disk failed while a change was being committed, which may or may not be stored; \
-                 open the vault again and look"
-            ),
+            format!("{path}: the disk failed while a change was being committed"),
         ),
     }
     .with_source(error)
 }
 
 fn busy(path: &impl Display) -> StoreError {
-    StoreError::new(
-        Kind::Retryable,
-        format!("{path} is being written to by somebody else; try again"),
-    )
+    StoreError::new(Kind::Retryable, format!("{path}: being written to by another process"))
 }
 
 fn denied(path: &impl Display) -> StoreError {
     StoreError::new(
         Kind::Denied,
-        format!(
-            "{path}, or the folder it is in, does not let this user do that; ask for the permission"
-        ),
+        format!("{path}: permission denied, for the file or for the folder it is in"),
     )
 }
 
 fn full(path: &impl Display) -> StoreError {
-    StoreError::new(Kind::Full, format!("{path}: there is no room on the disk; free some"))
+    StoreError::new(Kind::Full, format!("{path}: no space left on the disk"))
 }
 
 fn disk_failed(path: &impl Display) -> StoreError {
-    StoreError::new(
-        Kind::Stopped,
-        format!("{path}: the disk failed; check it and open the vault again"),
-    )
+    StoreError::new(Kind::Stopped, format!("{path}: the disk failed"))
+        .with_hint("check the disk, then open the vault again")
 }
 
-fn describe(unstorable: Unstorable) -> &'static str {
+/// What it is, and what to do.
+fn describe(unstorable: Unstorable) -> (&'static str, &'static str) {
     match unstorable {
-        Unstorable::Nul => "a text with a NUL character cannot be stored; leave it out",
-        Unstorable::NotText => "bytes that are no UTF-8 cannot be stored; leave them out",
-        Unstorable::EnvelopeNotLoaded => {
-            "an envelope over the size limit was never loaded and cannot be stored; leave that record out"
+        Unstorable::Nul => {
+            ("a text with a NUL character cannot be stored", "remove that character")
         }
-        Unstorable::TimeTooEarly => "a time before the year 0 cannot be stored; choose a later one",
+        Unstorable::NotText => {
+            ("bytes that are not UTF-8 cannot be stored", "leave that record out")
+        }
+        Unstorable::EnvelopeNotLoaded => (
+            "an envelope over the size limit was never loaded and cannot be stored",
+            "leave that record out",
+        ),
+        Unstorable::TimeTooEarly => {
+            ("a time before the year 0 cannot be stored", "choose a later time")
+        }
     }
 }
 

@@ -17,17 +17,18 @@ use super::{NewPasswordArgs, OldPasswordArgs, PasswordsArgs, parse};
 pub(crate) struct OpenArgs {
     /// Cost to try on v2 records (repeatable): default, lightweight, high_security or
     /// t=3,m=65536,p=4[,key=32,salt=16]
-    #[arg(long = "v2-preset", value_name = "COST")]
+    #[arg(long = "v2-preset", value_name = "COST", help_heading = "Passwords")]
     pub(crate) v2_presets: Vec<V2Params>,
 }
 
 /// Resources of a run over the whole vault.
 #[derive(Debug, Args)]
+#[command(next_help_heading = "Resources")]
 pub(crate) struct RunArgs {
     /// Maximum worker threads [default: one per core]
     #[arg(long, value_name = "N", value_parser = parse::at_least_one)]
     pub(crate) workers: Option<NonZeroUsize>,
-    /// Maximum memory for Argon2id, all workers together, e.g. 512MiB [default: 1GiB]
+    /// Maximum memory for Argon2id, all workers together, e.g. 512MiB or 1GB [default: 1GiB]
     #[arg(long, value_name = "SIZE", value_parser = parse::memory_kib)]
     pub(crate) memory_budget: Option<NonZeroU64>,
     /// Maximum records per commit [default: 16384]
@@ -39,6 +40,7 @@ pub(crate) struct RunArgs {
 }
 
 #[derive(Debug, Args)]
+#[command(next_help_heading = "Output")]
 pub(crate) struct OutputArgs {
     /// Print the result as a JSON object
     #[arg(long)]
@@ -62,6 +64,17 @@ pub(crate) enum ProgressMode {
     None,
 }
 
+/// What a rekey asks before its first write.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum MergeChecking {
+    /// Ask v1 and v3 records; if one opens under the new password, refuse
+    Fast,
+    /// Ask v2 records too, at one Argon2id each
+    Full,
+    /// Ask none: records that share a password afterwards can never be told apart again
+    Off,
+}
+
 #[derive(Debug, Args)]
 #[expect(clippy::struct_excessive_bools, reason = "each is a flag that is typed or not")]
 pub(crate) struct RekeyArgs {
@@ -71,43 +84,63 @@ pub(crate) struct RekeyArgs {
     pub(crate) new: NewPasswordArgs,
     /// Read pairs of passwords from a file, one JSON array ["old","new"] per line ('-' is standard
     /// input)
-    #[arg(long, value_name = "FILE", conflicts_with_all = ["OldPasswordArgs", "NewPasswordArgs"])]
+    #[arg(
+        long,
+        value_name = "FILE",
+        conflicts_with_all = ["OldPasswordArgs", "NewPasswordArgs"],
+        help_heading = "Passwords"
+    )]
     pub(crate) pairs: Option<PathBuf>,
     /// Report what would be rekeyed, without writing
-    #[arg(long)]
+    #[arg(long, help_heading = "What to write")]
     pub(crate) dry_run: bool,
     /// Format to write: v3, v3+padme or v2 [default: the vault's own]
-    #[arg(long)]
+    #[arg(long, help_heading = "What to write")]
     pub(crate) format: Option<WriteFormat>,
     /// Argon2id cost to write with [default: the vault's own]
-    #[arg(long, value_name = "COST")]
+    #[arg(long, value_name = "COST", help_heading = "What to write")]
     pub(crate) kdf: Option<KdfParams>,
+    /// How to check that no record is under the new password already, before the first write
+    #[arg(
+        long,
+        value_enum,
+        value_name = "HOW",
+        default_value_t = MergeChecking::Fast,
+        help_heading = "Merge check"
+    )]
+    pub(crate) merge_check: MergeChecking,
     /// Rekey even if the new password is already in use: its records and the rekeyed ones can never
     /// be told apart again
-    #[arg(long, conflicts_with = "check_merge")]
+    #[arg(long, hide = true, conflicts_with_all = ["merge_check", "check_merge"])]
     pub(crate) allow_merge: bool,
     /// Also check v2 records for the new password (one Argon2id each)
-    #[arg(long)]
+    #[arg(long, hide = true, conflicts_with = "merge_check")]
     pub(crate) check_merge: bool,
     /// Rekey even if triggers or rules of the database act on each changed record, which may reveal
     /// the rekeyed ones
-    #[arg(long)]
+    #[arg(long, help_heading = "What to write")]
     pub(crate) allow_triggers: bool,
     /// Rekey one of N parts of the vault, counted from 0, e.g. 0/4 to 3/4
-    #[arg(long, value_name = "I/N", default_value_t = Shard::WHOLE, hide_default_value = true)]
+    #[arg(
+        long,
+        value_name = "I/N",
+        default_value_t = Shard::WHOLE,
+        hide_default_value = true,
+        help_heading = "What to write"
+    )]
     pub(crate) shard: Shard,
     /// File for the state that the same command resumes from [default: in the user's state
     /// directory, by vault]
-    #[arg(long, value_name = "FILE", conflicts_with = "dry_run")]
+    #[arg(long, value_name = "FILE", conflicts_with = "dry_run", help_heading = "Resume")]
     pub(crate) state: Option<PathBuf>,
     /// Discard an earlier run's state and start over
-    #[arg(long)]
+    #[arg(long, help_heading = "Resume")]
     pub(crate) restart: bool,
     /// Exit with 4 unless exactly N records were rekeyed
-    #[arg(long, value_name = "N")]
+    #[arg(long, value_name = "N", help_heading = "Output")]
     pub(crate) expect_count: Option<u64>,
     /// Exit with 0 even if no record matched
-    #[arg(long)]
+    #[arg(long, help_heading = "Output")]
     pub(crate) allow_zero: bool,
     #[command(flatten)]
     pub(crate) run: RunArgs,

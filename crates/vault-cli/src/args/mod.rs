@@ -7,20 +7,21 @@ mod records;
 mod usage;
 
 use clap::{
-    Args, CommandFactory as _, FromArgMatches as _, Parser, Subcommand, parser::ValueSource,
+    Arg, Args, CommandFactory as _, FromArgMatches as _, Parser, Subcommand, parser::ValueSource,
 };
 use vaultstore::{KdfParams, StoreUrl, WriteFormat};
 
 pub(crate) use self::{
     bulk::{
-        BenchmarkArgs, CensusArgs, CopyArgs, OpenArgs, OutputArgs, ProgressMode, RekeyArgs, RunArgs,
+        BenchmarkArgs, CensusArgs, CopyArgs, MergeChecking, OpenArgs, OutputArgs, ProgressMode,
+        RekeyArgs, RunArgs,
     },
     passwords::{NewPasswordArgs, OldPasswordArgs, PasswordArgs, PasswordsArgs, Source},
     records::{
         CreateArgs, DeleteArgs, ExistsArgs, ListArgs, PurgeArgs, ReadArgs, RenewArgs, Shown, Sort,
         TokenArgs, UpdateArgs, ValueArgs,
     },
-    usage::one_line,
+    usage::wrong_usage,
 };
 
 /// An encrypted record vault with a bulk rekey that stores no password metadata.
@@ -93,6 +94,7 @@ pub(crate) enum Command {
     },
     /// Fill a temporary vault, or a new one at --vault, rekey it, verify every record and print the
     /// figures
+    #[command(arg = vault_of_benchmark())]
     BenchmarkRekey(BenchmarkArgs),
     /// List the rekeys of the vault that left a state: when they started, how far they got, and
     /// whether one is running
@@ -105,12 +107,28 @@ pub(crate) enum Command {
     #[command(subcommand)]
     Settings(SettingsCommand),
     /// Print a completion script
+    #[command(arg = no_vault())]
     Completions {
         /// The shell
         shell: clap_complete::Shell,
     },
     /// Print the manual page
+    #[command(arg = no_vault())]
     Man,
+}
+
+/// In place of the option that all commands share: a benchmark passes the variable over, and has no vault by default.
+fn vault_of_benchmark() -> Arg {
+    Arg::new("vault")
+        .long("vault")
+        .value_name("URL")
+        .value_parser(clap::value_parser!(StoreUrl))
+        .help("Create this vault, and keep it, instead of a temporary one")
+}
+
+/// In place of it where there is no vault at all.
+fn no_vault() -> Arg {
+    vault_of_benchmark().hide(true)
 }
 
 #[derive(Debug, Args)]
@@ -152,5 +170,47 @@ mod tests {
     #[test]
     fn the_definition_is_sound() {
         Cli::command().debug_assert();
+    }
+
+    /// What `--help` of a command shows.
+    fn help(path: &[&str]) -> String {
+        let line = [&["vaultstore"], path, &["--help"]].concat();
+        Cli::try_parse_from(line).unwrap_err().to_string()
+    }
+
+    #[test]
+    fn no_help_names_a_variable_that_the_command_does_not_use() {
+        for unused in ["benchmark-rekey", "completions", "man"] {
+            assert!(!help(&[unused]).contains("VAULTSTORE_VAULT"), "{unused}");
+        }
+        assert!(help(&["benchmark-rekey"]).contains("--vault"));
+        assert!(help(&["rekey"]).contains("VAULTSTORE_VAULT"));
+    }
+
+    #[test]
+    fn a_vault_is_named_before_or_after_the_command() {
+        for line in [
+            "vaultstore --vault redb:a benchmark-rekey --records 1",
+            "vaultstore benchmark-rekey --records 1 --vault redb:a",
+        ] {
+            let cli = Cli::try_parse_from(line.split(' ')).unwrap();
+            assert_eq!(cli.vault.to_string(), "redb:a", "{line}");
+        }
+    }
+
+    #[test]
+    fn many_options_stand_under_headings() {
+        let mut command = Cli::command();
+        command.build();
+        for command in command.get_subcommands() {
+            let shown: Vec<_> = command.get_arguments().filter(|arg| !arg.is_hide_set()).collect();
+            let bare = shown.iter().filter(|arg| arg.get_help_heading().is_none()).count();
+            assert!(
+                shown.len() <= 10 || bare <= 4,
+                "{}: {bare} of {}",
+                command.get_name(),
+                shown.len()
+            );
+        }
     }
 }

@@ -44,18 +44,24 @@ pub(super) fn duration(text: &str) -> Result<Duration, &'static str> {
     number.get().checked_mul(seconds).map(Duration::from_secs).ok_or(WRONG)
 }
 
-/// A size with its unit, as in `1GiB`, in KiB.
+/// A size with its unit, as in `1GiB` or `1GB`, in whole KiB.
 pub(super) fn memory_kib(text: &str) -> Result<NonZeroU64, &'static str> {
-    const WRONG: &str =
-        "give a whole number of 1 or more and a unit, as in 65536KiB, 512MiB or 1GiB";
-    let (number, kib) = match split_unit(text) {
-        (number, "KiB") => (number, 1),
-        (number, "MiB") => (number, 1024),
-        (number, "GiB") => (number, 1024 * 1024),
+    const WRONG: &str = "give a whole number of 1 or more and a unit, as in 512MiB, 1GiB or 1GB";
+    let (number, unit) = split_unit(text);
+    let bytes: u64 = match unit.to_ascii_lowercase().as_str() {
+        "kib" => 1 << 10,
+        "mib" => 1 << 20,
+        "gib" => 1 << 30,
+        "tib" => 1 << 40,
+        "kb" => 1000,
+        "mb" => 1000_u64.pow(2),
+        "gb" => 1000_u64.pow(3),
+        "tb" => 1000_u64.pow(4),
         _ => return Err(WRONG),
     };
     let number: u64 = number.parse().map_err(|_| WRONG)?;
-    number.checked_mul(kib).and_then(NonZeroU64::new).ok_or(WRONG)
+    let bytes = number.checked_mul(bytes).ok_or(WRONG)?;
+    NonZeroU64::new(bytes / 1024).ok_or(WRONG)
 }
 
 fn split_unit(text: &str) -> (&str, &str) {
@@ -87,10 +93,18 @@ mod tests {
     }
 
     #[test]
-    fn sizes_need_a_number_and_a_binary_unit() {
-        assert_eq!(memory_kib("1GiB"), Ok(NonZeroU64::new(1024 * 1024).unwrap()));
-        assert_eq!(memory_kib("512MiB"), Ok(NonZeroU64::new(512 * 1024).unwrap()));
-        for wrong in ["", "1", "0MiB", "1GB", "1gib", "18446744073709551615GiB"] {
+    fn sizes_need_a_number_and_a_unit() {
+        for (text, kib) in [
+            ("1GiB", 1024 * 1024),
+            ("1gib", 1024 * 1024),
+            ("512MiB", 512 * 1024),
+            ("65536KiB", 65536),
+            ("1GB", 976_562),
+            ("100mb", 97_656),
+        ] {
+            assert_eq!(memory_kib(text), Ok(NonZeroU64::new(kib).unwrap()), "{text}");
+        }
+        for wrong in ["", "1", "1G", "0MiB", "1kb", "1.5GiB", "1 GiB", "18446744073709551615GiB"] {
             assert!(memory_kib(wrong).is_err(), "{wrong}");
         }
     }

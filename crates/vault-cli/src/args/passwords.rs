@@ -18,6 +18,7 @@ pub(crate) enum Source {
 
 /// The password of a record.
 #[derive(Args)]
+#[command(next_help_heading = "Passwords")]
 #[group(multiple = false)]
 pub(crate) struct PasswordArgs {
     /// Read the password from a file ('-' is one line of standard input); one trailing newline is
@@ -50,6 +51,7 @@ impl PasswordArgs {
 
 /// The old password of a rekey.
 #[derive(Args)]
+#[command(next_help_heading = "Passwords")]
 #[group(multiple = false)]
 #[expect(clippy::struct_field_names, reason = "the names are those of the options")]
 pub(crate) struct OldPasswordArgs {
@@ -84,6 +86,7 @@ impl OldPasswordArgs {
 
 /// The new password of a rekey.
 #[derive(Args)]
+#[command(next_help_heading = "Passwords")]
 #[group(multiple = false)]
 #[expect(clippy::struct_field_names, reason = "the names are those of the options")]
 pub(crate) struct NewPasswordArgs {
@@ -118,6 +121,7 @@ impl NewPasswordArgs {
 
 /// Any number of passwords.
 #[derive(Args)]
+#[command(next_help_heading = "Passwords")]
 pub(crate) struct PasswordsArgs {
     /// Read a password from a file ('-' is one line of standard input) (repeatable)
     #[arg(long, value_name = "FILE")]

@@ -47,6 +47,9 @@ pub(crate) struct ReadArgs {
     pub(crate) password: PasswordArgs,
     #[command(flatten)]
     pub(crate) open: OpenArgs,
+    /// Write the bytes as they are to a terminal too, control characters included
+    #[arg(long, conflicts_with = "json")]
+    pub(crate) raw: bool,
     /// Print a JSON object: for each token its value in base64, or the reason why there is none
     #[arg(long)]
     pub(crate) json: bool,
@@ -130,37 +133,48 @@ pub(crate) struct ValueArgs {
 #[derive(Debug, Args)]
 pub(crate) struct ListArgs {
     /// Maximum number of records
-    #[arg(long, value_name = "N", value_parser = parse::at_least_one, default_value = "100")]
+    #[arg(
+        long,
+        value_name = "N",
+        value_parser = parse::at_least_one,
+        default_value = "100",
+        help_heading = "Which part"
+    )]
     pub(crate) limit: NonZeroUsize,
     /// Start after the record with this id
-    #[arg(long, value_name = "ID")]
+    #[arg(long, value_name = "ID", help_heading = "Which part")]
     pub(crate) after: Option<String>,
     /// Skip the first N records
-    #[arg(long, value_name = "N", default_value_t = 0)]
+    #[arg(long, value_name = "N", default_value_t = 0, help_heading = "Which part")]
     pub(crate) offset: u64,
     /// List only the record with this id (repeatable)
-    #[arg(long = "id", value_name = "ID")]
+    #[arg(long = "id", value_name = "ID", help_heading = "Filters")]
     pub(crate) ids: Vec<String>,
     /// List only the record with this token (repeatable)
-    #[arg(long = "token", value_name = "TOKEN", value_parser = parse::token)]
+    #[arg(
+        long = "token",
+        value_name = "TOKEN",
+        value_parser = parse::token,
+        help_heading = "Filters"
+    )]
     pub(crate) tokens: Vec<Token>,
     /// Whether to list soft-deleted records
-    #[arg(long, value_enum, default_value_t = Shown::Yes)]
+    #[arg(long, value_enum, default_value_t = Shown::Yes, help_heading = "Filters")]
     pub(crate) deleted: Shown,
     /// Whether to list expired records
-    #[arg(long, value_enum, default_value_t = Shown::Yes)]
+    #[arg(long, value_enum, default_value_t = Shown::Yes, help_heading = "Filters")]
     pub(crate) expired: Shown,
     /// Sort key; ties are broken by id
-    #[arg(long, value_enum, default_value_t = Sort::Id)]
+    #[arg(long, value_enum, default_value_t = Sort::Id, help_heading = "Order")]
     pub(crate) sort: Sort,
     /// Reverse the sort order
-    #[arg(long)]
+    #[arg(long, help_heading = "Order")]
     pub(crate) reverse: bool,
     /// Print only the number of matching records
-    #[arg(long, conflicts_with_all = ["limit", "after", "offset"])]
+    #[arg(long, conflicts_with_all = ["limit", "after", "offset"], help_heading = "Output")]
     pub(crate) count: bool,
     /// Print a JSON object
-    #[arg(long)]
+    #[arg(long, help_heading = "Output")]
     pub(crate) json: bool,
 }
 

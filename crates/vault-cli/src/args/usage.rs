@@ -1,41 +1,116 @@
-//! clap's errors as one sentence that repeats no secret.
+//! clap's errors in two lines that repeat nothing that was typed: it may be a password that lost its option.
 
-use std::error::Error;
+use std::{error::Error, ffi::OsString};
 
+use clap::CommandFactory as _;
 use clap::error::{ContextKind, ContextValue, ErrorKind};
 
-/// What is wrong with the command line, in one line.
-pub(crate) fn one_line(error: &clap::Error) -> String {
-    let what = match error.kind() {
-        // The argument may be a password that lost its option: only a name is repeated, never a value.
+use super::Cli;
+use crate::exit::Failure;
+
+/// What is wrong with the command line of this process.
+pub(crate) fn wrong_usage(error: &clap::Error) -> Failure {
+    explain(error, std::env::args_os().collect())
+}
+
+fn explain(error: &clap::Error, args: Vec<OsString>) -> Failure {
+    let command = command_at_hand(&args);
+    let hint = match suggestion(error) {
+        Some(meant) => format!("did you mean `{meant}`? See `{command} --help`"),
+        None => format!("see `{command} --help`"),
+    };
+    Failure::usage(what(error, &command, &args)).hint(hint)
+}
+
+fn what(error: &clap::Error, command: &str, args: &[OsString]) -> String {
+    match error.kind() {
+        // Only where it stands is said: even a name that begins with -- may be a password.
         ErrorKind::UnknownArgument => match context(error, ContextKind::InvalidArg) {
-            Some(name) if name.starts_with("--") => {
-                format!("there is no option {}", name.split('=').next().unwrap_or_default())
+            Some(typed) if typed.starts_with("--") => {
+                format!("`{command}` has no such option{}", place(typed, args))
             }
-            _ => "there is an argument or short option too many".to_owned(),
+            Some(typed) => {
+                format!("`{command}` takes no such argument or short option{}", place(typed, args))
+            }
+            None => format!("`{command}` is given an argument too many"),
         },
-        ErrorKind::InvalidSubcommand => "there is no such command".to_owned(),
+        ErrorKind::InvalidSubcommand => match context(error, ContextKind::InvalidSubcommand) {
+            Some(typed) => format!("there is no such command{}", place(typed, args)),
+            None => "there is no such command".to_owned(),
+        },
         ErrorKind::MissingSubcommand | ErrorKind::DisplayHelpOnMissingArgumentOrSubcommand => {
-            "a command is missing".to_owned()
+            format!("`{command}` needs a command")
         }
         // The value may be an address with a password in it.
         ErrorKind::ValueValidation | ErrorKind::InvalidValue => {
             let argument = context(error, ContextKind::InvalidArg).unwrap_or("an option");
-            let argument = if argument.starts_with("--vault ") && !vault_is_typed() {
+            let argument = if argument.starts_with("--vault ") && !names_vault(args) {
                 "VAULTSTORE_VAULT"
             } else {
                 argument
             };
             format!("{argument}: {}", wanted(error))
         }
-        _ => first_paragraph(&error.to_string()),
+        // These name options and values of the definition, never what was typed.
+        ErrorKind::ArgumentConflict
+        | ErrorKind::MissingRequiredArgument
+        | ErrorKind::WrongNumberOfValues
+        | ErrorKind::InvalidUtf8 => first_paragraph(&error.to_string()),
+        _ => match context(error, ContextKind::InvalidArg) {
+            Some(argument) => format!("{argument}: the value is missing or not allowed"),
+            None => "the command line cannot be understood".to_owned(),
+        },
+    }
+}
+
+/// The command that the line is about, as in `vaultstore settings get`.
+fn command_at_hand(args: &[OsString]) -> String {
+    let mut command = Cli::command();
+    let mut path = command.get_name().to_owned();
+    let mut rest = args.iter().skip(1);
+    while let Some(typed) = rest.next() {
+        let typed = typed.to_string_lossy();
+        if typed == "--vault" {
+            // Its value is no command.
+            rest.next();
+        } else if !typed.starts_with('-') {
+            let Some(found) = command.find_subcommand(typed.as_ref()).cloned() else { break };
+            path = format!("{path} {}", found.get_name());
+            command = found;
+        }
+    }
+    path
+}
+
+/// Where on the line a text stands that is not to be repeated.
+fn place(typed: &str, args: &[OsString]) -> String {
+    let stands_here = |argument: &OsString| {
+        let argument = argument.to_string_lossy();
+        argument == typed
+            || argument.split_once('=').is_some_and(|(name, _)| name == typed)
+            || (argument.starts_with('-') && !argument.starts_with("--"))
     };
-    format!("{what}; see vaultstore --help")
+    match args.iter().skip(1).position(stands_here) {
+        Some(before) => format!(" (argument {})", before + 1),
+        None => String::new(),
+    }
 }
 
 /// Whether the command line names the vault; else its address comes from the variable.
-fn vault_is_typed() -> bool {
-    std::env::args_os().any(|argument| argument.as_encoded_bytes().starts_with(b"--vault"))
+fn names_vault(args: &[OsString]) -> bool {
+    args.iter().any(|argument| argument.as_encoded_bytes().starts_with(b"--vault"))
+}
+
+/// What was probably meant, out of the names that there are.
+fn suggestion(error: &clap::Error) -> Option<&str> {
+    [ContextKind::SuggestedSubcommand, ContextKind::SuggestedArg, ContextKind::SuggestedValue]
+        .into_iter()
+        .find_map(|kind| match error.get(kind) {
+            Some(ContextValue::String(meant)) => Some(meant.as_str()),
+            // The nearest comes last.
+            Some(ContextValue::Strings(meant)) => meant.last().map(String::as_str),
+            _ => None,
+        })
 }
 
 fn wanted(error: &clap::Error) -> String {
@@ -44,7 +119,7 @@ fn wanted(error: &clap::Error) -> String {
         (None, Some(ContextValue::Strings(values))) if !values.is_empty() => {
             format!("give one of {}", values.join(", "))
         }
-        _ => "the value is missing or cannot be used".to_owned(),
+        _ => "the value is missing or not allowed".to_owned(),
     }
 }
 
@@ -67,36 +142,62 @@ mod tests {
     use clap::Parser;
 
     use super::*;
-    use crate::args::Cli;
 
-    fn wrong(line: &[&str]) -> String {
-        one_line(&Cli::try_parse_from(line).unwrap_err())
+    /// Both lines.
+    fn wrong(line: &str) -> String {
+        let args: Vec<OsString> = line.split(' ').map(OsString::from).collect();
+        let error = Cli::try_parse_from(&args).unwrap_err();
+        format!("{:?}", explain(&error, args))
     }
 
     #[test]
-    fn a_stray_argument_is_never_repeated() {
+    fn what_was_typed_is_never_repeated() {
         for line in [
-            &["vaultstore", "exists", "tk_1", "hunter2"][..],
-            &["vaultstore", "read", "tk_1", "--pasword=hunter2"],
-            &["vaultstore", "read", "tk_1", "-phunter2"],
-            &["vaultstore", "hunter2"],
-            &["vaultstore", "list", "--vault", "postgres://me:hunter2/x@host/db"],
-            &["vaultstore", "rekey", "--progress", "hunter2"],
+            "vaultstore exists tk_1 hunter2",
+            "vaultstore read tk_1 --pasword=hunter2",
+            "vaultstore read tk_1 --hunter2",
+            "vaultstore read tk_1 --password --hunter2",
+            "vaultstore read tk_1 -phunter2",
+            "vaultstore hunter2",
+            "vaultstore settings hunter2",
+            "vaultstore list --vault postgres://me:hunter2/x@host/db",
+            "vaultstore rekey --progress hunter2",
+            "vaultstore list --json=hunter2",
+            "vaultstore list --limit 3 --limit hunter2",
         ] {
             assert!(!wrong(line).contains("hunter2"), "{}", wrong(line));
         }
     }
 
     #[test]
+    fn the_nearest_name_is_suggested_with_the_help_of_the_command_at_hand() {
+        for (line, meant, help) in [
+            ("vaultstore cencus", "`census`", "`vaultstore --help`"),
+            (
+                "vaultstore --vault redb:a rekey --dryrun",
+                "`--dry-run`",
+                "`vaultstore rekey --help`",
+            ),
+            ("vaultstore settings lst", "`list`", "`vaultstore settings --help`"),
+            ("vaultstore list --progres", "", "`vaultstore list --help`"),
+            ("vaultstore census --progress jsn", "`json`", "`vaultstore census --help`"),
+        ] {
+            let said = wrong(line);
+            assert!(said.contains(meant) && said.contains(help), "{said}");
+        }
+    }
+
+    #[test]
     fn every_sentence_is_one_line() {
         for line in [
-            &["vaultstore"][..],
-            &["vaultstore", "read"],
-            &["vaultstore", "rekey", "--workers", "0"],
-            &["vaultstore", "create", "--token", "a", "--length", "20"],
-            &["vaultstore", "read", "t", "--password-env", "A", "--password-file", "b"],
+            "vaultstore",
+            "vaultstore read",
+            "vaultstore settings",
+            "vaultstore rekey --workers 0",
+            "vaultstore create --token a --length 20",
+            "vaultstore read t --password-env A --password-file b",
         ] {
-            assert!(!wrong(line).contains('\n'), "{}", wrong(line));
+            assert!(!wrong(line).contains("\\n"), "{}", wrong(line));
         }
     }
 }

@@ -9,8 +9,10 @@ use vaultstore::kdf::KdfSetting;
 use super::{
     figures,
     progress::{Progress, Step},
-    rekey::{Listed, listed, problems, row},
+    rekey::{Listed, listed, problems},
+    table::{Table, row, row_with},
 };
+use crate::shown;
 
 #[derive(Serialize)]
 struct Detail {
@@ -97,10 +99,11 @@ pub(crate) fn json<'a>(report: &'a CensusReport, names: &'a [String], end: End) 
 
 /// The report for people.
 pub(crate) fn text(report: &CensusReport, names: &[String], end: End) -> String {
-    let mut text = match end {
-        End::Complete => String::new(),
-        End::Stopped => "interrupted; this is what was seen until then\n".to_owned(),
-    };
+    let mut text = Table::default();
+    if end == End::Stopped {
+        // Writing into a table cannot fail.
+        let _ = writeln!(text, "interrupted; this is what was seen until then");
+    }
     row(&mut text, "records", &figures::count(report.scanned));
     for (format, records) in &report.formats {
         row(&mut text, &format.to_string(), &figures::count(*records));
@@ -114,26 +117,21 @@ pub(crate) fn text(report: &CensusReport, names: &[String], end: End) -> String 
     row(&mut text, "envelopes", &figures::bytes(report.envelope_bytes));
     row(&mut text, "longest envelope", &figures::bytes(report.longest_envelope));
     for (name, records) in names.iter().zip(&report.opened) {
-        // Writing into a String cannot fail.
-        let _ = writeln!(
-            text,
-            "  opened {:>23}  by {}",
-            figures::count(*records),
-            super::list::shown(name)
-        );
+        let by = format!("by {}", shown::line(name));
+        row_with(&mut text, "opened", &figures::count(*records), &by);
     }
     if !names.is_empty() {
         row(&mut text, "opened by none", &figures::count(report.unopened));
     }
     for Kdf { kdf, records } in kdfs(report) {
-        let _ = writeln!(text, "  v3 {:>27}  under {kdf}", figures::count(records));
+        row_with(&mut text, "v3", &figures::count(records), &format!("under {kdf}"));
     }
     row(&mut text, "Argon2id calls", &figures::count(report.derivations));
     let rate = figures::rate(report.scanned, report.elapsed);
-    row(&mut text, "time", &format!("{}, {rate} records/s", figures::seconds(report.elapsed)));
+    row_with(&mut text, "time", &figures::seconds(report.elapsed), &format!("{rate} records/s"));
     problems(&mut text, &report.problems, report.damaged + report.malformed);
     unopened(&mut text, report);
-    text
+    text.to_string()
 }
 
 /// The verdict with which `verify` ends.
@@ -155,10 +153,10 @@ pub(crate) fn verdict(report: &CensusReport, end: End) -> String {
 }
 
 /// v1 and v2 records do not reveal whether they are intact; only their password can tell.
-pub(crate) fn not_checkable(text: &mut String, records: u64, with_passwords: bool) {
+pub(crate) fn not_checkable(text: &mut Table, records: u64, with_passwords: bool) {
     if records > 0 {
         let a = if with_passwords { "their" } else { "a" };
-        // Writing into a String cannot fail.
+        // Writing into a table cannot fail.
         let _ = writeln!(text, "  not checkable without {a} password: {}", figures::count(records));
     }
 }
@@ -174,11 +172,10 @@ fn kdfs(report: &CensusReport) -> Vec<Kdf> {
 /// Maximum number of ids in the text; `--json` has all that the census kept.
 const SHOWN_IDS: usize = 10;
 
-fn unopened(text: &mut String, report: &CensusReport) {
+fn unopened(text: &mut Table, report: &CensusReport) {
     let shown = report.unopened_ids.len().min(SHOWN_IDS);
     for id in &report.unopened_ids[..shown] {
-        let _ =
-            writeln!(text, "  {}: none of the passwords opens it", super::list::shown(id.as_str()));
+        let _ = writeln!(text, "  {}: none of the passwords opens it", shown::line(id.as_str()));
     }
     let hidden = report.unopened.saturating_sub(shown as u64);
     if shown > 0 && hidden > 0 {

@@ -7,10 +7,10 @@ use vaultstore::copy::{CopyReport, IdList};
 
 use super::{
     figures,
-    list::shown,
     progress::{Progress, Step},
-    rekey::row,
+    table::{Table, row},
 };
+use crate::shown;
 
 /// How a copy ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -103,7 +103,9 @@ pub(crate) fn text(report: &CopyReport, end: End) -> String {
             "copy complete, but not every record is in the target as it is here"
         }
     };
-    let mut text = format!("{head}\n");
+    let mut text = Table::default();
+    // Writing into a table cannot fail.
+    let _ = writeln!(text, "{head}");
     row(&mut text, "copied", &figures::count(report.copied));
     let verified = report.verified.clone().unwrap_or_default();
     for (name, number) in [
@@ -119,9 +121,8 @@ pub(crate) fn text(report: &CopyReport, end: End) -> String {
             row(&mut text, name, &figures::count(number));
         }
     }
-    // Writing into a String cannot fail.
     for name in &report.settings_kept {
-        let _ = writeln!(text, "  the target keeps its own setting {}", shown(name));
+        let _ = writeln!(text, "  the target keeps its own setting {}", shown::line(name));
     }
     for (named, reason) in [
         (&report.tokens_taken, "left out: another record of the target has its token"),
@@ -132,12 +133,12 @@ pub(crate) fn text(report: &CopyReport, end: End) -> String {
         ),
     ] {
         for id in &named.ids {
-            let _ = writeln!(text, "  {}: {reason}", shown(id.as_str()));
+            let _ = writeln!(text, "  {}: {reason}", shown::line(id.as_str()));
         }
         let hidden = named.count - named.ids.len() as u64;
         if hidden > 0 {
             let _ = writeln!(text, "  and {} more: {reason}", figures::count(hidden));
         }
     }
-    text
+    text.to_string()
 }

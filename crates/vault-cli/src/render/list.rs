@@ -7,6 +7,7 @@ use vaultstore::Timestamp;
 use vaultstore::records::RecordInfo;
 
 use super::figures;
+use crate::shown;
 
 /// The records as a table; `next` is what `--after` goes on from.
 pub(crate) fn table(records: &[RecordInfo]) -> String {
@@ -38,26 +39,14 @@ fn row(record: &RecordInfo) -> [String; 7] {
         (None, None) => String::new(),
     };
     [
-        shown(record.id.as_str()),
-        shown(record.token.as_str()),
+        shown::line(record.id.as_str()),
+        shown::line(record.token.as_str()),
         record.format.map_or_else(|| "malformed".to_owned(), |format| format.to_string()),
         figures::bytes(record.envelope_bytes),
         to_the_second(record.created_at),
         to_the_second(record.updated_at),
         state,
     ]
-}
-
-/// A stored text may contain anything; a terminal must not interpret it.
-pub(super) fn shown(text: &str) -> String {
-    let escape = |character: char| -> Box<dyn Iterator<Item = char>> {
-        if character.is_control() {
-            Box::new(character.escape_default())
-        } else {
-            Box::new(std::iter::once(character))
-        }
-    };
-    text.chars().flat_map(escape).collect()
 }
 
 fn to_the_second(time: Timestamp) -> String {
@@ -100,15 +89,5 @@ fn entry(record: &RecordInfo) -> Entry<'_> {
         updated_at: record.updated_at.to_string(),
         expires_at: record.expires_at.map(|time| time.to_string()),
         soft_deleted_at: record.soft_deleted_at.map(|time| time.to_string()),
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn control_characters_do_not_reach_the_terminal() {
-        assert_eq!(shown("a\u{1b}[31mb\nключ"), "a\\u{1b}[31mb\\nключ");
     }
 }

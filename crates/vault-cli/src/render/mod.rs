@@ -8,6 +8,7 @@ pub(crate) mod list;
 pub(crate) mod migrate;
 pub(crate) mod progress;
 pub(crate) mod rekey;
+pub(crate) mod table;
 
 use std::{
     fs::File,
@@ -20,6 +21,7 @@ use serde::{Serialize, Serializer};
 use zeroize::Zeroizing;
 
 use crate::exit::Failure;
+use crate::shown;
 
 /// Writes bytes to standard output unchanged, without the library's buffer.
 ///
@@ -56,8 +58,24 @@ pub(crate) fn stdout_was_closed() -> bool {
     flags.contains(rustix::fs::OFlags::RDWR) && null().unwrap_or(false)
 }
 
+/// Writes lines for people. Whatever came into them from elsewhere is shown and never obeyed; a text that could hold line
+/// breaks of its own has gone through [`shown::line`] before.
+pub(crate) fn print_text(text: &str) -> Result<(), Failure> {
+    print(shown::lines(text).as_bytes())
+}
+
+/// Writes a record's value for a person at a terminal, ended by a line break.
+pub(crate) fn print_value(value: &[u8]) -> Result<(), Failure> {
+    let mut shown = shown::value(value);
+    if !shown.ends_with('\n') {
+        shown.push('\n');
+    }
+    print(shown.as_bytes())
+}
+
+/// Writes one line, whatever is in it.
 pub(crate) fn print_line(line: &str) -> Result<(), Failure> {
-    print(format!("{line}\n").as_bytes())
+    print(format!("{}\n", shown::line(line)).as_bytes())
 }
 
 /// Bytes that JSON represents in base64 (the standard alphabet, with padding).
@@ -72,10 +90,10 @@ impl Serialize for Base64<'_> {
 
 /// As [`print_json`], for secrets: its text is wiped.
 pub(crate) fn print_secret_json(value: &impl Serialize) -> Result<(), Failure> {
-    let text = serde_json::to_vec_pretty(value).map(Zeroizing::new);
-    let mut text = text.map_err(no_json)?;
-    text.push(b'\n');
-    print(&text)
+    let text = serde_json::to_string_pretty(value).map(Zeroizing::new);
+    let mut text = Zeroizing::new(shown::json(&text.map_err(no_json)?));
+    text.push('\n');
+    print(text.as_bytes())
 }
 
 fn no_json(error: serde_json::Error) -> Failure {
@@ -84,9 +102,9 @@ fn no_json(error: serde_json::Error) -> Failure {
 
 /// The text of [`print_json`].
 pub(crate) fn json_text(value: &impl Serialize) -> Result<String, Failure> {
-    serde_json::to_string_pretty(value).map_err(no_json)
+    Ok(shown::json(&serde_json::to_string_pretty(value).map_err(no_json)?))
 }
 
 pub(crate) fn print_json(value: &impl Serialize) -> Result<(), Failure> {
-    print_line(&json_text(value)?)
+    print(format!("{}\n", json_text(value)?).as_bytes())
 }

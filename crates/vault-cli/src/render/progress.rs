@@ -11,6 +11,7 @@ use serde::Serialize;
 
 use super::figures;
 use crate::args::ProgressMode;
+use crate::shown;
 
 /// The interval between two lines.
 const BETWEEN_LINES: Duration = Duration::from_secs(5);
@@ -89,7 +90,7 @@ impl Progress {
                 let elapsed_seconds = self.begun.elapsed().as_secs_f64();
                 let line = Line { phase: self.phase, total: self.total, elapsed_seconds, step };
                 if let Ok(line) = serde_json::to_string(&line) {
-                    tell(&line);
+                    tell(&shown::json(&line));
                 }
             }
             Show::Nothing => {}
@@ -99,15 +100,15 @@ impl Progress {
     /// Prints a line without disturbing the bar.
     pub(crate) fn say(&self, sentence: &str) {
         match &self.show {
-            Show::Bar(bar) => bar.suspend(|| crate::exit::say(sentence)),
-            _ => crate::exit::say(sentence),
+            Show::Bar(bar) => bar.suspend(|| crate::exit::note(sentence)),
+            _ => crate::exit::note(sentence),
         }
     }
 
     fn sentence<D: Serialize>(&self, step: &Step<'_, D>) -> String {
         let (done, elapsed) = (figures::count(step.done), self.begun.elapsed());
         let left = match left(step.done, self.total, elapsed) {
-            Some(left) => format!(", about {} left", figures::whole_seconds(left)),
+            Some(left) => format!(", about {} left", figures::about(left)),
             None => String::new(),
         };
         let (phase, total, rate) =
@@ -148,7 +149,7 @@ fn mean_rate(state: &ProgressState, shown: &mut dyn fmt::Write) {
 
 fn time_left(state: &ProgressState, shown: &mut dyn fmt::Write) {
     if let Some(left) = left(state.pos(), state.len().unwrap_or_default(), state.elapsed()) {
-        let _ = write!(shown, "  {} left", figures::whole_seconds(left));
+        let _ = write!(shown, "  {} left", figures::about(left));
     }
 }
 

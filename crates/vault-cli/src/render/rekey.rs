@@ -10,7 +10,9 @@ use vaultstore::{Password, RekeyReport};
 use super::{
     figures,
     progress::{Progress, Step},
+    table::{Table, row, row_with},
 };
+use crate::shown;
 
 /// Reports another page.
 pub(crate) fn step(progress: &mut Progress, report: &RekeyReport) {
@@ -200,9 +202,9 @@ fn sealed(sealings: &BTreeMap<EnvelopeKind, u64>) -> Vec<Sealed> {
 
 fn merge(report: &MergeReport) -> Merge {
     let asked = match report.check {
-        MergeCheck::Off => "none",
-        MergeCheck::Fast => "cheap",
-        MergeCheck::Full => "all",
+        MergeCheck::Off => "off",
+        MergeCheck::Fast => "fast",
+        MergeCheck::Full => "full",
     };
     Merge { asked, found: report.found, unasked: report.unasked }
 }
@@ -325,7 +327,9 @@ fn open(count: u64) -> String {
 pub(crate) fn text(report: &RekeyReport, wording: Wording) -> String {
     let counts = &report.counts;
     let rekeyed = if report.dry_run { "would be rekeyed" } else { "rekeyed" };
-    let mut text = format!("{}\n", headline(report, wording));
+    let mut text = Table::default();
+    // Writing into a table cannot fail.
+    let _ = writeln!(text, "{}", headline(report, wording));
     let always = [
         ("scanned", counts.scanned),
         (rekeyed, counts.rekeyed),
@@ -356,8 +360,12 @@ pub(crate) fn text(report: &RekeyReport, wording: Wording) -> String {
         row(&mut text, "v2 not asked whether new", &figures::count(report.merge.unasked));
     }
     for failure in &report.failures {
-        let _ =
-            writeln!(text, "  failed: {} ({})", failure.reason, figures::count(failure.records));
+        let _ = writeln!(
+            text,
+            "  failed: {} ({})",
+            shown::line(&failure.reason),
+            figures::count(failure.records)
+        );
     }
     if report.conflicts_settled > 0 {
         row(&mut text, "conflicts settled", &figures::count(report.conflicts_settled));
@@ -365,27 +373,15 @@ pub(crate) fn text(report: &RekeyReport, wording: Wording) -> String {
     row(&mut text, "catch-up passes", &figures::count(report.catch_up_passes.into()));
     row(&mut text, "Argon2id calls", &figures::count(report.derivations));
     let rate = figures::rate(scanned_now(report), report.elapsed);
-    row(&mut text, "time", &format!("{}, {rate} records/s", figures::seconds(report.elapsed)));
+    row_with(&mut text, "time", &figures::seconds(report.elapsed), &format!("{rate} records/s"));
     problems(&mut text, &report.problems, counts.damaged + counts.malformed);
-    text
-}
-
-/// One aligned line.
-pub(crate) fn row(text: &mut String, name: &str, value: &str) {
-    // Writing into a String cannot fail.
-    let _ = writeln!(text, "  {name:<17} {value:>12}");
+    text.to_string()
 }
 
 /// The records that no password opens, and how many of them are not listed.
-pub(crate) fn problems(text: &mut String, problems: &[Problem], all: u64) {
+pub(crate) fn problems(text: &mut Table, problems: &[Problem], all: u64) {
     for listed in listed(problems) {
-        let _ = writeln!(
-            text,
-            "  {}: {} ({})",
-            super::list::shown(listed.id),
-            listed.kind,
-            listed.reason
-        );
+        let _ = writeln!(text, "  {}: {} ({})", shown::line(listed.id), listed.kind, listed.reason);
     }
     let hidden = all.saturating_sub(problems.len() as u64);
     if hidden > 0 {

@@ -58,7 +58,7 @@ async fn survey(
         if list == Unopened::List {
             text.push_str(&render::census::verdict(&report, end));
         }
-        render::print(text.as_bytes())?;
+        render::print_text(&text)?;
     }
     Ok((report, end))
 }

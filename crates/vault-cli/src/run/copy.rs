@@ -10,7 +10,7 @@ use vaultstore::{StoreErrorKind, StoreUrl, VaultStore};
 
 use super::Context;
 use crate::args::{CopyArgs, OutputArgs};
-use crate::exit::{self, Exit, Failure};
+use crate::exit::{Exit, Failure};
 use crate::own_file;
 use crate::render::copy::End;
 use crate::render::progress::Progress;
@@ -18,10 +18,11 @@ use crate::render::{self};
 
 pub(super) async fn run(context: &Context, args: CopyArgs) -> Result<Exit, Failure> {
     if own_file::same_vault(&args.to, &context.url) {
-        return Err(Failure::Usage(format!(
-            "{} is the vault {} itself, and a vault cannot be copied into itself; name another vault with --to",
+        return Err(Failure::usage(format!(
+            "{} and {} are the same vault, which cannot be copied into itself",
             args.to, context.url
-        )));
+        ))
+        .hint("name another vault with --to"));
     }
     let source = context.open_store().await?;
     let target = context.to_be_closed(open_or_create(&args.to).await?);
@@ -39,7 +40,7 @@ pub(super) async fn run(context: &Context, args: CopyArgs) -> Result<Exit, Failu
     if args.output.json {
         render::print_json(&render::copy::json(report, end))?;
     } else {
-        render::print(render::copy::text(report, end).as_bytes())?;
+        render::print_text(&render::copy::text(report, end))?;
     }
     Ok(match end {
         End::Stopped => Exit::Interrupted,
@@ -86,8 +87,11 @@ impl From<CopyError> for Failure {
         match error {
             CopyError::Store { side: Side::Source, error } => error.into(),
             CopyError::Store { side: Side::Target, error } => {
-                exit::say("the copy broke off in the target; the same command does the rest");
-                error.into()
+                let failure = Failure::from(error);
+                failure.and_hint("the copy stopped in the target; the same command resumes")
+            }
+            CopyError::TargetNotEmpty => {
+                Self::failed(error.to_string()).hint("choose an empty target, or add --merge")
             }
             error => Self::failed(error.to_string()),
         }

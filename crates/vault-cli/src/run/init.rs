@@ -17,7 +17,7 @@ pub(super) async fn run(context: &Context, args: &InitArgs) -> Result<Exit, Fail
     make(context, args).await?;
     let kdf = args.kdf;
     render::print_line(&format!(
-        "made the vault {} (new records: {}, Argon2id {kdf})",
+        "created the vault {} (new records: {}, Argon2id {kdf})",
         context.url, args.format
     ))?;
     Ok(Exit::Done)
@@ -40,10 +40,8 @@ async fn make(context: &Context, args: &InitArgs) -> Result<(), Failure> {
 /// A store whose tables exist and are empty, as left by `migrate` or by an `init` that was killed.
 async fn untouched_store(context: &Context) -> Result<Arc<dyn VaultStore>, Failure> {
     let taken = || {
-        Failure::failed(format!(
-            "there is something at {} already, and it was left alone; use it, or name another place with --vault",
-            context.url
-        ))
+        Failure::failed(format!("{}: exists already, and was left as it is", context.url))
+            .hint("use it, or name another place with --vault")
     };
     let store = context.url.open().await.map_err(|error| match error.kind() {
         StoreErrorKind::NotAVault => taken(),

@@ -46,7 +46,7 @@ pub(super) async fn run(context: &Context, args: ListArgs) -> Result<Exit, Failu
     if args.json {
         render::print_json(&render::list::json(&records))?;
     } else {
-        render::print(render::list::table(&records).as_bytes())?;
+        render::print_text(&render::list::table(&records))?;
     }
     if more {
         exit::warn(&format!(
@@ -68,7 +68,8 @@ async fn begin(vault: &Vault, query: Query, args: &ListArgs) -> Result<Query, Fa
     match vault.records().find(&id).await? {
         Some(record) => Ok(query.after(&record)),
         None => Err(Failure::failed(
-            "no record has the id that --after names, so its place in this order is not known; use --sort id or --offset",
-        )),
+            "no record has the id that --after names, so its place in this order is not known",
+        )
+        .hint("use --sort id or --offset")),
     }
 }

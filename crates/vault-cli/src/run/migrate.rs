@@ -9,7 +9,7 @@ pub(super) async fn run(context: &Context, json: bool) -> Result<Exit, Failure> 
     if json {
         render::print_json(&render::migrate::json(&migrated))?;
     } else {
-        render::print(render::migrate::text(&migrated).as_bytes())?;
+        render::print_text(&render::migrate::text(&migrated))?;
     }
     for sentence in render::migrate::warnings(&migrated) {
         exit::warn(&sentence);

@@ -18,7 +18,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use vaultstore::{StoreErrorKind, StoreUrl, Vault, VaultOptions, VaultStore};
 
-use crate::args::{Cli, Command, OpenArgs};
+use crate::args::{Cli, Command, OpenArgs, SettingsCommand};
 use crate::exit::{Exit, Failure};
 use crate::interrupt::Interrupts;
 use crate::plan;
@@ -38,7 +38,16 @@ pub(crate) async fn run(
 }
 
 async fn run_command(context: &Context, command: Command) -> Result<Exit, Failure> {
-    match command {
+    let is_one_change = matches!(
+        command,
+        Command::Create(_)
+            | Command::Update(_)
+            | Command::Delete(_)
+            | Command::Restore(_)
+            | Command::Renew(_)
+            | Command::Settings(SettingsCommand::Set { .. })
+    );
+    let outcome = match command {
         Command::Init(args) => init::run(context, &args).await,
         Command::Create(args) => records::create(context, args).await,
         Command::Read(args) => read::run(context, args).await,
@@ -60,7 +69,8 @@ async fn run_command(context: &Context, command: Command) -> Result<Exit, Failur
         Command::Settings(command) => settings::run(context, command).await,
         Command::Completions { shell } => packaging::completions(shell),
         Command::Man => packaging::man(),
-    }
+    };
+    if is_one_change { outcome.map_err(Failure::of_one_change) } else { outcome }
 }
 
 /// What every command gets.
@@ -77,10 +87,10 @@ impl Context {
     /// Opens the store of an existing vault.
     async fn open_store(&self) -> Result<Arc<dyn VaultStore>, Failure> {
         let store = self.url.open().await.map_err(|error| match error.kind() {
-            StoreErrorKind::NotFound => Failure::failed(format!(
-                "there is no vault at {}; make one with \"vaultstore init\" or name another with --vault",
-                self.url
-            )),
+            StoreErrorKind::NotFound => {
+                Failure::failed(format!("there is no vault at {}", self.url))
+                    .hint("create one with `vaultstore init`, or name another with --vault")
+            }
             _ => Failure::from(error),
         })?;
         Ok(self.to_be_closed(store))
@@ -120,9 +130,8 @@ async fn blocking<T: Send + 'static>(
 ) -> Result<T, Failure> {
     match tokio::task::spawn_blocking(task).await {
         Ok(result) => result,
-        Err(error) => {
-            Err(Failure::failed("a task of this program broke off; please report this")
-                .because(error))
-        }
+        Err(error) => Err(Failure::failed("a task of this program ended too early")
+            .hint("this is a bug in vaultstore; please report it")
+            .because(error)),
     }
 }

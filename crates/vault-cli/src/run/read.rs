@@ -1,5 +1,7 @@
 //! `read`.
 
+use std::io::{self, IsTerminal as _};
+
 use serde::Serialize;
 use vaultstore::{Plaintext, Token, VaultError};
 
@@ -21,8 +23,14 @@ pub(super) async fn run(context: &Context, args: ReadArgs) -> Result<Exit, Failu
     }
     // All or nothing: a consumer of a pipe must not take some for all.
     let values = answers.into_iter().collect::<Result<Vec<Plaintext>, VaultError>>()?;
+    // For a program every byte counts; a person's terminal would act on some of them.
+    let as_it_is = args.raw || !io::stdout().is_terminal();
     for value in values {
-        render::print(value.as_bytes())?;
+        if as_it_is {
+            render::print(value.as_bytes())?;
+        } else {
+            render::print_value(value.as_bytes())?;
+        }
     }
     Ok(Exit::Done)
 }

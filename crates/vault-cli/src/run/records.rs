@@ -19,8 +19,9 @@ struct Created<'a> {
 pub(super) async fn create(context: &Context, args: CreateArgs) -> Result<Exit, Failure> {
     if args.token.is_none() && render::stdout_was_closed() {
         return Err(Failure::failed(
-            "standard output is closed, so the new record's token would be lost; nothing was created. Open standard output, or choose the token with --token",
-        ));
+            "standard output is closed, so the new record's token would be lost; nothing was created",
+        )
+        .hint("open standard output, or choose the token with --token"));
     }
     let vault = context.open().await?;
     settings::settle_format(&vault, args.format.format).await?;
@@ -48,6 +49,7 @@ pub(super) async fn create(context: &Context, args: CreateArgs) -> Result<Exit, 
             "the record was created, but its token could not be written to standard output; the token is {}",
             token.as_str()
         ))
+        .after_a_change()
         .because(error)
     })?;
     Ok(Exit::Done)

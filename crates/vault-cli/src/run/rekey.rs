@@ -7,15 +7,13 @@ use std::{
 
 use vaultstore::envelope::{Format, Padding, SealParams, V2Params};
 use vaultstore::kdf::KdfSetting;
-use vaultstore::rekey::{
-    EarlierRun, EnvelopeKind, MergeCheck, RekeyError, RekeyMode, RunStatus, WriteHooks,
-};
+use vaultstore::rekey::{EarlierRun, EnvelopeKind, RekeyError, RekeyMode, RunStatus, WriteHooks};
 use vaultstore::store::WriteHook;
 use vaultstore::{KdfParams, Password, RekeyPlan, RekeyReport, RekeySession, Vault, WriteFormat};
 
 use super::{Context, blocking, settings};
 use crate::args::{NewPasswordArgs, OldPasswordArgs, OutputArgs, RekeyArgs};
-use crate::exit::{self, Exit, Failure};
+use crate::exit::{self, Exit, Failure, FailureKind};
 use crate::render::progress::Progress;
 use crate::render::rekey::Wording;
 use crate::render::{self, figures};
@@ -40,11 +38,7 @@ pub(super) async fn run(context: &Context, args: RekeyArgs) -> Result<Exit, Fail
     let own_format = settings::format(&**vault.store()).await?;
     let expected = Expected { count: args.expect_count, zero_is_fine: args.allow_zero };
     let mode = if args.dry_run { RekeyMode::DryRun } else { RekeyMode::Apply };
-    let merge = match (args.allow_merge, args.check_merge) {
-        (true, _) => MergeCheck::Off,
-        (false, true) => MergeCheck::Full,
-        (false, false) => MergeCheck::Fast,
-    };
+    let merge = plan::merge_check(&args);
     let hooks = if args.allow_triggers { WriteHooks::Allow } else { WriteHooks::Refuse };
     let path = match &args.state {
         Some(path) => path.clone(),
@@ -108,7 +102,7 @@ fn would_resume(path: &Path, restart: bool) -> bool {
     let listed = state_file::look(path.to_owned());
     let Some(info) = listed.info.filter(|_| !restart) else { return false };
     let (scanned, total) = (figures::count(info.scanned), figures::count(info.total));
-    exit::say(&if info.finished {
+    exit::note(&if info.finished {
         format!("a rekey of this vault finished earlier; its state is in {}", path.display())
     } else {
         format!(
@@ -152,7 +146,7 @@ fn tell_resumed(report: &RekeyReport, file: &StateFile) {
     if earlier.runs == 0 || report.already_done {
         return;
     }
-    exit::say(&format!(
+    exit::note(&format!(
         "resuming from {}: {} records were scanned and {} re-encrypted before",
         file.path().display(),
         figures::count(earlier.counts.scanned),
@@ -167,7 +161,7 @@ impl Place {
     fn of(context: &Context) -> Result<Self, Failure> {
         let Some(path) = context.url.file() else { return Ok(Self(None)) };
         let identity = own_file::Identity::of(path).map_err(|error| {
-            Failure::failed(format!("{} could not be looked at", path.display())).because(error)
+            Failure::failed(format!("{}: cannot be read", path.display())).because(error)
         })?;
         Ok(Self(Some((path.to_owned(), identity))))
     }
@@ -178,11 +172,13 @@ impl Place {
         match own_file::Identity::of(path) {
             Ok(now) if now == *identity => Ok(()),
             _ => Err(Failure::failed(format!(
-                "{} was replaced or removed during the rekey: the records were re-encrypted in the file that was there \
-                 before, not in the one that the path leads to now. The state is kept; find out which file is the vault, \
-                 and run the same command on it",
+                "{}: replaced or removed during the rekey; the records were re-encrypted in the file that was there \
+                 before, not in the one that the path leads to now",
                 path.display()
-            ))),
+            ))
+            .hint(
+                "find out which file is the vault, and run the same command on it; the state is kept",
+            )),
         }
     }
 }
@@ -254,11 +250,11 @@ impl Run<'_> {
         if output.json {
             render::print_json(&render::rekey::json(report, self.wording))?;
         } else {
-            render::print(render::rekey::text(report, self.wording).as_bytes())?;
+            render::print_text(&render::rekey::text(report, self.wording))?;
         }
         outcome.map_err(|failure| self.with_what_was_done(failure, report))?;
         for failure in &report.failures {
-            exit::say(&format!(
+            exit::error(&format!(
                 "{} records failed: {}",
                 figures::count(failure.records),
                 failure.reason
@@ -272,20 +268,17 @@ impl Run<'_> {
 
     /// Adds to a failure what the run had done, and how to continue.
     fn with_what_was_done(&self, failure: Failure, report: &RekeyReport) -> Failure {
-        match failure {
-            Failure::Failed { sentence, cause }
-                if self.kept.is_some() && report.counts.rekeyed > 0 =>
-            {
+        match failure.kind() {
+            FailureKind::Failed if self.kept.is_some() && report.counts.rekeyed > 0 => {
                 let done = figures::count(report.counts.rekeyed);
-                let sentence = format!(
-                    "{sentence} ({done} records were re-encrypted and stay so; the same command resumes)"
-                );
-                Failure::Failed { sentence, cause }
+                failure.and_hint(&format!(
+                    "{done} records were re-encrypted and stay so; the same command resumes"
+                ))
             }
-            Failure::Refused(sentence) if report.merge.found > 0 => Failure::Refused(format!(
-                "{sentence} If an earlier rekey to this password was interrupted, name its state file with --state"
-            )),
-            failure => failure,
+            FailureKind::Refused if report.merge.found > 0 => failure.and_hint(
+                "if an earlier rekey to this password was interrupted, name its state file with --state",
+            ),
+            _ => failure,
         }
     }
 
@@ -306,11 +299,11 @@ impl Run<'_> {
             presets.iter().find(|(_, params)| params == found.params()).map(|(name, _)| *name)
         });
         match name {
-            Some(name) => exit::say(&format!(
+            Some(name) => exit::hint(&format!(
                 "v2 records do not store their Argon2id cost, and these were tried with another one: the old password opens \
                  some of them with --v2-preset {name}"
             )),
-            None => exit::say(
+            None => exit::hint(
                 "v2 records do not store their Argon2id cost; if theirs is none of default, lightweight and high_security, \
                  name it with --v2-preset",
             ),
@@ -362,16 +355,17 @@ fn judge(report: &RekeyReport, expected: Expected) -> Exit {
         _ => return Exit::Interrupted,
     }
     if report.dry_run && report.would_merge() {
-        exit::say(&format!(
-            "the new password opens {} records already, and a rekey would be refused (--allow-merge)",
+        exit::error(&format!(
+            "the new password opens {} records already, and a rekey would be refused",
             figures::count(report.counts.already_new + report.merge.found)
         ));
+        exit::hint("choose another new password, or allow the merge with --merge-check=off");
         return Exit::WouldMerge;
     }
     if let Some(count) = expected.count
         && count != report.counts.rekeyed
     {
-        exit::say(&format!(
+        exit::error(&format!(
             "{} records were expected to match, and {} did",
             figures::count(count),
             figures::count(report.counts.rekeyed)
@@ -379,7 +373,8 @@ fn judge(report: &RekeyReport, expected: Expected) -> Exit {
         return Exit::OtherCount;
     }
     if report.moved_nothing() && !expected.zero_is_fine && expected.count.is_none() {
-        exit::say(
+        exit::error("no record was re-encrypted");
+        exit::hint(
             "check the passwords, and which is the old one (--allow-zero makes this a success)",
         );
         return Exit::OtherCount;

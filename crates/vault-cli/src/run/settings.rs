@@ -22,9 +22,8 @@ pub(super) async fn run(context: &Context, command: SettingsCommand) -> Result<E
         SettingsCommand::Get { name } => match store.setting(&name).await? {
             Some(value) => render::print_line(&value)?,
             None => {
-                return Err(Failure::failed(
-                    "the vault has no setting of this name; see \"settings list\"",
-                ));
+                return Err(Failure::failed("the vault has no setting of this name")
+                    .hint("see `vaultstore settings list`"));
             }
         },
         SettingsCommand::Set { name, value } => {
@@ -51,11 +50,10 @@ async fn checked(store: &dyn VaultStore, name: &str, value: &str) -> Result<Stri
         KDF => Ok(kdf(store, value).await?.to_string()),
         FORMAT => match value.parse::<WriteFormat>() {
             Ok(format) => Ok(format.to_string()),
-            Err(error) => Err(Failure::Usage(error.to_string())),
+            Err(error) => Err(Failure::usage(error.to_string())),
         },
-        _ => {
-            Err(Failure::Usage("a vault has the settings kdf and format; name one of them".into()))
-        }
+        _ => Err(Failure::usage("no setting of this name can be changed")
+            .hint("name one of kdf and format")),
     }
 }
 
@@ -66,12 +64,11 @@ async fn kdf(store: &dyn VaultStore, value: &str) -> Result<KdfSetting, Failure>
         kdf
     } else {
         let params = value.parse::<KdfParams>();
-        let params = params.map_err(|error| Failure::Usage(error.to_string()))?;
+        let params = params.map_err(|error| Failure::usage(error.to_string()))?;
         KdfSetting { params, ..stored_kdf(store).await? }
     };
-    let usage = |sentence: String| Failure::Usage(sentence);
-    KdfMinimum::default().allow(&kdf.params).map_err(|error| usage(error.to_string()))?;
-    KdfLimits::default().allow(&kdf.params).map_err(|error| usage(error.to_string()))?;
+    KdfMinimum::default().allow(&kdf.params).map_err(|error| Failure::usage(error.to_string()))?;
+    KdfLimits::default().allow(&kdf.params).map_err(|error| Failure::usage(error.to_string()))?;
     Ok(kdf)
 }
 
@@ -83,9 +80,11 @@ pub(super) async fn settle_format(
     let Some(asked) = asked else { return Ok(()) };
     match vault.settle_format(asked).await? {
         settled if settled == asked => Ok(()),
-        settled => Err(Failure::Usage(format!(
-            "the vault writes {settled}, not {asked}; leave --format out, or change that first with \"settings set format {asked}\""
-        ))),
+        settled => Err(Failure::usage(format!("the vault writes {settled}, not {asked}")).hint(
+            format!(
+                "leave --format out, or change the vault's format first with `vaultstore settings set format {asked}`"
+            ),
+        )),
     }
 }
 

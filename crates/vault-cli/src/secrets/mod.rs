@@ -1,13 +1,14 @@
 //! Reads secrets without leaving copies behind: every buffer here is wiped, including outgrown
 //! ones.
 
+mod keys;
 mod pairs;
 mod prompt;
 mod source;
 
 use std::{
     fs::File,
-    io::{self, Read},
+    io::{self, IsTerminal as _, Read},
     os::fd::AsFd,
     path::Path,
 };
@@ -21,7 +22,7 @@ pub(crate) use self::{
     source::Passwords,
 };
 use crate::args::ValueArgs;
-use crate::exit::Failure;
+use crate::exit::{self, Failure};
 
 /// The maximum size of a password file, in bytes.
 const MAX_PASSWORD: usize = 1024 * 1024;
@@ -37,12 +38,16 @@ pub(crate) fn read_value(value: &ValueArgs) -> Result<Plaintext, Failure> {
     if let Some(path) = &value.value_file {
         return Ok(plaintext(read_file(path, MAX_VALUE)?));
     }
+    if io::stdin().is_terminal() {
+        exit::note(
+            "type the value, then press Ctrl-D on an empty line to end it; the last line break is part of the value",
+        );
+    }
     let bytes = read_to_end(&mut stdin()?, 0, MAX_VALUE)
         .map_err(|error| unreadable("standard input", MAX_VALUE, error))?;
     if bytes.is_empty() {
-        return Err(Failure::Usage(
-            "no value came on standard input; pipe one in, or name a file with --value-file, which may be empty".into(),
-        ));
+        return Err(Failure::usage("no value came on standard input")
+            .hint("pipe a value in, or name a file with --value-file, which may be empty"));
     }
     Ok(plaintext(bytes))
 }
@@ -132,18 +137,18 @@ fn strip_suffix(bytes: &mut Vec<u8>, suffix: &[u8]) -> bool {
 }
 
 fn unreadable(what: &str, limit: usize, error: io::Error) -> Failure {
-    let reason = match error.kind() {
-        io::ErrorKind::NotFound => "does not exist; check the path".to_owned(),
-        io::ErrorKind::IsADirectory => "is a folder; name a file".to_owned(),
+    let (reason, hint) = match error.kind() {
+        io::ErrorKind::NotFound => ("no such file".to_owned(), "check the path"),
+        io::ErrorKind::IsADirectory => ("is a folder".to_owned(), "name a file"),
         io::ErrorKind::PermissionDenied => {
-            "may not be read by this user; ask for the permission".to_owned()
+            ("permission denied".to_owned(), "ask for the permission, or work as a user who has it")
         }
         io::ErrorKind::FileTooLarge => {
-            format!("has more than the {limit} bytes that are read; give a shorter one")
+            (format!("longer than the {limit} bytes that are read"), "give a shorter one")
         }
-        _ => return Failure::failed(format!("{what} could not be read")).because(error),
+        _ => return Failure::failed(format!("{what}: cannot be read")).because(error),
     };
-    Failure::failed(format!("{what} {reason}"))
+    Failure::failed(format!("{what}: {reason}")).hint(hint)
 }
 
 #[cfg(test)]

@@ -27,10 +27,8 @@ pub(crate) fn read_pairs(path: &Path) -> Result<Vec<(Password, Password)>, Failu
     filled
         .map(|(number, line)| {
             parse_pair(line).ok_or_else(|| {
-                Failure::Usage(format!(
-                    "line {} of the pairs is not a JSON array [\"old\",\"new\"]; mend it",
-                    number + 1
-                ))
+                Failure::usage(format!("line {} of the pairs is not valid", number + 1))
+                    .hint("write each pair on a line of its own, as [\"old\",\"new\"]")
             })
         })
         .collect()

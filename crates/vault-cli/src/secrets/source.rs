@@ -58,9 +58,8 @@ impl Passwords {
 
     fn line_of_stdin(&mut self) -> Result<Zeroizing<Vec<u8>>, Failure> {
         if std::mem::replace(&mut self.stdin, Stdin::Taken) == Stdin::Taken {
-            return Err(Failure::Usage(
-                "standard input can give one thing only; read the value or the other password from a file".into(),
-            ));
+            return Err(Failure::usage("standard input cannot give two things")
+                .hint("read the value or the other password from a file"));
         }
         let mut stdin = stdin()?;
         read_line(&mut stdin, MAX_PASSWORD)
@@ -78,7 +77,8 @@ fn from_env(variable: &str) -> Result<Zeroizing<Vec<u8>>, Failure> {
     let possible = !variable.is_empty() && !variable.contains(['=', '\0']);
     let value = possible.then(|| env::var_os(variable)).flatten();
     value.map(|value| Zeroizing::new(OsString::into_encoded_bytes(value))).ok_or_else(|| {
-        Failure::Usage("the environment variable that was named for a password is not set; set it or choose another source".into())
+        Failure::usage("the environment variable named for a password is not set")
+            .hint("export the variable, or choose another source")
     })
 }
 
@@ -133,9 +133,8 @@ fn from_command(command: &OsString) -> Result<Zeroizing<Vec<u8>>, Failure> {
     let password = password
         .map_err(|error| unreadable("the output of the password command", MAX_PASSWORD, error))?;
     if !status.success() {
-        return Err(Failure::failed(format!(
-            "the password command failed ({status}); see what it says"
-        )));
+        return Err(Failure::failed(format!("the password command failed ({status})"))
+            .hint("run the command by itself to see why"));
     }
     Ok(password)
 }

@@ -25,4 +25,6 @@ mod sandbox;
 #[cfg(test)]
 mod states;
 #[cfg(test)]
+mod terminal;
+#[cfg(test)]
 mod tokens;

@@ -149,11 +149,13 @@ impl Answer {
         self
     }
 
-    /// It ended with this code and exactly one sentence.
+    /// It ended with this code and one line about what failed, perhaps with one about what to do.
     pub(crate) fn fails(self, code: i32) -> Self {
         assert_eq!(self.code, Some(code), "{self:?}");
-        assert_eq!(self.stderr.lines().count(), 1, "{self:?}");
-        assert!(self.stderr.starts_with("vaultstore: ") && self.stderr.ends_with('\n'), "{self:?}");
+        let mut lines = self.stderr.lines();
+        assert!(lines.next().is_some_and(|line| line.starts_with("error: ")), "{self:?}");
+        assert!(lines.next().is_none_or(|line| line.starts_with("hint: ")), "{self:?}");
+        assert!(lines.next().is_none() && self.stderr.ends_with('\n'), "{self:?}");
         self
     }
 

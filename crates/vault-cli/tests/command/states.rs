@@ -17,7 +17,7 @@ fn a_swap_that_is_given_again_moves_nothing_twice() {
         format!("[\"{CANARY} old\",\"{CANARY} new\"]\n[\"{CANARY} new\",\"{CANARY} old\"]\n"),
     )
     .unwrap();
-    let swap = ["rekey", "--pairs", "pairs", "--allow-merge", "--state", "job", "--json"];
+    let swap = ["rekey", "--pairs", "pairs", "--merge-check=off", "--state", "job", "--json"];
     assert_eq!(sandbox.run(&swap).json(0)["rekeyed"], 2);
     let again = sandbox.run(&swap).json(0);
     assert_eq!(again["already_done"], true);
@@ -88,7 +88,7 @@ fn write_pairs(sandbox: &Sandbox, pairs: &[(&str, &str)]) {
     fs::write(sandbox.path("pairs"), pairs.iter().map(line).collect::<String>()).unwrap();
 }
 
-const PAIRS: [&str; 6] = ["rekey", "--pairs", "pairs", "--allow-merge", "--state", "job"];
+const PAIRS: [&str; 6] = ["rekey", "--pairs", "pairs", "--merge-check=off", "--state", "job"];
 
 #[test]
 fn a_chain_whose_state_is_lost_is_refused_before_the_first_write() {

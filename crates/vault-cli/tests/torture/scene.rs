@@ -218,7 +218,7 @@ impl Scene {
     /// A rekey where some records are under the new password already, which is meant.
     pub(crate) fn merge(&self, from: &str, to: &str, more: &[&str]) -> Command {
         let mut command = self.rekey(from, to, more);
-        command.arg("--allow-merge");
+        command.arg("--merge-check=off");
         command
     }
 

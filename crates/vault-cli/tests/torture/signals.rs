@@ -129,7 +129,8 @@ fn starting_over_asks_again_and_a_merge_has_its_own_exit_code() {
         assert_eq!(scene.check(&[("old", "new")]).await["new"], moved);
         let dry = scene.rekey("old", "new", &["--dry-run"]).output().unwrap();
         assert_eq!(report(&dry, 5)["rekeyed"].as_u64(), Some(1334 - moved));
-        let allowed = scene.rekey("old", "new", &["--restart", "--allow-merge"]).output().unwrap();
+        let allowed =
+            scene.rekey("old", "new", &["--restart", "--merge-check=off"]).output().unwrap();
         let allowed = report(&allowed, 0);
         assert_eq!(allowed["already_new"].as_u64(), Some(moved));
         assert_eq!(scene.check(&[("old", "new")]).await["old"], 0);

@@ -44,25 +44,25 @@ enum Class {
 #[non_exhaustive]
 pub enum PasswordPolicyViolation {
     /// It is empty.
-    #[error("the password is empty; new records need one that is not")]
+    #[error("the password must not be empty")]
     Empty,
     /// It has too few characters.
-    #[error("the password is too short; choose one of at least {least} characters")]
+    #[error("the password must have at least {least} characters")]
     TooShort {
         /// The minimum number of characters.
         least: usize,
     },
     /// It contains no lower-case letter.
-    #[error("the password has no lower-case letter; choose one that has")]
+    #[error("the password must contain a lower-case letter")]
     NoLowercase,
     /// It contains no upper-case letter.
-    #[error("the password has no upper-case letter; choose one that has")]
+    #[error("the password must contain an upper-case letter")]
     NoUppercase,
     /// It contains no digit.
-    #[error("the password has no number; choose one that has")]
+    #[error("the password must contain a digit")]
     NoNumber,
     /// It contains no symbol.
-    #[error("the password has no symbol; choose one that has")]
+    #[error("the password must contain a symbol")]
     NoSymbol,
 }
 

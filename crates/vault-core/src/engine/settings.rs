@@ -17,18 +17,17 @@ pub enum SettingsError {
     /// still has to read what is written is a person's decision
     /// ([`settle_format`](crate::Vault::settle_format)).
     #[error(
-        "the vault holds records of the Go package, and it is not settled in which format new ones are written; choose v2 as long \
-         as a Go program uses it, which cannot read v3, and else v3"
+        "the vault holds records of the Go package, and it is not settled in which format new ones are written"
     )]
     FormatNotSettled,
     /// A stored setting cannot be understood.
-    #[error("the vault's setting \"{name}\" cannot be understood; restore it from a backup")]
+    #[error("the vault's setting \"{name}\" cannot be understood")]
     Invalid {
         /// The setting.
         name: &'static str,
     },
     /// A setting of the vault's own cannot have this value.
-    #[error("the vault's setting \"{name}\" cannot have this value; nothing was changed")]
+    #[error("the vault's setting \"{name}\" cannot have this value")]
     Refused {
         /// The setting.
         name: &'static str,
@@ -39,6 +38,20 @@ pub enum SettingsError {
     /// The cost of new records is over the configured limit.
     #[error(transparent)]
     CostOverLimit(#[from] CostOverLimit),
+}
+
+impl SettingsError {
+    /// Says what to do about it, in one line for people.
+    #[must_use]
+    pub fn hint(&self) -> Option<&'static str> {
+        match self {
+            Self::FormatNotSettled => Some(
+                "choose v2 as long as a Go program uses it, which cannot read v3, and v3 otherwise",
+            ),
+            Self::Invalid { .. } => Some("restore the setting from a backup"),
+            Self::Refused { .. } | Self::CostBelowMinimum(_) | Self::CostOverLimit(_) => None,
+        }
+    }
 }
 
 /// Why the settings could not be read or settled.

@@ -23,16 +23,12 @@ pub enum ScanError {
     #[error(transparent)]
     Worker(#[from] WorkerError),
     /// A newly sealed envelope did not open to the same value. It was not written.
-    #[error(
-        "a freshly sealed record did not open again, so nothing was written for it; check this machine's memory"
-    )]
+    #[error("a freshly sealed record did not open again, and was not written")]
     VerificationFailed,
     /// The outcomes do not add up to the records scanned: a bug in this library.
-    #[error(
-        "the outcomes do not add up to the records scanned, which is a bug in vaultstore; verify the vault before you trust the counts"
-    )]
+    #[error("the outcomes do not add up to the records scanned")]
     InvariantViolated,
     /// The run was dropped while its workers were busy.
-    #[error("the run was stopped; what was committed stays, and running it again does the rest")]
+    #[error("the run was stopped")]
     Stopped,
 }

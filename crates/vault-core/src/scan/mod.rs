@@ -169,8 +169,9 @@ impl<E: Examine> Scan<E> {
         if !ids.is_sorted_by(|one, next| one < next) {
             return Err(StoreError::new(
                 StoreErrorKind::Other,
-                "the store broke its contract: a page did not ascend strictly by id; nothing of it was used, and the backend needs mending",
-            ));
+                "store contract violation: a page is not in ascending order of ids",
+            )
+            .with_hint("this is a bug in the storage backend; please report it"));
         }
         self.cursor = page.last().map(|record| record.id.clone()).or(self.cursor.take());
         let examiner = &self.examiner;

@@ -147,14 +147,10 @@ fn run(job: Job, memory: &mut KdfMemory) {
 #[non_exhaustive]
 pub enum WorkerError {
     /// The system could not start a thread.
-    #[error(
-        "no worker thread could be started; lower the number of workers or raise the system's limit"
-    )]
+    #[error("no worker thread could be started")]
     Start(#[source] std::io::Error),
     /// A task ended without a result: a bug in this library. Nothing was written for its records.
-    #[error(
-        "a worker thread gave no answer, which is a bug in vaultstore; nothing was written for the records at hand"
-    )]
+    #[error("a worker thread gave no answer; nothing was written for the records at hand")]
     Lost,
 }
 

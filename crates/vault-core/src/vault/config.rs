@@ -223,6 +223,7 @@ pub(super) fn check_cost(cost: KdfParams, options: &VaultOptions) -> Result<(), 
 pub(super) fn broken_contract() -> StoreError {
     StoreError::new(
         StoreErrorKind::Other,
-        "the store broke its contract: its answer does not fit what it was asked; the backend needs mending",
+        "store contract violation: the answer does not fit the question",
     )
+    .with_hint("this is a bug in the storage backend; please report it")
 }

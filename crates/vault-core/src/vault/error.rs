@@ -16,7 +16,7 @@ pub enum VaultError {
     #[error("no record has this token")]
     UnknownToken,
     /// The record is soft-deleted.
-    #[error("the record is deleted; it can still be restored")]
+    #[error("the record is soft-deleted")]
     SoftDeleted,
     /// The record is expired.
     #[error("the record is expired")]
@@ -25,24 +25,22 @@ pub enum VaultError {
     #[error("the password does not open this record")]
     WrongPassword,
     /// The record was modified since it was written, or was moved from another one.
-    #[error(
-        "the record is damaged: it changed since it was written, or its id or token did; restore it from a backup"
-    )]
+    #[error("the record is damaged: it changed since it was written, or its id or token did")]
     Damaged,
     /// The record is not an envelope that this version reads.
     #[error("the record cannot be read: {0}")]
     Malformed(#[source] Malformed),
     /// Other writers kept changing the record.
-    #[error("other writers kept changing this record, and this change was not made; try again")]
+    #[error("the record kept changing concurrently")]
     ConcurrentModification,
     /// Another record, possibly a soft-deleted or expired one, has the token.
-    #[error("a record has this token already, perhaps a deleted or expired one; choose another")]
+    #[error("another record has this token, perhaps a soft-deleted or expired one")]
     TokenTaken,
     /// Random tokens kept colliding.
-    #[error("no free token was found; ask for longer tokens")]
+    #[error("no free token was found")]
     NoFreeToken,
     /// The record to restore is not soft-deleted.
-    #[error("the record is not deleted, so there is nothing to restore")]
+    #[error("the record is not soft-deleted, so there is nothing to restore")]
     NotSoftDeleted,
     /// The new password breaks a rule of the [`PasswordPolicy`](crate::password::PasswordPolicy).
     #[error(transparent)]
@@ -52,10 +50,10 @@ pub enum VaultError {
     #[error(transparent)]
     Seal(#[from] SealError),
     /// The store holds a vault already.
-    #[error("there is a vault already; open it, or choose another place")]
+    #[error("there is a vault already")]
     AlreadyAVault,
     /// The store is empty: no vault was created in it yet.
-    #[error("there is no vault in this store; create one first")]
+    #[error("there is no vault in this store")]
     NoVault,
     /// The vault's settings do not say how new records are sealed, or a new value of one is
     /// refused.
@@ -73,6 +71,25 @@ pub enum VaultError {
     /// The vault's thread failed.
     #[error(transparent)]
     Worker(#[from] WorkerError),
+}
+
+impl VaultError {
+    /// Says what to do about it, in one line for people; nothing where the error says it all.
+    #[must_use]
+    pub fn hint(&self) -> Option<&str> {
+        Some(match self {
+            Self::SoftDeleted => "restore it first",
+            Self::Damaged => "restore the record from a backup",
+            Self::ConcurrentModification => "try again",
+            Self::TokenTaken => "choose another token",
+            Self::NoFreeToken => "ask for longer tokens",
+            Self::AlreadyAVault => "open it, or choose another place",
+            Self::NoVault => "create one first",
+            Self::Settings(error) => return error.hint(),
+            Self::Store(error) => return error.hint(),
+            _ => return None,
+        })
+    }
 }
 
 impl From<SettingsFailure> for VaultError {

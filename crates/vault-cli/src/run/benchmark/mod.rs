@@ -32,13 +32,13 @@ use crate::render::{self};
 pub(super) async fn run(context: &Context, args: BenchmarkArgs) -> Result<Exit, Failure> {
     let place = Place::choose(context)?;
     if !args.output.json {
-        render::print(render::benchmark::heading(&args, &place.url).as_bytes())?;
+        render::print_text(&render::benchmark::heading(&args, &place.url))?;
     }
     let (figures, findings) = measure(context, &args, &place.url).await?;
     if args.output.json {
         render::print_json(&figures.json())?;
     } else {
-        render::print(render::benchmark::text(&figures).as_bytes())?;
+        render::print_text(&render::benchmark::text(&figures))?;
     }
     match findings.first() {
         None => Ok(Exit::Done),
@@ -65,7 +65,8 @@ impl Place {
         }
         let folder = tempfile::Builder::new().prefix("vaultstore-benchmark-").tempdir();
         let folder = folder.map_err(|error| {
-            Failure::failed("no temporary folder could be made; name a new vault with --vault")
+            Failure::failed("no temporary folder could be created")
+                .hint("name a new vault with --vault")
                 .because(error)
         })?;
         let url = format!("redb:{}", folder.path().join("vault.redb").display());

@@ -26,10 +26,7 @@ pub enum CopyError {
     },
     /// The target contains records that are not in the source, or that differ from it. Nothing was
     /// written.
-    #[error(
-        "the target holds records that are no copies of this vault's, and nothing was copied; choose an empty target, or merge \
-         into it"
-    )]
+    #[error("the target holds records that are not copies of this vault's; nothing was copied")]
     TargetNotEmpty,
 }
 

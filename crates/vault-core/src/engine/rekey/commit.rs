@@ -410,6 +410,7 @@ fn ends_the_run(kind: StoreErrorKind) -> bool {
 fn broken_contract() -> StoreError {
     StoreError::new(
         StoreErrorKind::Other,
-        "the store broke its contract: it did not answer for every record of a batch; the backend needs mending",
+        "store contract violation: no answer for some records of a batch",
     )
+    .with_hint("this is a bug in the storage backend; please report it")
 }

@@ -36,19 +36,15 @@ pub enum RekeyError {
     #[error(transparent)]
     Worker(#[from] WorkerError),
     /// A newly sealed envelope did not open to the same value. It was not written.
-    #[error(
-        "a freshly sealed record did not open again, so nothing was written for it; check this machine's memory"
-    )]
+    #[error("a freshly sealed record did not open again, and was not written")]
     VerificationFailed,
     /// The outcomes do not add up to the records scanned: a bug in this library.
-    #[error(
-        "the outcomes do not add up to the records scanned, which is a bug in vaultstore; verify the vault before you trust the counts"
-    )]
+    #[error("the outcomes do not add up to the records scanned")]
     InvariantViolated,
     /// The new password already opens records, and the plan does not permit a merge. Nothing was
     /// written.
     #[error(
-        "the new password opens {records} records already, and records that are rekeyed now could never be told from them again; nothing was written (choose another password, or allow the merge)"
+        "the new password is already used by {records} records, and rekeying would merge the two groups irreversibly"
     )]
     Merge {
         /// Number of records.
@@ -57,7 +53,7 @@ pub enum RekeyError {
     /// The database has triggers or rules that act on every replaced envelope, and the plan does
     /// not permit them. Nothing was written.
     #[error(
-        "the database acts on its own when a record is changed ({}), which may show which records were rekeyed or change what is stored; nothing was written (remove or disable them for the time of the rekey, or allow them)",
+        "the database acts on its own when a record is changed ({}), which may reveal which records were rekeyed or change what is stored",
         vault_store::list_hooks(hooks)
     )]
     WriteHooks {
@@ -67,14 +63,14 @@ pub enum RekeyError {
     /// It cannot be determined what an earlier run of chained pairs did, and the plan does not say
     /// that there was none. Nothing was written.
     #[error(
-        "{0}; records that were moved once could be moved again, which would merge them with others for good, so nothing was written"
+        "{0}; records that were moved once could be moved again, which would merge them with others irreversibly"
     )]
     Chain(#[from] ChainDoubt),
     /// The state to resume from does not belong to this plan, or is not a state.
     #[error(transparent)]
     State(#[from] ResumeError),
     /// The run was dropped while its workers were busy.
-    #[error("the run was stopped; what was committed stays, and running it again does the rest")]
+    #[error("the run was stopped")]
     Stopped,
 }
 
@@ -127,6 +123,33 @@ impl From<SettingsFailure> for RekeyError {
             SettingsFailure::Store(error) => Self::Store(error),
             SettingsFailure::Random(error) => Self::Random(error),
         }
+    }
+}
+
+impl RekeyError {
+    /// What to do about it, in one line for people; none where it depends on more than the error knows.
+    #[must_use]
+    pub fn hint(&self) -> Option<&str> {
+        Some(match self {
+            Self::Plan(plan) => return plan.hint(),
+            Self::Store(error) => return error.hint(),
+            Self::State(state) => state.hint(),
+            Self::Worker(WorkerError::Start(_)) => {
+                "use fewer workers, or raise the system's limit of threads"
+            }
+            Self::VerificationFailed => "check this machine's memory",
+            Self::InvariantViolated => {
+                "this is a bug in vaultstore: verify the vault before you trust the counts, and report it"
+            }
+            Self::Worker(_) => "this is a bug in vaultstore; please report it",
+            Self::Merge { .. } => "choose another new password, or allow the merge",
+            Self::WriteHooks { .. } => {
+                "remove or disable them for the time of the rekey, or allow them"
+            }
+            Self::Settings(error) => return error.hint(),
+            Self::Stopped => "run it again: what was committed stays, and the rest is done then",
+            _ => return None,
+        })
     }
 }
 

@@ -190,21 +190,31 @@ pub enum InvalidPlan {
     #[error("a rekey needs an old and a new password")]
     NoPair,
     /// The old and the new password are the same.
-    #[error("the old and the new password are the same; give a new one")]
+    #[error("the old and the new password are the same")]
     SamePassword,
     /// The new password is empty.
-    #[error("the new password is empty; give one that is not")]
+    #[error("the new password must not be empty")]
     EmptyNewPassword,
     /// Two pairs have the same old password.
-    #[error(
-        "two pairs have the same old password, so a record could go either way; give each old password once"
-    )]
+    #[error("two pairs have the same old password, so a record could go either way")]
     AmbiguousPair,
     /// Two pairs have the same new password, and the plan does not permit a merge.
-    #[error(
-        "two pairs have the same new password, which would merge their records for good; give each its own, or allow the merge"
-    )]
+    #[error("two pairs have the same new password, which would merge their records irreversibly")]
     MergingPairs,
+}
+
+impl InvalidPlan {
+    /// What to do about it, in one line for people.
+    #[must_use]
+    pub fn hint(&self) -> Option<&'static str> {
+        Some(match self {
+            Self::NoPair => return None,
+            Self::SamePassword => "give a new password that differs",
+            Self::EmptyNewPassword => "give a new password that is not empty",
+            Self::AmbiguousPair => "give each old password once",
+            Self::MergingPairs => "give each pair a new password of its own, or allow the merge",
+        })
+    }
 }
 
 /// One of several parts of a vault: the records whose id hashes to `index` modulo `count`.

@@ -142,36 +142,47 @@ impl std::fmt::Debug for RekeyState {
 #[non_exhaustive]
 pub enum ResumeError {
     /// It does not start like one.
-    #[error("this is not the state of a rekey; name another file, or start over")]
+    #[error("not the state of a rekey")]
     NotAState,
     /// Another version of this program wrote it.
-    #[error(
-        "the state is of version {version}, and this program reads version {VERSION}; resume with the program that wrote it, or start over"
-    )]
+    #[error("the state is of version {version}, and this program reads version {VERSION}")]
     OtherVersion {
         /// Its version.
         version: u8,
     },
     /// Its end is missing.
-    #[error("the state was cut short; start over")]
+    #[error("the state was cut short")]
     Truncated,
     /// It was modified since it was written.
-    #[error("the state changed since it was written; start over")]
+    #[error("the state changed since it was written")]
     Damaged,
     /// It was not created with these passwords.
-    #[error("the state was not written by a rekey with these passwords; start over")]
+    #[error("the state was not written by a rekey with these passwords")]
     Forged,
     /// Its key is not derived from these passwords.
-    #[error("the state is of a rekey with other passwords; give those, or start over")]
+    #[error("the state is of an interrupted rekey with other passwords")]
     OtherPasswords,
     /// It belongs to another vault.
-    #[error("the state is of another vault; name its own, or start over")]
+    #[error("the state belongs to another vault")]
     OtherVault,
     /// The shard, the dry run or the v2 costs differ.
-    #[error(
-        "the state is of a rekey with another shard or other v2 costs; give the same, or start over"
-    )]
+    #[error("the state is of a rekey with another shard or other v2 costs")]
     OtherPlan,
+}
+
+impl ResumeError {
+    /// What to do about it, in one line for people.
+    #[must_use]
+    pub fn hint(&self) -> &'static str {
+        match self {
+            Self::NotAState => "name another file",
+            Self::OtherVersion { .. } => "resume with the program that wrote it, or start over",
+            Self::Truncated | Self::Damaged | Self::Forged => "start over",
+            Self::OtherPasswords => "give the passwords of that rekey, or start over",
+            Self::OtherVault => "name the state of this vault, or start over",
+            Self::OtherPlan => "give the same shard and v2 costs, or start over",
+        }
+    }
 }
 
 /// What a state reveals without any password.

@@ -1,0 +1,269 @@
+//! Why a command did not do its work: what failed on what, and what to do about it.
+
+use std::{borrow::Cow, error::Error};
+
+use vaultstore::rekey::{ChainDoubt, InvalidPlan, RekeyError};
+use vaultstore::run::ScanError;
+use vaultstore::settings::SettingsError;
+use vaultstore::store::RngError;
+use vaultstore::{StoreError, StoreErrorKind, VaultError};
+
+use super::say;
+
+/// Why a command did not do its work.
+#[derive(Debug)]
+pub(crate) struct Failure {
+    kind: FailureKind,
+    what: String,
+    hint: Option<Cow<'static, str>>,
+    /// What `what` leaves open.
+    cause: Option<Box<dyn Error + Send + Sync>>,
+    changed: Changed,
+}
+
+/// Which exit code it is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum FailureKind {
+    /// 1: it failed.
+    Failed,
+    /// 2: wrong usage or configuration.
+    Usage,
+    /// 5: refused before the first write.
+    Refused,
+    /// 130: Ctrl-C at the password prompt.
+    Interrupted,
+}
+
+/// What is known of the vault after a failure.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Changed {
+    /// Nothing was changed by the call that failed; of those before it this says nothing.
+    NotByThis,
+    /// Something was changed, or may have been.
+    Perhaps,
+    /// Nothing was changed by the whole command, which is said.
+    Nothing,
+}
+
+impl Failure {
+    /// Exit code 1. One line that names what failed, on what.
+    pub(crate) fn failed(what: impl Into<String>) -> Self {
+        Self::new(FailureKind::Failed, what.into())
+    }
+
+    /// Exit code 2. One line that names what is wrong with what was asked.
+    pub(crate) fn usage(what: impl Into<String>) -> Self {
+        Self::new(FailureKind::Usage, what.into())
+    }
+
+    /// Exit code 5. One line that names why a rekey was refused.
+    pub(crate) fn refused(what: impl Into<String>) -> Self {
+        Self::new(FailureKind::Refused, what.into())
+    }
+
+    /// Exit code 130.
+    pub(crate) fn interrupted() -> Self {
+        Self::new(FailureKind::Interrupted, "interrupted".into())
+    }
+
+    fn new(kind: FailureKind, what: String) -> Self {
+        Self { kind, what, hint: None, cause: None, changed: Changed::NotByThis }
+    }
+
+    /// Says what to do, in one line.
+    pub(crate) fn hint(self, hint: impl Into<Cow<'static, str>>) -> Self {
+        Self { hint: Some(hint.into()), ..self }
+    }
+
+    /// Adds to what there is to do.
+    pub(crate) fn and_hint(self, more: &str) -> Self {
+        let hint = match &self.hint {
+            Some(hint) => format!("{hint}; {more}"),
+            None => more.to_owned(),
+        };
+        self.hint(hint)
+    }
+
+    /// Adds what the line leaves open.
+    pub(crate) fn because(self, error: impl Into<Box<dyn Error + Send + Sync>>) -> Self {
+        Self { cause: Some(error.into()), ..self }
+    }
+
+    /// The work was done at least in part.
+    pub(crate) fn after_a_change(self) -> Self {
+        Self { changed: Changed::Perhaps, ..self }
+    }
+
+    /// The whole command was one change: where that was certainly not made, it is said.
+    pub(crate) fn of_one_change(self) -> Self {
+        let is_said = self.kind == FailureKind::Failed && self.changed == Changed::NotByThis;
+        Self { changed: if is_said { Changed::Nothing } else { self.changed }, ..self }
+    }
+
+    pub(crate) fn kind(&self) -> FailureKind {
+        self.kind
+    }
+
+    /// Writes `error:` and `hint:` to standard error.
+    pub(super) fn say(&self) {
+        say::error(&self.sentence());
+        if let Some(hint) = &self.hint {
+            say::hint(hint);
+        }
+    }
+
+    /// What failed with its causes, each once.
+    fn sentence(&self) -> String {
+        let mut sentence = self.what.clone();
+        let mut next = self.cause.as_deref().map(|cause| cause as &dyn Error);
+        while let Some(cause) = next {
+            let text = cause.to_string();
+            if !sentence.contains(&text) {
+                sentence.push_str(": ");
+                sentence.push_str(&text);
+            }
+            next = cause.source();
+        }
+        if self.kind == FailureKind::Refused {
+            // A rekey is refused before its first write, or not at all.
+            sentence.push_str("; nothing was written");
+        } else if self.changed == Changed::Nothing && !sentence.contains("nothing was") {
+            sentence.push_str("; nothing was changed");
+        }
+        sentence
+    }
+}
+
+impl From<StoreError> for Failure {
+    fn from(error: StoreError) -> Self {
+        let kind = error.kind();
+        let mut failure = Self::failed(error.to_string());
+        failure.hint = error.hint().map(|hint| Cow::Owned(hint.to_owned()));
+        if !kind.nothing_was_changed() {
+            failure = failure.after_a_change();
+        }
+        match kind {
+            // The line leaves the cause open.
+            StoreErrorKind::Retryable | StoreErrorKind::UnknownOutcome | StoreErrorKind::Other => {
+                failure.because(error)
+            }
+            _ => failure,
+        }
+    }
+}
+
+impl From<RekeyError> for Failure {
+    fn from(error: RekeyError) -> Self {
+        let what = error.to_string();
+        let hint = error.hint().map(|hint| Cow::Owned(hint.to_owned()));
+        match error {
+            RekeyError::Chain(doubt) => Self::refused(what).hint(advice(doubt)),
+            RekeyError::Plan(InvalidPlan::MergingPairs) | RekeyError::Merge { .. } => {
+                Self::refused(what)
+                    .hint("choose another new password, or allow the merge with --merge-check=off")
+            }
+            RekeyError::WriteHooks { .. } => Self::usage(what).hint(
+                "remove or disable them for the time of the rekey, or allow them with --allow-triggers",
+            ),
+            RekeyError::Plan(_) | RekeyError::PasswordPolicyViolation(_) => {
+                Self { hint, ..Self::usage(what) }
+            }
+            RekeyError::Settings(error) => error.into(),
+            RekeyError::Store(error) => error.into(),
+            error => Self { hint, ..Self::failed(what).because(error) },
+        }
+    }
+}
+
+/// What a person has to find out where nothing can tell what was moved already.
+fn advice(doubt: ChainDoubt) -> &'static str {
+    match doubt {
+        ChainDoubt::Unknown { .. } => {
+            "if they were written since then, nothing is left to do; if the vault was restored from a backup made before the \
+             rekey, add --restart"
+        }
+        ChainDoubt::NoneIsThere { .. } => {
+            "if the vault was restored from a backup made before the rekey, add --restart"
+        }
+        _ => {
+            "if such a run was started, name its state with --state, or restore the vault from a backup made before it; if none \
+             ever was, add --restart"
+        }
+    }
+}
+
+impl From<ScanError> for Failure {
+    fn from(error: ScanError) -> Self {
+        RekeyError::from(error).into()
+    }
+}
+
+impl From<VaultError> for Failure {
+    fn from(error: VaultError) -> Self {
+        let hint = error.hint().map(|hint| Cow::Owned(hint.to_owned()));
+        match error {
+            VaultError::PasswordPolicyViolation(error) => Self::usage(error.to_string()),
+            VaultError::Settings(error) => error.into(),
+            VaultError::Store(error) => error.into(),
+            error => Self { hint, ..Self::failed(error.to_string()).because(error) },
+        }
+    }
+}
+
+impl From<SettingsError> for Failure {
+    fn from(error: SettingsError) -> Self {
+        let what = error.to_string();
+        let hint = error.hint().map(Cow::Borrowed);
+        match error {
+            SettingsError::Refused { .. }
+            | SettingsError::CostBelowMinimum(_)
+            | SettingsError::CostOverLimit(_) => Self { hint, ..Self::usage(what) },
+            SettingsError::FormatNotSettled => Self::usage(what).hint(
+                "choose it once with --format: v2 as long as a Go program uses it, which cannot read v3, and v3 otherwise",
+            ),
+            _ => Self { hint, ..Self::failed(what) },
+        }
+    }
+}
+
+impl From<RngError> for Failure {
+    fn from(error: RngError) -> Self {
+        Self::failed(error.to_string()).because(error)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io;
+
+    use super::*;
+
+    #[test]
+    fn a_cause_is_told_once() {
+        let error = StoreError::new(StoreErrorKind::Other, "it failed")
+            .with_source(io::Error::other("the disk"));
+        assert_eq!(Failure::from(error).sentence(), "it failed: the disk");
+    }
+
+    #[test]
+    fn the_hint_of_a_store_is_a_line_of_its_own() {
+        let full = Failure::from(StoreError::new(StoreErrorKind::Full, "v.redb: disk full"));
+        assert_eq!(full.sentence(), "v.redb: disk full");
+        assert_eq!(full.hint.as_deref(), StoreErrorKind::Full.hint());
+    }
+
+    #[test]
+    fn nothing_was_changed_is_said_only_where_it_is_certain() {
+        let of = |kind| Failure::from(StoreError::new(kind, "v: it failed")).of_one_change();
+        assert_eq!(of(StoreErrorKind::Full).sentence(), "v: it failed; nothing was changed");
+        assert_eq!(of(StoreErrorKind::UnknownOutcome).sentence(), "v: it failed");
+        assert_eq!(Failure::usage("no").of_one_change().sentence(), "no");
+        assert_eq!(Failure::failed("no").after_a_change().of_one_change().sentence(), "no");
+    }
+
+    #[test]
+    fn a_plan_without_sense_is_wrong_usage() {
+        let failure = Failure::from(RekeyError::Plan(InvalidPlan::SamePassword));
+        assert_eq!(failure.kind(), FailureKind::Usage);
+    }
+}

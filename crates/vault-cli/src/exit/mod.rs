@@ -1,0 +1,47 @@
+//! How a command ends: its exit code, and the lines `error:` and `hint:` when it failed.
+
+mod failure;
+mod say;
+
+pub(crate) use self::{
+    failure::{Failure, FailureKind},
+    say::{error, hint, note, warn},
+};
+
+/// How a command that did its work ends.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Exit {
+    /// 0: all is well.
+    Done,
+    /// 1: the answer is no (`exists`), or a benchmark found its vault wrong.
+    No,
+    /// 3: done, but records remain that need a person's eye.
+    Remains,
+    /// 4: nothing matched, or another count than expected.
+    OtherCount,
+    /// 5: a rekey would merge its records with those of the new password.
+    WouldMerge,
+    /// 130: interrupted; the same command does the rest.
+    Interrupted,
+}
+
+/// The exit code; a failure goes to standard error.
+pub(crate) fn code(outcome: Result<Exit, Failure>) -> u8 {
+    match outcome {
+        Ok(Exit::Done) => 0,
+        Ok(Exit::No) => 1,
+        Ok(Exit::Remains) => 3,
+        Ok(Exit::OtherCount) => 4,
+        Ok(Exit::WouldMerge) => 5,
+        Ok(Exit::Interrupted) => 130,
+        Err(failure) => {
+            failure.say();
+            match failure.kind() {
+                FailureKind::Failed => 1,
+                FailureKind::Usage => 2,
+                FailureKind::Refused => 5,
+                FailureKind::Interrupted => 130,
+            }
+        }
+    }
+}
