@@ -2,13 +2,7 @@
 
 use std::panic;
 
-use rustix::process::{Resource, Rlimit, setrlimit};
-
-/// Disables core dumps.
-pub(crate) fn forbid_core_dumps() {
-    // This fails only under a policy that is already stricter.
-    let _ = setrlimit(Resource::Core, Rlimit { current: Some(0), maximum: Some(0) });
-}
+pub(crate) use crate::platform::forbid_core_dumps;
 
 /// On Linux, prevents other processes of the same user from reading this one's memory.
 #[cfg(target_os = "linux")]

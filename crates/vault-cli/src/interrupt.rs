@@ -8,10 +8,9 @@ use std::{
     },
 };
 
-use tokio::{
-    signal::unix::{SignalKind, signal},
-    sync::watch,
-};
+use tokio::sync::watch;
+
+use crate::platform::EndSignals;
 
 /// Counts the received signals. Clones share the count.
 #[derive(Clone, Debug)]
@@ -23,16 +22,10 @@ pub(crate) struct Interrupts {
 impl Interrupts {
     /// Handles both signals for the rest of the process.
     pub(crate) fn listen() -> io::Result<Self> {
-        let mut interrupt = signal(SignalKind::interrupt())?;
-        let mut terminate = signal(SignalKind::terminate())?;
+        let mut signals = EndSignals::listen()?;
         let (counter, count) = watch::channel(0);
         tokio::spawn(async move {
-            loop {
-                tokio::select! {
-                    Some(()) = interrupt.recv() => {}
-                    Some(()) = terminate.recv() => {}
-                    else => return,
-                }
+            while signals.recv().await.is_some() {
                 counter.send_modify(|count| *count += 1);
             }
         });

@@ -15,6 +15,7 @@ mod harden;
 mod interrupt;
 mod own_file;
 mod plan;
+mod platform;
 mod priority;
 mod render;
 mod run;

@@ -7,12 +7,13 @@
 use std::{
     fs::{self, DirBuilder, File, OpenOptions},
     io::{self, Read as _, Write as _},
-    os::unix::fs::{DirBuilderExt as _, MetadataExt as _, OpenOptionsExt as _},
     path::{Path, PathBuf},
 };
 
-use rustix::fs::OFlags;
 use vaultstore::StoreUrl;
+
+pub(crate) use crate::platform::Identity;
+use crate::platform::{is_link_error, private, private_folder, sync_folder, without_links};
 
 /// Why a file that should be ours is not.
 #[derive(Debug)]
@@ -27,29 +28,10 @@ pub(crate) enum Trouble {
 
 impl From<io::Error> for Trouble {
     fn from(error: io::Error) -> Self {
-        // what O_NOFOLLOW returns for a link
-        if error.raw_os_error() == Some(rustix::io::Errno::LOOP.raw_os_error()) {
+        if is_link_error(&error) {
             return Self::NotAFile;
         }
         Self::Io(error)
-    }
-}
-
-/// The identity of a file, whatever its name.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct Identity {
-    device: u64,
-    inode: u64,
-}
-
-impl Identity {
-    /// Returns that of what a path leads to, following links; `None` if there is nothing.
-    pub(crate) fn of(path: &Path) -> io::Result<Option<Self>> {
-        match fs::metadata(path) {
-            Ok(metadata) => Ok(Some(Self { device: metadata.dev(), inode: metadata.ino() })),
-            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
-            Err(error) => Err(error),
-        }
     }
 }
 
@@ -92,7 +74,7 @@ pub(crate) fn open(path: &Path) -> Result<File, Trouble> {
 pub(crate) fn open_lock(path: &Path) -> Result<File, Trouble> {
     let options = |create| {
         let mut options = OpenOptions::new();
-        without_links(options.write(true).create_new(create)).mode(0o600);
+        private(without_links(options.write(true).create_new(create)));
         options
     };
     let file = match options(true).open(path) {
@@ -130,7 +112,7 @@ pub(crate) fn replace(path: &Path, magic: &[u8], bytes: &[u8]) -> Result<(), Tro
         Ok(_) => return Err(Trouble::Foreign),
     }
     let mut options = OpenOptions::new();
-    let mut file = without_links(options.write(true).create_new(true)).mode(0o600).open(&fresh)?;
+    let mut file = private(without_links(options.write(true).create_new(true))).open(&fresh)?;
     file.write_all(bytes)?;
     file.sync_all()?;
     fs::rename(&fresh, path)?;
@@ -147,7 +129,7 @@ pub(crate) fn create_folder(folder: &Path) -> io::Result<()> {
     if let Some(above) = folder.parent().filter(|above| *above != Path::new("")) {
         create_folder(above)?;
     }
-    match DirBuilder::new().mode(0o700).create(folder) {
+    match private_folder(&mut DirBuilder::new()).create(folder) {
         Err(error) if error.kind() == io::ErrorKind::AlreadyExists && folder.is_dir() => {}
         created => created?,
     }
@@ -167,13 +149,7 @@ pub(crate) fn sync_folder_of(path: &Path) -> io::Result<()> {
         Some(folder) if folder != Path::new("") => folder,
         _ => Path::new("."),
     };
-    File::open(folder)?.sync_all()
-}
-
-/// A pipe must not block the process either.
-fn without_links(options: &mut OpenOptions) -> &mut OpenOptions {
-    let flags = OFlags::NOFOLLOW | OFlags::NONBLOCK;
-    options.custom_flags(i32::try_from(flags.bits()).unwrap_or_default())
+    sync_folder(folder)
 }
 
 fn checked(file: File) -> Result<File, Trouble> {
@@ -196,7 +172,7 @@ fn first_bytes(file: &File, len: usize) -> io::Result<Vec<u8>> {
     Ok(first)
 }
 
-#[cfg(test)]
+#[cfg(all(test, unix))]
 mod tests {
     use std::os::unix::fs::symlink;
 

@@ -10,17 +10,15 @@ pub(crate) mod progress;
 pub(crate) mod rekey;
 pub(crate) mod table;
 
-use std::{
-    fs::File,
-    io::{self, Write},
-    os::fd::AsFd,
-};
+use std::io::{self, Write};
 
 use base64::{Engine as _, engine::general_purpose::STANDARD};
 use serde::{Serialize, Serializer};
 use zeroize::Zeroizing;
 
 use crate::exit::Failure;
+use crate::platform;
+pub(crate) use crate::platform::stdout_was_closed;
 use crate::shown;
 
 /// Writes bytes to standard output unchanged, without the library's buffer.
@@ -39,23 +37,7 @@ pub(crate) fn print(bytes: &[u8]) -> Result<(), Failure> {
 
 /// Writes what exists nowhere else: here a closed pipe is an error.
 pub(crate) fn write(bytes: &[u8]) -> io::Result<()> {
-    let stdout = io::stdout().as_fd().try_clone_to_owned()?;
-    File::from(stdout).write_all(bytes)
-}
-
-/// Returns whether the command was started with standard output closed.
-///
-/// The standard library then opens `/dev/null` there for reading and writing; a shell's
-/// `>/dev/null` is open for writing only.
-pub(crate) fn stdout_was_closed() -> bool {
-    let stdout = io::stdout();
-    let Ok(flags) = rustix::fs::fcntl_getfl(&stdout) else { return true };
-    let null = || -> io::Result<bool> {
-        let output = rustix::fs::fstat(&stdout)?;
-        let null = rustix::fs::stat("/dev/null")?;
-        Ok((output.st_dev, output.st_ino) == (null.st_dev, null.st_ino))
-    };
-    flags.contains(rustix::fs::OFlags::RDWR) && null().unwrap_or(false)
+    platform::raw_stdout()?.write_all(bytes)
 }
 
 /// Writes lines for people. Whatever came into them from elsewhere is shown and never obeyed; a text that could hold line

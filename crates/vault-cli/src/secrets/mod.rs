@@ -1,15 +1,19 @@
 //! Reads secrets without leaving copies behind: every buffer here is wiped, including outgrown
 //! ones.
 
+#[cfg(unix)]
 mod keys;
 mod pairs;
+#[cfg(unix)]
+mod prompt;
+#[cfg(windows)]
+#[path = "prompt_windows.rs"]
 mod prompt;
 mod source;
 
 use std::{
     fs::File,
     io::{self, IsTerminal as _, Read},
-    os::fd::AsFd,
     path::Path,
 };
 
@@ -23,6 +27,7 @@ pub(crate) use self::{
 };
 use crate::args::ValueArgs;
 use crate::exit::{self, Failure};
+use crate::platform;
 
 /// The maximum size of a password file, in bytes.
 const MAX_PASSWORD: usize = 1024 * 1024;
@@ -58,8 +63,7 @@ fn plaintext(mut bytes: Zeroizing<Vec<u8>>) -> Plaintext {
 
 /// Standard input without the library's buffer.
 fn stdin() -> Result<File, Failure> {
-    let stdin = io::stdin().as_fd().try_clone_to_owned();
-    Ok(File::from(stdin.map_err(|error| unreadable("standard input", 0, error))?))
+    platform::raw_stdin().map_err(|error| unreadable("standard input", 0, error))
 }
 
 fn read_file(path: &Path, limit: usize) -> Result<Zeroizing<Vec<u8>>, Failure> {

@@ -1,0 +1,41 @@
+//! Password prompts on Windows, through a crate that disables the echo of the console.
+//!
+//! It fills a `String` of its own, so copies of a typed password may stay in memory until they are
+//! overwritten. Password files and commands do not have this limitation.
+
+use zeroize::Zeroizing;
+
+use crate::exit::Failure;
+
+/// What to prompt for if no source was given.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Prompt {
+    /// An existing password: asked for once.
+    Known(&'static str),
+    /// A new password: asked for twice.
+    New(&'static str),
+}
+
+/// Prompts for a password on the console.
+pub(super) fn ask(prompt: Prompt) -> Result<Zeroizing<Vec<u8>>, Failure> {
+    match prompt {
+        Prompt::Known(what) => ask_once(what, ""),
+        Prompt::New(what) => {
+            let first = ask_once(what, "")?;
+            let second = ask_once(what, " (again)")?;
+            if *first != *second {
+                return Err(Failure::usage("the two passwords differ"));
+            }
+            Ok(first)
+        }
+    }
+}
+
+fn ask_once(what: &str, again: &str) -> Result<Zeroizing<Vec<u8>>, Failure> {
+    let typed = rpassword::prompt_password(format!("{what}{again}: "))
+        .map_err(|error| Failure::failed("the console could not be read").because(error))?;
+    Ok(Zeroizing::new(typed.into_bytes()))
+}
+
+/// The prompt restores the echo itself.
+pub(crate) fn restore_terminal() {}
