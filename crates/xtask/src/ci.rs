@@ -1,6 +1,7 @@
 //! `cargo xtask ci`: runs all checks in order and stops at the first failure.
 
 mod all_tests;
+mod systems;
 
 use std::time::{Duration, Instant};
 
@@ -21,7 +22,7 @@ const FACADE: &str = "vaultstore";
 type Check = (&'static str, fn(&Workspace) -> Result<Done, String>);
 
 /// Cheap checks first; checks that need the same build artifacts are adjacent.
-const CHECKS: [Check; 12] = [
+const CHECKS: [Check; 15] = [
     ("rustfmt", rustfmt),
     ("layers", layers::check),
     ("no test is ignored", no_test_is_ignored),
@@ -33,6 +34,9 @@ const CHECKS: [Check; 12] = [
     ("benches", benches),
     ("simulation", all_tests::simulation),
     ("package", package::check),
+    ("dependencies", package::dependencies),
+    ("API compatibility", package::api),
+    ("other systems", systems::check),
     ("fuzz", fuzz_all),
 ];
 

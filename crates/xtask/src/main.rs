@@ -28,11 +28,11 @@ use crate::workspace::Workspace;
 const USAGE: &str = "\
 usage: cargo xtask <task>
 
-  ci [check]                       every check that `cargo test` leaves out, or those whose name contains a word
-  bench [filter]                   criterion benches, and each figure beside its floor
-  fuzz [--seconds N] [target]      each fuzz target, or one, for N seconds (default 60); needs a nightly toolchain
-  torture [--seconds N] [--seed N] breaks the command and the engine, each scenario for N seconds (default 60)
-  pg -- COMMAND                    runs a command with a throw-away Postgres server for its tests
+  ci [check]                       run every check except `cargo test`, or those whose name contains a word
+  bench [filter]                   run the Criterion benches, and show each figure with its floor
+  fuzz [--seconds N] [target]      run each fuzz target, or one, for N seconds (default 60); needs a nightly toolchain
+  torture [--seconds N] [--seed N] try to break the command and the engine, each scenario for N seconds (default 60)
+  pg -- COMMAND                    run a command with a temporary Postgres server for its tests
 ";
 
 fn main() -> ExitCode {

@@ -1,4 +1,5 @@
-//! Checks that every published package can be packaged, and that its dependencies are acceptable.
+//! Checks that every published package can be packaged, that its dependencies are acceptable, and
+//! that its API changes as its version says.
 
 use std::process::Command;
 
@@ -15,14 +16,35 @@ pub(crate) fn check(workspace: &Workspace) -> Result<Done, String> {
         command.args(["--exclude", name]);
     }
     command.run()?;
-    let deny = Command::new("cargo").args(["deny", "--version"]).capture();
-    if deny.is_err() {
-        return Ok(Done::Passed(
-            "(cargo-deny is not installed: licences were not checked)".to_owned(),
-        ));
+    Ok(Done::passed())
+}
+
+/// Checks the dependencies against `deny.toml`: bans, licences and sources.
+pub(crate) fn dependencies(workspace: &Workspace) -> Result<Done, String> {
+    if !is_installed("deny") {
+        return Ok(Done::LeftOut("cargo install --locked cargo-deny".to_owned()));
     }
     workspace.cargo("deny").args(["check", "bans", "licenses", "sources"]).run()?;
-    Ok(Done::Passed("(with cargo deny)".to_owned()))
+    Ok(Done::passed())
+}
+
+/// Compares the public API with that of the last release, once there is one.
+pub(crate) fn api(workspace: &Workspace) -> Result<Done, String> {
+    if !is_installed("semver-checks") {
+        return Ok(Done::LeftOut("cargo install --locked cargo-semver-checks".to_owned()));
+    }
+    let tags = Command::new("git")
+        .current_dir(&workspace.root)
+        .args(["describe", "--tags", "--abbrev=0", "--match", "v*"])
+        .capture();
+    let Ok(tag) = tags else { return Ok(Done::LeftOut("there is no release yet".to_owned())) };
+    let tag = String::from_utf8_lossy(&tag);
+    workspace.cargo("semver-checks").args(["--baseline-rev", tag.trim()]).run()?;
+    Ok(Done::Passed(format!("(compared with {})", tag.trim())))
+}
+
+fn is_installed(subcommand: &str) -> bool {
+    Command::new("cargo").args([subcommand, "--version"]).capture().is_ok()
 }
 
 fn unpublished(workspace: &Workspace) -> impl Iterator<Item = &str> {
