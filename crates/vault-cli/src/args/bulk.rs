@@ -64,14 +64,14 @@ pub(crate) enum ProgressMode {
     None,
 }
 
-/// What a rekey asks before its first write.
+/// What a rekey checks before its first write.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub(crate) enum MergeChecking {
-    /// Ask v1 and v3 records; if one opens under the new password, refuse
+    /// Check v1 and v3 records, and refuse if the new password opens any
     Fast,
-    /// Ask v2 records too, at one Argon2id each
+    /// Also check v2 records, at one Argon2id each
     Full,
-    /// Ask none: records that share a password afterwards can never be told apart again
+    /// Check none: records that then share a password can never be told apart again
     Off,
 }
 
@@ -100,7 +100,7 @@ pub(crate) struct RekeyArgs {
     /// Argon2id cost to write with [default: the vault's own]
     #[arg(long, value_name = "COST", help_heading = "What to write")]
     pub(crate) kdf: Option<KdfParams>,
-    /// How to check that no record is under the new password already, before the first write
+    /// How to check, before the first write, that the new password opens no record yet
     #[arg(
         long,
         value_enum,

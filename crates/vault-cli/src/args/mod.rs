@@ -117,7 +117,8 @@ pub(crate) enum Command {
     Man,
 }
 
-/// In place of the option that all commands share: a benchmark passes the variable over, and has no vault by default.
+/// Replaces the option that all commands share: a benchmark ignores the variable, and has no vault
+/// by default.
 fn vault_of_benchmark() -> Arg {
     Arg::new("vault")
         .long("vault")
@@ -126,7 +127,7 @@ fn vault_of_benchmark() -> Arg {
         .help("Create this vault, and keep it, instead of a temporary one")
 }
 
-/// In place of it where there is no vault at all.
+/// Replaces it where there is no vault at all.
 fn no_vault() -> Arg {
     vault_of_benchmark().hide(true)
 }
@@ -172,7 +173,7 @@ mod tests {
         Cli::command().debug_assert();
     }
 
-    /// What `--help` of a command shows.
+    /// The `--help` of a command.
     fn help(path: &[&str]) -> String {
         let line = [&["vaultstore"], path, &["--help"]].concat();
         Cli::try_parse_from(line).unwrap_err().to_string()

@@ -28,7 +28,7 @@ pub(super) fn share(text: &str) -> Result<f64, &'static str> {
     }
 }
 
-/// A time with its unit, as in `30d`.
+/// Parses a duration with its unit, as in `30d`.
 pub(super) fn duration(text: &str) -> Result<Duration, &'static str> {
     const WRONG: &str =
         "give a whole number of 1 or more and a unit, as in 45s, 90m, 12h, 30d or 2w";
@@ -44,7 +44,7 @@ pub(super) fn duration(text: &str) -> Result<Duration, &'static str> {
     number.get().checked_mul(seconds).map(Duration::from_secs).ok_or(WRONG)
 }
 
-/// A size with its unit, as in `1GiB` or `1GB`, in whole KiB.
+/// Parses a size with its unit, as in `1GiB` or `1GB`, in whole KiB.
 pub(super) fn memory_kib(text: &str) -> Result<NonZeroU64, &'static str> {
     const WRONG: &str = "give a whole number of 1 or more and a unit, as in 512MiB, 1GiB or 1GB";
     let (number, unit) = split_unit(text);

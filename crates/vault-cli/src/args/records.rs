@@ -47,7 +47,7 @@ pub(crate) struct ReadArgs {
     pub(crate) password: PasswordArgs,
     #[command(flatten)]
     pub(crate) open: OpenArgs,
-    /// Write the bytes as they are to a terminal too, control characters included
+    /// Write the bytes unchanged even to a terminal, including control characters
     #[arg(long, conflicts_with = "json")]
     pub(crate) raw: bool,
     /// Print a JSON object: for each token its value in base64, or the reason why there is none
