@@ -1,8 +1,9 @@
 //! The command `vaultstore`.
 //!
-//! `args` says what can be typed, `run` holds one module per group of commands, `secrets` reads passwords and values,
-//! `render` turns results into text, JSON and progress, `exit` says how a command ends, `shown` makes foreign text fit for
-//! a terminal.
+//! `args` defines the command line, `run` has one module per group of commands, `secrets` reads
+//! passwords and values, `render` turns results into text, JSON and progress, `exit` defines how a
+//! command ends, `shown` makes foreign text safe for a terminal, and `platform` contains what
+//! differs between operating systems.
 
 #[expect(
     clippy::doc_markdown,

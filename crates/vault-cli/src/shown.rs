@@ -1,10 +1,10 @@
-//! Text from elsewhere (a database, a server, a path, the command line), made fit for a terminal: it
-//! is shown, and never obeyed.
+//! Makes text from elsewhere (a database, a server, a path, the command line) safe for a terminal:
+//! it is displayed and never interpreted.
 //!
-//! What a reader could not see or a terminal could act on is written as `\u{1b}`, in JSON as
+//! What a reader could not see or a terminal could interpret is written as `\u{1b}`, in JSON as
 //! `\u001b`: control characters (C0, DEL and C1), bidirectional controls, line and paragraph
-//! separators, zero-width and other characters without a glyph. Every renderer and every error goes
-//! through this module, and so does everything at once before it is printed.
+//! separators, zero-width and other characters without a glyph. Every renderer and every error uses
+//! this module, and so does everything just before it is printed.
 
 use std::fmt::Write as _;
 
@@ -15,15 +15,16 @@ pub(crate) fn line(text: &str) -> String {
     escaped(text, |_| false)
 }
 
-/// Several lines that were put together here, with the line breaks kept.
+/// Several lines that were assembled here, with their line breaks.
 pub(crate) fn lines(text: &str) -> String {
     escaped(text, |character| character == '\n')
 }
 
-/// A value as a person reads it on a terminal: line breaks and tabs do what they do, and a byte that
-/// is no UTF-8 is shown as `\xff`.
+/// A value for a terminal: line breaks and tabs are kept, and a byte that is not UTF-8 is shown as
+/// `\xff`.
 pub(crate) fn value(bytes: &[u8]) -> Zeroizing<String> {
-    /// What a byte becomes at most, as in `\u{1b}`; enough, so that no copy of a secret stays behind.
+    /// The longest form of a byte, as in `\u{1b}`; enough capacity, so that no copy of a secret
+    /// stays behind.
     const LONGEST: usize = 6;
     let mut shown = Zeroizing::new(String::with_capacity(LONGEST * bytes.len() + 1));
     for chunk in bytes.utf8_chunks() {
@@ -36,9 +37,9 @@ pub(crate) fn value(bytes: &[u8]) -> Zeroizing<String> {
     shown
 }
 
-/// JSON with the same characters escaped; a reader of the JSON gets the text as it was.
+/// JSON with the same characters escaped; a JSON parser gets the original text.
 ///
-/// Outside of strings JSON holds none of these characters but its line breaks.
+/// Outside of strings, JSON contains none of these characters but its line breaks.
 pub(crate) fn json(text: &str) -> String {
     let mut shown = String::with_capacity(text.len());
     for character in text.chars() {
@@ -72,12 +73,12 @@ fn push_escaped(shown: &mut String, text: &str, is_kept: impl Fn(char) -> bool) 
     }
 }
 
-/// Whether a character has a glyph of its own, or changes that of the one before it.
+/// Returns whether a character has a glyph, or modifies that of the one before it.
 fn is_visible(character: char) -> bool {
     if character.is_ascii() {
         return !character.is_ascii_control();
     }
-    // Letters and marks that show nothing: Unicode's Default_Ignorable_Code_Point beyond category Cf.
+    // Invisible letters and marks: Unicode's Default_Ignorable_Code_Point beyond category Cf.
     let is_ignorable = matches!(
         character,
         '\u{34f}'
@@ -90,8 +91,8 @@ fn is_visible(character: char) -> bool {
             | '\u{ffa0}'
             | '\u{e0000}'..='\u{e0fff}'
     );
-    // The standard library knows which characters print. It escapes a mark where it has nothing to
-    // combine with, so it gets a letter before it.
+    // The standard library knows which characters are printable. It escapes a mark that has nothing
+    // to combine with, so it gets a letter before it.
     let mut pair = [b'a'; 5];
     let len = character.encode_utf8(&mut pair[1..]).len();
     let pair = std::str::from_utf8(&pair[..=len]).unwrap_or_default();
@@ -102,7 +103,7 @@ fn is_visible(character: char) -> bool {
 mod tests {
     use super::*;
 
-    /// One of each kind that a terminal obeys, or that nobody sees.
+    /// One of each kind that a terminal interprets, or that is invisible.
     const HOSTILE: [char; 21] = [
         '\0',
         '\u{7}',

@@ -16,7 +16,8 @@ pub(crate) enum TableKind {
     Foreign,
     /// A table with inheriting tables.
     Inherited,
-    /// A table whose column no unique key covers by itself, so that two records could share an id or a token.
+    /// A table with a column that no unique key covers alone, so that two records could share an id
+    /// or a token.
     WithoutKey(&'static str),
     Other,
 }

@@ -1,4 +1,5 @@
-//! clap's errors in two lines that repeat nothing that was typed: it may be a password that lost its option.
+//! Converts clap's errors into two lines that repeat nothing that was typed, which may be a
+//! password without its option.
 
 use std::{error::Error, ffi::OsString};
 
@@ -8,7 +9,7 @@ use clap::error::{ContextKind, ContextValue, ErrorKind};
 use super::Cli;
 use crate::exit::Failure;
 
-/// What is wrong with the command line of this process.
+/// Describes what is wrong with the command line of this process.
 pub(crate) fn wrong_usage(error: &clap::Error) -> Failure {
     explain(error, std::env::args_os().collect())
 }
@@ -24,7 +25,7 @@ fn explain(error: &clap::Error, args: Vec<OsString>) -> Failure {
 
 fn what(error: &clap::Error, command: &str, args: &[OsString]) -> String {
     match error.kind() {
-        // Only where it stands is said: even a name that begins with -- may be a password.
+        // Only its position is reported: even a name that starts with `--` may be a password.
         ErrorKind::UnknownArgument => match context(error, ContextKind::InvalidArg) {
             Some(typed) if typed.starts_with("--") => {
                 format!("`{command}` has no such option{}", place(typed, args))
@@ -41,7 +42,7 @@ fn what(error: &clap::Error, command: &str, args: &[OsString]) -> String {
         ErrorKind::MissingSubcommand | ErrorKind::DisplayHelpOnMissingArgumentOrSubcommand => {
             format!("`{command}` needs a command")
         }
-        // The value may be an address with a password in it.
+        // The value may be an address that contains a password.
         ErrorKind::ValueValidation | ErrorKind::InvalidValue => {
             let argument = context(error, ContextKind::InvalidArg).unwrap_or("an option");
             let argument = if argument.starts_with("--vault ") && !names_vault(args) {
@@ -63,7 +64,7 @@ fn what(error: &clap::Error, command: &str, args: &[OsString]) -> String {
     }
 }
 
-/// The command that the line is about, as in `vaultstore settings get`.
+/// Returns the command, as in `vaultstore settings get`.
 fn command_at_hand(args: &[OsString]) -> String {
     let mut command = Cli::command();
     let mut path = command.get_name().to_owned();
@@ -71,7 +72,7 @@ fn command_at_hand(args: &[OsString]) -> String {
     while let Some(typed) = rest.next() {
         let typed = typed.to_string_lossy();
         if typed == "--vault" {
-            // Its value is no command.
+            // Its value is not a command.
             rest.next();
         } else if !typed.starts_with('-') {
             let Some(found) = command.find_subcommand(typed.as_ref()).cloned() else { break };
@@ -82,7 +83,7 @@ fn command_at_hand(args: &[OsString]) -> String {
     path
 }
 
-/// Where on the line a text stands that is not to be repeated.
+/// Returns the position of an argument that must not be repeated.
 fn place(typed: &str, args: &[OsString]) -> String {
     let stands_here = |argument: &OsString| {
         let argument = argument.to_string_lossy();
@@ -96,18 +97,18 @@ fn place(typed: &str, args: &[OsString]) -> String {
     }
 }
 
-/// Whether the command line names the vault; else its address comes from the variable.
+/// Returns whether the command line names the vault; otherwise its address comes from the variable.
 fn names_vault(args: &[OsString]) -> bool {
     args.iter().any(|argument| argument.as_encoded_bytes().starts_with(b"--vault"))
 }
 
-/// What was probably meant, out of the names that there are.
+/// Returns what was probably meant, among the existing names.
 fn suggestion(error: &clap::Error) -> Option<&str> {
     [ContextKind::SuggestedSubcommand, ContextKind::SuggestedArg, ContextKind::SuggestedValue]
         .into_iter()
         .find_map(|kind| match error.get(kind) {
             Some(ContextValue::String(meant)) => Some(meant.as_str()),
-            // The nearest comes last.
+            // The closest one comes last.
             Some(ContextValue::Strings(meant)) => meant.last().map(String::as_str),
             _ => None,
         })

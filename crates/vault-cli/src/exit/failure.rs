@@ -1,4 +1,4 @@
-//! Why a command did not do its work: what failed on what, and what to do about it.
+//! Why a command failed: what failed on what, and what to do about it.
 
 use std::{borrow::Cow, error::Error};
 
@@ -10,18 +10,18 @@ use vaultstore::{StoreError, StoreErrorKind, VaultError};
 
 use super::say;
 
-/// Why a command did not do its work.
+/// Why a command failed.
 #[derive(Debug)]
 pub(crate) struct Failure {
     kind: FailureKind,
     what: String,
     hint: Option<Cow<'static, str>>,
-    /// What `what` leaves open.
+    /// The underlying error.
     cause: Option<Box<dyn Error + Send + Sync>>,
     changed: Changed,
 }
 
-/// Which exit code it is.
+/// The exit code.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum FailureKind {
     /// 1: it failed.
@@ -34,29 +34,29 @@ pub(crate) enum FailureKind {
     Interrupted,
 }
 
-/// What is known of the vault after a failure.
+/// What is known about the vault after a failure.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Changed {
-    /// Nothing was changed by the call that failed; of those before it this says nothing.
+    /// Nothing was changed by the failed call; this says nothing about earlier ones.
     NotByThis,
     /// Something was changed, or may have been.
     Perhaps,
-    /// Nothing was changed by the whole command, which is said.
+    /// Nothing was changed by the whole command, which is reported.
     Nothing,
 }
 
 impl Failure {
-    /// Exit code 1. One line that names what failed, on what.
+    /// Exit code 1. One line that says what failed and on what.
     pub(crate) fn failed(what: impl Into<String>) -> Self {
         Self::new(FailureKind::Failed, what.into())
     }
 
-    /// Exit code 2. One line that names what is wrong with what was asked.
+    /// Exit code 2. One line that says what is wrong with the request.
     pub(crate) fn usage(what: impl Into<String>) -> Self {
         Self::new(FailureKind::Usage, what.into())
     }
 
-    /// Exit code 5. One line that names why a rekey was refused.
+    /// Exit code 5. One line that says why a rekey was refused.
     pub(crate) fn refused(what: impl Into<String>) -> Self {
         Self::new(FailureKind::Refused, what.into())
     }
@@ -70,12 +70,12 @@ impl Failure {
         Self { kind, what, hint: None, cause: None, changed: Changed::NotByThis }
     }
 
-    /// Says what to do, in one line.
+    /// Sets what to do, in one line.
     pub(crate) fn hint(self, hint: impl Into<Cow<'static, str>>) -> Self {
         Self { hint: Some(hint.into()), ..self }
     }
 
-    /// Adds to what there is to do.
+    /// Adds something to do.
     pub(crate) fn and_hint(self, more: &str) -> Self {
         let hint = match &self.hint {
             Some(hint) => format!("{hint}; {more}"),
@@ -84,7 +84,7 @@ impl Failure {
         self.hint(hint)
     }
 
-    /// Adds what the line leaves open.
+    /// Adds the underlying error.
     pub(crate) fn because(self, error: impl Into<Box<dyn Error + Send + Sync>>) -> Self {
         Self { cause: Some(error.into()), ..self }
     }
@@ -94,7 +94,7 @@ impl Failure {
         Self { changed: Changed::Perhaps, ..self }
     }
 
-    /// The whole command was one change: where that was certainly not made, it is said.
+    /// The whole command was one change: if it was certainly not made, this is reported.
     pub(crate) fn of_one_change(self) -> Self {
         let is_said = self.kind == FailureKind::Failed && self.changed == Changed::NotByThis;
         Self { changed: if is_said { Changed::Nothing } else { self.changed }, ..self }
@@ -112,7 +112,7 @@ impl Failure {
         }
     }
 
-    /// What failed with its causes, each once.
+    /// What failed, with its causes, each once.
     fn sentence(&self) -> String {
         let mut sentence = self.what.clone();
         let mut next = self.cause.as_deref().map(|cause| cause as &dyn Error);
@@ -143,7 +143,7 @@ impl From<StoreError> for Failure {
             failure = failure.after_a_change();
         }
         match kind {
-            // The line leaves the cause open.
+            // The line does not contain the cause.
             StoreErrorKind::Retryable | StoreErrorKind::UnknownOutcome | StoreErrorKind::Other => {
                 failure.because(error)
             }
@@ -175,7 +175,7 @@ impl From<RekeyError> for Failure {
     }
 }
 
-/// What a person has to find out where nothing can tell what was moved already.
+/// What the user has to find out if it cannot be determined what was already moved.
 fn advice(doubt: ChainDoubt) -> &'static str {
     match doubt {
         ChainDoubt::Unknown { .. } => {

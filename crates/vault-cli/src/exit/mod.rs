@@ -1,4 +1,4 @@
-//! How a command ends: its exit code, and the lines `error:` and `hint:` when it failed.
+//! How a command ends: its exit code, and the lines `error:` and `hint:` if it failed.
 
 mod failure;
 mod say;
@@ -8,24 +8,24 @@ pub(crate) use self::{
     say::{error, hint, note, warn},
 };
 
-/// How a command that did its work ends.
+/// The result of a command that did its work.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Exit {
     /// 0: all is well.
     Done,
     /// 1: the answer is no (`exists`), or a benchmark found its vault wrong.
     No,
-    /// 3: done, but records remain that need a person's eye.
+    /// 3: finished, but records remain that need attention.
     Remains,
-    /// 4: nothing matched, or another count than expected.
+    /// 4: nothing matched, or the count is not the expected one.
     OtherCount,
     /// 5: a rekey would merge its records with those of the new password.
     WouldMerge,
-    /// 130: interrupted; the same command does the rest.
+    /// 130: interrupted; the same command continues.
     Interrupted,
 }
 
-/// The exit code; a failure goes to standard error.
+/// Returns the exit code, and reports a failure on standard error.
 pub(crate) fn code(outcome: Result<Exit, Failure>) -> u8 {
     match outcome {
         Ok(Exit::Done) => 0,

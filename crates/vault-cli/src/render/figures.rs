@@ -14,7 +14,7 @@ pub(crate) fn bytes(number: u64) -> String {
     BinaryBytes(number).to_string()
 }
 
-/// A time that was measured: in seconds with two digits, from a minute on in hours, minutes and seconds.
+/// A measured time: in seconds with two digits, and from a minute on in hours, minutes and seconds.
 pub(crate) fn seconds(time: Duration) -> String {
     if time < Duration::from_mins(1) {
         return format!("{:.2} s", time.as_secs_f64());

@@ -40,13 +40,13 @@ pub(crate) fn write(bytes: &[u8]) -> io::Result<()> {
     platform::raw_stdout()?.write_all(bytes)
 }
 
-/// Writes lines for people. Whatever came into them from elsewhere is shown and never obeyed; a text that could hold line
-/// breaks of its own has gone through [`shown::line`] before.
+/// Writes text lines. Everything in them that comes from elsewhere is displayed and never
+/// interpreted; a text that could contain line breaks has gone through [`shown::line`] before.
 pub(crate) fn print_text(text: &str) -> Result<(), Failure> {
     print(shown::lines(text).as_bytes())
 }
 
-/// Writes a record's value for a person at a terminal, ended by a line break.
+/// Writes a record's value to a terminal, ended by a line break.
 pub(crate) fn print_value(value: &[u8]) -> Result<(), Failure> {
     let mut shown = shown::value(value);
     if !shown.ends_with('\n') {
@@ -55,7 +55,7 @@ pub(crate) fn print_value(value: &[u8]) -> Result<(), Failure> {
     print(shown.as_bytes())
 }
 
-/// Writes one line, whatever is in it.
+/// Writes one line, with anything else escaped.
 pub(crate) fn print_line(line: &str) -> Result<(), Failure> {
     print(format!("{}\n", shown::line(line)).as_bytes())
 }

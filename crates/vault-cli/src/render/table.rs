@@ -1,8 +1,8 @@
-//! A report for people: rows whose columns line up, between lines of text.
+//! A text report: rows with aligned columns, between lines of text.
 
 use std::fmt;
 
-/// Rows and lines in their order. Lines are written with `writeln!`.
+/// Rows and lines, in order. Lines are written with `writeln!`.
 #[derive(Debug, Default)]
 pub(crate) struct Table {
     lines: Vec<Line>,
@@ -14,12 +14,12 @@ enum Line {
     Row { name: String, value: String, remark: String },
 }
 
-/// One row: what it is, and how much.
+/// One row: a name and a number.
 pub(crate) fn row(table: &mut Table, name: &str, value: &str) {
     row_with(table, name, value, "");
 }
 
-/// One row with more behind the number.
+/// One row with a remark after the number.
 pub(crate) fn row_with(table: &mut Table, name: &str, value: &str, remark: &str) {
     let (name, value, remark) = (name.to_owned(), value.to_owned(), remark.to_owned());
     table.lines.push(Line::Row { name, value, remark });
@@ -35,7 +35,7 @@ impl fmt::Write for Table {
     }
 }
 
-/// The names start in one column, and the values end in one.
+/// Names start in one column, and numbers end in one.
 impl fmt::Display for Table {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let widest = |of: fn(&Line) -> usize| self.lines.iter().map(of).max().unwrap_or_default();

@@ -1,13 +1,14 @@
-//! The keys of a password prompt: what edits, what ends it, and what is not part of a password.
+//! The keys of a password prompt: which ones edit, end it, or are not part of a password.
 //!
-//! Nothing of what is typed is shown, so there is no cursor to move: the end of the line is edited, and keys that would
-//! do anything else are passed over and named.
+//! Nothing that is typed is shown, so there is no cursor to move: editing happens at the end of the
+//! line, and other special keys are ignored and reported.
 
 use std::io::{self, Read};
 
 use zeroize::Zeroizing;
 
-/// The longest password that can be typed, in bytes: a terminal's own line holds no more either.
+/// The maximum length of a typed password, in bytes: the terminal's own line buffer holds no more
+/// either.
 pub(super) const MAX_TYPED: usize = 4096;
 
 const CTRL_C: u8 = 0x03;
@@ -35,7 +36,7 @@ pub(super) enum Ignored {
     Control,
 }
 
-/// Reads what is typed until Enter; `ignored` hears of each key that was passed over.
+/// Reads until Enter; `ignored` is called for each ignored key.
 pub(super) fn read(
     terminal: &mut impl Read,
     mut ignored: impl FnMut(Ignored) -> io::Result<()>,
@@ -73,12 +74,13 @@ pub(super) fn read(
     }
 }
 
-/// Where in a key's escape sequence (ECMA-48 §5.4; `ESC O` for some terminals' arrows) the input is.
+/// The position within a key's escape sequence (ECMA-48 §5.4; `ESC O` for the arrows of some
+/// terminals).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Sequence {
     None,
     Escape,
-    /// After `ESC [`; the parameters so far, of which only those of a paste matter.
+    /// After `ESC [`, with the parameters so far, of which only those of a paste matter.
     Csi {
         parameters: u32,
     },
@@ -87,13 +89,13 @@ enum Sequence {
 }
 
 enum Taken {
-    /// The byte stands for itself.
+    /// The byte is literal.
     No,
-    /// It is part of a sequence that is not over.
+    /// It is part of an unfinished sequence.
     Part,
     /// It ends the sequence of a key.
     Key,
-    /// It ends the mark of a paste, which is no key: what is between two of them is typed.
+    /// It ends a paste marker, which is not a key: what is between two of them is typed.
     Paste,
 }
 
@@ -114,7 +116,8 @@ impl Sequence {
                 (Self::Csi { parameters }, Taken::Part)
             }
             (Self::Csi { .. }, 0x20..=0x3f) => (Self::Csi { parameters: u32::MAX }, Taken::Part),
-            // Alt with a key, or Escape and then the key: who knows, so it is not taken for a part of the password.
+            // Either Alt with a key, or Escape and then the key; it is not taken as part of the
+            // password.
             (Self::Csi { .. } | Self::Single | Self::Escape, 0x20..=0x7e) => {
                 (Self::None, Taken::Key)
             }
@@ -125,13 +128,13 @@ impl Sequence {
     }
 }
 
-/// Takes back one character: UTF-8's continuation bytes with the byte they follow.
+/// Removes one character: UTF-8 continuation bytes together with the byte that they follow.
 fn drop_character(typed: &mut Vec<u8>) {
     let is_first = |byte: &u8| byte & 0b1100_0000 != 0b1000_0000;
     wipe_from(typed, typed.iter().rposition(is_first).unwrap_or_default());
 }
 
-/// Takes back the spaces at the end and the word before them, as a terminal's own editing does.
+/// Removes the spaces at the end and the word before them, as a terminal's own editing does.
 fn drop_word(typed: &mut Vec<u8>) {
     let word_end = typed.iter().rposition(|byte| *byte != b' ').map_or(0, |at| at + 1);
     let space = typed[..word_end].iter().rposition(|byte| *byte == b' ');
@@ -169,7 +172,7 @@ mod tests {
             ("correct horse \x17battery\n", "correct battery"),
             ("wrong\x17right\n", "right"),
             ("\x17\n", ""),
-            // Pasted in brackets.
+            // A bracketed paste.
             ("\x1b[200~hunter2\x1b[201~\n", "hunter2"),
         ] {
             assert_eq!(typed(keys.as_bytes()), (Some(meant.into()), vec![]), "{keys:?}");
@@ -195,7 +198,7 @@ mod tests {
                 "{keys:?}"
             );
         }
-        // An Escape that nothing follows.
+        // An Escape without anything after it.
         assert_eq!(typed(b"hunter2\x1b\n").0, Some(b"hunter2".to_vec()));
         assert_eq!(typed(b"hunter2\x1b[\n").0, Some(b"hunter2".to_vec()));
     }

@@ -15,7 +15,7 @@ use zeroize::Zeroizing;
 use super::keys::{self, Ignored, MAX_TYPED, Typed};
 use crate::exit::Failure;
 
-/// How often two passwords that differ, or an empty one, are asked for again.
+/// How often to ask again after two different passwords, or an empty one.
 const TRIES: u32 = 3;
 
 /// What to prompt for if no source was given.
@@ -44,7 +44,7 @@ pub(super) fn ask(prompt: Prompt) -> Result<Zeroizing<Vec<u8>>, Failure> {
     }
 }
 
-/// Asks twice, and again where the two differ.
+/// Asks twice, and again if the two differ.
 fn ask_new(terminal: &mut File, what: &str) -> Result<Zeroizing<Vec<u8>>, Failure> {
     let mut wrong = "";
     for _ in 0..TRIES {
@@ -89,7 +89,7 @@ fn ask_once(terminal: &mut File, what: &str, again: &str) -> Result<Zeroizing<Ve
     let mut heard = Vec::new();
     let mut shown = terminal.try_clone().map_err(unusable)?;
     let typed = keys::read(terminal, |ignored| {
-        // Once is enough: a paste may hold many.
+        // Once is enough: a paste may contain many.
         if heard.contains(&ignored) {
             return Ok(());
         }
@@ -101,7 +101,7 @@ fn ask_once(terminal: &mut File, what: &str, again: &str) -> Result<Zeroizing<Ve
         write!(shown, "\n({keys} nothing here; what was typed before is kept)\n{what}{again}: ")
     });
     drop(quiet);
-    // The newline that was typed and not shown.
+    // The newline that was typed but not echoed.
     writeln!(terminal).map_err(unusable)?;
     match typed.map_err(unusable)? {
         Typed::Password(password) => Ok(password),

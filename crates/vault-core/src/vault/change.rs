@@ -32,7 +32,8 @@ impl Vault {
     /// ```
     /// # use vault_core::{*, query::*, records::*, time::*, token::*};
     /// # futures::executor::block_on(async {
-    /// # let vault = Vault::init(MemoryStore::new(), InitOptions::default(), VaultOptions::default()).await?;
+    /// # let (init, options) = (InitOptions::default(), VaultOptions::default());
+    /// # let vault = Vault::init(MemoryStore::new(), init, options).await?;
     /// # let key = vault.derive_key(Password::new("correct horse")).await?;
     /// let token = vault.create(b"old", &key, CreateOptions::default()).await?;
     /// vault.update(&token, b"new", &key).await?;
@@ -63,7 +64,8 @@ impl Vault {
     /// ```
     /// # use vault_core::{*, query::*, records::*, time::*, token::*};
     /// # futures::executor::block_on(async {
-    /// # let vault = Vault::init(MemoryStore::new(), InitOptions::default(), VaultOptions::default()).await?;
+    /// # let (init, options) = (InitOptions::default(), VaultOptions::default());
+    /// # let vault = Vault::init(MemoryStore::new(), init, options).await?;
     /// # let key = vault.derive_key(Password::new("correct horse")).await?;
     /// let token = vault.create(b"theirs", &key, CreateOptions::default()).await?;
     /// let other = vault.derive_key(Password::new("another")).await?;
@@ -91,7 +93,8 @@ impl Vault {
     /// ```
     /// # use vault_core::{*, query::*, records::*, time::*, token::*};
     /// # futures::executor::block_on(async {
-    /// # let vault = Vault::init(MemoryStore::new(), InitOptions::default(), VaultOptions::default()).await?;
+    /// # let (init, options) = (InitOptions::default(), VaultOptions::default());
+    /// # let vault = Vault::init(MemoryStore::new(), init, options).await?;
     /// # let key = vault.derive_key(Password::new("correct horse")).await?;
     /// let token = Token::new("smtp").unwrap();
     /// assert_eq!(vault.upsert(&token, b"first", &key).await?, Upserted::Created);
@@ -128,7 +131,8 @@ impl Vault {
     /// ```
     /// # use vault_core::{*, query::*, records::*, time::*, token::*};
     /// # futures::executor::block_on(async {
-    /// # let vault = Vault::init(MemoryStore::new(), InitOptions::default(), VaultOptions::default()).await?;
+    /// # let (init, options) = (InitOptions::default(), VaultOptions::default());
+    /// # let vault = Vault::init(MemoryStore::new(), init, options).await?;
     /// # let key = vault.derive_key(Password::new("correct horse")).await?;
     /// let token = vault.create(b"value", &key, CreateOptions::default()).await?;
     /// let tomorrow = SystemClock.now().plus(std::time::Duration::from_hours(24));

@@ -27,7 +27,8 @@ impl Vault {
     /// ```
     /// # use vault_core::{*, query::*, records::*, time::*, token::*};
     /// # futures::executor::block_on(async {
-    /// # let vault = Vault::init(MemoryStore::new(), InitOptions::default(), VaultOptions::default()).await?;
+    /// # let (init, options) = (InitOptions::default(), VaultOptions::default());
+    /// # let vault = Vault::init(MemoryStore::new(), init, options).await?;
     /// # let key = vault.derive_key(Password::new("correct horse")).await?;
     /// let token = vault.create(b"battery staple", &key, CreateOptions::default()).await?;
     ///
@@ -62,7 +63,8 @@ impl Vault {
     /// ```
     /// # use vault_core::{*, query::*, records::*, time::*, token::*};
     /// # futures::executor::block_on(async {
-    /// # let vault = Vault::init(MemoryStore::new(), InitOptions::default(), VaultOptions::default()).await?;
+    /// # let (init, options) = (InitOptions::default(), VaultOptions::default());
+    /// # let vault = Vault::init(MemoryStore::new(), init, options).await?;
     /// # let key = vault.derive_key(Password::new("correct horse")).await?;
     /// let token = Token::new("smtp").unwrap();
     /// vault.create_with_token(b"secret", &key, token.clone(), None).await?;

@@ -23,7 +23,8 @@ impl Vault {
     /// ```
     /// # use vault_core::*;
     /// # futures::executor::block_on(async {
-    /// # let vault = Vault::init(MemoryStore::new(), InitOptions::default(), VaultOptions::default()).await?;
+    /// # let (init, options) = (InitOptions::default(), VaultOptions::default());
+    /// # let vault = Vault::init(MemoryStore::new(), init, options).await?;
     /// # let key = vault.derive_key(Password::new("correct horse")).await?;
     /// let token = vault.create(b"battery staple", &key, CreateOptions::default()).await?;
     /// assert_eq!(vault.read(&token, &key).await?.as_bytes(), b"battery staple");
@@ -55,7 +56,8 @@ impl Vault {
     /// ```
     /// # use vault_core::*;
     /// # futures::executor::block_on(async {
-    /// # let vault = Vault::init(MemoryStore::new(), InitOptions::default(), VaultOptions::default()).await?;
+    /// # let (init, options) = (InitOptions::default(), VaultOptions::default());
+    /// # let vault = Vault::init(MemoryStore::new(), init, options).await?;
     /// # let key = vault.derive_key(Password::new("correct horse")).await?;
     /// let unknown = Token::new("unknown").unwrap();
     /// assert!(vault.read_or_none(&unknown, &key).await?.is_none());
@@ -97,7 +99,8 @@ impl Vault {
     /// ```
     /// # use vault_core::*;
     /// # futures::executor::block_on(async {
-    /// # let vault = Vault::init(MemoryStore::new(), InitOptions::default(), VaultOptions::default()).await?;
+    /// # let (init, options) = (InitOptions::default(), VaultOptions::default());
+    /// # let vault = Vault::init(MemoryStore::new(), init, options).await?;
     /// # let key = vault.derive_key(Password::new("correct horse")).await?;
     /// let token = vault.create(b"battery staple", &key, CreateOptions::default()).await?;
     /// let unknown = Token::new("unknown").unwrap();
@@ -146,7 +149,8 @@ impl Vault {
     /// ```
     /// # use vault_core::*;
     /// # futures::executor::block_on(async {
-    /// # let vault = Vault::init(MemoryStore::new(), InitOptions::default(), VaultOptions::default()).await?;
+    /// # let (init, options) = (InitOptions::default(), VaultOptions::default());
+    /// # let vault = Vault::init(MemoryStore::new(), init, options).await?;
     /// # let key = vault.derive_key(Password::new("correct horse")).await?;
     /// let empty = vault.create(b"", &key, CreateOptions::default()).await?;
     /// let unknown = Token::new("unknown").unwrap();
@@ -180,7 +184,8 @@ impl Vault {
     /// ```
     /// # use vault_core::*;
     /// # futures::executor::block_on(async {
-    /// # let vault = Vault::init(MemoryStore::new(), InitOptions::default(), VaultOptions::default()).await?;
+    /// # let (init, options) = (InitOptions::default(), VaultOptions::default());
+    /// # let vault = Vault::init(MemoryStore::new(), init, options).await?;
     /// # let key = vault.derive_key(Password::new("correct horse")).await?;
     /// let token = vault.create(b"battery staple", &key, CreateOptions::default()).await?;
     /// vault.verify(&token, &key).await?;
@@ -198,7 +203,8 @@ impl Vault {
     /// ```
     /// # use vault_core::*;
     /// # futures::executor::block_on(async {
-    /// # let vault = Vault::init(MemoryStore::new(), InitOptions::default(), VaultOptions::default()).await?;
+    /// # let (init, options) = (InitOptions::default(), VaultOptions::default());
+    /// # let vault = Vault::init(MemoryStore::new(), init, options).await?;
     /// # let key = vault.derive_key(Password::new("correct horse")).await?;
     /// assert!(!vault.exists(&Token::new("unknown").unwrap()).await?);
     /// # Ok::<(), VaultError>(()) }).unwrap();

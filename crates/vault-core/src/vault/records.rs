@@ -69,7 +69,8 @@ impl Vault {
     /// ```
     /// # use vault_core::{*, query::*, records::*, store::*, time::*, token::*};
     /// # futures::executor::block_on(async {
-    /// # let vault = Vault::init(MemoryStore::new(), InitOptions::default(), VaultOptions::default()).await?;
+    /// # let (init, options) = (InitOptions::default(), VaultOptions::default());
+    /// # let vault = Vault::init(MemoryStore::new(), init, options).await?;
     /// # let key = vault.derive_key(Password::new("correct horse")).await?;
     /// let token = vault.create(b"value", &key, CreateOptions::default()).await?;
     /// let records = vault.records();
@@ -91,7 +92,8 @@ impl<'v> Records<'v> {
     /// ```
     /// # use vault_core::{*, query::*, records::*, store::*, time::*, token::*};
     /// # futures::executor::block_on(async {
-    /// # let vault = Vault::init(MemoryStore::new(), InitOptions::default(), VaultOptions::default()).await?;
+    /// # let (init, options) = (InitOptions::default(), VaultOptions::default());
+    /// # let vault = Vault::init(MemoryStore::new(), init, options).await?;
     /// # let key = vault.derive_key(Password::new("correct horse")).await?;
     /// vault.create(b"value", &key, CreateOptions::default()).await?;
     /// assert_eq!(vault.records().count(&Query::new()).await?, 1);
@@ -110,7 +112,8 @@ impl<'v> Records<'v> {
     /// ```
     /// # use vault_core::{*, query::*, records::*, store::*, time::*, token::*};
     /// # futures::executor::block_on(async {
-    /// # let vault = Vault::init(MemoryStore::new(), InitOptions::default(), VaultOptions::default()).await?;
+    /// # let (init, options) = (InitOptions::default(), VaultOptions::default());
+    /// # let vault = Vault::init(MemoryStore::new(), init, options).await?;
     /// # let key = vault.derive_key(Password::new("correct horse")).await?;
     /// for value in [b"1", b"2", b"3"] {
     ///     vault.create(value, &key, CreateOptions::default()).await?;
@@ -136,7 +139,8 @@ impl<'v> Records<'v> {
     /// ```
     /// # use vault_core::{*, query::*, records::*, store::*, time::*, token::*};
     /// # futures::executor::block_on(async {
-    /// # let vault = Vault::init(MemoryStore::new(), InitOptions::default(), VaultOptions::default()).await?;
+    /// # let (init, options) = (InitOptions::default(), VaultOptions::default());
+    /// # let vault = Vault::init(MemoryStore::new(), init, options).await?;
     /// # let key = vault.derive_key(Password::new("correct horse")).await?;
     /// use futures::TryStreamExt as _;
     ///
@@ -193,7 +197,8 @@ impl<'v> Records<'v> {
     /// ```
     /// # use vault_core::{*, query::*, records::*, store::*, time::*, token::*};
     /// # futures::executor::block_on(async {
-    /// # let vault = Vault::init(MemoryStore::new(), InitOptions::default(), VaultOptions::default()).await?;
+    /// # let (init, options) = (InitOptions::default(), VaultOptions::default());
+    /// # let vault = Vault::init(MemoryStore::new(), init, options).await?;
     /// # let key = vault.derive_key(Password::new("correct horse")).await?;
     /// let token = vault.create(b"value", &key, CreateOptions::default()).await?;
     /// let record = vault.records().find_by_token(&token).await?.unwrap();

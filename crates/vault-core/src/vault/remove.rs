@@ -16,7 +16,8 @@ impl Vault {
     /// ```
     /// # use vault_core::{*, query::*, records::*, time::*, token::*};
     /// # futures::executor::block_on(async {
-    /// # let vault = Vault::init(MemoryStore::new(), InitOptions::default(), VaultOptions::default()).await?;
+    /// # let (init, options) = (InitOptions::default(), VaultOptions::default());
+    /// # let vault = Vault::init(MemoryStore::new(), init, options).await?;
     /// # let key = vault.derive_key(Password::new("correct horse")).await?;
     /// let token = vault.create(b"value", &key, CreateOptions::default()).await?;
     /// vault.delete(&token).await?;
@@ -39,7 +40,8 @@ impl Vault {
     /// ```
     /// # use vault_core::{*, query::*, records::*, time::*, token::*};
     /// # futures::executor::block_on(async {
-    /// # let vault = Vault::init(MemoryStore::new(), InitOptions::default(), VaultOptions::default()).await?;
+    /// # let (init, options) = (InitOptions::default(), VaultOptions::default());
+    /// # let vault = Vault::init(MemoryStore::new(), init, options).await?;
     /// # let key = vault.derive_key(Password::new("correct horse")).await?;
     /// let token = vault.create(b"value", &key, CreateOptions::default()).await?;
     /// vault.soft_delete(&token).await?;
@@ -65,7 +67,8 @@ impl Vault {
     /// ```
     /// # use vault_core::{*, query::*, records::*, time::*, token::*};
     /// # futures::executor::block_on(async {
-    /// # let vault = Vault::init(MemoryStore::new(), InitOptions::default(), VaultOptions::default()).await?;
+    /// # let (init, options) = (InitOptions::default(), VaultOptions::default());
+    /// # let vault = Vault::init(MemoryStore::new(), init, options).await?;
     /// # let key = vault.derive_key(Password::new("correct horse")).await?;
     /// let token = vault.create(b"value", &key, CreateOptions::default()).await?;
     /// vault.soft_delete(&token).await?;
@@ -93,7 +96,8 @@ impl Vault {
     /// ```
     /// # use vault_core::{*, query::*, records::*, time::*, token::*};
     /// # futures::executor::block_on(async {
-    /// # let vault = Vault::init(MemoryStore::new(), InitOptions::default(), VaultOptions::default()).await?;
+    /// # let (init, options) = (InitOptions::default(), VaultOptions::default());
+    /// # let vault = Vault::init(MemoryStore::new(), init, options).await?;
     /// # let key = vault.derive_key(Password::new("correct horse")).await?;
     /// let expires_at = Some(SystemClock.now());
     /// let options = CreateOptions { expires_at, ..CreateOptions::default() };
@@ -116,7 +120,8 @@ impl Vault {
     /// ```
     /// # use vault_core::{*, query::*, records::*, time::*, token::*};
     /// # futures::executor::block_on(async {
-    /// # let vault = Vault::init(MemoryStore::new(), InitOptions::default(), VaultOptions::default()).await?;
+    /// # let (init, options) = (InitOptions::default(), VaultOptions::default());
+    /// # let vault = Vault::init(MemoryStore::new(), init, options).await?;
     /// # let key = vault.derive_key(Password::new("correct horse")).await?;
     /// let expires_at = Some(SystemClock.now());
     /// let options = CreateOptions { expires_at, ..CreateOptions::default() };

@@ -12,7 +12,8 @@ impl Vault {
     /// ```
     /// # use vault_core::*;
     /// # futures::executor::block_on(async {
-    /// # let vault = Vault::init(MemoryStore::new(), InitOptions::default(), VaultOptions::default()).await?;
+    /// # let (init, options) = (InitOptions::default(), VaultOptions::default());
+    /// # let vault = Vault::init(MemoryStore::new(), init, options).await?;
     /// # let key = vault.derive_key(Password::new("correct horse")).await?;
     /// assert_eq!(vault.setting("format").await?.as_deref(), Some("v3"));
     /// assert_eq!(vault.setting("color").await?, None);
@@ -31,7 +32,8 @@ impl Vault {
     /// ```
     /// # use vault_core::{*, settings::*};
     /// # futures::executor::block_on(async {
-    /// # let vault = Vault::init(MemoryStore::new(), InitOptions::default(), VaultOptions::default()).await?;
+    /// # let (init, options) = (InitOptions::default(), VaultOptions::default());
+    /// # let vault = Vault::init(MemoryStore::new(), init, options).await?;
     /// # let key = vault.derive_key(Password::new("correct horse")).await?;
     /// vault.set_setting("color", "green").await?;
     /// vault.set_setting("format", "v3+padme").await?; // from now on lengths are hidden
@@ -56,7 +58,8 @@ impl Vault {
     /// ```
     /// # use vault_core::*;
     /// # futures::executor::block_on(async {
-    /// # let vault = Vault::init(MemoryStore::new(), InitOptions::default(), VaultOptions::default()).await?;
+    /// # let (init, options) = (InitOptions::default(), VaultOptions::default());
+    /// # let vault = Vault::init(MemoryStore::new(), init, options).await?;
     /// # let key = vault.derive_key(Password::new("correct horse")).await?;
     /// let names: Vec<String> = vault.settings().await?.into_iter().map(|(name, _)| name).collect();
     /// assert_eq!(names, ["format", "kdf"]);

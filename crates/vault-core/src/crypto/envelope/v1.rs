@@ -5,7 +5,8 @@ use std::fmt;
 
 use super::{Malformed, v2::decode_lenient};
 
-/// The least size of the padded content, in bytes; the others are its doubles (`docs/format.md` §5.1).
+/// The minimum size of the padded content, in bytes; the others are its doubles (`docs/format.md`
+/// §5.1).
 pub(crate) const LEAST_CONTENT_LEN: usize = 128;
 
 /// A parsed v1 text: the bytes under the XOR.

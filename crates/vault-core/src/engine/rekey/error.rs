@@ -127,7 +127,7 @@ impl From<SettingsFailure> for RekeyError {
 }
 
 impl RekeyError {
-    /// What to do about it, in one line for people; none where it depends on more than the error knows.
+    /// Returns what to do about it, in one line; `None` if it depends on more than the error knows.
     #[must_use]
     pub fn hint(&self) -> Option<&str> {
         Some(match self {
