@@ -1,4 +1,5 @@
-//! Replays the seeds of the fuzz targets: what `fuzz/` promises for every input holds for these on any toolchain.
+//! Replays the seeds of the fuzz targets: what `fuzz/` promises for every input holds for these on
+//! any toolchain.
 
 #![expect(clippy::expect_used, reason = "a seed that cannot be read fails its test")]
 

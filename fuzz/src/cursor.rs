@@ -1,4 +1,5 @@
-//! Keyset paging: whatever the ids and the limits are, the pages together are every record once, in order.
+//! Keyset paging: whatever the ids and the limits are, the pages together are every record once, in
+//! order.
 
 use std::{
     collections::BTreeSet,
@@ -12,8 +13,8 @@ use vault_core::{MemoryStore, Record, RecordId, Timestamp, Token, VaultStore as 
 /// The most records of one input, so that inputs stay fast.
 const MAX_RECORDS: usize = 200;
 
-/// The first two bytes are the limits in records and in bytes, the third is how long envelopes are at most; the rest
-/// is ids, each ended by a line feed.
+/// The first two bytes are the limits in records and in bytes, the third is how long envelopes are
+/// at most; the rest is ids, each ended by a line feed.
 pub fn list_cursor(data: &[u8]) {
     let Some(([records, bytes, longest], ids)) = data.split_first_chunk() else { return };
     let limit = PageLimit::new(usize::from(*records), usize::from(*bytes));

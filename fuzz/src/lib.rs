@@ -1,6 +1,7 @@
 //! What must hold for every input, one function for each fuzz target.
 //!
-//! They are ordinary functions, so that `tests/fuzz_corpus.rs` replays the seeds on a stable toolchain.
+//! They are ordinary functions, so that `tests/fuzz_corpus.rs` replays the seeds on a stable
+//! toolchain.
 
 #![forbid(unsafe_code)]
 

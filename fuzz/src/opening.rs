@@ -9,8 +9,8 @@ use vault_core::{KdfParams, Password, PasswordKey, Plaintext, RecordId, Token};
 
 use super::sealer::{self, Damage};
 
-/// The first byte chooses what is sealed and who opens it, the next three where it is damaged and how; the rest is
-/// what is sealed, or in the end a text as it is stored.
+/// The first byte chooses what is sealed and who opens it, the next three where it is damaged and
+/// how; the rest is what is sealed, or in the end a text as it is stored.
 pub fn open(data: &[u8]) {
     let Some(([kind, at_high, at_low, xor], content)) = data.split_first_chunk() else { return };
     let damage = Damage { at: usize::from(u16::from_be_bytes([*at_high, *at_low])), xor: *xor };
@@ -29,8 +29,9 @@ pub fn open(data: &[u8]) {
     }
 }
 
-/// Text of up to three parts, divided by line feeds, is an id and two tokens: what is sealed for the id and the first token
-/// opens for exactly these, wherever the bytes of one may seem to go on in the other.
+/// Text of up to three parts, divided by line feeds, is an id and two tokens: what is sealed for
+/// the id and the first token opens for exactly these, wherever the bytes of one may seem to go on
+/// in the other.
 pub fn open_for_token(data: &[u8]) {
     let Ok(text) = std::str::from_utf8(data) else { return };
     let mut parts = text.split('\n');
@@ -101,7 +102,8 @@ fn v3_plain(value: &[u8], damage: Damage, opener: Opener) {
     }
 }
 
-/// The plaintext is `u32 length || value || zeros` or it is damage, and no other value comes out of it.
+/// The plaintext is `u32 length || value || zeros` or it is damage, and no other value comes out of
+/// it.
 fn v3_padded(plaintext: &[u8], damage: Damage, opener: Opener) {
     let outcome = opener.answer(sealer::v3(0x02, plaintext, damage, sealer::BOUND_TO));
     if damage.xor != 0 || opener != Opener::Right {

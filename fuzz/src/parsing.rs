@@ -20,8 +20,9 @@ pub fn envelope_parse(data: &[u8]) {
     }
 }
 
-/// A v3 text that parses is the one text of its envelope; a v2 text is emitted in its canonical spelling, which parses
-/// to the same envelope. The first byte chooses whether the rest is a text or the bytes inside one.
+/// A v3 text that parses is the one text of its envelope; a v2 text is emitted in its canonical
+/// spelling, which parses to the same envelope. The first byte chooses whether the rest is a text
+/// or the bytes inside one.
 pub fn parse_emit_identity(data: &[u8]) {
     let Some((kind, rest)) = data.split_first() else { return };
     let text = match kind % 3 {

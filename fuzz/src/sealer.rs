@@ -1,4 +1,5 @@
-//! A second sealer, from `docs/format.md` alone: it puts anything behind a valid check, commitment and tag.
+//! A second sealer, from `docs/format.md` alone: it puts anything behind a valid check, commitment
+//! and tag.
 
 use aes_gcm::{
     Aes256Gcm, KeyInit as _, Nonce,
@@ -56,7 +57,8 @@ impl Damage {
     }
 }
 
-/// A v3 text of this suite, bound to this id and token, whose plaintext is these bytes, damaged under a check that holds.
+/// A v3 text of this suite, bound to this id and token, whose plaintext is these bytes, damaged
+/// under a check that holds.
 pub(crate) fn v3(suite: u8, plaintext: &[u8], damage: Damage, bound_to: (&str, &str)) -> Vec<u8> {
     let nonce = [suite; 32];
     let mut okm = [0; 76];

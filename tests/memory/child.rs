@@ -125,7 +125,8 @@ async fn use_secrets(vault: &Vault, tokens: &[Token], folder: &Path) {
     let planted = read_wiped(&folder.join(PLANTED));
     stop_at("planted");
     drop((values, planted));
-    // At the very last, on this thread itself: a key that is kept opens and seals where it is asked.
+    // At the very last, on this thread itself: a key that is kept opens and seals where it is
+    // asked.
     let value = Zeroizing::new(secret("value 0"));
     vault.overwrite(&tokens[0], &value, &new).await.unwrap();
     vault.read(&tokens[1], &new).await.unwrap();

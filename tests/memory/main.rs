@@ -1,9 +1,10 @@
-//! Whether a secret is left in the memory of a process that has dropped it: another process reads all of it, as a core
-//! file would hold it.
+//! Whether a secret is left in the memory of a process that has dropped it: another process reads
+//! all of it, as a core file would hold it.
 //!
-//! A child makes a vault, rekeys it twice, by way of v2, and reads it. While it holds its passwords, keys and values, the
-//! search must find them; and it must find every other secret in every form once the child has loaded a file of them.
-//! After it has dropped them, the search must find nothing.
+//! A child makes a vault, rekeys it twice, by way of v2, and reads it. While it holds its
+//! passwords, keys and values, the search must find them; and it must find every other secret in
+//! every form once the child has loaded a file of them. After it has dropped them, the search must
+//! find nothing.
 
 #![cfg(all(target_os = "linux", feature = "redb"))]
 

@@ -108,7 +108,8 @@ fn expand<const LEN: usize>(master: &[u8], info: &[&[u8]]) -> [u8; LEN] {
     okm
 }
 
-/// The two states of SHA-256 that an HMAC key is kept as, as they lie in memory: whoever has them has the key.
+/// The two states of SHA-256 that an HMAC key is kept as, as they lie in memory: whoever has them
+/// has the key.
 fn hmac_states(key: &[u8; 32]) -> [Vec<u8>; 2] {
     [0x36_u8, 0x5c].map(|pad| {
         let mut block = [pad; 64];

@@ -1,5 +1,5 @@
-//! The memory of a running command is nobody's business: no core file is written of it, and no other process of its user
-//! may look into it.
+//! The memory of a running command is nobody's business: no core file is written of it, and no
+//! other process of its user may look into it.
 
 #![cfg(target_os = "linux")]
 #![expect(clippy::unwrap_used, reason = "a test that fails panics, in its helpers too")]

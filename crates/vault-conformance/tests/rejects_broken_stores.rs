@@ -1,4 +1,5 @@
-//! The suite is tested: each store that is broken on purpose is rejected by the case that names what it breaks.
+//! The suite is tested: each store that is broken on purpose is rejected by the case that names
+//! what it breaks.
 
 mod broken;
 

@@ -1,4 +1,5 @@
-//! A store whose calls are pending for a while keeps the contract too: futures are dropped before, during and after.
+//! A store whose calls are pending for a while keeps the contract too: futures are dropped before,
+//! during and after.
 
 use vault_conformance::{Fault, FaultPlan, FaultyStore, StoreUnderTest, run_all};
 use vault_store::{EnvelopeText, InsertOutcome, MemoryStore, Record, VaultStore as _};

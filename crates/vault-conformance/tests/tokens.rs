@@ -227,7 +227,8 @@ fn a_policy_is_for_new_passwords_only() {
     assert!(is_refused(block_on(vault.create_with_token(b"", short, token.clone(), None))));
     assert!(is_refused(block_on(vault.upsert(&token, b"", short)).map(drop)));
 
-    // A record from before the rule is read and updated, and not taken over or rekeyed to such a password.
+    // A record from before the rule is read and updated, and not taken over or rekeyed to such a
+    // password.
     let old = Vault::new(
         world.store.clone(),
         VaultOptions { floor: KdfMinimum::NONE, ..VaultOptions::default() },

@@ -26,7 +26,8 @@ fn plan() -> RekeyPlan {
 fn what_is_written_behind_the_cursor_is_caught_up_with() {
     let world = World::new();
     world.fill("old", 50);
-    // Before the third batch, another record under the old password comes first in the order of ids.
+    // Before the third batch, another record under the old password comes first in the order of
+    // ids.
     let meddler = Meddler::before_write(3, {
         let world = world.clone();
         move || world.insert("!first", "old", b"behind")

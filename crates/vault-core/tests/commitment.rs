@@ -1,9 +1,10 @@
-//! One envelope, one password: a ciphertext that AES-GCM opens under two keys is refused under the second.
+//! One envelope, one password: a ciphertext that AES-GCM opens under two keys is refused under the
+//! second.
 //!
-//! AES-GCM does not commit to its key. Whoever knows two passwords can build a record that opens under both (Len,
-//! Grubbs, Ristenpart: *Partitioning Oracle Attacks*, USENIX Security 2021, §3); a rekey that tries both could then be
-//! led. This builds such a record from the crates that we seal with, shows that the bare cipher falls for it, and that
-//! `open` does not.
+//! AES-GCM does not commit to its key. Whoever knows two passwords can build a record that opens
+//! under both (Len, Grubbs, Ristenpart: *Partitioning Oracle Attacks*, USENIX Security 2021, §3); a
+//! rekey that tries both could then be led. This builds such a record from the crates that we seal
+//! with, shows that the bare cipher falls for it, and that `open` does not.
 
 #![expect(clippy::unwrap_used, reason = "a test that panics fails")]
 
@@ -65,7 +66,8 @@ fn opened(text: &EnvelopeText, password: &str) -> OpenOutcome {
     open(&envelope, &key, bound_to, &policy, &mut KdfMemory::new()).unwrap()
 }
 
-/// What a password, the salt and the nonce give (`docs/format.md` §3.3), derived without the code under test.
+/// What a password, the salt and the nonce give (`docs/format.md` §3.3), derived without the code
+/// under test.
 struct Keys {
     commitment: [u8; 32],
     key: [u8; 32],
@@ -102,8 +104,8 @@ impl Keys {
 
 /// One ciphertext block and the tag that fit both keys.
 ///
-/// With a zero block both tags are known and differ by `gap`. A block `x` adds `x * h * h` to each, so
-/// `x = gap / (h1 * h1 + h2 * h2)` closes the gap.
+/// With a zero block both tags are known and differ by `gap`. A block `x` adds `x * h * h` to each,
+/// so `x = gap / (h1 * h1 + h2 * h2)` closes the gap.
 fn two_key_block(keys: &[Keys; 2], aad: &[u8]) -> ([u8; 16], [u8; 16]) {
     let [(h1, mask1), (h2, mask2)] = keys.each_ref().map(Keys::ghash_key_and_mask);
     let gap = ghash(h1, aad, 0) ^ mask1 ^ ghash(h2, aad, 0) ^ mask2;

@@ -1,5 +1,5 @@
-//! What a rekey makes of envelopes that were changed, cut, lengthened, swapped or taken from elsewhere: never a panic,
-//! never a wrong value, and the right outcome in its report.
+//! What a rekey makes of envelopes that were changed, cut, lengthened, swapped or taken from
+//! elsewhere: never a panic, never a wrong value, and the right outcome in its report.
 
 #![expect(clippy::unwrap_used, reason = "a test that fails panics, in its helpers too")]
 
@@ -136,8 +136,8 @@ fn opened(record: &Record, key: &PasswordKey) -> Option<Vec<u8>> {
     }
 }
 
-/// One text each: every bit flipped, every cut, every extension by up to 64 characters, of envelopes of the record that
-/// each becomes.
+/// One text each: every bit flipped, every cut, every extension by up to 64 characters, of
+/// envelopes of the record that each becomes.
 fn mutations(sealed: impl Fn(usize) -> Vec<u8>) -> Vec<Vec<u8>> {
     let len = sealed(0).len();
     let mut texts = Vec::new();
@@ -182,7 +182,8 @@ fn a_v3_of_which_one_bit_flipped_is_damaged() {
     assert_eq!(rekey(&texts), vec![Outcome::Damaged; texts.len()]);
 }
 
-/// v2 cannot tell damage from another password; its base64 has spare bits, and a flip of those changes nothing.
+/// v2 cannot tell damage from another password; its base64 has spare bits, and a flip of those
+/// changes nothing.
 #[test]
 fn a_v2_that_was_changed_anywhere_has_its_value_or_is_left_alone() {
     let old = key("old");
@@ -219,7 +220,8 @@ fn a_v2_of_which_one_bit_flipped_or_the_end_is_missing_looks_like_another_passwo
     assert_eq!(cut[LEAST..], vec![Outcome::OtherPassword; len - LEAST]);
 }
 
-/// v1 has no authentication, so some changes give another value; a rekey moves exactly what the format says is there.
+/// v1 has no authentication, so some changes give another value; a rekey moves exactly what the
+/// format says is there.
 #[test]
 fn a_v1_that_was_changed_is_what_the_format_says() {
     let pad = V1Pad::of(b"old");

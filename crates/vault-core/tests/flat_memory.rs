@@ -1,9 +1,10 @@
-//! A rekey takes the same memory whatever the number of records: the peak of a process that rekeys 10,000 records and that
-//! of one that rekeys 200,000 (1,000,000 when `VAULTSTORE_TORTURE_SECONDS` is set) differ by less than a bound.
+//! A rekey takes the same memory whatever the number of records: the peak of a process that rekeys
+//! 10,000 records and that of one that rekeys 200,000 (1,000,000 when `VAULTSTORE_TORTURE_SECONDS`
+//! is set) differ by less than a bound.
 //!
-//! The records are v3 and made when they are read, so that the store itself takes no memory. What a rekey of v2 records
-//! remembers, 8 bytes for each that it tried, is no part of this. A page is 1,000 records, so that both vaults fill the
-//! pages that a run holds at a time.
+//! The records are v3 and made when they are read, so that the store itself takes no memory. What a
+//! rekey of v2 records remembers, 8 bytes for each that it tried, is no part of this. A page is
+//! 1,000 records, so that both vaults fill the pages that a run holds at a time.
 
 #![cfg(target_os = "linux")]
 #![expect(clippy::print_stdout, reason = "how one process tells another one its peak")]
@@ -31,7 +32,8 @@ use vault_core::{
     StoreError, Timestamp, Token, Vault, VaultOptions,
 };
 
-/// How far the peaks may be apart: 22 bytes for each record that one vault has more, so less than its id and no envelope.
+/// How far the peaks may be apart: 22 bytes for each record that one vault has more, so less than
+/// its id and no envelope.
 const BOUND_KIB: u64 = 4 * 1024;
 
 const PAGE: usize = 1_000;

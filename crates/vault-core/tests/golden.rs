@@ -1,4 +1,5 @@
-//! Golden vectors: records of the Go ancestor, and records of an independent implementation (`tests/golden/make.py`).
+//! Golden vectors: records of the Go ancestor, and records of an independent implementation
+//! (`tests/golden/make.py`).
 
 #![expect(clippy::unwrap_used, clippy::panic, reason = "a test that panics fails")]
 

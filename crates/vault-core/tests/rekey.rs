@@ -258,7 +258,8 @@ fn a_writers_update_is_settled_and_never_reverted() {
     let world = World::new();
     world.fill("old", 20);
     let ids: Vec<_> = world.records().into_iter().map(|record| record.id).collect();
-    // Between the reading of a page and its first batch, writers change three of its records and delete a fourth.
+    // Between the reading of a page and its first batch, writers change three of its records and
+    // delete a fourth.
     let meddler = Meddler::before_write(1, {
         let (world, ids) = (world.clone(), ids.clone());
         move || {

@@ -163,7 +163,8 @@ fn a_state_is_refused_with_other_passwords_another_vault_and_another_plan() {
 fn a_record_that_failed_first_is_counted_as_what_it_is_last() {
     let world = World::new();
     world.fill("old", 50);
-    // Five tries of one page are refused; the pass goes on, and the next one takes the page up again.
+    // Five tries of one page are refused; the pass goes on, and the next one takes the page up
+    // again.
     let meddler = Meddler::failing(2..=6, StoreErrorKind::Retryable, false);
     let report = world.rekey_through(&meddler, plan()).unwrap();
     assert_eq!(meddler.fired(), 5);

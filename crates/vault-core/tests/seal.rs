@@ -1,4 +1,5 @@
-//! Sealing and opening through the public API: round trips, and the stated answer to everything that is not one.
+//! Sealing and opening through the public API: round trips, and the stated answer to everything
+//! that is not one.
 
 #![expect(clippy::unwrap_used, reason = "a test that panics fails")]
 

@@ -1,9 +1,9 @@
 //! The story of a bug: acknowledged writes that were gone.
 //!
-//! The future of sqlx 0.9.0's `begin` was dropped after the server had been told `BEGIN` and before sqlx had noted it. The
-//! connection went back to the pool inside a transaction; what others then wrote on it was answered well, and undone when the
-//! connection was closed. The same rounds are run on a bare pool, which must show the bug, on a pool with the net under
-//! it, and on a store.
+//! The future of sqlx 0.9.0's `begin` was dropped after the server had been told `BEGIN` and before
+//! sqlx had noted it. The connection went back to the pool inside a transaction; what others then
+//! wrote on it was answered well, and undone when the connection was closed. The same rounds are
+//! run on a bare pool, which must show the bug, on a pool with the net under it, and on a store.
 
 #![expect(clippy::unwrap_used, reason = "a test that fails panics, in its helpers too")]
 
@@ -20,7 +20,8 @@ use crate::support::{Place, all_ids, in_a_schema, record, replacement};
 
 const ROUNDS: usize = 120;
 
-/// A begin is ready after two or three polls, a call of a store after about as many; each is dropped after fewer, too.
+/// A begin is ready after two or three polls, a call of a store after about as many; each is
+/// dropped after fewer, too.
 const MOST_POLLS: usize = 4;
 
 /// After so long no call of this test runs any more.
@@ -50,8 +51,8 @@ fn one_connection() -> PgPoolOptions {
     PgPoolOptions::new().max_connections(1)
 }
 
-/// Drops a begin at some moment and then writes on the same pool, again and again; how many writes were answered well, and
-/// how many are there when the connection is closed.
+/// Drops a begin at some moment and then writes on the same pool, again and again; how many writes
+/// were answered well, and how many are there when the connection is closed.
 async fn drop_begins(place: &Place, pool: PgPoolOptions) -> (i64, i64) {
     place.run("CREATE TABLE written (round text)").await;
     let pool: PgPool = pool.connect_lazy(&place.url()).unwrap();
@@ -68,8 +69,9 @@ async fn drop_begins(place: &Place, pool: PgPoolOptions) -> (i64, i64) {
     (acknowledged, place.ask("SELECT count(*) FROM written").await)
 }
 
-/// A store begins and commits a transaction for each of its writes, so that a connection inside another one would keep
-/// its writes; but it would hold up every vacuum, and be one abort away from the loss. So both are asserted.
+/// A store begins and commits a transaction for each of its writes, so that a connection inside
+/// another one would keep its writes; but it would hold up every vacuum, and be one abort away from
+/// the loss. So both are asserted.
 #[test]
 fn a_store_whose_futures_are_dropped_loses_none_and_leaves_no_transaction_open() {
     in_a_schema(async |place| {
@@ -87,7 +89,8 @@ fn a_store_whose_futures_are_dropped_loses_none_and_leaves_no_transaction_open()
             let batch = [replacement(&target, "v3:target")];
             let write = store.swap_batch(batch.into());
             dropped += usize::from(poll_at_most(write, round % MOST_POLLS).await.is_none());
-            // The dropped call runs to its end by itself; a transaction that nobody ends would stay.
+            // The dropped call runs to its end by itself; a transaction that nobody ends would
+            // stay.
             let begin = Instant::now();
             while place.ask(&open).await > 0 {
                 assert!(begin.elapsed() < SETTLED, "a transaction stays open in round {round}");

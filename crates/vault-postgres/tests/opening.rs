@@ -1,5 +1,5 @@
-//! What opening, creating and migrating say of every kind of server and database, and that they leave alone what is not
-//! theirs.
+//! What opening, creating and migrating say of every kind of server and database, and that they
+//! leave alone what is not theirs.
 
 #![expect(clippy::unwrap_used, reason = "a test that fails panics, in its helpers too")]
 

@@ -1,4 +1,5 @@
-//! Connections that are cut, servers that restart, rows that others hold: one clear error each, and nothing lost.
+//! Connections that are cut, servers that restart, rows that others hold: one clear error each, and
+//! nothing lost.
 
 #![expect(clippy::unwrap_used, reason = "a test that fails panics, in its helpers too")]
 
@@ -117,7 +118,8 @@ fn a_pool_that_is_used_up_may_be_tried_again_and_a_closed_one_not() {
     });
 }
 
-/// A server that crashes in the middle loses nothing that was answered, and the same store goes on when it is back.
+/// A server that crashes in the middle loses nothing that was answered, and the same store goes on
+/// when it is back.
 #[test]
 fn a_server_that_crashes_and_restarts_loses_nothing() {
     let cluster = Cluster::start().unwrap();
@@ -158,7 +160,8 @@ fn a_server_that_crashes_and_restarts_loses_nothing() {
     });
 }
 
-/// The answer to a commit is lost on the way: nobody may say that nothing was changed, because it was.
+/// The answer to a commit is lost on the way: nobody may say that nothing was changed, because it
+/// was.
 #[test]
 fn a_commit_whose_answer_is_lost_is_an_unknown_outcome() {
     in_a_schema(async |place| {
@@ -181,7 +184,8 @@ fn a_commit_whose_answer_is_lost_is_an_unknown_outcome() {
     });
 }
 
-/// Two transactions that lock the same rows in opposite orders do run into a deadlock here, and ours do not.
+/// Two transactions that lock the same rows in opposite orders do run into a deadlock here, and
+/// ours do not.
 #[test]
 fn batches_over_the_same_rows_run_into_no_deadlock() {
     in_a_schema(async |place| {

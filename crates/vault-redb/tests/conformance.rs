@@ -46,8 +46,8 @@ impl StoreUnderTest for Redb {
         RedbStore::create(self.next_path(), RedbOptions::default()).await.unwrap()
     }
 
-    /// No vault writes such a record, so the row of a short one is made longer in the closed file: the envelope is
-    /// its tail.
+    /// No vault writes such a record, so the row of a short one is made longer in the closed file:
+    /// the envelope is its tail.
     async fn plant_too_long(&self, store: RedbStore, record: Record, len: u64) -> RedbStore {
         let (path, id) = (store.path().to_owned(), record.id.clone());
         let short = record.envelope.len();

@@ -352,7 +352,8 @@ fn a_vault_that_may_not_be_read_is_denied_and_stays_as_it_is() {
     assert!(fs::read(&path).unwrap() == before, "it was changed");
 }
 
-/// What another process is started for: this very test program, told by its environment to do the job.
+/// What another process is started for: this very test program, told by its environment to do the
+/// job.
 #[derive(Clone, Copy)]
 enum Job {
     Hold,
@@ -402,7 +403,8 @@ impl Drop for Holder {
     }
 }
 
-/// For the superuser, who may read everything, the program runs as nobody, from where nobody can read it.
+/// For the superuser, who may read everything, the program runs as nobody, from where nobody can
+/// read it.
 #[cfg(unix)]
 fn unprivileged(program: &Path, vault: &Path) -> Command {
     use std::os::unix::process::CommandExt as _;

@@ -281,7 +281,8 @@ async fn a_migration_keeps_every_record_and_reports_what_the_ancestor_left() {
     let folder = folder();
     let path = folder.path().join("vault.sqlite");
     execute(&path, &GENERATION_2.replace("CREATE UNIQUE INDEX", "CREATE INDEX")).await;
-    // The ancestor's own migration deletes the first two of these, and resets the times of the third.
+    // The ancestor's own migration deletes the first two of these, and resets the times of the
+    // third.
     execute(
         &path,
         "INSERT INTO vault VALUES ('a', '', 'v2:a', '', '', '', ''), ('b', '', 'v2:b', '', '', '', ''), \

@@ -1,4 +1,5 @@
-//! Times as other programs write them: queries, purges and conditions must judge them as reading does.
+//! Times as other programs write them: queries, purges and conditions must judge them as reading
+//! does.
 
 #![expect(clippy::unwrap_used, reason = "a test that fails panics, in its helpers too")]
 
@@ -43,7 +44,8 @@ async fn vault() -> (TempDir, SqliteStore) {
     (folder, store)
 }
 
-/// One record per time, as its end and its beginning; of each the half is soft-deleted at another one.
+/// One record per time, as its end and its beginning; of each the half is soft-deleted at another
+/// one.
 async fn plant(path: &Path) {
     let mut connection = SqliteConnectOptions::new().filename(path).connect().await.unwrap();
     for (number, time) in TIMES.iter().enumerate() {

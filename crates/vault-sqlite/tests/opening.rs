@@ -1,4 +1,5 @@
-//! What opening and creating say of every kind of file, and what writing says of locks and permissions.
+//! What opening and creating say of every kind of file, and what writing says of locks and
+//! permissions.
 
 #![expect(clippy::unwrap_used, reason = "a test that fails panics, in its helpers too")]
 
@@ -338,7 +339,8 @@ async fn a_vault_that_may_not_be_read_is_denied_and_stays_as_it_is() {
     assert!(bytes_of(&path) == before, "it was changed");
 }
 
-/// What another process is started for: this very test program, told by its environment to do the job.
+/// What another process is started for: this very test program, told by its environment to do the
+/// job.
 #[derive(Clone, Copy)]
 enum Job {
     CreateUnderUmask000,
@@ -369,7 +371,8 @@ impl Process {
         Self(command.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().unwrap())
     }
 
-    /// The superuser may read everything, so the program will run as nobody, who must be able to read the program.
+    /// The superuser may read everything, so the program will run as nobody, who must be able to
+    /// read the program.
     fn program_for(vault: &Path) -> PathBuf {
         let program = std::env::current_exe().unwrap();
         let copy = vault.with_file_name("program");

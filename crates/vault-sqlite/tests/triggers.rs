@@ -1,4 +1,5 @@
-//! Triggers that somebody else made: they are named, and what they make of an envelope is not taken for what was written.
+//! Triggers that somebody else made: they are named, and what they make of an envelope is not taken
+//! for what was written.
 
 #![expect(clippy::unwrap_used, reason = "a test that fails panics, in its helpers too")]
 

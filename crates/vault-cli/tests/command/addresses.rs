@@ -1,4 +1,5 @@
-//! Addresses of vaults that are not understood: exit code 2 before anything is opened, and never another place.
+//! Addresses of vaults that are not understood: exit code 2 before anything is opened, and never
+//! another place.
 
 use std::net::TcpListener;
 

@@ -43,7 +43,8 @@ impl Ancestor {
         self.sandbox.run(&[args, &vault].concat())
     }
 
-    /// Every live record that `file` names a password for opens under it, to the ancestor's plaintext.
+    /// Every live record that `file` names a password for opens under it, to the ancestor's
+    /// plaintext.
     fn reads(&self, file: impl Fn(&str) -> Option<String>) {
         for record in self.records.iter().filter(|record| record["soft_deleted"] == false) {
             let token = record["token"].as_str().unwrap();

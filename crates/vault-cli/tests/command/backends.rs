@@ -6,7 +6,8 @@ use serde_json::Value;
 
 use crate::sandbox::{Answer, CANARY, CHEAP, Sandbox};
 
-/// The address of a vault that does not exist yet, on each backend that needs no server, and on Postgres where there is one.
+/// The address of a vault that does not exist yet, on each backend that needs no server, and on
+/// Postgres where there is one.
 const BACKENDS: &[fn(&Sandbox) -> String] = &[
     redb,
     sqlite,

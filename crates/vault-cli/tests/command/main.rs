@@ -1,6 +1,7 @@
 //! The built command as people run it.
 //!
-//! `cfg(test)` holds for all of it, and tells clippy that these are tests down to the last function.
+//! `cfg(test)` holds for all of it, and tells clippy that these are tests down to the last
+//! function.
 
 #[cfg(test)]
 mod addresses;

@@ -1,4 +1,5 @@
-//! The life of a rekey's state: it is kept until a person says otherwise, and nothing else is taken for one.
+//! The life of a rekey's state: it is kept until a person says otherwise, and nothing else is taken
+//! for one.
 
 use std::fs;
 

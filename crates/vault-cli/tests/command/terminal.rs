@@ -1,4 +1,5 @@
-//! What a person sees: prompts and values on a terminal of its own, and text from elsewhere that a terminal must not obey.
+//! What a person sees: prompts and values on a terminal of its own, and text from elsewhere that a
+//! terminal must not obey.
 #![cfg(target_os = "linux")]
 
 use std::{

@@ -55,8 +55,8 @@ async fn fill_the_disk(backend: &str, url: fn(&TempDir) -> String, file: &str) {
     );
 }
 
-/// A rekey that may make no file longer than this: beyond it a write fails as on a full disk, where the signal that
-/// would kill the process first is ignored.
+/// A rekey that may make no file longer than this: beyond it a write fails as on a full disk, where
+/// the signal that would kill the process first is ignored.
 fn limited(scene: &Scene, bytes: u64) -> Command {
     let rekey = scene.merge("old", "new", &PAGES);
     let mut command = Command::new("bash");

@@ -1,11 +1,13 @@
-//! Breaks the built command and what it stands on, and looks after every fault whether each record is what a ledger
-//! outside the vault says.
+//! Breaks the built command and what it stands on, and looks after every fault whether each record
+//! is what a ledger outside the vault says.
 //!
 //! As a test each scenario is short. `cargo xtask torture` runs the same ones for longer:
-//! `VAULTSTORE_TORTURE_SECONDS` says how long each takes at least, `VAULTSTORE_TORTURE_SEED` where its chances begin.
+//! `VAULTSTORE_TORTURE_SECONDS` says how long each takes at least, `VAULTSTORE_TORTURE_SEED` where
+//! its chances begin.
 //!
-//! No scenario hopes for the moment at which something happens: a rekey waits between two pages while nobody reads what it
-//! tells (`process.rs`), and what has to be seen is tried until it is (`rounds.rs`).
+//! No scenario hopes for the moment at which something happens: a rekey waits between two pages
+//! while nobody reads what it tells (`process.rs`), and what has to be seen is tried until it is
+//! (`rounds.rs`).
 
 #[cfg(test)]
 mod beside;

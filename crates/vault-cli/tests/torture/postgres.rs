@@ -1,4 +1,5 @@
-//! What a Postgres server and the way to it do to a rekey: cut connections, undone transactions, time limits.
+//! What a Postgres server and the way to it do to a rekey: cut connections, undone transactions,
+//! time limits.
 
 use std::{
     mem,
@@ -47,7 +48,8 @@ fn rekey_through(scene: &mut Scene, url: &str) -> Command {
     command
 }
 
-/// How a role of this name, made now, reaches the server; each of its connections begins with these settings.
+/// How a role of this name, made now, reaches the server; each of its connections begins with these
+/// settings.
 async fn url_of_role(name: &str, settings: &[&str]) -> String {
     let mut admin = admin().await;
     let make = format!("CREATE ROLE {name} LOGIN SUPERUSER PASSWORD 'secret'");
@@ -147,9 +149,9 @@ fn terminated_backends_lose_nothing() {
     });
 }
 
-/// Serialization failures and deadlocks: such as the server is made to give at a statement and at a commit, and writers of
-/// a database where every transaction is serializable. Each writer adds a second to records' times again and again, which
-/// must be as many as it added.
+/// Serialization failures and deadlocks: such as the server is made to give at a statement and at a
+/// commit, and writers of a database where every transaction is serializable. Each writer adds a
+/// second to records' times again and again, which must be as many as it added.
 #[test]
 fn serialization_failures_lose_nothing() {
     run(async {
@@ -167,7 +169,8 @@ fn serialization_failures_lose_nothing() {
         let (mut rekeys, mut retries) = (0, 0);
         while rounds.again(retries > 10) {
             scene.restore().await;
-            // Its picture of the vault is older than the rekey's changes, one of which it is going to overwrite.
+            // Its picture of the vault is older than the rekey's changes, one of which it is going
+            // to overwrite.
             let mut stale = PgConnection::connect(&url.replace(TROUBLED, "writer")).await.unwrap();
             execute(&mut stale, &format!("BEGIN; SELECT count(*) FROM {}", table(&scene))).await;
             let mut rekey = rekey_through(&mut scene, &url);
@@ -217,7 +220,8 @@ fn serialization_failures_lose_nothing() {
     });
 }
 
-/// Lets the rekey's statements fail every second time, and some of its commits, in a way that counts.
+/// Lets the rekey's statements fail every second time, and some of its commits, in a way that
+/// counts.
 async fn make_trouble(admin: &mut PgConnection, table: &str) {
     let sql = format!(
         "CREATE SEQUENCE statements; CREATE SEQUENCE rows;
@@ -261,7 +265,8 @@ async fn add_seconds(url: &str, table: &str, stop: &AtomicBool) -> Added {
         if stop.load(Relaxed) {
             break;
         }
-        // Two statements: what is read first is not what is there when it is written, if a rekey comes in between.
+        // Two statements: what is read first is not what is there when it is written, if a rekey
+        // comes in between.
         let add = format!(
             "BEGIN; SELECT updated_at FROM {table} WHERE id = '{at:07}'; SELECT pg_sleep(0.002);
              UPDATE {table} SET updated_at = updated_at + interval '1 second' WHERE id = '{at:07}'; COMMIT"
@@ -279,8 +284,8 @@ async fn add_seconds(url: &str, table: &str, stop: &AtomicBool) -> Added {
     added
 }
 
-/// A deadlock that the server finds: somebody locks two records of one page in the other order. The rekey is the one that
-/// is undone, since it has waited longer.
+/// A deadlock that the server finds: somebody locks two records of one page in the other order. The
+/// rekey is the one that is undone, since it has waited longer.
 #[test]
 fn a_deadlock_loses_nothing() {
     run(async {

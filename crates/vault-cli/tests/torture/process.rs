@@ -8,8 +8,8 @@ use std::{
 
 use serde_json::Value;
 
-/// A rekey that tells every page on a narrow pipe. While nobody reads it, it waits before its next page, some pages
-/// further on at most, and with no lock of a store in its hands.
+/// A rekey that tells every page on a narrow pipe. While nobody reads it, it waits before its next
+/// page, some pages further on at most, and with no lock of a store in its hands.
 pub(crate) struct Rekey {
     child: Child,
     lines: Lines<BufReader<PipeReader>>,
@@ -29,7 +29,8 @@ impl Rekey {
         Self { child, lines, said: String::new() }
     }
 
-    /// Lets it go on until it has rekeyed so many records, earlier runs included; whether it came that far.
+    /// Lets it go on until it has rekeyed so many records, earlier runs included; whether it came
+    /// that far.
     pub(crate) fn until(&mut self, rekeyed: u64) -> bool {
         while let Some(step) = self.step() {
             if step["rekeyed"].as_u64() >= Some(rekeyed) {

@@ -1,4 +1,5 @@
-//! A TCP proxy before a Postgres server, which cuts connections around the commits that pass through it.
+//! A TCP proxy before a Postgres server, which cuts connections around the commits that pass
+//! through it.
 
 use std::{
     io::{self, Read as _, Write as _},
@@ -14,7 +15,8 @@ use std::{
 /// What sqlx sends to commit: the text of a simple query.
 const COMMIT: &[u8] = b"COMMIT\0";
 
-/// Every so many commits there is a cut: never two in a row, which would need no proxy but a server that is down.
+/// Every so many commits there is a cut: never two in a row, which would need no proxy but a server
+/// that is down.
 const EVERY: u32 = 3;
 
 /// A reply at least so long holds records.

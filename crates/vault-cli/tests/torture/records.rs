@@ -70,9 +70,9 @@ impl Sealer {
         Self { spec, weak: WEAK.parse().unwrap(), keys: NAMES.map(key).into() }
     }
 
-    /// The record of this number in the standard data set: 40 % old, 20 % already new, 20 % foreign, 5 % each damaged,
-    /// soft-deleted, expired and odd; the last three are under the old password. A quarter of the old and of the foreign
-    /// are v2.
+    /// The record of this number in the standard data set: 40 % old, 20 % already new, 20 %
+    /// foreign, 5 % each damaged, soft-deleted, expired and odd; the last three are under the old
+    /// password. A quarter of the old and of the foreign are v2.
     pub(crate) fn standard(&self, number: usize) -> Due {
         let (id, value) = (format!("{number:07}"), format!("value {number}").into_bytes());
         let sound = |name| self.due(&id, name, &value);

@@ -5,10 +5,12 @@ use std::{
     time::{Duration, Instant},
 };
 
-/// How long a scenario tries beyond its time to see what it has to: far more than any machine needs.
+/// How long a scenario tries beyond its time to see what it has to: far more than any machine
+/// needs.
 const PATIENCE: Duration = Duration::from_mins(30);
 
-/// The rounds of a scenario: at least so many, for so long under torture, and until all that has to be seen was.
+/// The rounds of a scenario: at least so many, for so long under torture, and until all that has to
+/// be seen was.
 pub(crate) struct Rounds {
     done: u32,
     least: u32,

@@ -114,9 +114,10 @@ impl Scene {
         self.ledger.values().filter(|due| due.name == name).count() as u64
     }
 
-    /// Every record of the ledger is there and no other, each column as it was. Its envelope is the one that its last
-    /// writer left, byte for byte; or it is one of those that a rekey moves, and its value opens under exactly one password,
-    /// which is a new one. How many are under each is told.
+    /// Every record of the ledger is there and no other, each column as it was. Its envelope is the
+    /// one that its last writer left, byte for byte; or it is one of those that a rekey moves, and
+    /// its value opens under exactly one password, which is a new one. How many are under each is
+    /// told.
     pub(crate) async fn check(&mut self, moves: &[(&str, &str)]) -> BTreeMap<&'static str, u64> {
         let mut under: BTreeMap<_, _> =
             NAMES.into_iter().chain([DAMAGED]).map(|it| (it, 0)).collect();
@@ -149,7 +150,8 @@ impl Scene {
         to
     }
 
-    /// Puts the envelopes back that a rekey has changed, and forgets the states: who restores a vault starts over.
+    /// Puts the envelopes back that a rekey has changed, and forgets the states: who restores a
+    /// vault starts over.
     pub(crate) async fn restore(&self) {
         let store = self.open().await;
         let back = self.all_in(&*store).await.into_iter().filter_map(|record| {
@@ -191,8 +193,8 @@ impl Scene {
         }
     }
 
-    /// Leaves the vault as an SQLite file, and the ledger beside it, for a reader that shares nothing with ours, if
-    /// `cargo xtask` has named a folder for them.
+    /// Leaves the vault as an SQLite file, and the ledger beside it, for a reader that shares
+    /// nothing with ours, if `cargo xtask` has named a folder for them.
     pub(crate) fn leave(&self, name: &str) {
         let Some(folder) = env::var_os("VAULTSTORE_TORTURE_LEAVE").map(PathBuf::from) else {
             return;

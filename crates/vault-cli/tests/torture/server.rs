@@ -52,7 +52,8 @@ fn a_server_that_crashes_loses_nothing() {
     });
 }
 
-/// How long a run goes on at most without a server: half a minute, and as much again for a slow machine.
+/// How long a run goes on at most without a server: half a minute, and as much again for a slow
+/// machine.
 const GONE: Duration = Duration::from_mins(1);
 
 #[test]

@@ -18,8 +18,8 @@ async fn scene() -> Scene {
     scene
 }
 
-/// Begins a rekey, signals it so often once it has moved some records and waits before the next ones, and tells how it
-/// ended.
+/// Begins a rekey, signals it so often once it has moved some records and waits before the next
+/// ones, and tells how it ended.
 fn interrupted(scene: &Scene, signal: &str, times: usize) -> Output {
     let mut rekey = Rekey::begin(scene.rekey("old", "new", &SMALL));
     rekey.reach(100);

@@ -64,8 +64,8 @@ struct Done {
     passes: u64,
 }
 
-/// Rekeys one after the other while the writers write under the old, the new and another password; then the writers stop,
-/// and the last one leaves nothing under the old password.
+/// Rekeys one after the other while the writers write under the old, the new and another password;
+/// then the writers stop, and the last one leaves nothing under the old password.
 async fn at_full_speed(backend: &str, url: fn(&TempDir) -> String, by: RekeyBy) {
     let (records, time) = match seconds() {
         None => (6_000, Duration::from_secs(5)),

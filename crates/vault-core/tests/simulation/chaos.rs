@@ -41,7 +41,8 @@ pub(crate) enum Fate {
     FailsAfter(StoreErrorKind),
     /// It fails as of unknown outcome and takes effect later.
     Late,
-    /// Against the contract: so many replacements of a batch take effect at most, and then it fails.
+    /// Against the contract: so many replacements of a batch take effect at most, and then it
+    /// fails.
     Torn(usize, StoreErrorKind),
 }
 

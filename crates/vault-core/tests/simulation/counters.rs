@@ -1,4 +1,5 @@
-//! What happened in all histories together: a simulation in which nothing went wrong proves nothing.
+//! What happened in all histories together: a simulation in which nothing went wrong proves
+//! nothing.
 
 use std::sync::atomic::{AtomicU64, Ordering};
 
@@ -86,7 +87,8 @@ counters! {
     eventful_completions
     /// Completed rekeys that went on from the state of another.
     resumed_completions
-    /// Completed rekeys that needed no other pass after one that moved something, because nobody else had written.
+    /// Completed rekeys that needed no other pass after one that moved something, because nobody
+    /// else had written.
     vouched_completions
     /// Completed rekeys that found something after their first pass.
     catch_ups

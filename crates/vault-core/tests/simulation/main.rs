@@ -1,12 +1,15 @@
-//! Thousands of seeded histories of the real rekey engine over a store in memory, on one thread, poll by poll.
+//! Thousands of seeded histories of the real rekey engine over a store in memory, on one thread,
+//! poll by poll.
 //!
-//! A history is a small vault of all three formats with one to three rekeyers and a writer beside them. The rekeyers have
-//! one target or several, one pair of passwords or several, all of the vault or a part of it. Store calls take their time,
-//! fail before or after their effect, take effect in part or late; rekeyers are stopped, dropped and begun anew. Then the
-//! faults end, a rekey runs undisturbed, the next one finds nothing, and every record must be what the ledger says.
+//! A history is a small vault of all three formats with one to three rekeyers and a writer beside
+//! them. The rekeyers have one target or several, one pair of passwords or several, all of the
+//! vault or a part of it. Store calls take their time, fail before or after their effect, take
+//! effect in part or late; rekeyers are stopped, dropped and begun anew. Then the faults end, a
+//! rekey runs undisturbed, the next one finds nothing, and every record must be what the ledger
+//! says.
 //!
-//! `VAULTSTORE_SIM_HISTORIES` says how many histories (5,000; `cargo xtask ci` plays 100,000), and a tenth as many of pairs that
-//! chain; `VAULTSTORE_SIM_FIRST_SEED` where they begin.
+//! `VAULTSTORE_SIM_HISTORIES` says how many histories (5,000; `cargo xtask ci` plays 100,000), and
+//! a tenth as many of pairs that chain; `VAULTSTORE_SIM_FIRST_SEED` where they begin.
 
 #![expect(clippy::unwrap_used, reason = "a test that fails panics, in its helpers too")]
 
@@ -78,8 +81,8 @@ fn play(seed: u64, sabotage: Sabotage, counters: &Arc<Counters>) -> Result<u64, 
     Ok(chaos.traced())
 }
 
-/// Plays a history of pairs that chain: a record that was moved to a password is not moved on from it, whatever fails
-/// and dies, and however often the run goes on.
+/// Plays a history of pairs that chain: a record that was moved to a password is not moved on from
+/// it, whatever fails and dies, and however often the run goes on.
 fn play_chain(seed: u64, counters: &Arc<Counters>) -> Result<u64, Violation> {
     let mut chance = Chance::of_seed(seed);
     let chaos = Chaos::new(seed, chance.pick(&[0, 6, 12, 25]), Arc::clone(counters));

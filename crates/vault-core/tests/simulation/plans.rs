@@ -43,7 +43,8 @@ impl Plan {
     }
 }
 
-/// The plans of a history, a rekeyer each, and how many of these rekeyers it takes to move everything.
+/// The plans of a history, a rekeyer each, and how many of these rekeyers it takes to move
+/// everything.
 pub(crate) fn of_a_history(chance: &mut Chance, counters: &Counters) -> (Vec<Plan>, usize) {
     use Owner::{Foreign, New, Old, Rival};
     let write = chance.pick(&[v3(), v3(), v3(), v3(), v3(), v2()]);

@@ -1,4 +1,5 @@
-//! One rekeyer: begins, is polled, stopped or dropped, and goes on from its state; each of its reports is checked.
+//! One rekeyer: begins, is polled, stopped or dropped, and goes on from its state; each of its
+//! reports is checked.
 
 use std::{
     pin::pin,
@@ -93,7 +94,8 @@ impl Rekeyer {
     ) -> Result<Option<RekeyReport>, Violation> {
         world.time += 1;
         match std::mem::replace(&mut self.state, State::Idle) {
-            // Beginning costs derivations, so it pauses first, and longer where there may be nothing to do.
+            // Beginning costs derivations, so it pauses first, and longer where there may be
+            // nothing to do.
             State::Idle if !chance.one_in(if self.completed { 30 } else { 4 }) => {}
             State::Idle => self.begin(world, chaos, chance),
             // The process dies, or its future is dropped.
@@ -317,8 +319,8 @@ impl Rekeyer {
         Ok(report)
     }
 
-    /// A complete rekey has looked at every record that was there all the while, and left none behind that was there
-    /// when its last pass began.
+    /// A complete rekey has looked at every record that was there all the while, and left none
+    /// behind that was there when its last pass began.
     fn completed(
         &self,
         report: &RekeyReport,
@@ -334,7 +336,8 @@ impl Rekeyer {
             counts.scanned,
         );
         if !report.dry_run && counts.failed + counts.conflict == 0 && !self.chains() {
-            // Without another pass after one that moved something, the store has vouched for all until it was asked.
+            // Without another pass after one that moved something, the store has vouched for all
+            // until it was asked.
             let vouched = counts.rekeyed > self.rekeyed_before;
             add(&chaos.counters.vouched_completions, u64::from(vouched));
             let until = if vouched { self.counted } else { self.pass_begun };

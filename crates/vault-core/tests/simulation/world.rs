@@ -315,7 +315,8 @@ impl World {
         dues.count() as u64
     }
 
-    /// No record of a shard that a writer last sealed before this time still opens under an old password.
+    /// No record of a shard that a writer last sealed before this time still opens under an old
+    /// password.
     pub(crate) fn check_nothing_missed(
         &self,
         moves: &[Move],
@@ -340,8 +341,8 @@ impl World {
         changed
     }
 
-    /// Every record is under its own password or the one that a plan of pairs moves it to, never further; how many are
-    /// under the latter.
+    /// Every record is under its own password or the one that a plan of pairs moves it to, never
+    /// further; how many are under the latter.
     pub(crate) fn check_moved_once(&self, pairs: &[Move]) -> Result<u64, Violation> {
         let mut moved = 0;
         for record in self.records() {
@@ -364,8 +365,9 @@ impl World {
         Ok(moved)
     }
 
-    /// Every record is there with its last acknowledged value, under exactly one password: one that a plan moves it to,
-    /// where there is one, else its own; nothing else changed, and none is there beside them.
+    /// Every record is there with its last acknowledged value, under exactly one password: one that
+    /// a plan moves it to, where there is one, else its own; nothing else changed, and none is
+    /// there beside them.
     pub(crate) fn check(&self, moves: &[Move]) -> Result<(), Violation> {
         let records = self.records();
         let stored: Vec<_> = records.iter().map(|record| &record.id).collect();

@@ -1,4 +1,5 @@
-//! Another implementation of v1, by docs/format.md §5, which also writes: the product only reads it.
+//! Another implementation of v1, by docs/format.md §5, which also writes: the product only reads
+//! it.
 
 #![allow(dead_code, reason = "each test binary uses its own part of it")]
 

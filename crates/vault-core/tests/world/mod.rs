@@ -1,4 +1,5 @@
-//! A vault in memory with a ledger beside it: for every record the password and the value that it must have.
+//! A vault in memory with a ledger beside it: for every record the password and the value that it
+//! must have.
 
 #![allow(dead_code, reason = "each test binary uses its own part of the world")]
 
@@ -249,7 +250,8 @@ impl World {
         self.hand_over(from, to);
     }
 
-    /// Records are where the ledger says, except that those of the old password may be under the new one.
+    /// Records are where the ledger says, except that those of the old password may be under the
+    /// new one.
     pub(crate) fn check_nothing_but(&self, old: &str, new: &str) {
         for record in self.records() {
             let owner = self.owner(&record.id);
@@ -282,7 +284,8 @@ impl World {
         self.records().iter().filter(|record| self.opens(record, password).is_some()).count() as u64
     }
 
-    /// Every record is there, under exactly the password of the ledger, with its value; none is there beside it.
+    /// Every record is there, under exactly the password of the ledger, with its value; none is
+    /// there beside it.
     pub(crate) fn check(&self) {
         let (records, ledger, bad) =
             (self.records(), self.ledger.lock().unwrap().clone(), self.bad.lock().unwrap().clone());
