@@ -15,8 +15,8 @@ use std::{
 use async_trait::async_trait;
 use vaultstore::query::{Envelopes, HasCursor as _, SortOrder};
 use vaultstore::store::{
-    DeleteOutcome, EnvelopeText, InsertOutcome, MAX_ENVELOPE_LEN, PageLimit, Purge, PutSetting,
-    RecordSink, RecordSource, RecordUpdate, Replacement, SealedRecord, WriteOutcome,
+    DeleteOutcome, EnvelopeText, InsertOutcome, MAX_ENVELOPE_LEN, MAX_SETTINGS, OverLimit, Page,
+    PageBuilder, PageLimit, Purge, PutSetting, RecordSink, RecordSource, RecordUpdate, Replacement, SealedRecord, WriteOutcome,
 };
 use vaultstore::{
     Query, Record, RecordId, StoreError, StoreErrorKind, Timestamp, Token, VaultStore,
@@ -77,6 +77,7 @@ impl LogStore {
                 StoreErrorKind::Unsupported,
                 format!("{}: an envelope that was not loaded cannot be stored", path.display()),
             ),
+            Fault::OverLimit(over) => over.into_store_error(path.display()),
             Fault::Write(error) => StoreError::new(
                 StoreErrorKind::UnknownOutcome,
                 format!("{}: a write failed half-way; open the vault again", path.display()),
@@ -95,7 +96,14 @@ enum Fault {
     Io(io::Error),
     Write(io::Error),
     NotLoaded,
+    OverLimit(OverLimit),
     Stopped,
+}
+
+impl From<OverLimit> for Fault {
+    fn from(over: OverLimit) -> Self {
+        Self::OverLimit(over)
+    }
 }
 
 impl From<io::Error> for Fault {
@@ -182,28 +190,26 @@ impl State {
         &mut self,
         entries: impl IntoIterator<Item = (Row, u64)>,
         limit: PageLimit,
-    ) -> Result<Vec<Record>, Fault> {
-        let (mut page, mut bytes) = (Vec::new(), 0);
-        for (row, at) in entries.into_iter().take(limit.records.get()) {
-            bytes += if is_too_long(row.len) { 0 } else { row.len };
-            if !page.is_empty() && bytes > limit.bytes.get() as u64 {
+    ) -> Result<Page<Record>, Fault> {
+        let mut page = PageBuilder::new(limit);
+        for (row, at) in entries {
+            if page.has_no_room_for(weight(&row)) {
                 break;
             }
             let envelope = load_envelope(&mut self.log, &row, at)?;
             page.push(record_of(&row, envelope));
         }
-        Ok(page)
+        Ok(page.finish())
     }
 
     fn read_page(
         &mut self,
         after: Option<&RecordId>,
         limit: PageLimit,
-    ) -> Result<Vec<SealedRecord>, Fault> {
+    ) -> Result<Page<SealedRecord>, Fault> {
         let entries = self.index.after(after).take(limit.records.get());
         let entries: Vec<_> = entries.map(|entry| (entry.row.clone(), entry.at)).collect();
-        let page = self.load(entries, limit)?.into_iter();
-        Ok(page.map(sealed).collect())
+        Ok(self.load(entries, limit)?.map(sealed))
     }
 
     fn record(&mut self, id: &RecordId) -> Result<Option<Record>, Fault> {
@@ -212,7 +218,7 @@ impl State {
         Ok(Some(record_of(&entry.row, envelope)))
     }
 
-    fn query(&mut self, query: &Query, now: Timestamp) -> Result<Vec<Record>, Fault> {
+    fn query(&mut self, query: &Query, now: Timestamp) -> Result<Page<Record>, Fault> {
         let mut found = Vec::new();
         for entry in self.index.records.values() {
             let record = record_of(&entry.row, EnvelopeText::not_loaded(entry.row.len));
@@ -229,7 +235,7 @@ impl State {
         let wanted = found.into_iter().skip(skipped).take(query.page_limit().records.get());
         let records: Vec<_> = wanted.map(|(_, record)| record).collect();
         if query.envelopes() == Envelopes::LengthOnly {
-            return Ok(records);
+            return Ok(records.into());
         }
         let entries = records.iter().filter_map(|record| self.index.records.get(&record.id));
         let entries: Vec<_> = entries.map(|entry| (entry.row.clone(), entry.at)).collect();
@@ -237,6 +243,7 @@ impl State {
     }
 
     fn insert(&mut self, records: &[Record]) -> Result<Vec<InsertOutcome>, Fault> {
+        records.iter().try_for_each(OverLimit::check_record)?;
         let (mut outcomes, mut puts, mut envelopes) = (Vec::new(), Vec::new(), Vec::new());
         let mut new: HashMap<&RecordId, &Token> = HashMap::new();
         for record in records {
@@ -333,6 +340,12 @@ impl State {
     }
 }
 
+/// What a record takes in a page.
+fn weight(row: &Row) -> usize {
+    let envelope = if is_too_long(row.len) { 0 } else { row.len };
+    row.id.len() + row.token.len() + usize::try_from(envelope).unwrap_or(usize::MAX / 2)
+}
+
 fn is_too_long(len: u64) -> bool {
     len > MAX_ENVELOPE_LEN as u64
 }
@@ -379,7 +392,7 @@ impl RecordSource for LogStore {
         &self,
         after: Option<&RecordId>,
         limit: PageLimit,
-    ) -> Result<Vec<SealedRecord>, StoreError> {
+    ) -> Result<Page<SealedRecord>, StoreError> {
         let after = after.cloned();
         self.run(move |state| state.read_page(after.as_ref(), limit)).await
     }
@@ -423,7 +436,7 @@ impl VaultStore for LogStore {
         .await
     }
 
-    async fn query(&self, query: &Query, now: Timestamp) -> Result<Vec<Record>, StoreError> {
+    async fn query(&self, query: &Query, now: Timestamp) -> Result<Page<Record>, StoreError> {
         let query = query.clone();
         self.run(move |state| state.query(&query, now)).await
     }
@@ -485,7 +498,12 @@ impl VaultStore for LogStore {
     ) -> Result<String, StoreError> {
         let (name, value) = (name.to_owned(), value.to_owned());
         self.run(move |state| {
-            match state.index.settings.get(&name) {
+            OverLimit::check_setting(&name, &value)?;
+            let settings = &state.index.settings;
+            if settings.len() >= MAX_SETTINGS && !settings.contains_key(&name) {
+                return Err(OverLimit::OneSettingMore.into());
+            }
+            match settings.get(&name) {
                 Some(present) if put == PutSetting::IfAbsent => return Ok(present.clone()),
                 _ => {}
             }

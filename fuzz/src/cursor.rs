@@ -7,7 +7,9 @@ use std::{
     task::{Context, Poll, Waker},
 };
 
-use vault_core::store::{EnvelopeText, InsertOutcome, PageLimit, RecordSource as _};
+use vault_core::store::{
+    EnvelopeText, HasWeight as _, InsertOutcome, MAX_KEY_LEN, PageLimit, RecordSource as _,
+};
 use vault_core::{MemoryStore, Record, RecordId, Timestamp, Token, VaultStore as _};
 
 /// The most records of one input, so that inputs stay fast.
@@ -18,7 +20,9 @@ const MAX_RECORDS: usize = 200;
 pub fn list_cursor(data: &[u8]) {
     let Some(([records, bytes, longest], ids)) = data.split_first_chunk() else { return };
     let limit = PageLimit::new(usize::from(*records), usize::from(*bytes));
-    let ids: Vec<RecordId> = ids.split(|byte| *byte == b'\n').take(MAX_RECORDS).map(id).collect();
+    // Longer ids are refused.
+    let ids = ids.split(|byte| *byte == b'\n').take(MAX_RECORDS).map(id);
+    let ids: Vec<RecordId> = ids.filter(|id| id.as_bytes().len() <= MAX_KEY_LEN).collect();
     let stored: Vec<Record> = ids
         .iter()
         .enumerate()
@@ -62,7 +66,7 @@ fn scanned(store: &MemoryStore, limit: PageLimit) -> Vec<RecordId> {
         if page.is_empty() {
             return seen;
         }
-        assert_within(limit, page.iter().map(|record| record.envelope.loaded_len()));
+        assert_within(limit, page.iter().map(|record| record.weight()));
         take_ascending(&mut seen, page.into_iter().map(|record| record.id));
     }
 }
@@ -74,7 +78,7 @@ fn listed(store: &MemoryStore, limit: PageLimit) -> Vec<RecordId> {
         if page.is_empty() {
             return seen;
         }
-        assert_within(limit, page.iter().map(|record| record.envelope.loaded_len()));
+        assert_within(limit, page.iter().map(|record| record.weight()));
         take_ascending(&mut seen, page.into_iter().map(|record| record.id));
     }
 }

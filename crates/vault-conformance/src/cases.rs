@@ -9,6 +9,7 @@ mod queries;
 mod records;
 mod settings;
 mod texts;
+mod unreadable;
 mod write_counts;
 
 pub use batches::*;
@@ -18,6 +19,7 @@ pub use queries::*;
 pub use records::*;
 pub use settings::*;
 pub use texts::*;
+pub use unreadable::*;
 pub use write_counts::*;
 
 /// An operation that is not ready after this many polls counts as stuck.

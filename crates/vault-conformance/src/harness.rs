@@ -6,7 +6,7 @@ use std::{
     task::Poll,
 };
 
-use vault_store::{Record, VaultStore};
+use vault_store::{MAX_KEY_LEN, Record, RecordId, StoreErrorKind, VaultStore};
 
 /// A backend under test: how to create a store, and how to close and reopen it.
 ///
@@ -43,6 +43,25 @@ pub trait StoreUnderTest: Sync {
         len: u64,
     ) -> impl Future<Output = Self::Store>;
 
+    /// Makes a row that nobody can read, at the place that this id has in the order: directly behind it, and before any other
+    /// id of a sample. A store that can hold none plants none.
+    ///
+    /// Default: checks that the store refuses a record whose id is longer than
+    /// [`MAX_KEY_LEN`](vault_store::MAX_KEY_LEN), and plants nothing. A backend on a database that others can write to as well
+    /// writes such a row, or one whose id is no text, past the store.
+    fn plant_unreadable(
+        &self,
+        store: Self::Store,
+        behind: Record,
+    ) -> impl Future<Output = (Self::Store, Planted)> {
+        async move {
+            let id = behind.id.as_str().to_owned() + &"x".repeat(MAX_KEY_LEN);
+            let refused = store.insert(vec![Record { id: RecordId::from_stored(id), ..behind }]).await;
+            assert_eq!(refused.map_err(|error| error.kind()), Err(StoreErrorKind::Unsupported));
+            (store, Planted::No)
+        }
+    }
+
     /// Returns the time resolution of the store, in microseconds.
     ///
     /// Default: 1, the resolution of a [`Timestamp`](vault_store::Timestamp). A schema of whole
@@ -67,6 +86,15 @@ pub trait StoreUnderTest: Sync {
     fn block_on<F: Future>(&self, future: F) -> F::Output {
         futures::executor::block_on(future)
     }
+}
+
+/// Whether a store has got a row that nobody can read.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Planted {
+    /// It has one more.
+    Yes,
+    /// It can hold none.
+    No,
 }
 
 /// Creates one `#[test]` per case, so that a failure has a name.
@@ -186,6 +214,9 @@ macro_rules! for_each_case {
             soft_deleted_and_expired_records_are_part_of_the_scan
             each_record_comes_with_its_token
             an_envelope_longer_than_the_maximum_comes_as_too_long
+            ids_and_tokens_count_as_bytes_of_a_page
+            a_row_that_nobody_can_read_is_named_at_its_place_and_hides_none
+            a_query_names_the_rows_that_nobody_can_read
             each_page_is_a_read_of_its_own
             many_records_come_under_any_limit
 
@@ -234,10 +265,12 @@ macro_rules! for_each_case {
             if_absent_keeps_what_is_stored
             two_callers_of_if_absent_agree
             settings_come_in_the_order_of_their_names
+            settings_are_bounded_in_number_and_length
 
             the_store_never_looks_into_an_envelope
             a_large_envelope_comes_back_unchanged
             hostile_texts_come_back_unchanged
+            ids_and_tokens_that_would_not_be_read_are_refused
 
             a_rekey_moves_exactly_the_records_under_the_old_password
             a_second_rekey_finds_nothing

@@ -4,7 +4,7 @@ use std::{future::Future, num::NonZeroUsize, sync::Arc};
 
 use async_trait::async_trait;
 use vault_store::{
-    DeleteOutcome, InsertOutcome, PageLimit, Purge, PutSetting, Query, Record, RecordId,
+    DeleteOutcome, InsertOutcome, Page, PageLimit, Purge, PutSetting, Query, Record, RecordId,
     RecordSink, RecordSource, RecordUpdate, Replacement, SealedRecord, StoreError, Timestamp,
     Token, VaultStore, WriteCount, WriteOutcome,
 };
@@ -35,7 +35,7 @@ pub trait Intercept: Send + Sync {
         &self,
         after: Option<&RecordId>,
         limit: PageLimit,
-    ) -> impl Future<Output = Result<Vec<SealedRecord>, StoreError>> + Send {
+    ) -> impl Future<Output = Result<Page<SealedRecord>, StoreError>> + Send {
         async move { self.around(self.inner().read_page(after, limit)).await }
     }
 
@@ -80,7 +80,7 @@ impl<I: Intercept> RecordSource for Intercepted<I> {
         &self,
         after: Option<&RecordId>,
         limit: PageLimit,
-    ) -> Result<Vec<SealedRecord>, StoreError> {
+    ) -> Result<Page<SealedRecord>, StoreError> {
         self.0.read_page(after, limit).await
     }
 
@@ -109,7 +109,7 @@ impl<I: Intercept> VaultStore for Intercepted<I> {
         self.0.around(self.0.inner().find(tokens)).await
     }
 
-    async fn query(&self, query: &Query, now: Timestamp) -> Result<Vec<Record>, StoreError> {
+    async fn query(&self, query: &Query, now: Timestamp) -> Result<Page<Record>, StoreError> {
         self.0.around(self.0.inner().query(query, now)).await
     }
 

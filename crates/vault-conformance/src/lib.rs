@@ -54,5 +54,5 @@ mod samples;
 mod vault;
 
 pub use faults::{Fault, FaultPlan, Faults, FaultyStore};
-pub use harness::{StoreUnderTest, case_fails, failing_cases, poll_at_most, run_all};
+pub use harness::{Planted, StoreUnderTest, case_fails, failing_cases, poll_at_most, run_all};
 pub use intercept::{Intercept, Intercepted};

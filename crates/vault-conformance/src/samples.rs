@@ -1,7 +1,7 @@
 //! The records used by the cases.
 
 use vault_store::{
-    EnvelopeText, InsertOutcome, PageLimit, Record, RecordId, RecordSource, Replacement,
+    EnvelopeText, InsertOutcome, Page, PageLimit, Record, RecordId, RecordSource, Replacement,
     SealedRecord, Timestamp, Token, VaultStore,
 };
 
@@ -66,32 +66,57 @@ pub(crate) async fn fill(store: &impl VaultStore, records: &[Record]) {
     assert_eq!(outcomes, vec![InsertOutcome::Inserted; records.len()]);
 }
 
-/// Reads pages until an empty one, and checks that the cursor always advances.
+/// Reads page after page until one without records, and checks that the cursor always moves on and that every row can be
+/// read.
 pub(crate) async fn scan(source: &impl RecordSource, limit: PageLimit) -> Vec<SealedRecord> {
-    let mut all: Vec<SealedRecord> = Vec::new();
+    let Page { records, unreadable } = scan_rows(source, limit).await;
+    assert_eq!(unreadable, []);
+    records
+}
+
+/// As [`scan`]; the rows that nobody can read come with the number of records before them.
+pub(crate) async fn scan_rows(source: &impl RecordSource, limit: PageLimit) -> Page<SealedRecord> {
+    let mut all = Page::default();
     loop {
-        let after = all.last().map(|record| record.id.clone());
+        let after = all.last().map(|record: &SealedRecord| record.id.clone());
         let page = source.read_page(after.as_ref(), limit).await.unwrap();
-        if page.is_empty() {
+        assert_ascends(after.as_ref(), page.iter().map(|record| &record.id));
+        if append(&mut all, page) == 0 {
             return all;
         }
-        assert_ascends(after.as_ref(), page.iter().map(|record| &record.id));
-        all.extend(page);
     }
 }
 
 /// As [`scan`], with whole records.
 pub(crate) async fn list_all(store: &impl VaultStore, limit: PageLimit) -> Vec<Record> {
-    let mut all: Vec<Record> = Vec::new();
+    let Page { records, unreadable } = list_rows(store, limit).await;
+    assert_eq!(unreadable, []);
+    records
+}
+
+/// As [`scan_rows`], with whole records.
+pub(crate) async fn list_rows(store: &impl VaultStore, limit: PageLimit) -> Page<Record> {
+    let mut all = Page::default();
     loop {
-        let after = all.last().map(|record| record.id.clone());
+        let after = all.last().map(|record: &Record| record.id.clone());
         let page = store.list(after.as_ref(), limit).await.unwrap();
-        if page.is_empty() {
+        assert_ascends(after.as_ref(), page.iter().map(|record| &record.id));
+        if append(&mut all, page) == 0 {
             return all;
         }
-        assert_ascends(after.as_ref(), page.iter().map(|record| &record.id));
-        all.extend(page);
     }
+}
+
+/// Adds a page, and tells how many records it has.
+fn append<T>(all: &mut Page<T>, page: Page<T>) -> usize {
+    let (before, records) = (all.len(), page.len());
+    for mut row in page.unreadable {
+        assert!(row.position < records.max(1), "a row behind the last record is of the next page");
+        row.position += before;
+        all.unreadable.push(row);
+    }
+    all.records.extend(page.records);
+    records
 }
 
 fn assert_ascends<'a>(after: Option<&'a RecordId>, ids: impl Iterator<Item = &'a RecordId>) {

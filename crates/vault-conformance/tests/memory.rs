@@ -1,7 +1,9 @@
 //! The reference store keeps its own contract.
 
-use vault_conformance::StoreUnderTest;
-use vault_store::{EnvelopeText, InsertOutcome, MemoryStore, Record, VaultStore as _};
+use vault_conformance::{Planted, StoreUnderTest};
+use vault_store::{
+    EnvelopeText, InsertOutcome, MemoryStore, Record, UnreadableReason, VaultStore as _,
+};
 
 struct InMemory;
 
@@ -21,6 +23,11 @@ impl StoreUnderTest for InMemory {
         let record = Record { envelope: EnvelopeText::too_long(len), ..record };
         assert_eq!(store.insert(vec![record]).await.unwrap(), [InsertOutcome::Inserted]);
         store
+    }
+
+    async fn plant_unreadable(&self, store: MemoryStore, row: Record) -> (MemoryStore, Planted) {
+        store.plant_unreadable(row.id, UnreadableReason::IdNotText);
+        (store, Planted::Yes)
     }
 
     fn histories(&self) -> u32 {

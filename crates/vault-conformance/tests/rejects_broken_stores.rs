@@ -5,7 +5,7 @@ mod broken;
 
 use broken::{BrokenStore, Defect};
 use futures::{TryStreamExt as _, executor::block_on};
-use vault_conformance::{StoreUnderTest, case_fails, failing_cases};
+use vault_conformance::{Planted, StoreUnderTest, case_fails, failing_cases};
 use vault_core::records::RecordInfo;
 use vault_core::{CreateOptions, InitOptions, Password, Vault, VaultError, VaultOptions};
 use vault_store::{EnvelopeText, Query, Record, StoreErrorKind};
@@ -31,6 +31,11 @@ impl StoreUnderTest for Broken {
         store.plant(Record { envelope: EnvelopeText::too_long(len), ..record }).await;
         store
     }
+
+    async fn plant_unreadable(&self, store: BrokenStore, record: Record) -> (BrokenStore, Planted) {
+        store.plant_unreadable(record.id);
+        (store, Planted::Yes)
+    }
 }
 
 /// Each defect and a case that must reject it.
@@ -52,6 +57,22 @@ const REJECTIONS: &[(Defect, &str)] = &[
     (Defect::SnapshotAcrossPages, "each_page_is_a_read_of_its_own"),
     (Defect::LoadsTooLongAsEmpty, "an_envelope_longer_than_the_maximum_comes_as_too_long"),
     (Defect::StopsAfterAThousand, "many_records_come_under_any_limit"),
+    (Defect::CountsEnvelopesOnly, "ids_and_tokens_count_as_bytes_of_a_page"),
+    (
+        Defect::HidesUnreadableRows,
+        "a_row_that_nobody_can_read_is_named_at_its_place_and_hides_none",
+    ),
+    (
+        Defect::NamesUnreadableRowsTwice,
+        "a_row_that_nobody_can_read_is_named_at_its_place_and_hides_none",
+    ),
+    (
+        Defect::StopsAtUnreadableRows,
+        "a_row_that_nobody_can_read_is_named_at_its_place_and_hides_none",
+    ),
+    (Defect::QueriesHideUnreadableRows, "a_query_names_the_rows_that_nobody_can_read"),
+    (Defect::TakesLongKeys, "ids_and_tokens_that_would_not_be_read_are_refused"),
+    (Defect::TakesLongSettings, "settings_are_bounded_in_number_and_length"),
     (Defect::LastWriteWins, "of_many_threads_that_replace_one_envelope_exactly_one_is_applied"),
     (Defect::LastWriteWins, "one_outcome_per_replacement_in_order"),
     (

@@ -48,7 +48,7 @@ pub mod run {
     pub use crate::scan::{
         error::ScanError,
         options::RunOptions,
-        problem::{MAX_PROBLEMS, Problem, ProblemKind},
+        problem::{MAX_PROBLEMS, Problem, ProblemAt, ProblemKind},
         retry::{ThreadTimer, Timer},
         workers::WorkerError,
     };
@@ -64,8 +64,8 @@ pub mod census {
 /// Copies of a vault, as they are, into another store.
 pub mod copy {
     pub use crate::engine::copy::{
-        CopyError, CopyPlan, CopyReport, CopySession, IdList, MAX_LISTED_IDS, OnExisting, Side,
-        Verified,
+        CopyError, CopyPlan, CopyReport, CopySession, IdList, MAX_LISTED_IDS, OnExisting, RowList,
+        Side, Verified,
     };
 }
 
@@ -77,10 +77,12 @@ pub mod query {
 /// The contract of a store, for authors of a backend.
 pub mod store {
     pub use vault_store::{
-        BoundTo, Change, DeleteOutcome, EnvelopeText, Expected, InsertOutcome, MAX_ENVELOPE_LEN,
+        BoundTo, Change, DeleteOutcome, EnvelopeText, Expected, HasRoom, HasWeight, InsertOutcome,
+        MAX_ENVELOPE_LEN, MAX_KEY_LEN, MAX_SETTING_LEN, MAX_SETTINGS, OverLimit, Page, PageBuilder,
         PageLimit, ParseTableNameError, Precondition, Purge, PutSetting, RecordSink, RecordSource,
-        RecordUpdate, Replacement, RngError, SealedRecord, TableName, TableNames, WriteCount,
-        WriteCounter, WriteGuard, WriteHook, WriteHookKind, WriteOutcome,
+        RecordUpdate, Replacement, RngError, RowName, SealedRecord, TableName, TableNames,
+        UnreadableReason, UnreadableRow, WriteCount, WriteCounter, WriteGuard, WriteHook,
+        WriteHookKind, WriteOutcome,
     };
 }
 

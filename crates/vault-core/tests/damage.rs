@@ -93,14 +93,15 @@ fn rekey_some(first: usize, texts: &[Vec<u8>]) -> Vec<Outcome> {
         vault.unwrap().rekey(plan).await.unwrap().run().await.unwrap()
     });
     let problems: BTreeMap<_, _> =
-        report.problems.iter().map(|problem| (&problem.id, problem.kind)).collect();
+        report.problems.iter().map(|problem| (problem.at.id(), problem.kind)).collect();
     let wide = PageLimit::new(usize::MAX, usize::MAX);
     let after = block_on(store.list(None, wide)).unwrap();
     let new = key("new");
-    let outcome = |(before, after): (&Record, &Record)| match problems.get(&before.id) {
+    let outcome = |(before, after): (&Record, &Record)| match problems.get(&Some(&before.id)) {
         _ if before != after => Outcome::Rekeyed(opened(after, &new).unwrap()),
         Some(ProblemKind::Damaged) => Outcome::Damaged,
         Some(ProblemKind::Malformed(_)) => Outcome::Malformed,
+        Some(kind) => panic!("the store in memory holds no {kind:?}"),
         None => Outcome::OtherPassword,
     };
     let outcomes: Vec<_> = before.iter().zip(&after).map(outcome).collect();

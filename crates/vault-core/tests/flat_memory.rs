@@ -26,7 +26,9 @@ use vault_core::kdf::{KdfMemory, KdfMinimum};
 use vault_core::rekey::RunStatus;
 use vault_core::run::RunOptions;
 use vault_core::store::BoundTo;
-use vault_core::store::{EnvelopeText, PageLimit, Replacement, SealedRecord, WriteOutcome};
+use vault_core::store::{
+    EnvelopeText, HasWeight as _, Page, PageLimit, Replacement, SealedRecord, WriteOutcome,
+};
 use vault_core::{
     InitOptions, KdfParams, MemoryStore, Password, PasswordKey, Query, RecordId, RekeyPlan,
     StoreError, Timestamp, Token, Vault, VaultOptions,
@@ -165,12 +167,12 @@ impl Intercept for Generated {
         &self,
         after: Option<&RecordId>,
         limit: PageLimit,
-    ) -> Result<Vec<SealedRecord>, StoreError> {
+    ) -> Result<Page<SealedRecord>, StoreError> {
         let first = after.map_or(0, |id| number_of(id) + 1);
         let numbers = (first..self.records).take(limit.records.get());
         let mut bytes = 0;
         let fits = |record: &SealedRecord| {
-            bytes += record.envelope.loaded_len();
+            bytes += record.weight();
             bytes <= limit.bytes.get()
         };
         Ok(numbers.map(|number| self.record(number)).take_while(fits).collect())

@@ -12,7 +12,7 @@
 use std::time::Duration;
 
 use sqlx::postgres::{PgDatabaseError, PgSeverity};
-use vault_store::{StoreError, StoreErrorKind as Kind};
+use vault_store::{OverLimit, RowName, StoreError, StoreErrorKind as Kind, UnreadableReason};
 
 use crate::options::PostgresOptions;
 use crate::place::Place;
@@ -27,6 +27,10 @@ pub(crate) enum Fault {
     CommitInDoubt(sqlx::Error),
     /// A value cannot be stored.
     Unstorable(Unstorable),
+    /// The row that was asked for cannot be read.
+    Unreadable(RowName, UnreadableReason),
+    /// More than a store writes or loads.
+    OverLimit(OverLimit),
     /// Others changed the same rows repeatedly, each time just before.
     Outrun,
     /// The database does not use the encoding UTF-8.
@@ -66,6 +70,13 @@ impl Fault {
                 let (what, hint) = describe(unstorable);
                 StoreError::new(Kind::Unsupported, format!("{place}: {what}")).with_hint(hint)
             }
+            Self::Unreadable(name, reason) => StoreError::new(
+                Kind::Corrupt,
+                format!(
+                    "{place}: the row {name} cannot be read: {reason}; restore that row from a backup, or delete it"
+                ),
+            ),
+            Self::OverLimit(over) => over.into_store_error(place),
             Self::Outrun => StoreError::new(
                 Kind::Retryable,
                 format!("{place}: the same rows kept changing concurrently"),
@@ -97,6 +108,12 @@ impl Fault {
 impl From<sqlx::Error> for Fault {
     fn from(error: sqlx::Error) -> Self {
         Self::Sqlx(error)
+    }
+}
+
+impl From<OverLimit> for Fault {
+    fn from(over: OverLimit) -> Self {
+        Self::OverLimit(over)
     }
 }
 

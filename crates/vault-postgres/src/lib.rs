@@ -106,7 +106,7 @@ use std::{num::NonZeroUsize, sync::Arc};
 use async_trait::async_trait;
 use vault_store::WriteHook;
 use vault_store::{
-    DeleteOutcome, InsertOutcome, PageLimit, Purge, PutSetting, Query, Record, RecordId,
+    DeleteOutcome, InsertOutcome, Page, PageLimit, Purge, PutSetting, Query, Record, RecordId,
     RecordSink, RecordSource, RecordUpdate, Replacement, SealedRecord, StoreError, Timestamp,
     Token, VaultStore, WriteOutcome,
 };
@@ -166,7 +166,7 @@ impl RecordSource for PostgresStore {
         &self,
         after: Option<&RecordId>,
         limit: PageLimit,
-    ) -> Result<Vec<SealedRecord>, StoreError> {
+    ) -> Result<Page<SealedRecord>, StoreError> {
         let after = after.cloned();
         self.shared
             .run(Reads, move |shared| async move {
@@ -215,7 +215,7 @@ impl VaultStore for PostgresStore {
         &self,
         after: Option<&RecordId>,
         limit: PageLimit,
-    ) -> Result<Vec<Record>, StoreError> {
+    ) -> Result<Page<Record>, StoreError> {
         let after = after.cloned();
         self.shared
             .run(Reads, move |shared| async move {
@@ -224,7 +224,7 @@ impl VaultStore for PostgresStore {
             .await
     }
 
-    async fn query(&self, query: &Query, now: Timestamp) -> Result<Vec<Record>, StoreError> {
+    async fn query(&self, query: &Query, now: Timestamp) -> Result<Page<Record>, StoreError> {
         let query = query.clone();
         self.shared
             .run(Reads, move |shared| async move { queries::query(&shared, &query, now).await })

@@ -5,13 +5,16 @@
 //! only the page.
 
 use sqlx::{Postgres, QueryBuilder, Row as _};
-use vault_store::{Envelopes, Filter, Query, Record, SortKey, SortOrder, SortValue, Timestamp};
+use vault_store::{
+    Envelopes, Filter, Page, PageBuilder, PageLimit, Query, Record, SortKey, SortOrder, SortValue,
+    Timestamp,
+};
 
 use crate::error::Fault;
 use crate::reads;
 use crate::record::{self, Time};
 use crate::shared::Shared;
-use crate::statements::{OTHER_COLUMNS, envelope_columns};
+use crate::statements::{TIMES, WEIGHT, envelope_columns, key_columns, odd_columns};
 
 /// Returns the records that a query selects. As with pages, the server sums up the bytes and sends
 /// no envelope that does not fit.
@@ -19,34 +22,59 @@ pub(crate) async fn query(
     shared: &Shared,
     query: &Query,
     now: Timestamp,
-) -> Result<Vec<Record>, Fault> {
+) -> Result<Page<Record>, Fault> {
+    let limit = match query.envelopes() {
+        Envelopes::Loaded => query.page_limit(),
+        // Bytes limit nothing.
+        Envelopes::LengthOnly => PageLimit::new(query.page_limit().records.get(), usize::MAX),
+    };
+    let mut page = PageBuilder::new(limit);
+    let mut seen = 0;
+    loop {
+        let mut sql = statement(shared, query, now, limit, seen)?;
+        let found = reads::fill(shared, sql.build(), &mut page, record::whole).await?;
+        if !page.is_empty() || found < limit.records.get() {
+            return Ok(page.finish());
+        }
+        // A page without records would be the last.
+        seen += found as u64;
+    }
+}
+
+fn statement(
+    shared: &Shared,
+    query: &Query,
+    now: Timestamp,
+    limit: PageLimit,
+    passed: u64,
+) -> Result<QueryBuilder<Postgres>, Fault> {
     let envelope = match query.envelopes() {
         Envelopes::Loaded => envelope_columns(),
         Envelopes::LengthOnly => {
             "NULL::text AS envelope, octet_length(envelope)::bigint AS len".to_owned()
         }
     };
+    let (keys, odd) = (key_columns(), odd_columns());
     let (key, way) = (key(query.order()), way(query.direction()));
-    let limit = query.page_limit();
     let mut sql = QueryBuilder::<Postgres>::new(format!(
-        "SELECT id, envelope, len, {OTHER_COLUMNS} FROM (\
-            SELECT *, row_number() OVER rows AS position, \
-            sum(CASE WHEN envelope IS NULL THEN 0 ELSE len END) OVER rows AS bytes \
-            FROM (SELECT id, {OTHER_COLUMNS}, {key} AS key, {envelope} FROM "
+        "SELECT id, envelope, len, token, {TIMES}, odd, id_begin FROM (\
+            SELECT *, {WEIGHT} AS weight, sum({WEIGHT}) OVER rows AS bytes \
+            FROM (SELECT {keys}, {TIMES}, {key} AS key, stored.id AS place, {envelope}, {odd} FROM "
     ));
-    sql.push(&shared.statements.records);
+    sql.push(&shared.statements.records).push(" AS stored");
     filter(&mut sql, query, now)?;
     go_on_after(&mut sql, query)?;
-    sql.push(format!(" ORDER BY {key} {way}, id {way} LIMIT "));
+    sql.push(format!(" ORDER BY {key} {way}, stored.id {way} LIMIT "));
     sql.push_bind(number(limit.records.get()));
-    sql.push(" OFFSET ").push_bind(i64::try_from(query.skipped()).unwrap_or(i64::MAX));
+    let offset = query.skipped().saturating_add(passed);
+    sql.push(" OFFSET ").push_bind(i64::try_from(offset).unwrap_or(i64::MAX));
     sql.push(format!(
-        ") AS found WINDOW rows AS (ORDER BY key {way}, id {way} ROWS UNBOUNDED PRECEDING)\
+        ") AS found WINDOW rows AS (ORDER BY key {way}, place {way} ROWS UNBOUNDED PRECEDING)\
          ) AS summed WHERE bytes <= "
     ));
     sql.push_bind(number(limit.bytes.get()));
-    sql.push(format!(" OR position = 1 ORDER BY key {way}, id {way}"));
-    reads::rows(shared, sql.build(), record::whole).await
+    sql.push(format!(" OR bytes = weight ORDER BY key {way}, place {way}"));
+    Ok(sql)
 }
 
 /// Returns how many records pass the filters.
@@ -90,7 +118,7 @@ fn go_on_after(sql: &mut QueryBuilder<Postgres>, query: &Query) -> Result<(), Fa
         SortOrder::Descending => "<",
     };
     let id = record::text(place.id.as_str())?;
-    sql.push(format!(" AND ({}, id) {ahead} (", key(query.order())));
+    sql.push(format!(" AND ({}, stored.id) {ahead} (", key(query.order())));
     match &place.rank {
         SortValue::Id => sql.push_bind(id),
         SortValue::Token(token) => sql.push_bind(record::text(token.as_str())?),
@@ -106,11 +134,11 @@ const NEVER: &str = "timestamptz '9999-12-31 23:59:59+00'";
 
 fn key(order: SortKey) -> &'static str {
     match order {
-        SortKey::Id => "id",
-        SortKey::Token => "token",
-        SortKey::CreatedAt => "created_at",
-        SortKey::UpdatedAt => "updated_at",
-        SortKey::ExpiresAt => "coalesce(expires_at, timestamptz '9999-12-31 23:59:59+00')",
+        SortKey::Id => "stored.id",
+        SortKey::Token => "stored.token",
+        SortKey::CreatedAt => "stored.created_at",
+        SortKey::UpdatedAt => "stored.updated_at",
+        SortKey::ExpiresAt => "coalesce(stored.expires_at, timestamptz '9999-12-31 23:59:59+00')",
     }
 }
 

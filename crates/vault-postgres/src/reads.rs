@@ -4,7 +4,10 @@ use std::collections::HashMap;
 
 use futures::TryStreamExt as _;
 use sqlx::{Postgres, Row as _, postgres::PgRow, query::Query};
-use vault_store::{PageLimit, Record, RecordId, SealedRecord, Token};
+use vault_store::{
+    HasWeight, MAX_SETTINGS, OverLimit, Page as RecordPage, PageBuilder, PageLimit, Record, RecordId,
+    RowName, SealedRecord, Token, UnreadableReason, UnreadableRow,
+};
 use vault_store::{WriteHook, WriteHookKind};
 
 use crate::error::Fault;
@@ -17,7 +20,7 @@ pub(crate) async fn sealed_page(
     shared: &Shared,
     after: Option<&RecordId>,
     limit: PageLimit,
-) -> Result<Vec<SealedRecord>, Fault> {
+) -> Result<RecordPage<SealedRecord>, Fault> {
     page(shared, &shared.statements.sealed_page, after, limit, record::sealed).await
 }
 
@@ -26,7 +29,7 @@ pub(crate) async fn record_page(
     shared: &Shared,
     after: Option<&RecordId>,
     limit: PageLimit,
-) -> Result<Vec<Record>, Fault> {
+) -> Result<RecordPage<Record>, Fault> {
     page(shared, &shared.statements.record_page, after, limit, record::whole).await
 }
 
@@ -64,13 +67,30 @@ pub(crate) async fn count(shared: &Shared) -> Result<u64, Fault> {
 pub(crate) async fn setting(shared: &Shared, name: &str) -> Result<Option<String>, Fault> {
     let query = sqlx::query(shared.statements.setting.sql()).bind(record::text(name)?);
     let row = query.fetch_optional(&shared.pool).await?;
-    Ok(row.map(|row| row.try_get(0)).transpose()?)
+    row.map(|row| setting_value(&row, name)).transpose()
 }
 
 /// Reads all settings, by name.
 pub(crate) async fn settings(shared: &Shared) -> Result<Vec<(String, String)>, Fault> {
     let query = sqlx::query(shared.statements.settings.sql());
-    rows(shared, query, |row| Ok((row.try_get(0)?, row.try_get(1)?))).await
+    let all = rows(shared, query, |row| match row.try_get::<Option<String>, _>(2)? {
+        Some(name) => {
+            let value = setting_value(row, &name)?;
+            Ok((name, value))
+        }
+        None => {
+            let len = row.try_get::<i64, _>(3)?.unsigned_abs();
+            Err(OverLimit::StoredSettingName { len }.into())
+        }
+    });
+    let all = all.await?;
+    if all.len() > MAX_SETTINGS { Err(OverLimit::StoredSettings.into()) } else { Ok(all) }
+}
+
+/// The value in the first column, with its length in the second; a value that is too long was not sent.
+pub(crate) fn setting_value(row: &PgRow, name: &str) -> Result<String, Fault> {
+    OverLimit::check_stored_setting(name, row.try_get::<i64, _>(1)?.unsigned_abs())?;
+    Ok(row.try_get::<Option<String>, _>(0)?.unwrap_or_default())
 }
 
 /// Returns the triggers and rules that act when an envelope is replaced.
@@ -84,21 +104,73 @@ pub(crate) async fn hooks(shared: &Shared) -> Result<Vec<WriteHook>, Fault> {
     .await
 }
 
-async fn page<T>(
+async fn page<T: HasWeight>(
     shared: &Shared,
     page: &Page,
     after: Option<&RecordId>,
     limit: PageLimit,
     decode: impl Fn(&PgRow) -> Result<T, Fault>,
-) -> Result<Vec<T>, Fault> {
+) -> Result<RecordPage<T>, Fault> {
     let statement = if after.is_some() { &page.after } else { &page.first };
-    let mut query = sqlx::query(statement.sql())
-        .bind(i64::try_from(limit.records.get()).unwrap_or(i64::MAX))
-        .bind(i64::try_from(limit.bytes.get()).unwrap_or(i64::MAX));
-    if let Some(after) = after {
-        query = query.bind(record::text(after.as_str())?);
+    let after = after.map(|after| record::text(after.as_str())).transpose()?;
+    let mut page = PageBuilder::new(limit);
+    let mut seen = 0;
+    loop {
+        let mut query = sqlx::query(statement.sql())
+            .bind(i64::try_from(limit.records.get()).unwrap_or(i64::MAX))
+            .bind(i64::try_from(limit.bytes.get()).unwrap_or(i64::MAX))
+            .bind(i64::try_from(seen).unwrap_or(i64::MAX));
+        if let Some(after) = after {
+            query = query.bind(after);
+        }
+        let found = fill(shared, query, &mut page, &decode).await?;
+        if !page.is_empty() {
+            return Ok(page.finish());
+        }
+        if found < limit.records.get() {
+            return name_those_without_id(shared, page).await;
+        }
+        seen += found;
     }
-    rows(shared, query, decode).await
+}
+
+/// Takes the records and names the rows that nobody can read; how many rows there were.
+pub(crate) async fn fill<T: HasWeight>(
+    shared: &Shared,
+    query: Query<'_, Postgres, sqlx::postgres::PgArguments>,
+    page: &mut PageBuilder<T>,
+    decode: impl Fn(&PgRow) -> Result<T, Fault>,
+) -> Result<usize, Fault> {
+    let mut rows = query.fetch(&shared.pool);
+    let mut found = 0;
+    while let Some(row) = rows.try_next().await? {
+        found += 1;
+        match record::unreadable(&row)? {
+            Some((name, reason)) => page.unreadable(|| name, reason),
+            // The server has kept the limit; a record that it has sent has room.
+            None => drop(page.push(decode(&row)?)),
+        }
+    }
+    Ok(found)
+}
+
+/// Rows without an id, which only a table holds whose key somebody has dropped, have no place in the order of the ids.
+async fn name_those_without_id<T: HasWeight>(
+    shared: &Shared,
+    page: PageBuilder<T>,
+) -> Result<RecordPage<T>, Fault> {
+    let query = sqlx::query(shared.statements.without_id.sql());
+    let count: i64 = query.fetch_one(&shared.pool).await?.try_get(0)?;
+    let mut page = page.finish();
+    if count > 0 {
+        page.unreadable.push(UnreadableRow {
+            name: RowName::new("without an id"),
+            reason: UnreadableReason::NoId,
+            more: count.unsigned_abs() - 1,
+            position: 0,
+        });
+    }
+    Ok(page)
 }
 
 /// Decodes each row as it arrives, so that an envelope is held twice only while its row is decoded.

@@ -9,7 +9,8 @@ use sqlx::{
     },
 };
 use vault_store::{
-    EnvelopeText, MAX_ENVELOPE_LEN, Record, RecordId, SealedRecord, Timestamp, Token,
+    EnvelopeText, MAX_ENVELOPE_LEN, Record, RecordId, RowName, SealedRecord, Timestamp, Token,
+    UnreadableReason,
 };
 
 use crate::error::{Fault, Unstorable};
@@ -37,7 +38,7 @@ pub(crate) fn expected(expected: &EnvelopeText) -> (Option<&str>, i64) {
 pub(crate) fn sealed(row: &PgRow) -> Result<SealedRecord, Fault> {
     Ok(SealedRecord {
         id: id(row)?,
-        token: Token::from_stored(row.try_get(3)?),
+        token: token(row)?,
         envelope: envelope_of(row)?,
     })
 }
@@ -46,7 +47,7 @@ pub(crate) fn sealed(row: &PgRow) -> Result<SealedRecord, Fault> {
 pub(crate) fn whole(row: &PgRow) -> Result<Record, Fault> {
     Ok(Record {
         id: id(row)?,
-        token: Token::from_stored(row.try_get(3)?),
+        token: token(row)?,
         envelope: envelope_of(row)?,
         created_at: row.try_get::<Time, _>(4)?.0,
         updated_at: row.try_get::<Time, _>(5)?.0,
@@ -55,15 +56,43 @@ pub(crate) fn whole(row: &PgRow) -> Result<Record, Fault> {
     })
 }
 
-/// Decodes the first column as an id.
-pub(crate) fn id(row: &PgRow) -> Result<RecordId, Fault> {
-    Ok(RecordId::from_stored(row.try_get::<String, _>(0)?))
+/// What a row is called whose id or token is too long, and why it is not read; `None` for a record.
+pub(crate) fn unreadable(row: &PgRow) -> Result<Option<(RowName, UnreadableReason)>, Fault> {
+    let Some(len) = row.try_get::<Option<i64>, _>("odd")? else { return Ok(None) };
+    let (is_id, len) = (len > 0, len.unsigned_abs());
+    Ok(Some(if is_id {
+        let begin = row.try_get::<Option<String>, _>("id_begin")?.unwrap_or_default();
+        (RowName::key("id", format!("{begin}...").as_bytes()), UnreadableReason::IdTooLong { len })
+    } else {
+        let id = row.try_get::<Option<String>, _>(0)?.unwrap_or_default();
+        (RowName::key("id", id.as_bytes()), UnreadableReason::TokenTooLong { len })
+    }))
+}
+
+/// The first column as an id.
+fn id(row: &PgRow) -> Result<RecordId, Fault> {
+    match row.try_get::<Option<String>, _>(0)? {
+        Some(id) => Ok(RecordId::from_stored(id)),
+        None => Err(match unreadable(row)? {
+            Some((name, reason)) => Fault::Unreadable(name, reason),
+            None => Fault::Unreadable(RowName::new("without an id"), UnreadableReason::NoId),
+        }),
+    }
+}
+
+/// The token; one that is NULL, as no table of a vault is made to hold, or too long to be read is an empty one.
+fn token(row: &PgRow) -> Result<Token, Fault> {
+    Ok(Token::from_stored(row.try_get::<Option<String>, _>(3)?.unwrap_or_default()))
 }
 
 fn envelope_of(row: &PgRow) -> Result<EnvelopeText, Fault> {
     Ok(match row.try_get::<Option<String>, _>(1)? {
         Some(text) => EnvelopeText::from_stored(text.into_bytes()),
-        None => EnvelopeText::too_long(u64::try_from(row.try_get::<i64, _>(2)?).unwrap_or(0)),
+        None => match row.try_get::<Option<i64>, _>(2)? {
+            Some(len) => EnvelopeText::too_long(len.unsigned_abs()),
+            // NULL, as no table of a vault is made to hold, is an empty text.
+            None => EnvelopeText::from_stored([]),
+        },
     })
 }
 

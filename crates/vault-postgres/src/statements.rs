@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 use sqlx::AssertSqlSafe;
 
-use vault_store::TableName;
+use vault_store::{MAX_KEY_LEN, MAX_SETTING_LEN, MAX_SETTINGS, TableName};
 
 use crate::record::LONGEST;
 
@@ -35,9 +35,11 @@ pub(crate) struct Statements {
     pub(crate) record_page: Page,
     pub(crate) sealed_by_id: Statement,
     pub(crate) records_by_token: Statement,
+    pub(crate) without_id: Statement,
     pub(crate) count: Statement,
     pub(crate) setting: Statement,
     pub(crate) settings: Statement,
+    pub(crate) other_settings: Statement,
     pub(crate) lock: Statement,
     pub(crate) replace: Statement,
     pub(crate) hooks: Statement,
@@ -61,29 +63,67 @@ pub(crate) fn envelope_columns() -> String {
     )
 }
 
-pub(crate) const OTHER_COLUMNS: &str = "token, created_at, updated_at, expires_at, soft_deleted_at";
+/// The id, and the token; one over the limit stays on the server. A name of an output column comes before that of the
+/// table's in `ORDER BY`, so the table has the alias `stored`.
+pub(crate) fn key_columns() -> String {
+    format!(
+        "CASE WHEN octet_length(stored.id) <= {MAX_KEY_LEN} THEN stored.id END AS id, {}",
+        token_column()
+    )
+}
+
+fn token_column() -> String {
+    format!(
+        "CASE WHEN octet_length(stored.token) <= {MAX_KEY_LEN} THEN stored.token END AS token"
+    )
+}
+
+/// Of a row that cannot be read the length that is too much, that of a token negative, and how a long id begins; of each
+/// row the bytes of its id and token.
+///
+/// A row is not told by its `ctid`, which changes with every update and which not every server has.
+pub(crate) fn odd_columns() -> String {
+    format!(
+        "(CASE WHEN octet_length(stored.id) > {MAX_KEY_LEN} THEN octet_length(stored.id) \
+         WHEN octet_length(stored.token) > {MAX_KEY_LEN} THEN -octet_length(stored.token) END)::bigint AS odd, \
+         CASE WHEN octet_length(stored.id) > {MAX_KEY_LEN} THEN left(stored.id, 64) END AS id_begin, \
+         (coalesce(octet_length(stored.id), 0) + coalesce(octet_length(stored.token), 0))::bigint AS key_len"
+    )
+}
+
+/// What a row adds to the bytes of a page: as much as is sent of its id, token and envelope.
+pub(crate) const WEIGHT: &str = "CASE WHEN odd IS NULL THEN key_len + CASE WHEN envelope IS NULL THEN 0 ELSE len END ELSE 0 END";
+
+pub(crate) const TIMES: &str = "created_at, updated_at, expires_at, soft_deleted_at";
+
+const OTHER_COLUMNS: &str = "token, created_at, updated_at, expires_at, soft_deleted_at";
 
 impl Statements {
     pub(crate) fn over(records: &TableName, meta: &TableName) -> Self {
-        let envelope = envelope_columns();
+        let (envelope, token) = (envelope_columns(), token_column());
         let setting = format!("FROM {meta} WHERE scope = 'setting'");
+        let value = format!(
+            "CASE WHEN octet_length(value) <= {MAX_SETTING_LEN} THEN value END, octet_length(value)::bigint"
+        );
         Self {
             records: records.clone(),
-            sealed_page: Page::over(records, "id, token", "id, envelope, len, token"),
-            record_page: Page::over(
-                records,
-                &format!("id, {OTHER_COLUMNS}"),
-                &format!("id, envelope, len, {OTHER_COLUMNS}"),
-            ),
+            sealed_page: Page::over(records, "", ""),
+            record_page: Page::over(records, &format!("{TIMES}, "), &format!("{TIMES}, ")),
             sealed_by_id: Statement::new(format!(
-                "SELECT id, {envelope}, token FROM {records} WHERE id = ANY($1)"
+                "SELECT id, {envelope}, {token} FROM {records} AS stored WHERE id = ANY($1)"
             )),
             records_by_token: Statement::new(format!(
-                "SELECT id, {envelope}, {OTHER_COLUMNS} FROM {records} WHERE token = ANY($1)"
+                "SELECT CASE WHEN octet_length(id) <= {MAX_KEY_LEN} THEN id END AS id, {envelope}, {OTHER_COLUMNS}, \
+                 octet_length(id)::bigint AS odd, left(id, 64) AS id_begin FROM {records} WHERE token = ANY($1)"
             )),
+            without_id: Statement::new(format!("SELECT count(*) FROM {records} WHERE id IS NULL")),
             count: Statement::new(format!("SELECT count(*) FROM {records}")),
-            setting: Statement::new(format!("SELECT value {setting} AND name = $1")),
-            settings: Statement::new(format!("SELECT name, value {setting} ORDER BY name")),
+            setting: Statement::new(format!("SELECT {value} {setting} AND name = $1")),
+            settings: Statement::new(format!(
+                "SELECT {value}, CASE WHEN octet_length(name) <= {MAX_KEY_LEN} THEN name END, octet_length(name)::bigint \
+                 {setting} ORDER BY {meta}.name LIMIT {MAX_SETTINGS} + 1"
+            )),
+            other_settings: Statement::new(format!("SELECT count(*) {setting} AND name <> $1")),
             lock: Statement::new(format!(
                 "SELECT id FROM {records} WHERE id = ANY($1) ORDER BY id FOR UPDATE"
             )),
@@ -140,25 +180,26 @@ pub(crate) struct Page {
 impl Page {
     fn over(records: &TableName, inner: &str, outer: &str) -> Self {
         Self {
-            first: page(records, "", inner, outer),
-            after: page(records, "WHERE id > $3", inner, outer),
+            first: page(records, "stored.id IS NOT NULL", inner, outer),
+            after: page(records, "stored.id > $4", inner, outer),
         }
     }
 }
 
-/// A page of up to `$1` records and `$2` bytes, of the rows that match a condition.
+/// A page of up to `$1` records and `$2` bytes after `$3` skipped rows, of the rows that match a
+/// condition.
 ///
 /// The server sums up the bytes: it sends no envelope that does not fit into the page, and does not
-/// even read those stored out of line. The first row is always returned.
+/// even read those stored out of line. The first record is always returned.
 fn page(records: &TableName, condition: &str, inner: &str, outer: &str) -> Statement {
-    let envelope = envelope_columns();
+    let (keys, envelope, odd) = (key_columns(), envelope_columns(), odd_columns());
     Statement::new(format!(
-        "SELECT {outer} FROM (\
-            SELECT *, row_number() OVER rows AS position, \
-            sum(CASE WHEN len <= {LONGEST} THEN len ELSE 0 END) OVER rows AS bytes \
-            FROM (SELECT {inner}, {envelope} FROM {records} {condition} ORDER BY id LIMIT $1) AS found \
-            WINDOW rows AS (ORDER BY id ROWS UNBOUNDED PRECEDING)\
-         ) AS summed WHERE bytes <= $2 OR position = 1 ORDER BY id"
+        "SELECT id, envelope, len, token, {outer}odd, id_begin FROM (\
+            SELECT *, {WEIGHT} AS weight, sum({WEIGHT}) OVER rows AS bytes \
+            FROM (SELECT {keys}, {inner}{envelope}, {odd}, stored.id AS place FROM {records} AS stored \
+            WHERE {condition} ORDER BY stored.id LIMIT $1 OFFSET $3) AS found \
+            WINDOW rows AS (ORDER BY place ROWS UNBOUNDED PRECEDING)\
+         ) AS summed WHERE bytes <= $2 OR bytes = weight ORDER BY place"
     ))
 }
 

@@ -7,11 +7,12 @@ use std::{collections::HashSet, num::NonZeroUsize};
 
 use sqlx::{Executor as _, Row as _};
 use vault_store::{
-    DeleteOutcome, InsertOutcome, Purge, PutSetting, Record, RecordId, RecordUpdate, Replacement,
-    Timestamp, WriteOutcome,
+    DeleteOutcome, InsertOutcome, MAX_SETTINGS, OverLimit, Purge, PutSetting, Record, RecordId,
+    RecordUpdate, Replacement, Timestamp, WriteOutcome,
 };
 
 use crate::error::Fault;
+use crate::reads;
 use crate::record::{self, Time};
 use crate::shared::{Shared, Transaction};
 
@@ -69,6 +70,7 @@ pub(crate) async fn insert(
     if records.is_empty() {
         return Ok(Vec::new());
     }
+    records.iter().try_for_each(OverLimit::check_record)?;
     for _ in 0..INSERT_TRIES {
         if let Some(outcomes) = try_insert(shared, records).await? {
             return Ok(outcomes);
@@ -161,6 +163,7 @@ pub(crate) async fn put_setting(
     put: PutSetting,
 ) -> Result<String, Fault> {
     let (name, value) = (record::text(name)?, record::text(value)?);
+    OverLimit::check_setting(name, value)?;
     let statement = match put {
         PutSetting::Always => &shared.statements.put_setting,
         PutSetting::IfAbsent => &shared.statements.put_setting_if_absent,
@@ -169,9 +172,15 @@ pub(crate) async fn put_setting(
     sqlx::query(statement.sql()).bind(name).bind(value).execute(transaction.connection()).await?;
     let read = sqlx::query(shared.statements.setting.sql()).bind(name);
     let row = read.fetch_optional(transaction.connection()).await?;
+    let others = sqlx::query(shared.statements.other_settings.sql()).bind(name);
+    let others: i64 = others.fetch_one(transaction.connection()).await?.try_get(0)?;
+    if usize::try_from(others).is_ok_and(|others| others >= MAX_SETTINGS) {
+        transaction.abort().await?;
+        return Err(OverLimit::OneSettingMore.into());
+    }
     transaction.commit().await?;
     // Nothing removes settings; if someone just did, the caller starts over.
-    Ok(row.ok_or(Fault::Outrun)?.try_get(0)?)
+    reads::setting_value(&row.ok_or(Fault::Outrun)?, name)
 }
 
 /// One attempt to insert; `None` if someone else took an id or a token in the meantime.

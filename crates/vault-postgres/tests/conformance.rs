@@ -10,9 +10,9 @@ use std::{
 };
 
 use sqlx::AssertSqlSafe;
-use vault_conformance::StoreUnderTest;
+use vault_conformance::{Planted, StoreUnderTest};
 use vault_postgres::{PostgresOptions, PostgresStore};
-use vault_store::{Record, VaultStore as _};
+use vault_store::{MAX_KEY_LEN, Record, VaultStore as _};
 
 use crate::support::{Place, named, runtime};
 
@@ -68,6 +68,22 @@ impl StoreUnderTest for Postgres {
             .await
             .unwrap();
         store
+    }
+
+    /// A row whose id is longer than any that is read; repeated, it has room in the index all the same.
+    async fn plant_unreadable(&self, store: PostgresStore, row: Record) -> (PostgresStore, Planted) {
+        let options = self.options();
+        let table = options.tables.vault();
+        let plant = format!(
+            "INSERT INTO {table} VALUES ($1 || repeat('x', {MAX_KEY_LEN}), $2, '', now(), now(), NULL, NULL)"
+        );
+        sqlx::query(AssertSqlSafe(plant))
+            .bind(row.id.as_str())
+            .bind(row.token.as_str())
+            .execute(&mut self.place.connection().await)
+            .await
+            .unwrap();
+        (store, Planted::Yes)
     }
 
     fn histories(&self) -> u32 {

@@ -19,7 +19,7 @@
 use std::{io, path::Path};
 
 use redb::{DatabaseError, SetDurabilityError, StorageError, TableError, TransactionError};
-use vault_store::{StoreError, StoreErrorKind as Kind};
+use vault_store::{OverLimit, StoreError, StoreErrorKind as Kind};
 
 use crate::record::{Malformed, Unstorable};
 
@@ -36,6 +36,8 @@ pub(crate) enum Fault {
     DanglingToken { id: Box<[u8]> },
     /// A value cannot be stored.
     Unstorable(Unstorable),
+    /// More than a store writes or loads.
+    OverLimit(OverLimit),
     /// redb panicked.
     Panicked,
     /// An earlier error has stopped the store.
@@ -63,6 +65,7 @@ impl Fault {
             | Self::Row { .. }
             | Self::DanglingToken { .. }
             | Self::Unstorable(_)
+            | Self::OverLimit(_)
             | Self::Stopped(_) => None,
         }
     }
@@ -89,6 +92,7 @@ impl Fault {
                 Kind::Corrupt,
                 format!("{path}: a token leads to the record 0x{}, which is not there", hex(&id)),
             ),
+            Self::OverLimit(over) => over.into_store_error(path),
             Self::Unstorable(Unstorable::EnvelopeNotLoaded) => StoreError::new(
                 Kind::Unsupported,
                 format!(
@@ -143,6 +147,12 @@ impl From<DatabaseError> for Fault {
 impl From<io::Error> for Fault {
     fn from(error: io::Error) -> Self {
         Self::Redb(redb::Error::Io(error))
+    }
+}
+
+impl From<OverLimit> for Fault {
+    fn from(over: OverLimit) -> Self {
+        Self::OverLimit(over)
     }
 }
 

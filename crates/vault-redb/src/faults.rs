@@ -135,7 +135,7 @@ fn rewrite_all(store: &RedbStore, text: &str) -> Arc<[Replacement]> {
 }
 
 fn page_of(store: &RedbStore) -> Vec<vault_store::SealedRecord> {
-    block_on(store.read_page(None, PageLimit::new(1000, usize::MAX))).unwrap()
+    block_on(store.read_page(None, PageLimit::new(1000, usize::MAX))).unwrap().records
 }
 
 /// Moves the point of failure through a batch until nothing fails any more, reopening after each

@@ -75,7 +75,7 @@ use std::{num::NonZeroUsize, path::Path, sync::Arc};
 
 use async_trait::async_trait;
 use vault_store::{
-    DeleteOutcome, InsertOutcome, PageLimit, Purge, PutSetting, Query, Record, RecordId,
+    DeleteOutcome, InsertOutcome, Page, PageLimit, Purge, PutSetting, Query, Record, RecordId,
     RecordSink, RecordSource, RecordUpdate, Replacement, SealedRecord, StoreError, Timestamp,
     Token, VaultStore, WriteCount, WriteOutcome,
 };
@@ -158,7 +158,7 @@ impl RecordSource for RedbStore {
         &self,
         after: Option<&RecordId>,
         limit: PageLimit,
-    ) -> Result<Vec<SealedRecord>, StoreError> {
+    ) -> Result<Page<SealedRecord>, StoreError> {
         let after = after.cloned();
         self.run(move |shared| shared.read(|read| reads::sealed_page(read, after.as_ref(), limit)))
             .await
@@ -191,7 +191,7 @@ impl VaultStore for RedbStore {
         self.run(move |shared| shared.read(|read| reads::find(read, &tokens))).await
     }
 
-    async fn query(&self, query: &Query, now: Timestamp) -> Result<Vec<Record>, StoreError> {
+    async fn query(&self, query: &Query, now: Timestamp) -> Result<Page<Record>, StoreError> {
         let query = query.clone();
         self.run(move |shared| shared.read(|read| queries::query(read, &query, now))).await
     }
@@ -228,7 +228,7 @@ impl VaultStore for RedbStore {
         &self,
         after: Option<&RecordId>,
         limit: PageLimit,
-    ) -> Result<Vec<Record>, StoreError> {
+    ) -> Result<Page<Record>, StoreError> {
         let after = after.cloned();
         self.run(move |shared| shared.read(|read| reads::record_page(read, after.as_ref(), limit)))
             .await

@@ -8,12 +8,12 @@ use std::{collections::BTreeSet, ops::Bound};
 
 use redb::{ReadOnlyTable, ReadTransaction, ReadableTableMetadata};
 use vault_store::{
-    Cursor, Envelopes, HasCursor as _, PageLimit, Query, Record, RecordId, SortKey, SortOrder,
-    Timestamp,
+    Cursor, Envelopes, HasCursor as _, HasWeight as _, Page, PageBuilder, PageLimit, Query, Record,
+    RecordId, SortKey, SortOrder, Timestamp, UnreadableReason,
 };
 
 use crate::error::Fault;
-use crate::reads::damaged_record;
+use crate::reads::{readable, row_name};
 use crate::record;
 use crate::schema::{RECORDS, TOKENS};
 
@@ -26,21 +26,35 @@ enum Flow {
     Enough,
 }
 
+/// A row that a query may be about.
+enum Candidate<'r> {
+    /// Without its envelope.
+    Record(Record),
+    /// Nobody can read it.
+    Unreadable(&'r [u8], UnreadableReason),
+}
+
 /// Returns the records that a query selects.
 pub(crate) fn query(
     transaction: &ReadTransaction,
     query: &Query,
     now: Timestamp,
-) -> Result<Vec<Record>, Fault> {
+) -> Result<Page<Record>, Fault> {
     let records = transaction.open_table(RECORDS)?;
     let mut place = Places::of(query);
-    each_candidate(transaction, &records, query, range(query), |record| {
-        if !query.matches(record, now) {
-            return Flow::More;
+    let mut names = PageBuilder::<Record>::new(query.page_limit());
+    each_candidate(transaction, &records, query, range(query), |candidate| match candidate {
+        Candidate::Record(record) if query.matches(&record, now) => {
+            place.take(record.position(query.order()))
         }
-        place.take(record.position(query.order()))
+        Candidate::Record(_) => Flow::More,
+        Candidate::Unreadable(id, reason) => {
+            names.unreadable(|| row_name(id), reason);
+            Flow::More
+        }
     })?;
-    page(&records, place.wanted(), query)
+    let records = page(&records, place.wanted(), query)?;
+    Ok(Page { records, unreadable: names.finish().unreadable })
 }
 
 /// Returns how many records pass the filters. redb knows the total number.
@@ -55,8 +69,8 @@ pub(crate) fn count(
     }
     let mut count = 0;
     let everywhere = (Bound::Unbounded, Bound::Unbounded);
-    each_candidate(transaction, &records, query, everywhere, |record| {
-        count += u64::from(query.matches(record, now));
+    each_candidate(transaction, &records, query, everywhere, |candidate| {
+        count += u64::from(matches!(candidate, Candidate::Record(it) if query.matches(&it, now)));
         Flow::More
     })?;
     Ok(count)
@@ -69,12 +83,13 @@ fn each_candidate(
     records: &BytesTable,
     query: &Query,
     range: (Bound<&[u8]>, Bound<&[u8]>),
-    mut show: impl FnMut(&Record) -> Flow,
+    mut show: impl FnMut(Candidate<'_>) -> Flow,
 ) -> Result<(), Fault> {
     let mut show_row = |id: &[u8], row: &[u8]| {
-        record::decode_without_envelope(id, row)
-            .map(|record| show(&record))
-            .map_err(|malformed| damaged_record(id, malformed))
+        show(match readable(id, row, record::decode_without_envelope) {
+            Ok(record) => Candidate::Record(record),
+            Err(reason) => Candidate::Unreadable(id, reason),
+        })
     };
     if let Some(mut ids) = named(transaction, query)? {
         while let Some(id) = match query.direction() {
@@ -82,7 +97,7 @@ fn each_candidate(
             SortOrder::Descending => ids.pop_last(),
         } {
             if let Some(row) = records.get(&*id)?
-                && show_row(&id, row.value())? == Flow::Enough
+                && show_row(&id, row.value()) == Flow::Enough
             {
                 break;
             }
@@ -97,7 +112,7 @@ fn each_candidate(
         };
         let Some(entry) = entry else { return Ok(()) };
         let (id, row) = entry?;
-        if show_row(id.value(), row.value())? == Flow::Enough {
+        if show_row(id.value(), row.value()) == Flow::Enough {
             return Ok(());
         }
     }
@@ -176,22 +191,23 @@ impl<'q> Places<'q> {
 
 /// Loads the records of a page, as far as they fit.
 fn page(records: &BytesTable, ids: Vec<RecordId>, query: &Query) -> Result<Vec<Record>, Fault> {
-    let PageLimit { bytes: most, .. } = query.page_limit();
-    let decode = match query.envelopes() {
-        Envelopes::Loaded => record::decode,
-        Envelopes::LengthOnly => record::decode_without_envelope,
+    let (decode, limit): (fn(&[u8], &[u8]) -> _, _) = match query.envelopes() {
+        Envelopes::Loaded => (record::decode, query.page_limit()),
+        // Bytes limit nothing.
+        Envelopes::LengthOnly => {
+            let records = query.page_limit().records.get();
+            (record::decode_without_envelope, PageLimit::new(records, usize::MAX))
+        }
     };
-    let mut bytes = 0usize;
-    let mut page = Vec::new();
+    let mut page = PageBuilder::new(limit);
     for id in ids {
         let id = id.as_bytes();
         let Some(row) = records.get(id)? else { continue };
-        let record = decode(id, row.value()).map_err(|malformed| damaged_record(id, malformed))?;
-        bytes = bytes.saturating_add(record.envelope.loaded_len());
-        if !page.is_empty() && bytes > most.get() {
+        let Ok(record) = readable(id, row.value(), decode) else { continue };
+        if page.has_no_room_for(record.weight()) {
             break;
         }
         page.push(record);
     }
-    Ok(page)
+    Ok(page.finish().records)
 }

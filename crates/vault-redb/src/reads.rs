@@ -2,8 +2,11 @@
 
 use std::ops::Bound;
 
-use redb::{ReadTransaction, ReadableTable};
-use vault_store::{PageLimit, Record, RecordId, SealedRecord, Token};
+use redb::{ReadTransaction, ReadableTable, ReadableTableMetadata as _};
+use vault_store::{
+    HasRoom, HasWeight, MAX_KEY_LEN, MAX_SETTINGS, OverLimit, Page, PageBuilder, PageLimit, Record,
+    RecordId, RowName, SealedRecord, Token, UnreadableReason,
+};
 
 use crate::error::Fault;
 use crate::record::{self, Malformed};
@@ -14,7 +17,7 @@ pub(crate) fn sealed_page(
     transaction: &ReadTransaction,
     after: Option<&RecordId>,
     limit: PageLimit,
-) -> Result<Vec<SealedRecord>, Fault> {
+) -> Result<Page<SealedRecord>, Fault> {
     page(transaction, after, limit, sealed)
 }
 
@@ -23,8 +26,8 @@ pub(crate) fn record_page(
     transaction: &ReadTransaction,
     after: Option<&RecordId>,
     limit: PageLimit,
-) -> Result<Vec<Record>, Fault> {
-    page(transaction, after, limit, |id, row, _envelope| record::decode(id, row))
+) -> Result<Page<Record>, Fault> {
+    page(transaction, after, limit, record::decode)
 }
 
 /// Reads the tokens and envelopes of some ids.
@@ -35,8 +38,7 @@ pub(crate) fn sealed_records(
     let records = transaction.open_table(RECORDS)?;
     let read = |id: &RecordId| {
         let Some(row) = records.get(id.as_bytes())? else { return Ok(None) };
-        record::envelope(row.value())
-            .and_then(|envelope| sealed(id.as_bytes(), row.value(), envelope))
+        sealed(id.as_bytes(), row.value())
             .map(Some)
             .map_err(|malformed| damaged_record(id.as_bytes(), malformed))
     };
@@ -69,17 +71,29 @@ pub(crate) fn setting(transaction: &ReadTransaction, name: &str) -> Result<Optio
 /// Reads all settings, by name.
 pub(crate) fn settings(transaction: &ReadTransaction) -> Result<Vec<(String, String)>, Fault> {
     let settings = transaction.open_table(SETTINGS)?;
+    if settings.len()? > MAX_SETTINGS as u64 {
+        return Err(OverLimit::StoredSettings.into());
+    }
     let mut all = Vec::new();
     for row in settings.iter()? {
         let (name, value) = row?;
         let name = name.value();
-        all.push((setting_text(name, name)?, setting_text(name, value.value())?));
+        if name.len() > MAX_KEY_LEN {
+            return Err(OverLimit::StoredSettingName { len: name.len() as u64 }.into());
+        }
+        all.push((text_of(name, name)?, setting_text(name, value.value())?));
     }
     Ok(all)
 }
 
-/// Decodes a text of the settings table; the name of its row is for an error.
-pub(crate) fn setting_text(name: &[u8], bytes: &[u8]) -> Result<String, Fault> {
+/// The value of a setting, unless it is too long.
+pub(crate) fn setting_text(name: &[u8], value: &[u8]) -> Result<String, Fault> {
+    OverLimit::check_stored_setting(&String::from_utf8_lossy(name), value.len() as u64)?;
+    text_of(name, value)
+}
+
+/// Text out of the settings table, with the name of its row for an error.
+fn text_of(name: &[u8], bytes: &[u8]) -> Result<String, Fault> {
     let damaged = |malformed| Fault::Row { table: "settings", key: name.into(), malformed };
     record::text(bytes).map(str::to_owned).map_err(damaged)
 }
@@ -89,38 +103,64 @@ pub(crate) fn damaged_record(id: &[u8], malformed: Malformed) -> Fault {
     Fault::Row { table: "records", key: id.into(), malformed }
 }
 
-fn page<T>(
+fn page<T: HasWeight>(
     transaction: &ReadTransaction,
     after: Option<&RecordId>,
     limit: PageLimit,
-    decode: impl Fn(&[u8], &[u8], &[u8]) -> Result<T, Malformed>,
-) -> Result<Vec<T>, Fault> {
+    decode: impl Fn(&[u8], &[u8]) -> Result<T, Malformed>,
+) -> Result<Page<T>, Fault> {
     let lower = after.map_or(Bound::Unbounded, |id| Bound::Excluded(id.as_bytes()));
     let records = transaction.open_table(RECORDS)?;
-    let mut bytes = 0usize;
-    let mut page = Vec::new();
+    let mut page = PageBuilder::new(limit);
     for entry in records.range::<&[u8]>((lower, Bound::Unbounded))? {
         let (id, row) = entry?;
         let (id, row) = (id.value(), row.value());
-        let damaged = |malformed| damaged_record(id, malformed);
-        let envelope = record::envelope(row).map_err(damaged)?;
-        bytes = bytes.saturating_add(record::loaded_len(envelope));
-        if !page.is_empty() && bytes > limit.bytes.get() {
+        if let Ok(weight) = record::weight(id, row)
+            && page.has_no_room_for(weight)
+        {
             break;
         }
-        page.push(decode(id, row, envelope).map_err(damaged)?);
-        if page.len() == limit.records.get() {
-            break;
+        match readable(id, row, &decode) {
+            Ok(record) => {
+                if page.push(record) == HasRoom::No {
+                    break;
+                }
+            }
+            Err(reason) => page.unreadable(|| row_name(id), reason),
         }
     }
-    Ok(page)
+    Ok(page.finish())
 }
 
-fn sealed(id: &[u8], row: &[u8], envelope: &[u8]) -> Result<SealedRecord, Malformed> {
+/// What a row decodes to; if to nothing, why, and nothing of it was copied.
+pub(crate) fn readable<T>(
+    id: &[u8],
+    row: &[u8],
+    decode: impl Fn(&[u8], &[u8]) -> Result<T, Malformed>,
+) -> Result<T, UnreadableReason> {
+    let token_len = record::token(row).map_or(0, <[u8]>::len);
+    if let Some(reason) = UnreadableReason::of_lengths(id.len(), token_len) {
+        return Err(reason);
+    }
+    decode(id, row).map_err(|malformed| match malformed {
+        _ if record::text(id).is_err() => UnreadableReason::IdNotText,
+        Malformed::Text => UnreadableReason::TokenNotText,
+        _ => UnreadableReason::Damaged,
+    })
+}
+
+/// What a row is called that has no id to be called by.
+pub(crate) fn row_name(id: &[u8]) -> RowName {
+    RowName::key("key", id)
+}
+
+fn sealed(id: &[u8], row: &[u8]) -> Result<SealedRecord, Malformed> {
+    // A token that is no text any more is a changed one, which the envelope tells; so is one that nobody reads.
+    let token = record::token(row)?;
+    let token = if token.len() > MAX_KEY_LEN { &[] } else { token };
     Ok(SealedRecord {
         id: record::decode_id(id)?,
-        // A token that is no longer text was modified, which its envelope detects.
-        token: Token::from_stored(String::from_utf8_lossy(record::token(row)?).into_owned()),
-        envelope: record::envelope_text(envelope),
+        token: Token::from_stored(String::from_utf8_lossy(token).into_owned()),
+        envelope: record::envelope_text(record::envelope(row)?),
     })
 }

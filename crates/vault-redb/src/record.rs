@@ -145,9 +145,11 @@ pub(crate) fn envelope_text(stored: &[u8]) -> EnvelopeText {
     EnvelopeText::from_stored(stored)
 }
 
-/// Returns the memory that [`envelope_text`] of the stored bytes would take.
-pub(crate) fn loaded_len(stored: &[u8]) -> usize {
-    if stored.len() > MAX_ENVELOPE_LEN { 0 } else { stored.len() }
+/// What a record takes in a page ([`HasWeight`](vault_store::HasWeight)).
+pub(crate) fn weight(id: &[u8], row: &[u8]) -> Result<usize, Malformed> {
+    let envelope = envelope(row)?.len();
+    let loaded = if envelope > MAX_ENVELOPE_LEN { 0 } else { envelope };
+    Ok(id.len() + token(row)?.len() + loaded)
 }
 
 /// Returns whether the stored bytes equal this text.
@@ -212,6 +214,7 @@ fn array<const N: usize>(bytes: &[u8], at: usize) -> [u8; N] {
 #[cfg(test)]
 mod tests {
     use proptest::prelude::*;
+    use vault_store::HasWeight as _;
 
     use super::*;
 
@@ -305,6 +308,7 @@ mod tests {
             let row = encoded(&record);
             prop_assert_eq!(envelope(&row).unwrap(), record.envelope.as_bytes().unwrap());
             prop_assert_eq!(token(&row).unwrap(), record.token.as_str().as_bytes());
+            prop_assert_eq!(weight(record.id.as_bytes(), &row).unwrap(), record.weight());
             prop_assert_eq!(decode(record.id.as_bytes(), &row).unwrap(), record);
         }
 

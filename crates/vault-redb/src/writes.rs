@@ -2,14 +2,14 @@
 
 use std::{num::NonZeroUsize, ops::Bound};
 
-use redb::{ReadableTable, Table, WriteTransaction};
+use redb::{ReadableTable, ReadableTableMetadata as _, Table, WriteTransaction};
 use vault_store::{
-    DeleteOutcome, InsertOutcome, Purge, PutSetting, Record, RecordId, RecordUpdate, Replacement,
-    Timestamp, WriteOutcome,
+    DeleteOutcome, InsertOutcome, MAX_SETTINGS, OverLimit, Purge, PutSetting, Record, RecordId,
+    RecordUpdate, Replacement, Timestamp, WriteOutcome,
 };
 
 use crate::error::Fault;
-use crate::reads::{damaged_record, setting_text};
+use crate::reads::{damaged_record, readable, setting_text};
 use crate::record::{self, Row};
 use crate::schema::{RECORDS, SETTINGS, TOKENS};
 use crate::shared::Verdict;
@@ -35,6 +35,7 @@ pub(crate) fn insert(
     transaction: &WriteTransaction,
     new: &[Record],
 ) -> Result<Verdict<Vec<InsertOutcome>>, Fault> {
+    new.iter().try_for_each(OverLimit::check_record)?;
     let mut records = transaction.open_table(RECORDS)?;
     let mut tokens = transaction.open_table(TOKENS)?;
     let outcomes: Vec<_> = new
@@ -109,7 +110,11 @@ pub(crate) fn put_setting(
     value: &str,
     put: PutSetting,
 ) -> Result<Verdict<String>, Fault> {
+    OverLimit::check_setting(name, value)?;
     let mut settings = transaction.open_table(SETTINGS)?;
+    if settings.len()? >= MAX_SETTINGS as u64 && settings.get(name.as_bytes())?.is_none() {
+        return Err(OverLimit::OneSettingMore.into());
+    }
     if put == PutSetting::IfAbsent
         && let Some(stored) = settings.get(name.as_bytes())?
     {
@@ -189,8 +194,10 @@ fn expired(
     let mut expired = Vec::new();
     for entry in records.range::<&[u8]>((lower, Bound::Unbounded))? {
         let (id, row) = entry?;
-        let record = record::decode_without_envelope(id.value(), row.value())
-            .map_err(|malformed| damaged_record(id.value(), malformed))?;
+        // What nobody can read is left alone: nothing says that it is expired.
+        let Ok(record) = readable(id.value(), row.value(), record::decode_without_envelope) else {
+            continue;
+        };
         if !record.is_expired(now) || (purge == Purge::SoftDelete && record.is_soft_deleted(now)) {
             continue;
         }

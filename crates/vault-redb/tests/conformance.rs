@@ -15,7 +15,7 @@ use std::{
 
 use redb::{ReadableTable, TableDefinition};
 use tempfile::TempDir;
-use vault_conformance::StoreUnderTest;
+use vault_conformance::{Planted, StoreUnderTest};
 use vault_redb::{RedbOptions, RedbStore};
 use vault_store::{InsertOutcome, Record, StoreErrorKind, VaultStore};
 
@@ -64,6 +64,24 @@ impl StoreUnderTest for Redb {
         transaction.commit().unwrap();
         drop(database);
         RedbStore::open(&path, RedbOptions::default()).await.unwrap()
+    }
+
+    /// A row whose key is no text.
+    async fn plant_unreadable(&self, store: RedbStore, row: Record) -> (RedbStore, Planted) {
+        let (path, id) = (store.path().to_owned(), row.id.clone());
+        assert_eq!(store.insert(vec![row]).await.unwrap(), [InsertOutcome::Inserted]);
+        drop(store);
+        let database = redb::Database::open(&path).unwrap();
+        let transaction = database.begin_write().unwrap();
+        {
+            let mut records = transaction.open_table(RECORDS).unwrap();
+            let row = records.remove(id.as_bytes()).unwrap().unwrap().value().to_vec();
+            let key = [id.as_bytes(), b"\xff"].concat();
+            records.insert(key.as_slice(), row.as_slice()).unwrap();
+        }
+        transaction.commit().unwrap();
+        drop(database);
+        (RedbStore::open(&path, RedbOptions::default()).await.unwrap(), Planted::Yes)
     }
 
     async fn reopen(&self, store: RedbStore) -> RedbStore {

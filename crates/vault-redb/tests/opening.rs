@@ -14,7 +14,7 @@ use tempfile::TempDir;
 use vault_redb::{RedbOptions, RedbStore};
 use vault_store::{
     EnvelopeText, PageLimit, PutSetting, Record, RecordId, RecordSource, StoreErrorKind, Timestamp,
-    Token, VaultStore,
+    Token, UnreadableReason, UnreadableRow, VaultStore,
 };
 
 fn folder() -> TempDir {
@@ -63,7 +63,7 @@ fn vault_in(folder: &TempDir) -> (PathBuf, Vec<Record>) {
 }
 
 fn all_records(store: &RedbStore) -> Vec<Record> {
-    block_on(store.list(None, PageLimit::new(10_000, usize::MAX))).unwrap()
+    block_on(store.list(None, PageLimit::new(10_000, usize::MAX))).unwrap().records
 }
 
 #[test]
@@ -202,7 +202,7 @@ fn a_damaged_schema_is_corrupt_and_stays_as_it_is() {
 }
 
 #[test]
-fn damaged_rows_are_corrupt_and_leave_the_store_usable() {
+fn damaged_rows_are_named_and_leave_the_store_usable() {
     let folder = folder();
     let (path, _) = vault_in(&folder);
     tamper(&path, "records", b"\xff\xfe", Some(b"\x01"));
@@ -212,8 +212,16 @@ fn damaged_rows_are_corrupt_and_leave_the_store_usable() {
     let limit = PageLimit::new(1000, usize::MAX);
     let kind = |error: vault_store::StoreError| error.kind();
     let corrupt = StoreErrorKind::Corrupt;
-    assert_eq!(block_on(store.read_page(None, limit)).map_err(kind), Err(corrupt));
-    assert_eq!(block_on(store.list(None, limit)).map_err(kind), Err(corrupt));
+    let last = record(499).id;
+    let rest = block_on(store.read_page(Some(&last), limit)).unwrap();
+    let named = [(r#"key "\xff\xfe""#, UnreadableReason::IdNotText)];
+    let names = |rows: &[UnreadableRow]| {
+        rows.iter().map(|row| (row.name.to_string(), row.reason)).collect::<Vec<_>>()
+    };
+    let named = named.map(|(name, reason)| (name.to_owned(), reason));
+    assert_eq!((rest.len(), names(&rest.unreadable)), (0, named.to_vec()));
+    let rest = block_on(store.list(Some(&last), limit)).unwrap();
+    assert_eq!((rest.len(), names(&rest.unreadable)), (0, named.to_vec()));
     assert_eq!(block_on(store.settings()).map_err(kind), Err(corrupt));
     let dangling = Token::new("dangling").unwrap();
     assert_eq!(block_on(store.find(&[dangling])).map_err(kind), Err(corrupt));

@@ -10,7 +10,9 @@ use std::{fmt::Display, io, path::Path};
 
 use sqlx::error::DatabaseError;
 use tokio::task::JoinError;
-use vault_store::{StoreError, StoreErrorKind as Kind, TableName};
+use vault_store::{
+    OverLimit, RowName, StoreError, StoreErrorKind as Kind, TableName, UnreadableReason,
+};
 
 /// An internal error, before it is phrased with the path.
 #[derive(Debug)]
@@ -19,8 +21,10 @@ pub(crate) enum Fault {
     Sqlx(sqlx::Error),
     /// The commit failed.
     Commit(sqlx::Error),
-    /// A record's id is not text.
-    Id(Option<Box<[u8]>>),
+    /// The row that was asked for cannot be read.
+    Unreadable(RowName, UnreadableReason),
+    /// More than a store writes or loads.
+    OverLimit(OverLimit),
     /// A value cannot be stored.
     Unstorable(Unstorable),
     /// A trigger changed what was written; the transaction was rolled back.
@@ -54,14 +58,14 @@ impl Fault {
         match self {
             Self::Sqlx(error) => from_sqlx(error, &path),
             Self::Commit(error) => from_commit(error, &path),
-            Self::Id(id) => StoreError::new(
+            Self::Unreadable(name, reason) => StoreError::new(
                 Kind::Corrupt,
                 format!(
-                    "{path}: a record's id is not text ({})",
-                    id.as_deref().map_or_else(|| "NULL".to_owned(), hex)
+                    "{path}: the row {name} cannot be read: {reason}; restore that row from a backup, or delete it"
                 ),
             )
             .with_hint("give that row a text as its id, or restore the vault from a backup"),
+            Self::OverLimit(over) => over.into_store_error(path),
             Self::Unstorable(unstorable) => {
                 let (what, hint) = describe(unstorable);
                 StoreError::new(Kind::Unsupported, format!("{path}: {what}")).with_hint(hint)
@@ -108,6 +112,12 @@ impl Fault {
 impl From<sqlx::Error> for Fault {
     fn from(error: sqlx::Error) -> Self {
         Self::Sqlx(error)
+    }
+}
+
+impl From<OverLimit> for Fault {
+    fn from(over: OverLimit) -> Self {
+        Self::OverLimit(over)
     }
 }
 
@@ -325,21 +335,6 @@ fn describe(unstorable: Unstorable) -> (&'static str, &'static str) {
     }
 }
 
-/// An id that is not text, in full up to 64 bytes: it identifies the row and is not secret.
-fn hex(id: &[u8]) -> String {
-    use std::fmt::Write as _;
-    let shown = &id[..id.len().min(64)];
-    let mut hex = String::from("0x");
-    for byte in shown {
-        // Writing into a String cannot fail.
-        let _ = write!(hex, "{byte:02x}");
-    }
-    if shown.len() < id.len() {
-        hex.push('…');
-    }
-    hex
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -361,11 +356,5 @@ mod tests {
         {
             assert!(!error.to_string().contains("nothing was"), "{error}");
         }
-    }
-
-    #[test]
-    fn ids_are_shown_in_hex_and_bounded() {
-        assert_eq!(hex(b"\x00\xff"), "0x00ff");
-        assert_eq!(hex(&[0; 65]).chars().count(), 2 + 129);
     }
 }

@@ -47,9 +47,9 @@
 //! | `created_at` or `updated_at` that is no time | 1970-01-01 00:00:00 |
 //! | `expires_at` or `soft_deleted_at` that is no time | never, as the ancestor reads it |
 //!
-//! An id that is NULL or not UTF-8 text is an error
-//! ([`Corrupt`](vault_store::StoreErrorKind::Corrupt)) as soon as a page contains it: a scan that
-//! skipped it would be silently incomplete.
+//! A row whose id is NULL, of another type, no UTF-8 or over [`MAX_KEY_LEN`](vault_store::MAX_KEY_LEN), or whose token is
+//! over that, is no record: a page names it by its `rowid` ([`UnreadableRow`](vault_store::UnreadableRow)), and goes on
+//! behind it. Nothing over a limit is ever loaded.
 //!
 //! Settings are rows of the settings table with the object `vault` / `settings`, where the Go
 //! package keeps its own. A vault of its oldest generation has no such table: it has no settings
@@ -107,7 +107,7 @@ use async_trait::async_trait;
 use tokio::runtime::Handle;
 use vault_store::WriteHook;
 use vault_store::{
-    DeleteOutcome, InsertOutcome, PageLimit, Purge, PutSetting, Query, Record, RecordId,
+    DeleteOutcome, InsertOutcome, Page, PageLimit, Purge, PutSetting, Query, Record, RecordId,
     RecordSink, RecordSource, RecordUpdate, Replacement, SealedRecord, StoreError, TableNames,
     Timestamp, Token, VaultStore, WriteCount, WriteOutcome,
 };
@@ -200,7 +200,7 @@ impl RecordSource for SqliteStore {
         &self,
         after: Option<&RecordId>,
         limit: PageLimit,
-    ) -> Result<Vec<SealedRecord>, StoreError> {
+    ) -> Result<Page<SealedRecord>, StoreError> {
         let after = after.cloned();
         self.shared
             .read(move |connection, statements| {
@@ -258,7 +258,7 @@ impl VaultStore for SqliteStore {
         &self,
         after: Option<&RecordId>,
         limit: PageLimit,
-    ) -> Result<Vec<Record>, StoreError> {
+    ) -> Result<Page<Record>, StoreError> {
         let after = after.cloned();
         self.shared
             .read(move |connection, statements| {
@@ -269,7 +269,7 @@ impl VaultStore for SqliteStore {
             .await
     }
 
-    async fn query(&self, query: &Query, now: Timestamp) -> Result<Vec<Record>, StoreError> {
+    async fn query(&self, query: &Query, now: Timestamp) -> Result<Page<Record>, StoreError> {
         let query = query.clone();
         self.shared
             .read(move |connection, statements| {

@@ -81,6 +81,7 @@ pub(crate) async fn open(
     };
     let schema = schema.map_err(|fault| fault.into_open_error(path))?;
     shared.meta = accept(&schema, path, &options.tables)?;
+    shared.statements = Statements::new(&options.tables, schema.row);
     Ok(shared)
 }
 
@@ -154,7 +155,7 @@ fn shared(
         path: path.to_owned(),
         readers: readers(connect.clone().pragma("query_only", "ON")),
         writer: writer(durable(connect), &writers),
-        statements: Statements::new(&options.tables),
+        statements: Statements::new(&options.tables, schema::ROW_NUMBER),
         meta,
         runtime,
         writes: WriteCounter::default(),

@@ -4,15 +4,14 @@
 //! ids or tokens, or is in id order, uses them. Any other query reads every row once, and SQLite
 //! keeps only its page.
 
-use futures::TryStreamExt as _;
 use sqlx::{Row as _, SqliteConnection, query::Query as Bound, sqlite::SqliteArguments};
 use vault_store::{
-    EnvelopeText, Envelopes, Filter, Query, Record, SortKey, SortOrder, SortValue, Timestamp,
+    EnvelopeText, Envelopes, Filter, Page, PageLimit, Query, Record, SortKey, SortOrder, SortValue,
+    Timestamp,
 };
 
 use crate::error::Fault;
 use crate::packed::Packed;
-use crate::record::Stored as _;
 use crate::statements::{Statement, Statements, moment};
 use crate::{reads, time};
 
@@ -22,23 +21,24 @@ pub(crate) async fn query(
     statements: &Statements,
     query: &Query,
     now: Timestamp,
-) -> Result<Vec<Record>, Fault> {
+) -> Result<Page<Record>, Fault> {
     let rest = format!("{}{}", conditions(query, Place::Counts), order(query));
+    let limit = query.page_limit();
     match query.envelopes() {
         Envelopes::Loaded => {
             let statement = statements.query_loaded.followed_by(&rest);
-            let bound = bind(&statement, query, now)?;
-            let page = reads::rows(connection, bound, query.page_limit()).await?;
+            let bound = |passed| bind(&statement, query, now, passed);
+            let page = reads::rows(connection, bound, limit).await?;
             reads::fetch_long(connection, statements, page).await
         }
         Envelopes::LengthOnly => {
             let statement = statements.query_length_only.followed_by(&rest);
-            let mut rows = bind(&statement, query, now)?.fetch(connection);
-            let mut page = Vec::new();
-            while let Some(row) = rows.try_next().await? {
-                let mut record = Record::decode(&row)?;
+            let bound = |passed| bind(&statement, query, now, passed);
+            // Bytes limit nothing.
+            let limit = PageLimit::new(limit.records.get(), usize::MAX);
+            let mut page: Page<Record> = reads::rows(connection, bound, limit).await?;
+            for record in &mut page.records {
                 record.envelope = EnvelopeText::not_loaded(record.envelope.len());
-                page.push(record);
             }
             Ok(page)
         }
@@ -53,7 +53,7 @@ pub(crate) async fn count(
     now: Timestamp,
 ) -> Result<u64, Fault> {
     let statement = statements.query_count.followed_by(&conditions(query, Place::IsIgnored));
-    let row = bind(&statement, query, now)?.fetch_one(connection).await?;
+    let row = bind(&statement, query, now, 0)?.fetch_one(connection).await?;
     Ok(row.try_get::<i64, _>(0)?.unsigned_abs())
 }
 
@@ -65,12 +65,13 @@ enum Place {
 }
 
 /// The parameters of every query, used or not: the cursor's id (`?1`) and key (`?5`), limit (`?2`)
-/// and offset (`?6`), the longest envelope returned with its row (`?3`), the current time (`?4`),
-/// ids and tokens (`?7` to `?10`).
+/// and offset (`?6`, plus the rows that were skipped), the longest envelope returned with its row
+/// (`?3`), the current time (`?4`), ids and tokens (`?7` to `?10`).
 fn bind<'q>(
     statement: &Statement,
     query: &Query,
     now: Timestamp,
+    passed: u64,
 ) -> Result<Bound<'q, sqlx::Sqlite, SqliteArguments>, Fault> {
     let number = |number: usize| i64::try_from(number).unwrap_or(i64::MAX);
     let place = query.position();
@@ -91,7 +92,7 @@ fn bind<'q>(
         .bind(reads::INLINE)
         .bind(time::comparable_text(now)?)
         .bind(key)
-        .bind(i64::try_from(query.skipped()).unwrap_or(i64::MAX))
+        .bind(i64::try_from(query.skipped().saturating_add(passed)).unwrap_or(i64::MAX))
         .bind(id_places)
         .bind(id_bytes)
         .bind(token_places)

@@ -1,8 +1,15 @@
 //! Read operations, each within one read transaction.
 
 use futures::TryStreamExt as _;
-use sqlx::{Row as _, Sqlite, SqliteConnection, query::Query, sqlite::SqliteArguments};
-use vault_store::{EnvelopeText, PageLimit, Record, RecordId, SealedRecord, Token};
+use sqlx::{
+    Row as _, Sqlite, SqliteConnection,
+    query::Query,
+    sqlite::{SqliteArguments, SqliteRow},
+};
+use vault_store::{
+    EnvelopeText, HasRoom, MAX_SETTINGS, OverLimit, Page, PageBuilder,
+    PageLimit, Record, RecordId, SealedRecord, Token,
+};
 use vault_store::{WriteHook, WriteHookKind};
 
 use crate::error::Fault;
@@ -16,12 +23,13 @@ pub(crate) async fn sealed_page(
     statements: &Statements,
     after: Option<&RecordId>,
     limit: PageLimit,
-) -> Result<Vec<SealedRecord>, Fault> {
+) -> Result<Page<SealedRecord>, Fault> {
     let statement = match after {
         None => &statements.first_sealed,
         Some(_) => &statements.next_sealed,
     };
-    let page = rows(connection, page_of(statement, after, limit), limit).await?;
+    let query = |offset| Ok(page_of(statement, after, limit, offset));
+    let page = rows(connection, query, limit).await?;
     fetch_long(connection, statements, page).await
 }
 
@@ -31,12 +39,13 @@ pub(crate) async fn record_page(
     statements: &Statements,
     after: Option<&RecordId>,
     limit: PageLimit,
-) -> Result<Vec<Record>, Fault> {
+) -> Result<Page<Record>, Fault> {
     let statement = match after {
         None => &statements.first_whole,
         Some(_) => &statements.next_whole,
     };
-    let page = rows(connection, page_of(statement, after, limit), limit).await?;
+    let query = |offset| Ok(page_of(statement, after, limit, offset));
+    let page = rows(connection, query, limit).await?;
     fetch_long(connection, statements, page).await
 }
 
@@ -76,7 +85,7 @@ pub(crate) async fn setting(
     name: &str,
 ) -> Result<Option<String>, Fault> {
     let row = statements.setting.query().bind(name).fetch_optional(connection).await?;
-    row.map(|row| Ok(row.try_get::<Option<String>, _>(0)?.unwrap_or_default())).transpose()
+    row.map(|row| setting_value(&row, 0, name)).transpose()
 }
 
 /// Reads all settings, by name.
@@ -87,12 +96,26 @@ pub(crate) async fn settings(
     let mut rows = statements.settings.query().fetch(connection);
     let mut all: Vec<(String, String)> = Vec::new();
     while let Some(row) = rows.try_next().await? {
-        let (name, value) = (row.try_get(0)?, row.try_get::<Option<String>, _>(1)?);
+        let Some(name) = row.try_get::<Option<String>, _>(0)? else {
+            let len = row.try_get::<i64, _>(1)?.unsigned_abs();
+            return Err(OverLimit::StoredSettingName { len }.into());
+        };
         if all.last().is_none_or(|(last, _)| *last != name) {
-            all.push((name, value.unwrap_or_default()));
+            let value = setting_value(&row, 2, &name)?;
+            all.push((name, value));
+        }
+        if all.len() > MAX_SETTINGS {
+            return Err(OverLimit::StoredSettings.into());
         }
     }
     Ok(all)
+}
+
+/// The value in a column, with its length in the next one; a value that is too long was not loaded.
+fn setting_value(row: &SqliteRow, column: usize, name: &str) -> Result<String, Fault> {
+    let len = row.try_get::<Option<i64>, _>(column + 1)?.unwrap_or(0);
+    OverLimit::check_stored_setting(name, len.unsigned_abs())?;
+    Ok(row.try_get::<Option<String>, _>(column)?.unwrap_or_default())
 }
 
 /// Returns the triggers that replacing an envelope fires, including indirectly.
@@ -134,31 +157,43 @@ fn page_of<'q>(
     statement: &Statement,
     after: Option<&'q RecordId>,
     limit: PageLimit,
+    offset: u64,
 ) -> Query<'q, Sqlite, SqliteArguments> {
     let most = i64::try_from(limit.records.get()).unwrap_or(i64::MAX);
-    statement.query().bind(after.map(RecordId::as_str)).bind(most).bind(INLINE)
+    let offset = i64::try_from(offset).unwrap_or(i64::MAX);
+    statement.query().bind(after.map(RecordId::as_str)).bind(most).bind(INLINE).bind(offset)
 }
 
-/// Reads the rows of a page, as far as they fit, without their long envelopes.
-pub(crate) async fn rows<T: Stored>(
+/// Reads the records of a page, as far as they fit, without their long envelopes, and names the
+/// unreadable rows.
+///
+/// `query` makes the query for a number of rows to skip. If all rows of one query are unreadable,
+/// the next ones are read, because a page without records means the end.
+pub(crate) async fn rows<'q, T: Stored>(
     connection: &mut SqliteConnection,
-    query: Query<'_, Sqlite, SqliteArguments>,
+    query: impl Fn(u64) -> Result<Query<'q, Sqlite, SqliteArguments>, Fault>,
     limit: PageLimit,
-) -> Result<Vec<T>, Fault> {
-    let mut rows = query.fetch(connection);
-    let mut bytes = 0usize;
-    let mut page: Vec<T> = Vec::new();
-    while let Some(row) = rows.try_next().await? {
-        let mut record = T::decode(&row)?;
-        let envelope = record.envelope_mut();
-        let len = record::len_to_fetch(envelope).unwrap_or(envelope.loaded_len());
-        bytes = bytes.saturating_add(len);
-        if !page.is_empty() && bytes > limit.bytes.get() {
-            break;
+) -> Result<Page<T>, Fault> {
+    let mut page = PageBuilder::new(limit);
+    let mut seen = 0usize;
+    loop {
+        let begin = seen;
+        let mut rows = query(begin as u64)?.fetch(&mut *connection);
+        while let Some(row) = rows.try_next().await? {
+            seen += 1;
+            if let Some(reason) = record::unreadable(&row)? {
+                page.unreadable(|| record::row_name(&row), reason);
+                continue;
+            }
+            let mut record = T::decode(&row)?;
+            if page.push_as(record::weight(&mut record), record) == HasRoom::No {
+                break;
+            }
         }
-        page.push(record);
+        if !page.is_empty() || seen - begin < limit.records.get() {
+            return Ok(page.finish());
+        }
     }
-    Ok(page)
 }
 
 /// Looks up the packed ids or tokens. Of several records with one token, which old tables do not
@@ -196,12 +231,12 @@ async fn lookup<T: Stored>(
 pub(crate) async fn fetch_long<T: Stored>(
     connection: &mut SqliteConnection,
     statements: &Statements,
-    mut records: Vec<T>,
-) -> Result<Vec<T>, Fault> {
-    for record in &mut records {
+    mut page: Page<T>,
+) -> Result<Page<T>, Fault> {
+    for record in &mut page.records {
         fetch_if_long(connection, statements, record).await?;
     }
-    Ok(records)
+    Ok(page)
 }
 
 async fn fetch_if_long<T: Stored>(

@@ -2,8 +2,8 @@
 
 use sqlx::{Row as _, sqlite::SqliteRow};
 use vault_store::{
-    Change, EnvelopeText, MAX_ENVELOPE_LEN, Record, RecordId, RecordUpdate, SealedRecord,
-    Timestamp, Token,
+    Change, EnvelopeText, HasWeight, MAX_ENVELOPE_LEN, Record, RecordId, RecordUpdate, RowName,
+    SealedRecord, Timestamp, Token, UnreadableReason,
 };
 
 use crate::error::{Fault, Unstorable};
@@ -17,7 +17,7 @@ use crate::time;
 pub(crate) const INLINE_LEN: usize = 64 * 1024;
 
 /// A row with the `sealed!` or `whole!` columns.
-pub(crate) trait Stored: Sized {
+pub(crate) trait Stored: HasWeight + Sized {
     /// The column after those of the record, in which a lookup returns which of its packed rows it
     /// found.
     const KEY: usize;
@@ -28,7 +28,7 @@ pub(crate) trait Stored: Sized {
 }
 
 impl Stored for SealedRecord {
-    const KEY: usize = 4;
+    const KEY: usize = 6;
 
     fn decode(row: &SqliteRow) -> Result<Self, Fault> {
         Ok(Self { id: id(row)?, token: token(row)?, envelope: envelope(row)? })
@@ -45,17 +45,17 @@ impl Stored for SealedRecord {
 
 /// Accepts whatever the row contains; times are read as in [`time::read`].
 impl Stored for Record {
-    const KEY: usize = 8;
+    const KEY: usize = 10;
 
     fn decode(row: &SqliteRow) -> Result<Self, Fault> {
         Ok(Self {
             id: id(row)?,
             envelope: envelope(row)?,
             token: token(row)?,
-            created_at: time::read_or_epoch(bytes(row, 4)?),
-            updated_at: time::read_or_epoch(bytes(row, 5)?),
-            expires_at: time::read(bytes(row, 6)?),
-            soft_deleted_at: time::read(bytes(row, 7)?),
+            created_at: time::read_or_epoch(bytes(row, 6)?),
+            updated_at: time::read_or_epoch(bytes(row, 7)?),
+            expires_at: time::read(bytes(row, 8)?),
+            soft_deleted_at: time::read(bytes(row, 9)?),
         })
     }
 
@@ -74,12 +74,44 @@ pub(crate) fn len_to_fetch(envelope: &EnvelopeText) -> Option<usize> {
     (envelope.as_bytes().is_none() && len <= MAX_ENVELOPE_LEN).then_some(len)
 }
 
+/// What a record takes in a page, with an envelope that has yet to be fetched.
+pub(crate) fn weight<T: Stored>(record: &mut T) -> usize {
+    let to_fetch = len_to_fetch(record.envelope_mut()).unwrap_or(0);
+    record.weight().saturating_add(to_fetch)
+}
+
+/// Why a row is no record, if so.
+pub(crate) fn unreadable(row: &SqliteRow) -> Result<Option<UnreadableReason>, Fault> {
+    if let Some(len) = row.try_get::<Option<i64>, _>(5)? {
+        let (is_id, len) = (len > 0, len.unsigned_abs());
+        return Ok(Some(match is_id {
+            true => UnreadableReason::IdTooLong { len },
+            false => UnreadableReason::TokenTooLong { len },
+        }));
+    }
+    Ok(match row.try_get::<Option<&str>, _>(0) {
+        Ok(Some(_)) => None,
+        Ok(None) => Some(UnreadableReason::NoId),
+        Err(sqlx::Error::ColumnDecode { .. }) => Some(UnreadableReason::IdNotText),
+        Err(other) => return Err(other.into()),
+    })
+}
+
+/// What a row is called: its number, or what its id begins with in a table without row numbers.
+pub(crate) fn row_name(row: &SqliteRow) -> RowName {
+    match row.try_get::<Option<i64>, _>(4) {
+        Ok(Some(number)) => RowName::number("rowid", number),
+        _ => RowName::key("id", bytes(row, 0).ok().flatten().unwrap_or_default()),
+    }
+}
+
 fn id(row: &SqliteRow) -> Result<RecordId, Fault> {
     match row.try_get::<Option<&str>, _>(0) {
         Ok(Some(id)) => Ok(RecordId::from_stored(id)),
-        Ok(None) => Err(Fault::Id(None)),
-        Err(sqlx::Error::ColumnDecode { .. }) => Err(Fault::Id(bytes(row, 0)?.map(Into::into))),
-        Err(other) => Err(other.into()),
+        _ => {
+            let reason = unreadable(row)?.unwrap_or(UnreadableReason::NoId);
+            Err(Fault::Unreadable(row_name(row), reason))
+        }
     }
 }
 

@@ -33,7 +33,12 @@ pub(crate) struct Schema {
     pub(crate) encoding: Encoding,
     pub(crate) vault: VaultTable,
     pub(crate) meta: MetaTable,
+    /// What gives the number of a row of the table of records, as the alias `v`.
+    pub(crate) row: &'static str,
 }
+
+/// The number that SQLite gives each row of an ordinary table.
+pub(crate) const ROW_NUMBER: &str = "v.rowid";
 
 /// The text encoding of the database.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -108,6 +113,7 @@ pub(crate) async fn inspect(
         encoding: if encoding == "UTF-8" { Encoding::Utf8 } else { Encoding::Utf16 },
         vault: inspect_vault(connection, tables.vault()).await?,
         meta: inspect_meta(connection, tables.meta()).await?,
+        row: row_number(connection, tables.vault()).await?,
     })
 }
 
@@ -128,6 +134,18 @@ async fn inspect_vault(
     } else {
         Ok(VaultTable::Lacks(lacks, tokens))
     }
+}
+
+/// A table may be made without row numbers.
+async fn row_number(
+    connection: &mut SqliteConnection,
+    name: &TableName,
+) -> Result<&'static str, Fault> {
+    let without =
+        "SELECT wr FROM pragma_table_list WHERE schema = 'main' AND name = ?1 COLLATE NOCASE";
+    let row = sqlx::query(without).bind(name.as_str()).fetch_optional(connection).await?;
+    let is_without = row.map(|row| row.try_get::<bool, _>(0)).transpose()?.unwrap_or(false);
+    Ok(if is_without { "NULL" } else { ROW_NUMBER })
 }
 
 async fn inspect_meta(

@@ -9,7 +9,7 @@ use std::sync::Arc;
 
 use sqlx::{AssertSqlSafe, Sqlite, query::Query, sqlite::SqliteArguments};
 
-use vault_store::TableNames;
+use vault_store::{MAX_KEY_LEN, MAX_SETTING_LEN, TableNames};
 
 /// A statement with the table names filled in.
 #[derive(Clone, Debug)]
@@ -48,21 +48,39 @@ macro_rules! statements {
         }
 
         impl Statements {
-            pub(crate) fn new(tables: &TableNames) -> Self {
-                Self { $($name: Statement::new($sql, tables),)* }
+            /// `row` is the number of a row of the alias `v`, or NULL.
+            pub(crate) fn new(tables: &TableNames, row: &str) -> Self {
+                let fill = |template: &str| {
+                    let template = template.replace("{row}", row);
+                    let template = template.replace("{longest}", &MAX_KEY_LEN.to_string());
+                    Statement::new(&template.replace("{setting}", &MAX_SETTING_LEN.to_string()), tables)
+                };
+                Self { $($name: fill($sql),)* }
             }
         }
     };
 }
 
-/// The columns of a sealed record: id, length of the envelope, the envelope if it has at most `?3`
-/// bytes, and the token.
+/// The columns of every record before its times: id, length of the envelope, the envelope as far as it is wanted, token,
+/// number of the row, and where id or token is too long to be read its length, that of a token negative.
 ///
-/// `octet_length` reads only the row header, so an envelope that is not requested is not loaded.
+/// `octet_length` looks at the header of a row only, so what is not wanted is not loaded either.
+macro_rules! columns {
+    ($envelope:literal) => {
+        concat!(
+            "CASE WHEN octet_length(v.id) <= {longest} THEN v.id END, octet_length(v.vault_value), ",
+            $envelope,
+            ", CASE WHEN octet_length(v.vault_token) <= {longest} THEN v.vault_token END, {row}, \
+             CASE WHEN octet_length(v.id) > {longest} THEN octet_length(v.id) \
+             WHEN octet_length(v.vault_token) > {longest} THEN -octet_length(v.vault_token) END"
+        )
+    };
+}
+
+/// The columns of a sealed record, with the envelope if it has at most `?3` bytes.
 macro_rules! sealed {
     () => {
-        "v.id, octet_length(v.vault_value), \
-         CASE WHEN octet_length(v.vault_value) <= ?3 THEN v.vault_value END, v.vault_token"
+        columns!("CASE WHEN octet_length(v.vault_value) <= ?3 THEN v.vault_value END")
     };
 }
 
@@ -121,15 +139,21 @@ macro_rules! text {
     };
 }
 
-// A page. SQLite sorts NULL first, so the first page finds ids that are not text.
+// A page. SQLite sorts NULL and numbers first and blobs last, so that the first page and the last meet ids that are no text.
 statements! {
-    first_sealed = concat!("SELECT ", sealed!(), " FROM {vault} AS v ORDER BY v.id COLLATE BINARY LIMIT ?2");
-    next_sealed = concat!(
-        "SELECT ", sealed!(), " FROM {vault} AS v WHERE v.id COLLATE BINARY > ?1 ORDER BY v.id COLLATE BINARY LIMIT ?2"
+    first_sealed = concat!(
+        "SELECT ", sealed!(), " FROM {vault} AS v ORDER BY v.id COLLATE BINARY LIMIT ?2 OFFSET ?4"
     );
-    first_whole = concat!("SELECT ", whole!(), " FROM {vault} AS v ORDER BY v.id COLLATE BINARY LIMIT ?2");
+    next_sealed = concat!(
+        "SELECT ", sealed!(), " FROM {vault} AS v WHERE v.id COLLATE BINARY > ?1 ORDER BY v.id COLLATE BINARY \
+         LIMIT ?2 OFFSET ?4"
+    );
+    first_whole = concat!(
+        "SELECT ", whole!(), " FROM {vault} AS v ORDER BY v.id COLLATE BINARY LIMIT ?2 OFFSET ?4"
+    );
     next_whole = concat!(
-        "SELECT ", whole!(), " FROM {vault} AS v WHERE v.id COLLATE BINARY > ?1 ORDER BY v.id COLLATE BINARY LIMIT ?2"
+        "SELECT ", whole!(), " FROM {vault} AS v WHERE v.id COLLATE BINARY > ?1 ORDER BY v.id COLLATE BINARY \
+         LIMIT ?2 OFFSET ?4"
     );
     envelope = "SELECT vault_value FROM {vault} AS v WHERE v.id COLLATE BINARY = ?1";
     // CROSS JOIN keeps the order of the tables: each packed row is looked up, not the other way
@@ -148,8 +172,9 @@ statements! {
     count = "SELECT count(*) FROM {vault}";
     // The start of a query; its conditions, order and limit are assembled in `queries.rs`.
     query_loaded = concat!("SELECT ", whole!(), " FROM {vault} AS v");
-    query_length_only = "SELECT v.id, octet_length(v.vault_value), NULL, v.vault_token, v.created_at, v.updated_at, \
-                         v.expires_at, v.soft_deleted_at FROM {vault} AS v";
+    query_length_only = concat!(
+        "SELECT ", columns!("NULL"), ", v.created_at, v.updated_at, v.expires_at, v.soft_deleted_at FROM {vault} AS v"
+    );
     query_count = "SELECT count(*) FROM {vault} AS v";
 
     // Only the envelope is set. An envelope that is NULL equals nothing.
@@ -191,11 +216,16 @@ statements! {
         text!(8, 9), ", ", text!(10, 11), ", ", text!(12, 13), " FROM json_each(?1) AS row"
     );
 
-    // Of several rows with one name, which nothing prevents, the Go package reads the oldest.
-    setting = "SELECT meta_value FROM {meta} WHERE object_type = 'vault' AND object_id = 'settings' \
+    // Of several rows with one name, which nothing prevents, the ancestor reads the oldest.
+    setting = "SELECT CASE WHEN octet_length(meta_value) <= {setting} THEN meta_value END, octet_length(meta_value) \
+               FROM {meta} WHERE object_type = 'vault' AND object_id = 'settings' \
                AND meta_key COLLATE BINARY = ?1 ORDER BY id LIMIT 1";
-    settings = "SELECT meta_key, meta_value FROM {meta} WHERE object_type = 'vault' AND object_id = 'settings' \
+    settings = "SELECT CASE WHEN octet_length(meta_key) <= {longest} THEN meta_key END, octet_length(meta_key), \
+                CASE WHEN octet_length(meta_value) <= {setting} THEN meta_value END, octet_length(meta_value) \
+                FROM {meta} WHERE object_type = 'vault' AND object_id = 'settings' \
                 AND meta_key IS NOT NULL ORDER BY meta_key COLLATE BINARY, id";
+    other_settings = "SELECT count(*) FROM (SELECT DISTINCT meta_key FROM {meta} WHERE object_type = 'vault' \
+                      AND object_id = 'settings' AND meta_key COLLATE BINARY <> ?1 LIMIT ?2)";
     set_setting = "UPDATE {meta} SET meta_value = ?2 WHERE object_type = 'vault' AND object_id = 'settings' \
                    AND meta_key COLLATE BINARY = ?1";
     add_setting = "INSERT INTO {meta} (object_type, object_id, meta_key, meta_value) \

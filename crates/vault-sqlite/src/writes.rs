@@ -8,8 +8,8 @@ use std::{
 use futures::TryStreamExt as _;
 use sqlx::{Row as _, SqliteConnection};
 use vault_store::{
-    DeleteOutcome, EnvelopeText, InsertOutcome, Purge, PutSetting, Query, Record, RecordId,
-    RecordUpdate, Replacement, Timestamp, WriteOutcome,
+    DeleteOutcome, EnvelopeText, InsertOutcome, MAX_SETTINGS, OverLimit, Purge, PutSetting, Query,
+    Record, RecordId, RecordUpdate, Replacement, Timestamp, WriteOutcome,
 };
 
 use crate::error::Fault;
@@ -45,6 +45,7 @@ pub(crate) async fn insert(
     statements: &Statements,
     records: &[Record],
 ) -> Result<Vec<InsertOutcome>, Fault> {
+    records.iter().try_for_each(OverLimit::check_record)?;
     let rows: Vec<NewRow<'_>> = records.iter().map(NewRow::new).collect::<Result<_, _>>()?;
     let taken = taken(connection, statements, records).await?;
     let outcomes = outcomes(records, &taken);
@@ -164,6 +165,13 @@ pub(crate) async fn put_setting(
 ) -> Result<String, Fault> {
     record::text(name.as_bytes())?;
     record::text(value.as_bytes())?;
+    OverLimit::check_setting(name, value)?;
+    let most = i64::try_from(MAX_SETTINGS).unwrap_or(i64::MAX);
+    let others = statements.other_settings.query().bind(name).bind(most);
+    let others: i64 = others.fetch_one(&mut *connection).await?.try_get(0)?;
+    if others >= most && reads::setting(connection, statements, name).await?.is_none() {
+        return Err(OverLimit::OneSettingMore.into());
+    }
     if put == PutSetting::IfAbsent
         && let Some(stored) = reads::setting(connection, statements, name).await?
     {

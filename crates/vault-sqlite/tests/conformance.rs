@@ -11,7 +11,7 @@ use std::{
 use sqlx::{ConnectOptions, Connection, sqlite::SqliteConnectOptions};
 use tempfile::TempDir;
 use tokio::runtime::Runtime;
-use vault_conformance::StoreUnderTest;
+use vault_conformance::{Planted, StoreUnderTest};
 use vault_sqlite::{SqliteOptions, SqliteStore};
 use vault_store::{InsertOutcome, Record, VaultStore};
 
@@ -63,6 +63,19 @@ impl StoreUnderTest for Sqlite {
         assert_eq!(query.execute(&mut connection).await.unwrap().rows_affected(), 1);
         connection.close().await.unwrap();
         store
+    }
+
+    /// A row whose id is no UTF-8.
+    async fn plant_unreadable(&self, store: SqliteStore, row: Record) -> (SqliteStore, Planted) {
+        let id = row.id.clone();
+        assert_eq!(store.insert(vec![row]).await.unwrap(), [InsertOutcome::Inserted]);
+        let options = SqliteConnectOptions::new().filename(self.latest());
+        let mut connection = options.connect().await.unwrap();
+        let plant = "UPDATE vault SET id = CAST(CAST(id AS BLOB) || x'ff' AS TEXT) WHERE id = ?1";
+        let query = sqlx::query(plant).bind(id.as_str());
+        assert_eq!(query.execute(&mut connection).await.unwrap().rows_affected(), 1);
+        connection.close().await.unwrap();
+        (store, Planted::Yes)
     }
 
     fn time_step(&self) -> i64 {

@@ -59,7 +59,7 @@ async fn plant(path: &Path) {
 }
 
 async fn all(store: &SqliteStore) -> Vec<Record> {
-    store.query(&Query::all(), NOW).await.unwrap()
+    store.query(&Query::all(), NOW).await.unwrap().records
 }
 
 #[tokio::test]
@@ -95,7 +95,7 @@ async fn every_order_pages_through_all_records_once() {
             }
             let mut query = Query::all().order_by(order, direction).limit(1);
             let mut seen = Vec::new();
-            while let Some(record) = store.query(&query, NOW).await.unwrap().pop() {
+            while let Some(record) = store.query(&query, NOW).await.unwrap().records.pop() {
                 query = query.after(&record);
                 seen.push(record);
                 assert!(seen.len() <= TIMES.len(), "{order:?} {direction:?} goes round in circles");

@@ -12,6 +12,7 @@
 
 mod change;
 mod error;
+mod limits;
 mod memory;
 mod page;
 mod query;
@@ -21,6 +22,7 @@ mod store;
 mod table;
 mod time;
 mod token;
+mod unreadable;
 mod write_count;
 mod write_hook;
 
@@ -29,8 +31,9 @@ pub use change::{
     Replacement, WriteOutcome,
 };
 pub use error::{StoreError, StoreErrorKind};
+pub use limits::{MAX_SETTING_LEN, MAX_SETTINGS, OverLimit};
 pub use memory::MemoryStore;
-pub use page::PageLimit;
+pub use page::{HasRoom, HasWeight, Page, PageBuilder, PageLimit};
 pub use query::{Cursor, Envelopes, Filter, HasCursor, Query, SortKey, SortOrder, SortValue};
 pub use random::{RngError, fill_random};
 pub use record::{BoundTo, EnvelopeText, MAX_ENVELOPE_LEN, Record, RecordId, SealedRecord};
@@ -38,5 +41,6 @@ pub use store::{RecordSink, RecordSource, VaultStore};
 pub use table::{ParseTableNameError, TableName, TableNames};
 pub use time::{Clock, SystemClock, Timestamp};
 pub use token::{ParseTokenError, ParseTokenLengthError, Token, TokenLength};
+pub use unreadable::{MAX_KEY_LEN, RowName, UnreadableReason, UnreadableRow};
 pub use write_count::{WriteCount, WriteCounter, WriteGuard};
 pub use write_hook::{WriteHook, WriteHookKind, list as list_hooks};

@@ -13,12 +13,14 @@ use crate::change::{
     DeleteOutcome, InsertOutcome, Purge, PutSetting, RecordUpdate, Replacement, WriteOutcome,
 };
 use crate::error::StoreError;
-use crate::page::PageLimit;
-use crate::query::{Envelopes, HasCursor as _, Query, SortOrder};
+use crate::limits::{MAX_SETTINGS, OverLimit};
+use crate::page::{HasRoom, HasWeight, Page, PageBuilder, PageLimit};
+use crate::query::{Cursor, Envelopes, HasCursor as _, Query, SortKey, SortOrder, SortValue};
 use crate::record::{EnvelopeText, Record, RecordId, SealedRecord};
 use crate::store::{RecordSink, RecordSource, VaultStore};
 use crate::time::Timestamp;
 use crate::token::Token;
+use crate::unreadable::{RowName, UnreadableReason};
 use crate::write_count::WriteCount;
 
 /// A store that lives as long as the process, for tests, examples and short-lived secrets.
@@ -34,6 +36,8 @@ struct Inner {
     records: BTreeMap<RecordId, Record>,
     tokens: HashMap<Token, RecordId>,
     settings: BTreeMap<String, String>,
+    /// Rows that are no records, at the place that an id has.
+    unreadable: BTreeMap<RecordId, UnreadableReason>,
     writes: u64,
 }
 
@@ -42,6 +46,11 @@ impl MemoryStore {
     #[must_use]
     pub fn new() -> Self {
         Self::default()
+    }
+
+    /// Puts a row that nobody can read at the place of an id, as databases may hold one; for tests of what stands on a store.
+    pub fn plant_unreadable(&self, place: RecordId, reason: UnreadableReason) {
+        self.lock().unreadable.insert(place, reason);
     }
 
     /// No operation below can panic half-way through a change, so a poisoned lock still guards a
@@ -63,7 +72,7 @@ impl Inner {
         self.records.range::<RecordId, _>((lower, Unbounded)).map(|(_, record)| record)
     }
 
-    fn query(&self, query: &Query, now: Timestamp) -> Vec<Record> {
+    fn query(&self, query: &Query, now: Timestamp) -> Page<Record> {
         let mut found: Vec<_> = self
             .records
             .values()
@@ -77,12 +86,71 @@ impl Inner {
         });
         let offset = usize::try_from(query.skipped()).unwrap_or(usize::MAX);
         let records = found.into_iter().skip(offset).map(|(_, record)| record);
-        match query.envelopes() {
-            Envelopes::Loaded => page(records, query.page_limit()).into_iter().cloned().collect(),
+        let page = match query.envelopes() {
+            Envelopes::Loaded => fill(records, query.page_limit()).finish(),
             Envelopes::LengthOnly => {
                 records.take(query.page_limit().records.get()).map(without_envelope).collect()
             }
+        };
+        self.name_unreadable(query, page.records)
+    }
+
+    /// Names the rows that a query meets: in the order of the ids those on the way, in another all of them at first.
+    fn name_unreadable(&self, query: &Query, records: Vec<Record>) -> Page<Record> {
+        let mut page = PageBuilder::new(PageLimit::new(usize::MAX, usize::MAX));
+        let places = self.unreadable.iter().filter(|(place, _)| {
+            let position = Cursor { rank: SortValue::Id, id: (*place).clone() };
+            if query.order() == SortKey::Id {
+                query.is_ahead(&position)
+            } else {
+                query.position().is_none()
+            }
+        });
+        let mut places: Vec<_> = places.collect();
+        if query.direction() == SortOrder::Descending {
+            places.reverse();
         }
+        let mut places = places.into_iter().peekable();
+        let is_before = |place: &RecordId, record: &Record| match (query.order(), query.direction()) {
+            (SortKey::Id, SortOrder::Ascending) => *place < record.id,
+            (SortKey::Id, SortOrder::Descending) => *place > record.id,
+            _ => true,
+        };
+        for record in records {
+            while let Some((place, reason)) = places.next_if(|(place, _)| is_before(place, &record)) {
+                page.unreadable(|| name(place), *reason);
+            }
+            page.push(record);
+        }
+        for (place, reason) in places {
+            page.unreadable(|| name(place), *reason);
+        }
+        page.finish()
+    }
+
+    /// The next records in the order of their ids, each made into what is asked for.
+    fn page<T: HasWeight>(
+        &self,
+        after: Option<&RecordId>,
+        limit: PageLimit,
+        make: impl Fn(&Record) -> T,
+    ) -> Page<T> {
+        let lower = after.map_or(Unbounded, Excluded);
+        let mut places = self.unreadable.range::<RecordId, _>((lower, Unbounded)).peekable();
+        let mut page = PageBuilder::new(limit);
+        for record in self.after(after) {
+            while let Some((place, reason)) = places.next_if(|(place, _)| **place < record.id) {
+                page.unreadable(|| name(place), *reason);
+            }
+            if page.has_no_room_for(record.weight()) {
+                return page.finish();
+            }
+            page.push(make(record));
+        }
+        for (place, reason) in places {
+            page.unreadable(|| name(place), *reason);
+        }
+        page.finish()
     }
 
     fn purge(
@@ -154,18 +222,23 @@ impl Inner {
     }
 }
 
-/// Takes as many records as the limit allows, but at least one.
-fn page<'a>(records: impl Iterator<Item = &'a Record>, limit: PageLimit) -> Vec<&'a Record> {
-    let mut bytes = 0usize;
-    let mut page = Vec::new();
-    for record in records.take(limit.records.get()) {
-        bytes = bytes.saturating_add(record.envelope.loaded_len());
-        if !page.is_empty() && bytes > limit.bytes.get() {
+/// As many records as a limit lets through, the first one in any case.
+fn fill<'a>(records: impl Iterator<Item = &'a Record>, limit: PageLimit) -> PageBuilder<Record> {
+    let mut page = PageBuilder::new(limit);
+    for record in records {
+        if page.has_no_room_for(record.weight()) || page.push(record.clone()) == HasRoom::No {
             break;
         }
-        page.push(record);
     }
     page
+}
+
+fn refused(over: OverLimit) -> StoreError {
+    over.into_store_error("the store in memory")
+}
+
+fn name(place: &RecordId) -> RowName {
+    RowName::key("the row at", place.as_bytes())
 }
 
 fn without_envelope(record: &Record) -> Record {
@@ -191,8 +264,8 @@ impl RecordSource for MemoryStore {
         &self,
         after: Option<&RecordId>,
         limit: PageLimit,
-    ) -> Result<Vec<SealedRecord>, StoreError> {
-        Ok(page(self.lock().after(after), limit).into_iter().map(sealed).collect())
+    ) -> Result<Page<SealedRecord>, StoreError> {
+        Ok(self.lock().page(after, limit, sealed))
     }
 
     async fn read_records(
@@ -216,6 +289,7 @@ impl RecordSink for MemoryStore {
 impl VaultStore for MemoryStore {
     async fn insert(&self, records: Vec<Record>) -> Result<Vec<InsertOutcome>, StoreError> {
         let mut inner = self.lock_to_write();
+        records.iter().try_for_each(OverLimit::check_record).map_err(refused)?;
         Ok(records.into_iter().map(|record| inner.insert(record)).collect())
     }
 
@@ -225,7 +299,15 @@ impl VaultStore for MemoryStore {
         Ok(tokens.iter().map(find).collect())
     }
 
-    async fn query(&self, query: &Query, now: Timestamp) -> Result<Vec<Record>, StoreError> {
+    async fn list(
+        &self,
+        after: Option<&RecordId>,
+        limit: PageLimit,
+    ) -> Result<Page<Record>, StoreError> {
+        Ok(self.lock().page(after, limit, Record::clone))
+    }
+
+    async fn query(&self, query: &Query, now: Timestamp) -> Result<Page<Record>, StoreError> {
         Ok(self.lock().query(query, now))
     }
 
@@ -266,7 +348,11 @@ impl VaultStore for MemoryStore {
         value: &str,
         put: PutSetting,
     ) -> Result<String, StoreError> {
+        OverLimit::check_setting(name, value).map_err(refused)?;
         let mut inner = self.lock_to_write();
+        if !inner.settings.contains_key(name) && inner.settings.len() >= MAX_SETTINGS {
+            return Err(refused(OverLimit::OneSettingMore));
+        }
         if put == PutSetting::Always {
             inner.settings.insert(name.to_owned(), value.to_owned());
         }

@@ -12,7 +12,7 @@ use crate::change::{
     DeleteOutcome, InsertOutcome, Purge, PutSetting, RecordUpdate, Replacement, WriteOutcome,
 };
 use crate::error::StoreError;
-use crate::page::PageLimit;
+use crate::page::{Page, PageLimit};
 use crate::query::Query;
 use crate::record::{Record, RecordId, SealedRecord};
 use crate::time::Timestamp;
@@ -26,9 +26,13 @@ use crate::write_hook::WriteHook;
 /// - Pages are in strictly ascending order of the ids, compared as bytes.
 /// - `after` is exclusive.
 /// - A record that is present during the whole scan is returned exactly once.
-/// - `limit` bounds the page in records and bytes. A record larger than the byte limit is returned
-///   alone.
-/// - An empty page means that no records follow.
+/// - `limit` bounds the page in records and bytes; ids and tokens count as bytes, like envelopes. A
+///   record larger than the byte limit is returned alone.
+/// - A page without records means that no records follow.
+/// - An unreadable row (its id is not text, or its id or token is longer than
+///   [`MAX_KEY_LEN`](crate::MAX_KEY_LEN) and therefore never loaded) is not a record and hides none:
+///   a page lists those before its last record in [`unreadable`](Page::unreadable), each with its
+///   position. A page without records lists all that follow.
 /// - Soft-deleted and expired records are part of the scan.
 /// - An envelope longer than [`MAX_ENVELOPE_LEN`](crate::record::MAX_ENVELOPE_LEN) is returned as
 ///   [`too_long`](crate::record::EnvelopeText::too_long).
@@ -46,7 +50,7 @@ pub trait RecordSource: Send + Sync {
         &self,
         after: Option<&RecordId>,
         limit: PageLimit,
-    ) -> Result<Vec<SealedRecord>, StoreError>;
+    ) -> Result<Page<SealedRecord>, StoreError>;
 
     /// Returns the current records with these ids: one entry per id, in order. `None` means that
     /// the record is gone.
@@ -87,6 +91,9 @@ pub trait RecordSink: Send + Sync {
 ///   long to load) as [`Unsupported`](crate::error::StoreErrorKind::Unsupported). Every store holds
 ///   ids, tokens and setting names of up to 255 bytes of UTF-8 without NUL, and envelopes up to
 ///   [`MAX_ENVELOPE_LEN`](crate::record::MAX_ENVELOPE_LEN).
+/// - What would not be read again is refused in the same way: ids, tokens and setting names over
+///   [`MAX_KEY_LEN`](crate::MAX_KEY_LEN), values of settings over [`MAX_SETTING_LEN`](crate::MAX_SETTING_LEN), and settings
+///   beyond the number of [`MAX_SETTINGS`](crate::MAX_SETTINGS).
 #[async_trait]
 pub trait VaultStore: RecordSource + RecordSink {
     /// Adds records in one atomic step and returns one outcome per record, in order. A record whose
@@ -107,12 +114,15 @@ pub trait VaultStore: RecordSource + RecordSink {
     /// Returns the records that match a query, each once, in its order. Expiry and soft deletion
     /// are evaluated at `now`, inclusively. The cursor is exclusive, whether or not its record
     /// still exists, and the offset is counted from it. The limit bounds the result in records and
-    /// in bytes of loaded envelopes, except that the first record is always returned. An empty
-    /// result means that no records follow.
+    /// in bytes, as in a page, except that the first record is always returned; without envelopes,
+    /// bytes limit nothing. A result without records means that no records follow.
+    ///
+    /// Unreadable rows are left out. The store lists those that it finds on the way, whatever the
+    /// filters; the next page may list one again.
     ///
     /// # Errors
     /// [`StoreError`].
-    async fn query(&self, query: &Query, now: Timestamp) -> Result<Vec<Record>, StoreError>;
+    async fn query(&self, query: &Query, now: Timestamp) -> Result<Page<Record>, StoreError>;
 
     /// Returns the number of records that pass the filters of a query. Its cursor, offset and limit
     /// are ignored.
@@ -156,13 +166,15 @@ pub trait VaultStore: RecordSource + RecordSink {
     /// Returns the value of a setting.
     ///
     /// # Errors
-    /// [`StoreError`].
+    /// [`StoreError`]; [`Corrupt`](crate::error::StoreErrorKind::Corrupt) for a value longer than
+    /// [`MAX_SETTING_LEN`](crate::MAX_SETTING_LEN), which is not loaded.
     async fn setting(&self, name: &str) -> Result<Option<String>, StoreError>;
 
     /// Returns all settings in the order of their names, compared as bytes.
     ///
     /// # Errors
-    /// [`StoreError`].
+    /// [`StoreError`]; [`Corrupt`](crate::error::StoreErrorKind::Corrupt) where there are more than
+    /// [`MAX_SETTINGS`](crate::MAX_SETTINGS) or one is too long. Then none is loaded.
     async fn settings(&self) -> Result<Vec<(String, String)>, StoreError>;
 
     /// Writes a setting and returns the value that is then stored: with [`PutSetting::IfAbsent`],
@@ -186,7 +198,7 @@ pub trait VaultStore: RecordSource + RecordSink {
         &self,
         after: Option<&RecordId>,
         limit: PageLimit,
-    ) -> Result<Vec<Record>, StoreError> {
+    ) -> Result<Page<Record>, StoreError> {
         let page = Query::all().page(limit);
         let page = match after {
             Some(id) => page.after_id(id.clone()),
@@ -249,7 +261,7 @@ impl<S: RecordSource + ?Sized> RecordSource for Arc<S> {
         &self,
         after: Option<&RecordId>,
         limit: PageLimit,
-    ) -> Result<Vec<SealedRecord>, StoreError> {
+    ) -> Result<Page<SealedRecord>, StoreError> {
         (**self).read_page(after, limit).await
     }
 
@@ -278,7 +290,7 @@ impl<S: VaultStore + ?Sized> VaultStore for Arc<S> {
         (**self).find(tokens).await
     }
 
-    async fn query(&self, query: &Query, now: Timestamp) -> Result<Vec<Record>, StoreError> {
+    async fn query(&self, query: &Query, now: Timestamp) -> Result<Page<Record>, StoreError> {
         (**self).query(query, now).await
     }
 
@@ -308,7 +320,7 @@ impl<S: VaultStore + ?Sized> VaultStore for Arc<S> {
         &self,
         after: Option<&RecordId>,
         limit: PageLimit,
-    ) -> Result<Vec<Record>, StoreError> {
+    ) -> Result<Page<Record>, StoreError> {
         (**self).list(after, limit).await
     }
 

@@ -9,6 +9,7 @@ use super::{
     figures,
     progress::{Progress, Step},
     table::{Table, row},
+    unreadable::UnreadableRow,
 };
 use crate::shown;
 
@@ -51,6 +52,8 @@ pub(crate) struct Report<'a> {
     tokens_taken_ids: Vec<&'a str>,
     refused: u64,
     refused_ids: Vec<&'a str>,
+    unreadable: u64,
+    unreadable_rows: Vec<UnreadableRow<'a>>,
     settings_kept: &'a [String],
     verified: Option<Verified<'a>>,
 }
@@ -78,6 +81,8 @@ pub(crate) fn json(report: &CopyReport, end: End) -> Report<'_> {
         tokens_taken_ids: ids(&report.tokens_taken),
         refused: report.refused.count,
         refused_ids: ids(&report.refused),
+        unreadable: report.unreadable.count,
+        unreadable_rows: report.unreadable.rows.iter().map(UnreadableRow::of).collect(),
         settings_kept: &report.settings_kept,
         verified: report.verified.as_ref().map(|verified| Verified {
             same: verified.same,
@@ -114,6 +119,7 @@ pub(crate) fn text(report: &CopyReport, end: End) -> String {
         ("only in target", verified.only_in_target),
         ("token taken", report.tokens_taken.count),
         ("refused", report.refused.count),
+        ("unreadable", report.unreadable.count),
         ("different", verified.different.count),
         ("missing", verified.missing.count),
     ] {
@@ -124,6 +130,7 @@ pub(crate) fn text(report: &CopyReport, end: End) -> String {
     for name in &report.settings_kept {
         let _ = writeln!(text, "  the target keeps its own setting {}", shown::line(name));
     }
+    super::unreadable::rows(&mut text, &report.unreadable.rows, report.unreadable.count);
     for (named, reason) in [
         (&report.tokens_taken, "left out: another record of the target has its token"),
         (&report.refused, "left out: the target cannot hold it, or it is too long to load"),

@@ -5,8 +5,9 @@ use std::fmt::Write as _;
 use serde::Serialize;
 use vaultstore::Timestamp;
 use vaultstore::records::RecordInfo;
+use vaultstore::store;
 
-use super::figures;
+use super::{figures, unreadable::UnreadableRow};
 use crate::shown;
 
 /// The records as a table; `next` is what `--after` goes on from.
@@ -58,6 +59,9 @@ pub(crate) struct List<'a> {
     records: Vec<Entry<'a>>,
     /// The id to continue from; none if the list is empty.
     last: Option<&'a str>,
+    /// Rows on the way that nobody can read.
+    unreadable: u64,
+    unreadable_rows: Vec<UnreadableRow<'a>>,
 }
 
 #[derive(Serialize)]
@@ -72,8 +76,10 @@ struct Entry<'a> {
     soft_deleted_at: Option<String>,
 }
 
-pub(crate) fn json(records: &[RecordInfo]) -> List<'_> {
+pub(crate) fn json<'a>(records: &'a [RecordInfo], rows: &'a [store::UnreadableRow]) -> List<'a> {
     List {
+        unreadable: rows.iter().map(store::UnreadableRow::rows).sum(),
+        unreadable_rows: rows.iter().map(UnreadableRow::of).collect(),
         last: records.last().map(|record| record.id.as_str()),
         records: records.iter().map(entry).collect(),
     }

@@ -9,6 +9,7 @@ pub(crate) mod migrate;
 pub(crate) mod progress;
 pub(crate) mod rekey;
 pub(crate) mod table;
+pub(crate) mod unreadable;
 
 use std::io::{self, Write};
 

@@ -4,7 +4,7 @@ use std::{collections::BTreeMap, fmt::Write as _};
 
 use serde::Serialize;
 use vaultstore::rekey::{EnvelopeKind, MergeCheck, MergeReport, RekeyCounts, RunStatus};
-use vaultstore::run::{Problem, ProblemKind};
+use vaultstore::run::{Problem, ProblemAt, ProblemKind};
 use vaultstore::{Password, RekeyReport};
 
 use super::{
@@ -124,7 +124,10 @@ struct PreviousRuns {
 /// A record that no password opens.
 #[derive(Serialize)]
 pub(crate) struct Listed<'a> {
-    id: &'a str,
+    /// None where the row has no id that can be read.
+    id: Option<&'a str>,
+    /// The name of such a row in the database.
+    row: Option<&'a str>,
     kind: &'static str,
     reason: String,
 }
@@ -135,10 +138,15 @@ pub(crate) fn listed(problems: &[Problem]) -> Vec<Listed<'_>> {
             ("damaged", "it changed since it was written, or was moved".to_owned())
         }
         ProblemKind::Malformed(malformed) => ("malformed", malformed.to_string()),
+        ProblemKind::Unreadable(reason) => ("malformed", reason.to_string()),
     };
     let entry = |problem| {
         let (kind, reason) = listed(problem);
-        Listed { id: problem.id.as_str(), kind, reason }
+        let (id, row) = match &problem.at {
+            ProblemAt::Record(id) => (Some(id.as_str()), None),
+            ProblemAt::Row(name) => (None, Some(name.as_str())),
+        };
+        Listed { id, row, kind, reason }
     };
     problems.iter().map(entry).collect()
 }
@@ -381,7 +389,8 @@ pub(crate) fn text(report: &RekeyReport, wording: Wording) -> String {
 /// The records that no password opens, and how many of them are not listed.
 pub(crate) fn problems(text: &mut Table, problems: &[Problem], all: u64) {
     for listed in listed(problems) {
-        let _ = writeln!(text, "  {}: {} ({})", shown::line(listed.id), listed.kind, listed.reason);
+        let at = listed.id.or(listed.row).unwrap_or_default();
+        let _ = writeln!(text, "  {}: {} ({})", shown::line(at), listed.kind, listed.reason);
     }
     let hidden = all.saturating_sub(problems.len() as u64);
     if hidden > 0 {

@@ -1,10 +1,12 @@
 //! `list`.
 
-use futures::{StreamExt as _, TryStreamExt as _};
+use std::collections::HashSet;
+
 use serde::Serialize;
+use vaultstore::query::HasCursor as _;
 use vaultstore::records::RecordInfo;
 use vaultstore::run::RunOptions;
-use vaultstore::store::PageLimit;
+use vaultstore::store::{PageLimit, UnreadableRow};
 use vaultstore::{Query, RecordId, Vault};
 
 use super::Context;
@@ -38,13 +40,11 @@ pub(super) async fn run(context: &Context, args: ListArgs) -> Result<Exit, Failu
         .offset(args.offset)
         .page(PageLimit::new(page, RunOptions::DEFAULT_PAGE_BYTES));
     let limit = args.limit.get();
-    // One more than is shown, to know whether more records match.
-    let stream = vault.records().stream(query).take(limit.saturating_add(1));
-    let mut records: Vec<RecordInfo> = stream.try_collect().await?;
+    let Found { mut records, unreadable } = read(&vault, query, limit).await?;
     let more = records.len() > limit;
     records.truncate(limit);
     if args.json {
-        render::print_json(&render::list::json(&records))?;
+        render::print_json(&render::list::json(&records, &unreadable))?;
     } else {
         render::print_text(&render::list::table(&records))?;
     }
@@ -54,7 +54,54 @@ pub(super) async fn run(context: &Context, args: ListArgs) -> Result<Exit, Failu
             render::figures::count(limit as u64)
         ));
     }
-    Ok(Exit::Done)
+    if unreadable.is_empty() {
+        return Ok(Exit::Done);
+    }
+    let count = unreadable.iter().map(UnreadableRow::rows).sum();
+    let mut text = format!(
+        "rows that cannot be read as records, and are not in the list: {}\n",
+        render::figures::count(count)
+    );
+    render::unreadable::rows(&mut text, &unreadable, count);
+    exit::warn(text.trim_end());
+    Ok(Exit::Remains)
+}
+
+/// What a list shows.
+#[derive(Default)]
+struct Found {
+    /// One more than is shown tells whether more records match.
+    records: Vec<RecordInfo>,
+    /// Rows that the store met on its way and that nobody can read, each once.
+    unreadable: Vec<UnreadableRow>,
+}
+
+/// Rows named in a list; more of them are not told apart.
+const MAX_ROWS: usize = 1000;
+
+/// Reads page by page, by keyset.
+async fn read(vault: &Vault, mut query: Query, limit: usize) -> Result<Found, Failure> {
+    let (mut found, mut named) = (Found::default(), HashSet::new());
+    loop {
+        let page = vault.records().list(&query).await?;
+        for row in page.unreadable {
+            if named.len() < MAX_ROWS && named.insert(row.name.clone()) {
+                found.unreadable.push(row);
+            }
+        }
+        let Some(last) = page.records.last() else { return Ok(found) };
+        let position = last.position(query.order());
+        if !query.is_ahead(&position) {
+            return Err(Failure::failed(
+                "the store broke its contract: a page began before its position; the backend needs fixing",
+            ));
+        }
+        query = query.after(last).offset(0);
+        found.records.extend(page.records);
+        if found.records.len() > limit {
+            return Ok(found);
+        }
+    }
 }
 
 /// Starts the list after the named record. For any order but that of the ids, its position is that

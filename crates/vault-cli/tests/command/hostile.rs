@@ -7,7 +7,7 @@ use vaultstore::{Record, RecordId};
 use crate::sandbox::Sandbox;
 
 fn records(sandbox: &Sandbox) -> Vec<Record> {
-    block_on(sandbox.store().list(None, PageLimit::new(usize::MAX, usize::MAX))).unwrap()
+    block_on(sandbox.store().list(None, PageLimit::new(usize::MAX, usize::MAX))).unwrap().records
 }
 
 /// Puts records in the place of those that have their ids.

@@ -121,7 +121,7 @@ pub async fn a_query_comes_in_its_order_and_the_id_decides_among_equals<S: Store
         assert_eq!(found, sorted(order, direction), "{order:?} {direction:?}");
         // Also where the store may take another way.
         let named = query.id_in(["a", "c", "e", "f"].map(RecordId::from_stored));
-        let named: Vec<_> = store.query(&named, NOW).await.unwrap();
+        let named = store.query(&named, NOW).await.unwrap();
         let expected: Vec<_> = sorted(order, direction)
             .into_iter()
             .filter(|record| "acef".contains(record.id.as_str()))

@@ -1,7 +1,7 @@
 //! The contract of [`VaultStore`] about settings.
 
 use futures::future::join_all;
-use vault_store::{PutSetting, VaultStore};
+use vault_store::{MAX_KEY_LEN, MAX_SETTING_LEN, MAX_SETTINGS, PutSetting, StoreErrorKind, VaultStore};
 
 use crate::StoreUnderTest;
 
@@ -59,4 +59,28 @@ pub async fn settings_come_in_the_order_of_their_names<S: StoreUnderTest>(subjec
     let expected =
         ["B", "a", "ab", "b", "z", "é"].map(|name| (name.to_owned(), format!("value of {name}")));
     assert_eq!(store.settings().await.unwrap(), expected);
+}
+
+/// "What would not be read again is refused": long values and names, and more settings than are read.
+pub async fn settings_are_bounded_in_number_and_length<S: StoreUnderTest>(subject: &S) {
+    let store = subject.fresh().await;
+    let longest = "é".repeat(MAX_SETTING_LEN / 2);
+    store.put_setting("longest", &longest, PutSetting::Always).await.unwrap();
+    assert_eq!(store.setting("longest").await.unwrap(), Some(longest.clone()));
+    let long_name = "n".repeat(MAX_KEY_LEN + 1);
+    for (name, value) in [("longest", longest.clone() + "x"), (&long_name, String::new())] {
+        for put in [PutSetting::Always, PutSetting::IfAbsent] {
+            let refused = store.put_setting(name, &value, put).await.map_err(|error| error.kind());
+            assert_eq!(refused, Err(StoreErrorKind::Unsupported));
+        }
+    }
+    assert_eq!(store.settings().await.unwrap(), [("longest".to_owned(), longest)]);
+    for number in 1..MAX_SETTINGS {
+        store.put_setting(&format!("s{number}"), "", PutSetting::IfAbsent).await.unwrap();
+    }
+    let refused = store.put_setting("more", "", PutSetting::Always).await;
+    assert_eq!(refused.map_err(|error| error.kind()), Err(StoreErrorKind::Unsupported));
+    store.put_setting("longest", "short", PutSetting::Always).await.unwrap();
+    let settings = store.settings().await.unwrap();
+    assert_eq!((settings.len(), settings[0].1.as_str()), (MAX_SETTINGS, "short"));
 }

@@ -19,10 +19,10 @@ use std::{
 
 use async_trait::async_trait;
 use vault_store::{
-    Change, DeleteOutcome, EnvelopeText, InsertOutcome, MemoryStore, PageLimit, Precondition,
-    Purge, PutSetting, Query, Record, RecordId, RecordSink, RecordSource, RecordUpdate,
-    Replacement, SealedRecord, StoreError, StoreErrorKind, Timestamp, Token, VaultStore,
-    WriteCount, WriteOutcome,
+    Change, DeleteOutcome, EnvelopeText, InsertOutcome, MAX_KEY_LEN, MAX_SETTING_LEN, MemoryStore,
+    Page, PageLimit, Precondition, Purge, PutSetting, Query, Record, RecordId, RecordSink,
+    RecordSource, RecordUpdate, Replacement, SealedRecord, StoreError, StoreErrorKind, Timestamp,
+    Token, UnreadableReason, VaultStore, WriteCount, WriteOutcome,
 };
 
 /// What is wrong with a [`BrokenStore`].
@@ -50,6 +50,13 @@ pub(crate) enum Defect {
     SnapshotAcrossPages,
     LoadsTooLongAsEmpty,
     StopsAfterAThousand,
+    CountsEnvelopesOnly,
+    HidesUnreadableRows,
+    NamesUnreadableRowsTwice,
+    StopsAtUnreadableRows,
+    QueriesHideUnreadableRows,
+    TakesLongKeys,
+    TakesLongSettings,
 
     LastWriteWins,
     ChecksAndWritesInTwoSteps,
@@ -164,6 +171,11 @@ impl BrokenStore {
         assert_eq!(self.inner.insert(vec![record]).await.unwrap(), [InsertOutcome::Inserted]);
     }
 
+    /// As [`plant`](Self::plant), a row that nobody can read.
+    pub(crate) fn plant_unreadable(&self, place: RecordId) {
+        self.inner.plant_unreadable(place, UnreadableReason::IdNotText);
+    }
+
     /// Lets the operation that follows be forgotten, if that is the defect.
     async fn about_to(&self, forgetting: Defect) {
         if self.defect == forgetting {
@@ -205,12 +217,17 @@ fn text(envelope: &EnvelopeText) -> std::borrow::Cow<'_, str> {
     String::from_utf8_lossy(envelope.as_bytes().unwrap_or_default())
 }
 
+/// As much of a text as there is room for.
+fn cut(text: &str, most: usize) -> &str {
+    text.get(..most).unwrap_or(text)
+}
+
 fn refusal() -> StoreError {
     StoreError::new(StoreErrorKind::Unsupported, "the store cannot hold this envelope")
 }
 
 async fn contents(store: &MemoryStore) -> Vec<Record> {
-    store.list(None, PageLimit::new(usize::MAX, usize::MAX)).await.unwrap()
+    store.list(None, PageLimit::new(usize::MAX, usize::MAX)).await.unwrap().records
 }
 
 async fn copy_of(store: &MemoryStore) -> MemoryStore {
@@ -247,17 +264,14 @@ impl RecordSource for BrokenStore {
         &self,
         after: Option<&RecordId>,
         limit: PageLimit,
-    ) -> Result<Vec<SealedRecord>, StoreError> {
+    ) -> Result<Page<SealedRecord>, StoreError> {
         let mut page = self.page(after, limit).await;
         if self.defect == Defect::ScansTokensInOrder {
             let mut tokens: Vec<_> = page.iter().map(|record| record.token.clone()).collect();
             tokens.sort_unstable();
-            page.iter_mut().zip(tokens).for_each(|(record, token)| record.token = token);
+            page.records.iter_mut().zip(tokens).for_each(|(record, token)| record.token = token);
         }
-        Ok(page
-            .into_iter()
-            .map(|Record { id, token, envelope, .. }| SealedRecord { id, token, envelope })
-            .collect())
+        Ok(page.map(|Record { id, token, envelope, .. }| SealedRecord { id, token, envelope }))
     }
 
     async fn read_records(
@@ -336,6 +350,10 @@ impl VaultStore for BrokenStore {
             if self.defect == Defect::TrimsTokens {
                 record.token = Token::from_stored(record.token.as_str().trim().to_owned());
             }
+            if self.defect == Defect::TakesLongKeys {
+                record.id = RecordId::from_stored(cut(record.id.as_str(), MAX_KEY_LEN));
+                record.token = Token::from_stored(cut(record.token.as_str(), MAX_KEY_LEN).into());
+            }
             match self.claim(&record).await {
                 Some(refused) => outcomes.push(refused),
                 None => outcomes.extend(self.inner.insert(vec![record]).await?),
@@ -362,11 +380,11 @@ impl VaultStore for BrokenStore {
         &self,
         after: Option<&RecordId>,
         limit: PageLimit,
-    ) -> Result<Vec<Record>, StoreError> {
+    ) -> Result<Page<Record>, StoreError> {
         Ok(self.page(after, limit).await)
     }
 
-    async fn query(&self, query: &Query, now: Timestamp) -> Result<Vec<Record>, StoreError> {
+    async fn query(&self, query: &Query, now: Timestamp) -> Result<Page<Record>, StoreError> {
         Ok(self.answer(query, now).await)
     }
 
@@ -461,6 +479,10 @@ impl VaultStore for BrokenStore {
     ) -> Result<String, StoreError> {
         self.about_to(Defect::ForgetsSettings).await;
         let name = self.setting_name(name);
+        let value = match self.defect {
+            Defect::TakesLongSettings => cut(value, MAX_SETTING_LEN),
+            _ => value,
+        };
         let stored = self.inner.setting(&name).await?;
         match self.defect {
             Defect::PutNeverOverwrites => put = PutSetting::IfAbsent,

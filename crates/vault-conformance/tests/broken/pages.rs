@@ -1,18 +1,42 @@
 //! How a broken store reads pages.
 
-use vault_store::{EnvelopeText, PageLimit, Record, RecordId, Timestamp};
+use vault_store::{
+    EnvelopeText, HasWeight as _, Page, PageLimit, Record, RecordId, Timestamp, UnreadableRow,
+    VaultStore as _,
+};
 
 use super::{BrokenStore, Defect, Scan, contents, text};
 
 impl BrokenStore {
-    pub(super) async fn page(&self, after: Option<&RecordId>, limit: PageLimit) -> Vec<Record> {
+    pub(super) async fn page(&self, after: Option<&RecordId>, limit: PageLimit) -> Page<Record> {
         let rest = self.rest(contents(&self.inner).await, after);
         let mut page = self.cut(rest, limit);
         if self.defect == Defect::RepeatsTheLastRecord && page.len() > 1 {
             page.extend(page.last().cloned());
         }
         self.scan.lock().unwrap().given += page.len();
-        page
+        let unreadable = self.unreadable(after, &mut page).await;
+        Page { records: page, unreadable }
+    }
+
+    /// The rows that nobody can read before the last record of a page.
+    async fn unreadable(
+        &self,
+        after: Option<&RecordId>,
+        page: &mut Vec<Record>,
+    ) -> Vec<UnreadableRow> {
+        let same = if page.is_empty() { usize::MAX } else { page.len() };
+        let same = self.inner.list(after, PageLimit::new(same, usize::MAX)).await.unwrap();
+        let mut rows = same.unreadable;
+        match self.defect {
+            Defect::HidesUnreadableRows => rows.clear(),
+            Defect::NamesUnreadableRowsTwice => rows.extend(rows.clone()),
+            Defect::StopsAtUnreadableRows => {
+                page.truncate(rows.first().map_or(page.len(), |row| row.position));
+            }
+            _ => {}
+        }
+        rows
     }
 
     /// What follows the cursor.
@@ -67,7 +91,8 @@ impl BrokenStore {
         for record in rest.into_iter().take(most_records) {
             bytes += match self.defect {
                 Defect::CountsCharactersAsBytes => text(&record.envelope).chars().count(),
-                _ => record.envelope.loaded_len(),
+                Defect::CountsEnvelopesOnly => record.envelope.loaded_len(),
+                _ => record.weight(),
             };
             let first = page.is_empty() && self.defect != Defect::NothingBeyondTheBytes;
             if bytes > most_bytes && !first {

@@ -3,7 +3,7 @@
 use std::{collections::BTreeSet, num::NonZeroUsize};
 
 use vault_store::{
-    EnvelopeText, Envelopes, Filter, PageLimit, Purge, Query, Record, RecordId, RecordUpdate,
+    EnvelopeText, Envelopes, Filter, Page, PageLimit, Purge, Query, Record, RecordId, RecordUpdate,
     SortKey, SortOrder, StoreError, Timestamp, VaultStore, WriteOutcome,
 };
 
@@ -32,14 +32,22 @@ impl BrokenStore {
         }
     }
 
-    pub(super) async fn answer(&self, query: &Query, now: Timestamp) -> Vec<Record> {
+    pub(super) async fn answer(&self, query: &Query, now: Timestamp) -> Page<Record> {
+        let mut unreadable = self.inner.query(query, now).await.unwrap().unreadable;
+        if self.defect == Defect::QueriesHideUnreadableRows {
+            unreadable.clear();
+        }
+        Page { records: self.answered(query, now).await, unreadable }
+    }
+
+    async fn answered(&self, query: &Query, now: Timestamp) -> Vec<Record> {
         let (query, now) = self.misread(query, now);
         let everything = query.clone().offset(0).page(PageLimit::new(usize::MAX, usize::MAX));
         let (offset, most) = (query.skipped(), query.page_limit().records.get());
         let skip = usize::try_from(offset).unwrap_or(usize::MAX);
         match self.defect {
             Defect::NeverComesFirst if query.order() == SortKey::ExpiresAt => {
-                let mut all = self.inner.query(&everything, now).await.unwrap();
+                let mut all = self.inner.query(&everything, now).await.unwrap().records;
                 all.sort_by_key(|record| record.expires_at.is_some());
                 all.into_iter().skip(skip).take(most).collect()
             }
@@ -47,7 +55,7 @@ impl BrokenStore {
                 if query.direction() == SortOrder::Descending
                     && query.order() == SortKey::CreatedAt =>
             {
-                let mut all = self.inner.query(&everything, now).await.unwrap();
+                let mut all = self.inner.query(&everything, now).await.unwrap().records;
                 all.sort_by(|one, two| {
                     two.created_at.cmp(&one.created_at).then_with(|| one.id.cmp(&two.id))
                 });
@@ -57,21 +65,21 @@ impl BrokenStore {
                 let place = query.position().unwrap().id.clone();
                 let mut all = contents(&self.inner).await;
                 all.retain(|record| record.id == place);
-                all.extend(self.inner.query(&query, now).await.unwrap());
+                all.extend(self.inner.query(&query, now).await.unwrap().records);
                 all.truncate(most);
                 all
             }
             Defect::OffsetBeforePosition if query.position().is_some() && offset > 0 => {
-                self.inner.query(&query.offset(0), now).await.unwrap()
+                self.inner.query(&query.offset(0), now).await.unwrap().records
             }
             Defect::LengthOnlyWithoutLength if query.envelopes() == Envelopes::LengthOnly => {
-                let mut found = self.inner.query(&query, now).await.unwrap();
+                let mut found = self.inner.query(&query, now).await.unwrap().records;
                 for record in &mut found {
                     record.envelope = EnvelopeText::not_loaded(0);
                 }
                 found
             }
-            _ => self.inner.query(&query, now).await.unwrap(),
+            _ => self.inner.query(&query, now).await.unwrap().records,
         }
     }
 

@@ -16,7 +16,7 @@ use crate::scan::options::RunOptions;
 use crate::scan::problem::{MAX_PROBLEMS, Problem, ProblemKind};
 use crate::scan::retry::Retry;
 use crate::scan::{Examine, Scan};
-use vault_store::{RecordId, SealedRecord, VaultStore};
+use vault_store::{RecordId, SealedRecord, UnreadableRow, VaultStore};
 
 /// Judges an opened value, for callers who know what it must be.
 pub type ValueCheck = Arc<dyn Fn(&RecordId, &Plaintext) -> ValueVerdict + Send + Sync>;
@@ -102,7 +102,7 @@ pub struct CensusReport {
     pub longest_envelope: u64,
     /// Records that were modified since they were written, or were moved.
     pub damaged: u64,
-    /// Records that are not envelopes.
+    /// Records that are not envelopes, and unreadable rows.
     pub malformed: u64,
     /// v1 and v2 records that no key opened: only their own password can tell whether they are
     /// damaged.
@@ -195,7 +195,7 @@ impl CensusSession {
 
     fn count(&mut self, inspected: Inspected) {
         let report = &mut self.report;
-        report.scanned += 1;
+        report.scanned += 1 + inspected.more;
         report.envelope_bytes += inspected.len;
         report.longest_envelope = report.longest_envelope.max(inspected.len);
         if let Some(format) = inspected.format {
@@ -224,7 +224,9 @@ impl CensusSession {
             State::Problem(problem) => {
                 match problem.kind {
                     ProblemKind::Damaged => report.damaged += 1,
-                    ProblemKind::Malformed(_) => report.malformed += 1,
+                    ProblemKind::Malformed(_) | ProblemKind::Unreadable(_) => {
+                        report.malformed += 1 + inspected.more;
+                    }
                 }
                 if report.problems.len() < MAX_PROBLEMS {
                     report.problems.push(problem);
@@ -241,6 +243,8 @@ struct Inspector {
 }
 
 struct Inspected {
+    /// Further rows that are like this one and not named.
+    more: u64,
     len: u64,
     format: Option<Format>,
     kdf: Option<KdfSetting>,
@@ -256,6 +260,12 @@ enum State {
 impl Examine for Inspector {
     type Finding = Inspected;
 
+    fn unreadable(&self, row: UnreadableRow) -> Option<Inspected> {
+        let more = row.more;
+        let state = State::Problem(Problem::of_row(row));
+        Some(Inspected { more, len: 0, format: None, kdf: None, state })
+    }
+
     fn examine(
         &self,
         records: Vec<SealedRecord>,
@@ -269,6 +279,7 @@ impl Examine for Inspector {
             .iter()
             .zip(&parsed)
             .map(|(record, parsed)| Inspected {
+                more: 0,
                 len: record.envelope.len(),
                 format: parsed.as_ref().ok().map(Envelope::format),
                 kdf: None,
@@ -277,7 +288,7 @@ impl Examine for Inspector {
             .collect();
         let problem = |index: usize, kind| {
             let id = records[index].id.clone();
-            State::Problem(Problem { id, kind })
+            State::Problem(Problem::of(id, kind))
         };
         for (index, why) in unopenable {
             // A damaged header contains a cost and salt that were never used.

@@ -28,7 +28,9 @@ use crate::scan::error::ScanError;
 use crate::scan::pace::{BatchSizer, Cost, Group};
 use crate::scan::retry::{Retry, Tries};
 use crate::scan::workers::Workers;
-use vault_store::{PageLimit, RecordId, RecordSource, SealedRecord, StoreError, StoreErrorKind};
+use vault_store::{
+    Page, PageLimit, RecordId, RecordSource, SealedRecord, StoreError, StoreErrorKind, UnreadableRow,
+};
 
 /// Examines records, with memory for an Argon2id.
 pub(crate) trait Examine: Send + Sync + 'static {
@@ -38,6 +40,11 @@ pub(crate) trait Examine: Send + Sync + 'static {
     /// Returns whether to skip a record in this pass. Called once, when it is read.
     fn passes_over(&self, _record: &SealedRecord) -> bool {
         false
+    }
+
+    /// What it makes of a row that nobody can read; nothing, which is the default, where the pass is only about records.
+    fn unreadable(&self, _row: UnreadableRow) -> Option<Self::Finding> {
+        None
     }
 
     /// Examines a few records at a time, because many hashes at once cost less than one by one.
@@ -65,7 +72,7 @@ impl<F> Default for Examined<F> {
     }
 }
 
-type PageRead = Result<Vec<SealedRecord>, StoreError>;
+type PageRead = Result<Page<SealedRecord>, StoreError>;
 type Chunk<F> = Result<(Examined<F>, Cost), ScanError>;
 
 pub(crate) struct Scan<E: Examine> {
@@ -81,6 +88,8 @@ pub(crate) struct Scan<E: Examine> {
     end_seen: bool,
     /// Read, but not yet given to the workers.
     waiting: VecDeque<SealedRecord>,
+    /// What was made of unreadable rows, each with the record that comes next; those at the end have none.
+    unreadable: VecDeque<(Option<RecordId>, E::Finding)>,
     /// Given to the workers, in order.
     examining: VecDeque<oneshot::Receiver<Chunk<E::Finding>>>,
     examined: Option<Examined<E::Finding>>,
@@ -106,6 +115,7 @@ impl<E: Examine> Scan<E> {
             read_time: Duration::ZERO,
             end_seen: false,
             waiting: VecDeque::new(),
+            unreadable: VecDeque::new(),
             examining: VecDeque::new(),
             examined: None,
         }
@@ -138,7 +148,12 @@ impl<E: Examine> Scan<E> {
                 self.give_to_workers();
                 continue;
             }
-            return if self.end_seen { Poll::Ready(None) } else { Poll::Pending };
+            if self.unreadable.is_empty() {
+                return if self.end_seen { Poll::Ready(None) } else { Poll::Pending };
+            }
+            let findings = self.unreadable.drain(..).map(|(_, finding)| finding).collect();
+            let last = self.cursor.clone();
+            return Poll::Ready(Some(Ok(Examined { findings, last, ..Examined::default() })));
         }
     }
 
@@ -164,7 +179,7 @@ impl<E: Examine> Scan<E> {
     }
 
     /// A page out of order would make the scan skip records, or never end.
-    fn take_page(&mut self, page: Vec<SealedRecord>) -> Result<(), StoreError> {
+    fn take_page(&mut self, page: Page<SealedRecord>) -> Result<(), StoreError> {
         let ids = self.cursor.iter().chain(page.iter().map(|record| &record.id));
         if !ids.is_sorted_by(|one, next| one < next) {
             return Err(StoreError::new(
@@ -175,7 +190,11 @@ impl<E: Examine> Scan<E> {
         }
         self.cursor = page.last().map(|record| record.id.clone()).or(self.cursor.take());
         let examiner = &self.examiner;
-        self.waiting.extend(page.into_iter().filter(|record| !examiner.passes_over(record)));
+        for row in page.unreadable {
+            let next = page.records.get(row.position).map(|record| record.id.clone());
+            self.unreadable.extend(examiner.unreadable(row).map(|finding| (next, finding)));
+        }
+        self.waiting.extend(page.records.into_iter().filter(|record| !examiner.passes_over(record)));
         Ok(())
     }
 
@@ -204,7 +223,12 @@ impl<E: Examine> Scan<E> {
                 Ok((chunk, cost))
             }));
         }
-        self.examined = Some(Examined { last, ..Examined::default() });
+        let passed = |next: &Option<RecordId>| next.as_ref().is_some_and(|next| Some(next) <= last.as_ref());
+        let mut findings = Vec::new();
+        while self.unreadable.front().is_some_and(|(next, _)| passed(next)) {
+            findings.extend(self.unreadable.pop_front().map(|(_, finding)| finding));
+        }
+        self.examined = Some(Examined { findings, last, ..Examined::default() });
     }
 
     fn poll_examined(

@@ -11,7 +11,7 @@ use std::{
     time::Duration,
 };
 
-use vault_store::{PageLimit, SealedRecord};
+use vault_store::{HasWeight as _, PageLimit, SealedRecord};
 
 /// How long the workers should need for one commit's worth of records.
 const TARGET: Duration = Duration::from_secs(2);
@@ -119,7 +119,7 @@ impl BatchSizer {
             .div_ceil((self.workers * CHUNKS_PER_WORKER) as usize)
             .max(1);
         while let Some(record) = waiting.front() {
-            bytes = bytes.saturating_add(record.envelope.loaded_len());
+            bytes = bytes.saturating_add(record.weight());
             let full = cost >= budget
                 || records as usize == self.most.records.get()
                 || bytes > self.most.bytes.get();
@@ -263,9 +263,11 @@ mod tests {
 
     #[test]
     fn a_commit_is_bounded_in_bytes_but_takes_one_record_at_least() {
-        let mut pace = BatchSizer::new(PageLimit::new(100, 10), NonZeroUsize::MIN);
+        // With its id and its token each record has 15 bytes more.
+        let mut pace = BatchSizer::new(PageLimit::new(100, 40), NonZeroUsize::MIN);
         assert_eq!(cut(&mut pace, &mut records(5, "four")), 2);
-        assert_eq!(cut(&mut pace, &mut records(5, "more than ten bytes")), 1);
+        let long = "more than forty bytes, which is the limit";
+        assert_eq!(cut(&mut pace, &mut records(5, long)), 1);
     }
 
     #[test]

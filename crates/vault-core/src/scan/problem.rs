@@ -1,6 +1,6 @@
 //! Damaged and malformed records.
 
-use vault_store::RecordId;
+use vault_store::{RecordId, RowName, UnreadableReason, UnreadableRow};
 
 use crate::crypto::{envelope::Malformed, seal::Rejected};
 
@@ -11,9 +11,41 @@ pub const MAX_PROBLEMS: usize = 1000;
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Problem {
     /// The record.
-    pub id: RecordId,
+    pub at: ProblemAt,
     /// What is wrong with it.
     pub kind: ProblemKind,
+}
+
+impl Problem {
+    /// Of a record with an id.
+    pub(crate) fn of(id: RecordId, kind: ProblemKind) -> Self {
+        Self { at: ProblemAt::Record(id), kind }
+    }
+
+    /// Of a row that nobody can read.
+    pub(crate) fn of_row(row: UnreadableRow) -> Self {
+        Self { at: ProblemAt::Row(row.name), kind: ProblemKind::Unreadable(row.reason) }
+    }
+}
+
+/// Where a problem is.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub enum ProblemAt {
+    /// In the record with this id.
+    Record(RecordId),
+    /// In a row whose id or token cannot be read.
+    Row(RowName),
+}
+
+impl ProblemAt {
+    /// The id of the record; none where the row has none that can be read.
+    #[must_use]
+    pub fn id(&self) -> Option<&RecordId> {
+        match self {
+            Self::Record(id) => Some(id),
+            Self::Row(_) => None,
+        }
+    }
 }
 
 /// What is wrong with a record.
@@ -24,6 +56,8 @@ pub enum ProblemKind {
     Damaged,
     /// Not an envelope that this version reads.
     Malformed(Malformed),
+    /// Its row cannot be read: it counts as malformed.
+    Unreadable(UnreadableReason),
 }
 
 impl From<Rejected> for ProblemKind {

@@ -6,8 +6,8 @@ use super::{Vault, config};
 use crate::crypto::envelope::{Envelope, Format};
 use crate::vault::VaultError;
 use vault_store::{
-    Cursor, DeleteOutcome, HasCursor, Precondition, Query, Record, RecordId, RecordUpdate, SortKey,
-    Timestamp, Token, WriteOutcome,
+    Cursor, DeleteOutcome, HasCursor, Page, Precondition, Query, Record, RecordId, RecordUpdate,
+    SortKey, Timestamp, Token, WriteOutcome,
 };
 
 /// A record without its value.
@@ -106,8 +106,8 @@ impl<'v> Records<'v> {
         Ok(self.vault.store.count_matching(query, self.vault.options.clock.now()).await?)
     }
 
-    /// Returns the records that match a query, up to its limit. An empty list means that no records
-    /// follow.
+    /// Returns the records that match a query, up to its limit, and the unreadable rows that the
+    /// store found on the way. A page without records means that no records follow.
     ///
     /// ```
     /// # use vault_core::{*, query::*, records::*, store::*, time::*, token::*};
@@ -127,14 +127,14 @@ impl<'v> Records<'v> {
     ///
     /// # Errors
     /// Any error of the store.
-    pub async fn list(&self, query: &Query) -> Result<Vec<RecordInfo>, VaultError> {
-        let records = self.vault.store.query(query, self.vault.options.clock.now()).await?;
-        Ok(records.into_iter().map(RecordInfo::from).collect())
+    pub async fn list(&self, query: &Query) -> Result<Page<RecordInfo>, VaultError> {
+        let page = self.vault.store.query(query, self.vault.options.clock.now()).await?;
+        Ok(page.map(RecordInfo::from))
     }
 
     /// Returns all records that match a query as a stream. They are read page by page, each with
     /// the query's limit, by keyset: a record that exists throughout and keeps its place in the
-    /// order is returned exactly once.
+    /// order is returned exactly once. Unreadable rows are left out; [`list`](Self::list) names them.
     ///
     /// ```
     /// # use vault_core::{*, query::*, records::*, store::*, time::*, token::*};
@@ -166,7 +166,7 @@ impl<'v> Records<'v> {
                 return Err(VaultError::Store(config::broken_contract()));
             }
             let next = query.after(last).offset(0);
-            Ok(Some((stream::iter(page.into_iter().map(Ok)), next)))
+            Ok(Some((stream::iter(page.records.into_iter().map(Ok)), next)))
         })
         .try_flatten()
     }
@@ -177,7 +177,7 @@ impl<'v> Records<'v> {
     /// Any error of the store.
     pub async fn find(&self, id: &RecordId) -> Result<Option<Record>, VaultError> {
         let query = Query::all().id_in([id.clone()]);
-        Ok(self.vault.store.query(&query, self.vault.options.clock.now()).await?.pop())
+        Ok(self.vault.store.query(&query, self.vault.options.clock.now()).await?.records.pop())
     }
 
     /// Returns the record with this token.

@@ -123,7 +123,7 @@ impl Backend {
         given: usize,
     ) -> Vec<SealedRecord> {
         let all = PageLimit::new(usize::MAX, usize::MAX);
-        let sound = now(self.inner.read_page(after, limit));
+        let sound = now(self.inner.read_page(after, limit)).records;
         match self.sabotage {
             Sabotage::OffsetPaging => {
                 let skipped = now(self.inner.read_page(None, all)).into_iter().skip(given);

@@ -6,7 +6,7 @@ use std::sync::{
 };
 
 use vault_conformance::{Intercept, Intercepted};
-use vault_core::store::{PageLimit, Replacement, SealedRecord, WriteCount, WriteOutcome};
+use vault_core::store::{Page, PageLimit, Replacement, SealedRecord, WriteCount, WriteOutcome};
 use vault_core::{MemoryStore, RecordId, StoreError, StoreErrorKind, VaultStore as _};
 
 use crate::backend::{Backend, Sabotage, now};
@@ -174,7 +174,7 @@ impl Intercept for SimStore {
         &self,
         after: Option<&RecordId>,
         limit: PageLimit,
-    ) -> Result<Vec<SealedRecord>, StoreError> {
+    ) -> Result<Page<SealedRecord>, StoreError> {
         let page = || {
             let later = match after {
                 None => self.firsts.fetch_add(1, Relaxed) > 0,
@@ -195,7 +195,7 @@ impl Intercept for SimStore {
         if let Some(last) = page.last() {
             *self.chaos.cursor.lock().unwrap() = Some(last.id.clone());
         }
-        Ok(page)
+        Ok(page.into())
     }
 
     async fn read_records(

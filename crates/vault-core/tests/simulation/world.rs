@@ -405,7 +405,7 @@ impl World {
     }
 
     fn records(&self) -> Vec<Record> {
-        now(self.store.list(None, PageLimit::new(usize::MAX, usize::MAX)))
+        now(self.store.list(None, PageLimit::new(usize::MAX, usize::MAX))).records
     }
 }
 

@@ -10,7 +10,7 @@ use std::{
 
 use vault_conformance::{Intercept, Intercepted};
 use vault_core::store::{
-    PageLimit, RecordSink, RecordSource, Replacement, SealedRecord, WriteCount, WriteOutcome,
+    Page, PageLimit, RecordSink, RecordSource, Replacement, SealedRecord, WriteCount, WriteOutcome,
 };
 use vault_core::{MemoryStore, RecordId, StoreError, StoreErrorKind, VaultStore};
 
@@ -113,11 +113,11 @@ impl Intercept for Meddled {
         &self,
         after: Option<&RecordId>,
         limit: PageLimit,
-    ) -> Result<Vec<SealedRecord>, StoreError> {
+    ) -> Result<Page<SealedRecord>, StoreError> {
         let mut page = self.store.read_page(after, limit).await?;
         if matches!(self.meddler.deed, Deed::ReversePages) {
             self.fire();
-            page.reverse();
+            page.records.reverse();
         }
         Ok(page)
     }

@@ -162,7 +162,7 @@ impl World {
     }
 
     pub(crate) fn records(&self) -> Vec<Record> {
-        now(self.store.list(None, PageLimit::new(usize::MAX, usize::MAX))).unwrap()
+        now(self.store.list(None, PageLimit::new(usize::MAX, usize::MAX))).unwrap().records
     }
 
     /// Puts back what the records held before, as a restored backup does.

@@ -4,7 +4,7 @@ use std::{cmp::Ordering, collections::VecDeque, sync::Arc};
 
 use super::error::{CopyError, Side};
 use crate::scan::retry::{Retry, Tries};
-use vault_store::{PageLimit, Record, RecordId, StoreError, VaultStore};
+use vault_store::{Page, PageLimit, Record, RecordId, StoreError, UnreadableRow, VaultStore};
 
 /// Reads two stores at the same time, with a page of each in memory.
 pub(super) struct Comparison {
@@ -24,6 +24,11 @@ pub(super) enum Compared {
 impl Comparison {
     pub(super) fn new(source: Arc<dyn VaultStore>, target: Arc<dyn VaultStore>) -> Self {
         Self { source: Pages::of(source), target: Pages::of(target) }
+    }
+
+    /// Whether the target has rows that nobody can read, which are nobody's copies.
+    pub(super) fn target_has_unreadable(&self) -> bool {
+        self.target.unreadable > 0
     }
 
     /// Compares until the page of one side is exhausted; `false` when both sides are.
@@ -86,19 +91,23 @@ struct Pages {
     store: Arc<dyn VaultStore>,
     records: VecDeque<Record>,
     after: Option<RecordId>,
+    /// Rows that nobody can read, so far.
+    unreadable: u64,
     ended: bool,
 }
 
 impl Pages {
     fn of(store: Arc<dyn VaultStore>) -> Self {
-        Self { store, records: VecDeque::new(), after: None, ended: false }
+        Self { store, records: VecDeque::new(), after: None, unreadable: 0, ended: false }
     }
 
     async fn fill(&mut self, limit: PageLimit, retry: &Retry) -> Result<(), StoreError> {
         if self.ended || !self.records.is_empty() {
             return Ok(());
         }
-        self.records = list(&*self.store, self.after.as_ref(), limit, retry).await?.into();
+        let page = list(&*self.store, self.after.as_ref(), limit, retry).await?;
+        self.unreadable += page.unreadable.iter().map(UnreadableRow::rows).sum::<u64>();
+        self.records = page.records.into();
         match self.records.back() {
             Some(last) => self.after = Some(last.id.clone()),
             None => self.ended = true,
@@ -113,7 +122,7 @@ pub(super) async fn list(
     after: Option<&RecordId>,
     limit: PageLimit,
     retry: &Retry,
-) -> Result<Vec<Record>, StoreError> {
+) -> Result<Page<Record>, StoreError> {
     let mut tries = Tries::default();
     loop {
         match store.list(after, limit).await {

@@ -13,7 +13,8 @@ use self::compare::{Compared, Comparison};
 pub use self::error::{CopyError, Side};
 use crate::scan::retry::{Retry, ThreadTimer, Timer, Tries};
 use vault_store::{
-    InsertOutcome, PageLimit, PutSetting, Record, RecordId, StoreError, StoreErrorKind, VaultStore,
+    InsertOutcome, PageLimit, PutSetting, Record, RecordId, StoreError, StoreErrorKind,
+    UnreadableRow, VaultStore,
 };
 
 /// Maximum number of ids that a [`CopyReport`] names per list; the counts are exact.
@@ -118,6 +119,8 @@ pub struct CopyReport {
     /// Records that the target cannot hold, or whose envelope is too long to load; they were
     /// skipped.
     pub refused: IdList,
+    /// Rows of the source that nobody can read; they were left out.
+    pub unreadable: RowList,
     /// Settings that the target already had with another value; they were kept.
     pub settings_kept: Vec<String>,
     /// The result of the final comparison; `None` before.
@@ -148,6 +151,25 @@ pub struct IdList {
     pub ids: Vec<RecordId>,
 }
 
+/// Rows counted that nobody can read, and the first [`MAX_LISTED_IDS`] of them.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct RowList {
+    /// How many.
+    pub count: u64,
+    /// The first of them.
+    pub rows: Vec<UnreadableRow>,
+}
+
+impl RowList {
+    fn add(&mut self, row: UnreadableRow) {
+        self.count += row.rows();
+        if self.rows.len() < MAX_LISTED_IDS {
+            self.rows.push(row);
+        }
+    }
+}
+
 impl IdList {
     fn add(&mut self, id: RecordId) {
         self.count += 1;
@@ -162,9 +184,8 @@ impl CopyReport {
     /// verified.
     #[must_use]
     pub fn is_complete(&self) -> bool {
-        self.verified
-            .as_ref()
-            .is_some_and(|verified| verified.different.count == 0 && verified.missing.count == 0)
+        let is_whole = |verified: &Verified| verified.different.count + verified.missing.count == 0;
+        self.unreadable.count == 0 && self.verified.as_ref().is_some_and(is_whole)
     }
 }
 
@@ -202,7 +223,7 @@ impl CopySession {
                         foreign |= matches!(compared, Compared::Differs | Compared::OnlyInTarget);
                     })
                     .await?;
-                if foreign {
+                if foreign || comparison.target_has_unreadable() {
                     return Err(CopyError::TargetNotEmpty);
                 }
                 if !more {
@@ -279,8 +300,9 @@ impl CopySession {
         let page = compare::list(&*self.source, after.as_ref(), self.page, &self.retry).await;
         let page = page.map_err(CopyError::of(Side::Source))?;
         let last = page.last().map(|record| record.id.clone());
+        page.unreadable.into_iter().for_each(|row| self.report.unreadable.add(row));
         let (records, too_long): (Vec<_>, Vec<_>) =
-            page.into_iter().partition(|record| record.envelope.as_bytes().is_some());
+            page.records.into_iter().partition(|record| record.envelope.as_bytes().is_some());
         for record in too_long {
             self.report.refused.add(record.id);
         }

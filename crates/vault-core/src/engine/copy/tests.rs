@@ -25,7 +25,7 @@ fn store_of(numbers: impl IntoIterator<Item = u32>) -> Arc<MemoryStore> {
 }
 
 fn all(store: &MemoryStore) -> Vec<Record> {
-    block_on(store.list(None, PageLimit::new(usize::MAX, usize::MAX))).unwrap()
+    block_on(store.list(None, PageLimit::new(usize::MAX, usize::MAX))).unwrap().records
 }
 
 struct NoWait;

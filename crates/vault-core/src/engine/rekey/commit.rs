@@ -48,6 +48,8 @@ pub(super) struct Page {
 pub(super) struct PageOutcome {
     pub(super) counts: RekeyCounts,
     pub(super) problems: Vec<Problem>,
+    /// Unreadable rows beside those of the problems, which nobody names.
+    pub(super) unnamed: u64,
     /// How the counted intact records were sealed.
     pub(super) before: BTreeMap<EnvelopeKind, u64>,
     /// How the moved records were sealed.
@@ -114,7 +116,13 @@ impl PageOutcome {
             Finding::Problem(id, kind) => {
                 // The session knows whether an earlier pass counted it.
                 self.uncounted += 1;
-                self.problems.push(Problem { id, kind });
+                self.problems.push(Problem::of(id, kind));
+                return None;
+            }
+            Finding::Unreadable(row) => {
+                self.uncounted += 1;
+                self.unnamed += row.more;
+                self.problems.push(Problem::of_row(row));
                 return None;
             }
             Finding::OtherPassword | Finding::AlreadyNew if !counted => {

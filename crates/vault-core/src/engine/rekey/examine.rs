@@ -13,7 +13,7 @@ use crate::crypto::secret::Plaintext;
 use crate::scan::Examine;
 use crate::scan::error::ScanError;
 use crate::scan::problem::ProblemKind;
-use vault_store::{EnvelopeText, RecordId, Replacement, SealedRecord};
+use vault_store::{EnvelopeText, RecordId, Replacement, SealedRecord, UnreadableRow};
 
 /// What to do with a record.
 pub(crate) enum Finding {
@@ -24,6 +24,8 @@ pub(crate) enum Finding {
     OtherPassword,
     AlreadyNew,
     Problem(RecordId, ProblemKind),
+    /// A row that nobody can read.
+    Unreadable(UnreadableRow),
     /// It opens, but its value is too long for the format to write.
     TooLong,
 }

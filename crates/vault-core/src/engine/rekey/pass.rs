@@ -14,7 +14,7 @@ use super::{
 use crate::crypto::kdf::KdfMemory;
 use crate::scan::Examine;
 use crate::scan::error::ScanError;
-use vault_store::{EnvelopeText, RecordId, Replacement, SealedRecord};
+use vault_store::{EnvelopeText, RecordId, Replacement, SealedRecord, UnreadableRow};
 
 /// Whether a run must recognize each record that it moved.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -51,6 +51,18 @@ pub(super) struct PassExaminer {
 
 impl Examine for PassExaminer {
     type Finding = Seen;
+
+    /// Its name stands for the id that it does not have, so that one shard counts it.
+    fn unreadable(&self, row: UnreadableRow) -> Option<Seen> {
+        let id = RecordId::from_stored(row.name.as_str());
+        self.shard.holds(&id).then(|| Seen {
+            id,
+            finding: Finding::Unreadable(row),
+            sealing: None,
+            mark: None,
+            due: false,
+        })
+    }
 
     fn passes_over(&self, record: &SealedRecord) -> bool {
         if !self.shard.holds(&record.id) {
@@ -124,7 +136,7 @@ impl Look {
     fn found(self, finding: Finding) -> Seen {
         Seen {
             sealing: match &finding {
-                Finding::Problem(..) => None,
+                Finding::Problem(..) | Finding::Unreadable(_) => None,
                 // A stored v2 does not state its cost; it is known if the record was opened.
                 Finding::Reseal(_, cost @ Some(_)) | Finding::Matches(cost @ Some(_)) => {
                     Some(EnvelopeKind { cost: *cost, ..self.sealing })

@@ -18,8 +18,8 @@ use crate::crypto::envelope::Format;
 use crate::crypto::kdf::KdfParams;
 use crate::crypto::seal::OpenPolicy;
 use crate::engine::settings;
-use crate::scan::problem::{MAX_PROBLEMS, Problem, ProblemKind};
-use vault_store::{RecordId, StoreError, VaultStore};
+use crate::scan::problem::{MAX_PROBLEMS, Problem, ProblemAt, ProblemKind};
+use vault_store::{RecordId, RowName, StoreError, VaultStore};
 
 /// The position of a run.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -35,7 +35,7 @@ pub(super) struct Progress {
     /// Records whose outcome a later pass may still change.
     pub(super) open: HashMap<RecordId, Unresolved>,
     /// The damaged and malformed records that were counted.
-    pub(super) problems: HashSet<RecordId>,
+    pub(super) problems: HashSet<ProblemAt>,
     pub(super) counts: RekeyCounts,
     pub(super) before: BTreeMap<EnvelopeKind, u64>,
     pub(super) after: BTreeMap<EnvelopeKind, u64>,
@@ -128,6 +128,9 @@ impl Progress {
         for problem in &settled.problems {
             self.count_problem(problem);
         }
+        if self.pass == 1 {
+            self.counts.malformed += settled.unnamed;
+        }
         self.counts.scanned = self.counts.total();
         for (sealing, count) in &settled.before {
             *self.before.entry(*sealing).or_default() += count;
@@ -160,17 +163,17 @@ impl Progress {
     /// Counts a problem once. Of more than are listed, later passes cannot tell which are new, and
     /// count none.
     fn count_problem(&mut self, problem: &Problem) {
-        let known = self.problems.contains(&problem.id);
+        let known = self.problems.contains(&problem.at);
         let room = self.problems.len() < MAX_PROBLEMS;
         if known || self.pass > 1 && !room {
             return;
         }
         match problem.kind {
             ProblemKind::Damaged => self.counts.damaged += 1,
-            ProblemKind::Malformed(_) => self.counts.malformed += 1,
+            ProblemKind::Malformed(_) | ProblemKind::Unreadable(_) => self.counts.malformed += 1,
         }
         if room {
-            self.problems.insert(problem.id.clone());
+            self.problems.insert(problem.at.clone());
         }
     }
 
@@ -194,7 +197,8 @@ impl Progress {
             let ids = self.open.iter().filter(|(_, how)| **how == open);
             to.ids(ids.map(|(id, _)| id).collect::<Vec<_>>().into_iter());
         }
-        to.ids(self.problems.iter());
+        let problems: Vec<_> = self.problems.iter().map(problem_id).collect();
+        to.ids(problems.iter());
         to.earlier(earlier);
         to.sealings(&self.before);
         to.sealings(&self.after);
@@ -220,7 +224,7 @@ impl Progress {
         let conflicts = from.ids()?.into_iter().map(|id| (id, Unresolved::Conflict));
         let mut open: HashMap<_, _> = conflicts.collect();
         open.extend(from.ids()?.into_iter().map(|id| (id, Unresolved::Failed)));
-        let problems = from.ids()?.into_iter().collect();
+        let problems = from.ids()?.into_iter().map(problem_at).collect();
         let earlier = from.earlier()?;
         let (before, after) = (from.sealings()?, from.sealings()?);
         let count = from.count(8)?;
@@ -248,6 +252,24 @@ pub(super) struct Restored {
     pub(super) earlier: PreviousRuns,
     pub(super) key: [u8; KEY_LEN],
     pub(super) marks: HashSet<RecordTag>,
+}
+
+/// What the name of an unreadable row begins with where ids are kept.
+const ROW: &str = "\0row ";
+
+/// The place of a problem among ids.
+fn problem_id(at: &ProblemAt) -> RecordId {
+    match at {
+        ProblemAt::Record(id) => id.clone(),
+        ProblemAt::Row(name) => RecordId::from_stored(format!("{ROW}{name}")),
+    }
+}
+
+fn problem_at(id: RecordId) -> ProblemAt {
+    match id.as_str().strip_prefix(ROW) {
+        Some(name) => ProblemAt::Row(RowName::new(name)),
+        None => ProblemAt::Record(id),
+    }
 }
 
 struct Writer(Vec<u8>);
@@ -393,7 +415,11 @@ mod tests {
             cursor: Some(id("cursor")),
             found: true,
             open: [(id("é"), Unresolved::Conflict), (id(""), Unresolved::Failed)].into(),
-            problems: [id("damaged")].into(),
+            problems: [
+                ProblemAt::Record(id("damaged")),
+                ProblemAt::Row(RowName::key("key", b"a\xff\\")),
+            ]
+            .into(),
             counts,
             before: [(v3, 11), (v1, 12)].into(),
             after: [(v3, 23)].into(),

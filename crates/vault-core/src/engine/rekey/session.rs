@@ -380,7 +380,7 @@ impl RekeySession {
         report.before.clone_from(&self.progress.before);
         report.after.clone_from(&self.progress.after);
         for problem in settled.problems {
-            let known = report.problems.iter().any(|known| known.id == problem.id);
+            let known = report.problems.iter().any(|known| known.at == problem.at);
             if !known && report.problems.len() < MAX_PROBLEMS {
                 report.problems.push(problem);
             }
