@@ -1,6 +1,6 @@
-//! How rows are shown that nobody can read.
+//! How unreadable rows are shown.
 
-use std::fmt::Write as _;
+use std::fmt::Write;
 
 use serde::Serialize;
 use vaultstore::store;
@@ -14,7 +14,7 @@ const SHOWN_ROWS: usize = 10;
 pub(crate) struct UnreadableRow<'a> {
     row: &'a str,
     reason: String,
-    /// Further rows behind it that are not named.
+    /// Further unreadable rows directly after it, not named one by one.
     more: u64,
 }
 
@@ -24,11 +24,11 @@ impl<'a> UnreadableRow<'a> {
     }
 }
 
-/// One line for each of the first rows, and how many there are beside them.
-pub(crate) fn rows(text: &mut String, rows: &[store::UnreadableRow], all: u64) {
+/// One line for each of the first rows, and the number of the others.
+pub(crate) fn rows(text: &mut impl Write, rows: &[store::UnreadableRow], all: u64) {
     let shown = &rows[..rows.len().min(SHOWN_ROWS)];
     for row in shown {
-        // Writing into a String cannot fail.
+        // Writing into a text cannot fail.
         let _ = writeln!(text, "  {}: malformed ({})", row.name, row.reason);
     }
     let hidden = all.saturating_sub(shown.len() as u64);

@@ -59,7 +59,7 @@ pub(super) async fn run(context: &Context, args: ListArgs) -> Result<Exit, Failu
     }
     let count = unreadable.iter().map(UnreadableRow::rows).sum();
     let mut text = format!(
-        "rows that cannot be read as records, and are not in the list: {}\n",
+        "unreadable rows, which are not in the list: {}\n",
         render::figures::count(count)
     );
     render::unreadable::rows(&mut text, &unreadable, count);
@@ -70,13 +70,13 @@ pub(super) async fn run(context: &Context, args: ListArgs) -> Result<Exit, Failu
 /// What a list shows.
 #[derive(Default)]
 struct Found {
-    /// One more than is shown tells whether more records match.
+    /// One more than is shown, to know whether more records match.
     records: Vec<RecordInfo>,
-    /// Rows that the store met on its way and that nobody can read, each once.
+    /// The unreadable rows that the store found on the way, each once.
     unreadable: Vec<UnreadableRow>,
 }
 
-/// Rows named in a list; more of them are not told apart.
+/// Maximum number of unreadable rows that are distinguished.
 const MAX_ROWS: usize = 1000;
 
 /// Reads page by page, by keyset.
