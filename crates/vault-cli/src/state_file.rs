@@ -40,10 +40,6 @@ impl StateFile {
         }
     }
 
-    pub(crate) fn path(&self) -> &Path {
-        &self.path
-    }
-
     /// Reads what an earlier run left.
     pub(crate) fn read(&self) -> Result<Option<RekeyState>, Failure> {
         read(&self.path)
@@ -68,10 +64,6 @@ impl StateFile {
     pub(crate) fn remove(&self) -> Result<(), Failure> {
         own_file::remove(&self.path, RekeyState::MAGIC).map_err(|why| unusable(&self.path, why))
     }
-
-    pub(crate) fn refused(&self, why: ResumeError) -> Failure {
-        refused(&self.path, why)
-    }
 }
 
 /// Reads the state in a file without locking the file.
@@ -89,7 +81,7 @@ pub(crate) fn read(path: &Path) -> Result<Option<RekeyState>, Failure> {
 }
 
 /// A state that cannot be resumed from. A file that is not ours must not be removed by `--restart`.
-fn refused(path: &Path, why: ResumeError) -> Failure {
+pub(crate) fn refused(path: &Path, why: ResumeError) -> Failure {
     let hint = match why {
         ResumeError::NotAState => "name another file with --state",
         ResumeError::OtherPasswords => {
@@ -120,6 +112,12 @@ pub(crate) fn default_path(
 ) -> Result<PathBuf, Failure> {
     let folder = default_folder()?;
     own_file::create_folder(&folder).map_err(|error| unusable(&folder, error.into()))?;
+    path_of(vault, url, shard)
+}
+
+/// The same path, and no folder is created.
+pub(crate) fn path_of(vault: [u8; 16], url: &StoreUrl, shard: Shard) -> Result<PathBuf, Failure> {
+    let folder = default_folder()?;
     Ok(folder.join(format!("{}{:016x}.state", prefix(vault, url), hash(&shard.to_string()))))
 }
 

@@ -150,13 +150,59 @@ fn a_state_is_refused_with_other_passwords_another_vault_and_another_plan() {
     assert_eq!(other("odd", "new"), ResumeError::OtherPasswords);
     let shard = plan().shard(Shard::new(0, 2).unwrap()).resume(state.clone());
     assert_eq!(refused(&world, shard), ResumeError::OtherPlan);
-    let dry = plan().dry_run(RekeyMode::DryRun).resume(state.clone());
-    assert_eq!(refused(&world, dry), ResumeError::OtherPlan);
+    let of_dry_run = die_after(&world, plan().dry_run(RekeyMode::DryRun), 10);
+    assert_eq!(refused(&world, plan().resume(of_dry_run)), ResumeError::OtherPlan);
     let elsewhere = v2_world(1, 1);
     assert_eq!(refused(&elsewhere, plan().resume(state.clone())), ResumeError::OtherVault);
     world.check_nothing_but("old", "new");
     // Nothing of that has spoiled it.
     assert_eq!(world.rekey(plan().resume(state)).unwrap().counts.rekeyed, 20);
+}
+
+#[test]
+fn a_rehearsal_counts_what_an_interrupted_rekey_has_left() {
+    let world = v2_world(20, 20);
+    let state = die_after(&world, plan(), 10);
+    // Written behind the pass since then.
+    world.insert("00000", "old", b"late");
+    let rehearsal = || plan().dry_run(RekeyMode::DryRun).resume(state.clone());
+    let before = world.records();
+    let rehearsed = world.rekey(rehearsal()).unwrap();
+    assert!(!rehearsed.would_merge() && !rehearsed.already_done);
+    assert_eq!(world.records(), before);
+    let state_of_it = block_on(async {
+        let mut session = world.vault().rekey(rehearsal()).await.unwrap();
+        while session.step().await.unwrap().is_some() {}
+        session.state().unwrap()
+    });
+    assert_eq!(refused(&world, plan().resume(state_of_it)), ResumeError::OtherPlan);
+
+    let done = world.rekey(plan().resume(state)).unwrap();
+    assert_eq!(rehearsed.rekeyed_now(), done.rekeyed_now());
+    assert_eq!((rehearsed.counts, done.counts.rekeyed), (done.counts, 21));
+}
+
+#[test]
+fn a_rehearsal_knows_that_the_job_is_done() {
+    let world = v2_world(20, 20);
+    let state = block_on(async {
+        let mut session = world.vault().rekey(plan()).await.unwrap();
+        while session.step().await.unwrap().is_some() {}
+        session.state().unwrap()
+    });
+    let rehearsal = || plan().dry_run(RekeyMode::DryRun).resume(state.clone());
+    let report = world.rekey(rehearsal()).unwrap();
+    assert!(report.already_done && !report.moved_nothing());
+    assert_eq!(report.rekeyed_now(), 0);
+    world.hand_over("old", "new");
+    world.insert("late", "old", b"late");
+    let report = world.rekey(rehearsal()).unwrap();
+    assert_eq!((report.rekeyed_now(), report.would_merge()), (1, false));
+    // Of another job it knows nothing.
+    let swapped = RekeyPlan::new().pair(password("new"), password("old")).options(options());
+    let report = world.rekey(swapped.dry_run(RekeyMode::DryRun).resume(state)).unwrap();
+    assert!(!report.already_done);
+    assert_eq!(report.counts.rekeyed, 20);
 }
 
 #[test]

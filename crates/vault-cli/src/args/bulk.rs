@@ -10,7 +10,7 @@ use vaultstore::envelope::V2Params;
 use vaultstore::rekey::Shard;
 use vaultstore::{KdfParams, StoreUrl, WriteFormat};
 
-use super::{NewPasswordArgs, OldPasswordArgs, PasswordsArgs, parse};
+use super::{AbsentPasswordsArgs, NewPasswordArgs, OldPasswordArgs, PasswordsArgs, parse};
 
 /// Options for opening v2 records.
 #[derive(Debug, Args)]
@@ -131,7 +131,7 @@ pub(crate) struct RekeyArgs {
     pub(crate) shard: Shard,
     /// File for the state that the same command resumes from [default: in the user's state
     /// directory, by vault]
-    #[arg(long, value_name = "FILE", conflicts_with = "dry_run", help_heading = "Resume")]
+    #[arg(long, value_name = "FILE", help_heading = "Resume")]
     pub(crate) state: Option<PathBuf>,
     /// Discard an earlier run's state and start over
     #[arg(long, help_heading = "Resume")]
@@ -154,6 +154,23 @@ pub(crate) struct RekeyArgs {
 pub(crate) struct CensusArgs {
     #[command(flatten)]
     pub(crate) passwords: PasswordsArgs,
+    #[command(flatten)]
+    pub(crate) run: RunArgs,
+    #[command(flatten)]
+    pub(crate) open: OpenArgs,
+    #[command(flatten)]
+    pub(crate) output: OutputArgs,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct VerifyArgs {
+    #[command(flatten)]
+    pub(crate) passwords: PasswordsArgs,
+    #[command(flatten)]
+    pub(crate) absent: AbsentPasswordsArgs,
+    /// List every record that no password opens and every damaged one, not only the first ten
+    #[arg(long)]
+    pub(crate) list_all: bool,
     #[command(flatten)]
     pub(crate) run: RunArgs,
     #[command(flatten)]

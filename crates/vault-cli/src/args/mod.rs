@@ -14,9 +14,11 @@ use vaultstore::{KdfParams, StoreUrl, WriteFormat};
 pub(crate) use self::{
     bulk::{
         BenchmarkArgs, CensusArgs, CopyArgs, MergeChecking, OpenArgs, OutputArgs, ProgressMode,
-        RekeyArgs, RunArgs,
+        RekeyArgs, RunArgs, VerifyArgs,
     },
-    passwords::{NewPasswordArgs, OldPasswordArgs, PasswordArgs, PasswordsArgs, Source},
+    passwords::{
+        AbsentPasswordsArgs, NewPasswordArgs, OldPasswordArgs, PasswordArgs, PasswordsArgs, Source,
+    },
     records::{
         CreateArgs, DeleteArgs, ExistsArgs, ListArgs, PurgeArgs, ReadArgs, RenewArgs, Shown, Sort,
         TokenArgs, UpdateArgs, ValueArgs,
@@ -82,8 +84,9 @@ pub(crate) enum Command {
     TestRekey(RekeyArgs),
     /// Report formats, costs, sizes and damage, and how many records the given passwords open
     Census(CensusArgs),
-    /// Open every record with the given passwords, and list those that none of them opens
-    Verify(CensusArgs),
+    /// Open every record with the given passwords and list those that none of them opens, or check
+    /// that a password opens no record
+    Verify(VerifyArgs),
     /// Copy every record into another vault, on any backend, and compare the two
     Copy(CopyArgs),
     /// Create or upgrade the tables of a vault, and report what was done; no record is changed

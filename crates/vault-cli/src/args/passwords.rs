@@ -152,6 +152,36 @@ impl PasswordsArgs {
     }
 }
 
+/// Any number of passwords that are to open nothing.
+#[derive(Args)]
+#[expect(clippy::struct_field_names, reason = "the names are those of the options")]
+pub(crate) struct AbsentPasswordsArgs {
+    /// Check that the password in a file opens no record ('-' is one line of standard input), repeatable
+    #[arg(long, value_name = "FILE")]
+    absent_password_file: Vec<PathBuf>,
+    /// Check that the password in an environment variable opens no record, repeatable
+    #[arg(long, value_name = "VAR")]
+    absent_password_env: Vec<String>,
+    /// Check that the password that a shell command prints opens no record, repeatable
+    #[arg(long, value_name = "CMD")]
+    absent_password_command: Vec<OsString>,
+    /// Check that this password opens no record, repeatable; other users of this machine can see it
+    #[arg(long, value_name = "VALUE")]
+    absent_password: Vec<OsString>,
+}
+
+impl AbsentPasswordsArgs {
+    /// The sources that were given, as [`PasswordsArgs::sources`].
+    pub(crate) fn sources(self) -> Vec<Source> {
+        let literal = |value| Source::Literal("--absent-password", value);
+        let files = self.absent_password_file.into_iter().map(Source::File);
+        let variables = self.absent_password_env.into_iter().map(Source::Env);
+        let commands = self.absent_password_command.into_iter().map(Source::Command);
+        let literals = self.absent_password.into_iter().map(literal);
+        files.chain(variables).chain(commands).chain(literals).collect()
+    }
+}
+
 fn pick(
     file: Option<PathBuf>,
     env: Option<String>,
@@ -172,4 +202,11 @@ macro_rules! shows_nothing {
         }
     )*};
 }
-shows_nothing!(Source, PasswordArgs, OldPasswordArgs, NewPasswordArgs, PasswordsArgs);
+shows_nothing!(
+    Source,
+    PasswordArgs,
+    OldPasswordArgs,
+    NewPasswordArgs,
+    PasswordsArgs,
+    AbsentPasswordsArgs
+);

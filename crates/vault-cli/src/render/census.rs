@@ -1,15 +1,17 @@
-//! The output of `census` and `verify`.
+//! The output of `census`, and the totals of `verify`.
 
 use std::{collections::BTreeMap, fmt::Write as _};
 
 use serde::Serialize;
+use vaultstore::RecordId;
 use vaultstore::census::CensusReport;
 use vaultstore::kdf::KdfSetting;
+use vaultstore::run::Problem;
 
 use super::{
     figures,
     progress::{Progress, Step},
-    rekey::{Listed, listed, problems},
+    rekey::{Listed, listed},
     table::{Table, row, row_with},
 };
 use crate::shown;
@@ -48,6 +50,13 @@ pub(crate) struct Report<'a> {
     records_per_second: f64,
 }
 
+impl<'a> Report<'a> {
+    /// The same for a part of the passwords only.
+    pub(super) fn with_opened(self, opened: Vec<Opened<'a>>, unopened: Option<u64>) -> Self {
+        Self { opened, unopened, ..self }
+    }
+}
+
 #[derive(Serialize)]
 struct Kdf {
     kdf: String,
@@ -55,7 +64,7 @@ struct Kdf {
 }
 
 #[derive(Serialize)]
-struct Opened<'a> {
+pub(super) struct Opened<'a> {
     password: &'a str,
     records: u64,
 }
@@ -69,7 +78,6 @@ pub(crate) enum End {
 
 /// `names` identify the passwords without revealing them.
 pub(crate) fn json<'a>(report: &'a CensusReport, names: &'a [String], end: End) -> Report<'a> {
-    let opened = names.iter().zip(&report.opened);
     Report {
         end: match end {
             End::Complete => "complete",
@@ -87,7 +95,7 @@ pub(crate) fn json<'a>(report: &'a CensusReport, names: &'a [String], end: End) 
         damaged: report.damaged,
         malformed: report.malformed,
         not_checkable: report.unchecked,
-        opened: opened.map(|(password, records)| Opened { password, records: *records }).collect(),
+        opened: opened(names, &report.opened),
         unopened: (!names.is_empty()).then_some(report.unopened),
         problems: listed(&report.problems),
         unopened_ids: report.unopened_ids.iter().map(vaultstore::RecordId::as_str).collect(),
@@ -97,7 +105,13 @@ pub(crate) fn json<'a>(report: &'a CensusReport, names: &'a [String], end: End) 
     }
 }
 
-/// The report for people.
+/// How many records each password opened; the names tell them apart.
+pub(super) fn opened<'a>(names: &'a [String], records: &[u64]) -> Vec<Opened<'a>> {
+    let opened = names.iter().zip(records);
+    opened.map(|(password, records)| Opened { password, records: *records }).collect()
+}
+
+/// The totals for people.
 pub(crate) fn text(report: &CensusReport, names: &[String], end: End) -> String {
     let mut text = Table::default();
     if end == End::Stopped {
@@ -129,27 +143,7 @@ pub(crate) fn text(report: &CensusReport, names: &[String], end: End) -> String 
     row(&mut text, "Argon2id calls", &figures::count(report.derivations));
     let rate = figures::rate(report.scanned, report.elapsed);
     row_with(&mut text, "time", &figures::seconds(report.elapsed), &format!("{rate} records/s"));
-    problems(&mut text, &report.problems, report.damaged + report.malformed);
-    unopened(&mut text, report);
     text.to_string()
-}
-
-/// The verdict with which `verify` ends.
-pub(crate) fn verdict(report: &CensusReport, end: End) -> String {
-    let CensusReport { scanned, damaged, malformed, unopened, .. } = *report;
-    let opened = scanned.saturating_sub(damaged + malformed + unopened);
-    let found = format!(
-        "{} of {} records open under the given passwords; {} do not, {} are damaged or malformed\n",
-        figures::count(opened),
-        figures::count(scanned),
-        figures::count(unopened),
-        figures::count(damaged + malformed)
-    );
-    match end {
-        End::Stopped => format!("NOT VERIFIED, interrupted: so far {found}"),
-        End::Complete if opened == scanned => format!("VERIFIED: {found}"),
-        End::Complete => format!("NOT VERIFIED: {found}"),
-    }
 }
 
 /// v1 and v2 records do not reveal whether they are intact; only their password can tell.
@@ -169,16 +163,33 @@ fn kdfs(report: &CensusReport) -> Vec<Kdf> {
     kdfs
 }
 
-/// Maximum number of ids in the text; `--json` has all that the census kept.
-const SHOWN_IDS: usize = 10;
+/// How many ids of each kind the text lists by default.
+pub(crate) const SHOWN: usize = 10;
 
-fn unopened(text: &mut Table, report: &CensusReport) {
-    let shown = report.unopened_ids.len().min(SHOWN_IDS);
-    for id in &report.unopened_ids[..shown] {
+/// Lists up to so many of the records that are damaged or malformed, and of those that none of the
+/// passwords opens.
+pub(crate) fn lists(problems: &[Problem], unopened: &[RecordId], most: usize) -> String {
+    let mut text = String::new();
+    for listed in listed(problems).into_iter().take(most) {
+        listed.write(&mut text);
+    }
+    for id in unopened.iter().take(most) {
         let _ = writeln!(text, "  {}: none of the passwords opens it", shown::line(id.as_str()));
     }
-    let hidden = report.unopened.saturating_sub(shown as u64);
-    if shown > 0 && hidden > 0 {
-        let _ = writeln!(text, "  and {} more that none opens", figures::count(hidden));
+    text
+}
+
+/// How many more there are than were listed. A census that lists no unopened records counts them only.
+pub(crate) fn hidden(report: &CensusReport, most: usize) -> String {
+    let (mut text, most) = (String::new(), most as u64);
+    let broken = (report.damaged + report.malformed).saturating_sub(most);
+    if broken > 0 {
+        let _ =
+            writeln!(text, "  and {} more that are damaged or malformed", figures::count(broken));
     }
+    let unopened = report.unopened.saturating_sub(most);
+    if !report.unopened_ids.is_empty() && unopened > 0 {
+        let _ = writeln!(text, "  and {} more that none opens", figures::count(unopened));
+    }
+    text
 }

@@ -4,12 +4,14 @@ pub(crate) mod benchmark;
 pub(crate) mod census;
 pub(crate) mod copy;
 pub(crate) mod figures;
+pub(crate) mod headline;
 pub(crate) mod list;
 pub(crate) mod migrate;
 pub(crate) mod progress;
 pub(crate) mod rekey;
 pub(crate) mod table;
 pub(crate) mod unreadable;
+pub(crate) mod verify;
 
 use std::io::{self, Write};
 

@@ -3,12 +3,14 @@
 use std::{collections::BTreeMap, fmt::Write as _};
 
 use serde::Serialize;
+use vaultstore::RekeyReport;
 use vaultstore::rekey::{EnvelopeKind, MergeCheck, MergeReport, RekeyCounts, RunStatus};
 use vaultstore::run::{Problem, ProblemAt, ProblemKind};
-use vaultstore::{Password, RekeyReport};
 
 use super::{
+    census::SHOWN,
     figures,
+    headline::{Wording, headline},
     progress::{Progress, Step},
     table::{Table, row, row_with},
 };
@@ -132,6 +134,16 @@ pub(crate) struct Listed<'a> {
     reason: String,
 }
 
+impl Listed<'_> {
+    /// A line for people.
+    pub(crate) fn write(&self, text: &mut impl std::fmt::Write) {
+        let Self { id, row, kind, reason } = self;
+        let at = id.or(*row).unwrap_or_default();
+        // Writing into a text cannot fail.
+        let _ = writeln!(text, "  {}: {kind} ({reason})", shown::line(at));
+    }
+}
+
 pub(crate) fn listed(problems: &[Problem]) -> Vec<Listed<'_>> {
     let listed = |problem: &'_ Problem| match &problem.kind {
         ProblemKind::Damaged => {
@@ -151,7 +163,7 @@ pub(crate) fn listed(problems: &[Problem]) -> Vec<Listed<'_>> {
     problems.iter().map(entry).collect()
 }
 
-pub(crate) fn json(report: &RekeyReport, wording: Wording) -> Report<'_> {
+pub(crate) fn json<'a>(report: &'a RekeyReport, wording: &Wording) -> Report<'a> {
     Report {
         headline: headline(report, wording),
         end: match report.end {
@@ -222,128 +234,20 @@ fn scanned_now(report: &RekeyReport) -> u64 {
     report.counts.scanned.saturating_sub(report.earlier.counts.scanned)
 }
 
-/// What a headline has to know about the plan.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct Wording {
-    several: bool,
-    /// Whether a new password is also an old one: then it cannot be said what is left under the old
-    /// ones.
-    chains: bool,
-}
-
-impl Wording {
-    pub(crate) fn of(pairs: &[(Password, Password)]) -> Self {
-        let chains = pairs.iter().any(|(_, new)| pairs.iter().any(|(old, _)| old.is_same_as(new)));
-        Self { several: pairs.len() > 1, chains }
-    }
-
-    fn the_old(self) -> &'static str {
-        if self.several { "an old password" } else { "the old password" }
-    }
-
-    fn the_new(self) -> &'static str {
-        if self.several { "a new password" } else { "the new one" }
-    }
-}
-
-/// The first line: what a reader of nothing else must know.
-pub(crate) fn headline(report: &RekeyReport, wording: Wording) -> String {
-    let counts = &report.counts;
-    let done = records(counts.rekeyed);
-    let (old, new) = (wording.the_old(), wording.the_new());
-    match report.end {
-        RunStatus::Refused if report.merge.found + counts.already_new == 0 => {
-            return "REFUSED, and nothing was written: the vault does not fit what is known of these pairs"
-                .to_owned();
-        }
-        RunStatus::Refused => {
-            return format!(
-                "REFUSED, and nothing was written: {} already {} under the new password",
-                records(report.merge.found.max(counts.already_new)),
-                if report.merge.found.max(counts.already_new) == 1 { "opens" } else { "open" },
-            );
-        }
-        RunStatus::Failed => return format!("FAILED after {done} were re-encrypted"),
-        RunStatus::Stopped | RunStatus::Running if report.dry_run => {
-            return "Rehearsal interrupted; nothing was written".to_owned();
-        }
-        RunStatus::Stopped | RunStatus::Running => {
-            return format!(
-                "Interrupted: {done} re-encrypted so far; run the same command again to resume"
-            );
-        }
-        RunStatus::NotConverged => {
-            return format!(
-                "{done} re-encrypted, but records under {old} keep appearing: another writer is still using it. Stop that \
-                 writer and run the same command again"
-            );
-        }
-        RunStatus::Complete => {}
-    }
-    let unwritten = counts.failed + counts.conflict;
-    if report.already_done && report.rekeyed_now() == 0 && unwritten == 0 {
-        let before = records(report.earlier.counts.rekeyed);
-        return if wording.chains {
-            format!(
-                "Already done: an earlier run of these pairs re-encrypted {before}; none was moved again"
-            )
-        } else {
-            format!("Already done: an earlier run re-encrypted {before}; 0 open under {old} now")
-        };
-    }
-    if counts.rekeyed == 0 && unwritten > 0 {
-        return format!(
-            "NOTHING WAS REKEYED: {} under {old}, and the store refused every write",
-            open(unwritten)
-        );
-    }
-    if counts.rekeyed == 0 {
-        let head = if report.dry_run { "NOTHING WOULD BE REKEYED" } else { "NOTHING WAS REKEYED" };
-        let already = counts.already_new.max(report.merge.found);
-        return match (counts.scanned, already) {
-            (0, _) => format!("{head}: there are no records"),
-            (_, 0) => format!("{head}: no record opens under {old}"),
-            (_, already) => format!(
-                "{head}: no record opens under {old}; {} under {new} already. Are the two swapped?",
-                open(already)
-            ),
-        };
-    }
-    if report.dry_run {
-        return format!("Rehearsal: {done} would be re-encrypted; nothing was written");
-    }
-    match (unwritten, wording.chains) {
-        (0, true) => format!("{done} re-encrypted"),
-        (0, false) => format!("{done} re-encrypted; 0 open under {old}"),
-        (left, _) => format!(
-            "{done} re-encrypted; {left} could not be written and stay under {old}",
-            left = records(left)
-        ),
-    }
-}
-
-fn records(count: u64) -> String {
-    format!("{} record{}", figures::count(count), if count == 1 { "" } else { "s" })
-}
-
-/// `1 opens`, `2 open`.
-fn open(count: u64) -> String {
-    format!("{} open{}", figures::count(count), if count == 1 { "s" } else { "" })
-}
-
 /// The report as text: the counts that are not zero, and what needs attention.
-pub(crate) fn text(report: &RekeyReport, wording: Wording) -> String {
+pub(crate) fn text(report: &RekeyReport, wording: &Wording) -> String {
     let counts = &report.counts;
-    let rekeyed = if report.dry_run { "would be rekeyed" } else { "rekeyed" };
     let mut text = Table::default();
     // Writing into a table cannot fail.
     let _ = writeln!(text, "{}", headline(report, wording));
-    let always = [
-        ("scanned", counts.scanned),
-        (rekeyed, counts.rekeyed),
-        ("other password", counts.other_password),
-    ];
+    let (rekeyed, before) = if report.dry_run {
+        (("would be rekeyed", report.rekeyed_now()), report.earlier.counts.rekeyed)
+    } else {
+        (("rekeyed", counts.rekeyed), 0)
+    };
+    let always = [("scanned", counts.scanned), rekeyed, ("other password", counts.other_password)];
     let seldom = [
+        ("rekeyed before", before),
         ("already new", counts.already_new),
         ("damaged", counts.damaged),
         ("malformed", counts.malformed),
@@ -387,12 +291,11 @@ pub(crate) fn text(report: &RekeyReport, wording: Wording) -> String {
 }
 
 /// The records that no password opens, and how many of them are not listed.
-pub(crate) fn problems(text: &mut Table, problems: &[Problem], all: u64) {
-    for listed in listed(problems) {
-        let at = listed.id.or(listed.row).unwrap_or_default();
-        let _ = writeln!(text, "  {}: {} ({})", shown::line(at), listed.kind, listed.reason);
+fn problems(text: &mut Table, problems: &[Problem], all: u64) {
+    for listed in listed(problems).into_iter().take(SHOWN) {
+        listed.write(text);
     }
-    let hidden = all.saturating_sub(problems.len() as u64);
+    let hidden = all.saturating_sub(SHOWN.min(problems.len()) as u64);
     if hidden > 0 {
         let _ =
             writeln!(text, "  and {} more that are damaged or malformed", figures::count(hidden));

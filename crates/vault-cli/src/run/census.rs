@@ -1,13 +1,14 @@
-//! `census` and `verify`.
+//! `census`, and what it shares with `verify`.
 
 use std::sync::Arc;
 
-use vaultstore::census::{CensusPlan, CensusReport, CensusSession, Unopened};
+use vaultstore::census::{CensusPlan, CensusSession};
 use vaultstore::{Password, PasswordKey};
 
+use super::v2_cost::V2Costs;
 use super::{Context, blocking};
-use crate::args::{CensusArgs, OutputArgs, PasswordsArgs, Source};
-use crate::exit::{Exit, Failure};
+use crate::args::{CensusArgs, OutputArgs, Source};
+use crate::exit::{self, Exit, Failure};
 use crate::plan;
 use crate::render::census::End;
 use crate::render::progress::Progress;
@@ -16,8 +17,25 @@ use crate::secrets::{Passwords, Prompt};
 
 /// Damaged and malformed records make the exit code 3; records that none of the passwords opens
 /// belong to others.
-pub(super) async fn census(context: &Context, args: CensusArgs) -> Result<Exit, Failure> {
-    let (report, end) = survey(context, args, "census", Unopened::Count).await?;
+pub(super) async fn run(context: &Context, args: CensusArgs) -> Result<Exit, Failure> {
+    let vault = context.open_for(&args.open).await?;
+    let sources = args.passwords.sources();
+    let named = blocking(move || Named::read(&mut Passwords::default(), sources, "--")).await?;
+    let census = named.with_keys(CensusPlan::new().options(plan::run_options(&args.run)));
+    context.interrupts.leave_first_to_command();
+    let mut session = vault.census(census).await?;
+    let end = to_its_end(context, &mut session, "census", &args.output, |_| Ok(())).await?;
+    let report = session.report();
+    if args.output.json {
+        render::print_json(&render::census::json(report, &named.names, end))?;
+    } else {
+        let mut text = render::census::lists(&report.problems, &[], render::census::SHOWN);
+        text.push_str(&render::census::hidden(report, render::census::SHOWN));
+        text.push_str(&render::census::text(report, &named.names, end));
+        render::print_text(&text)?;
+    }
+    let costs = V2Costs::of(&**vault.store(), &args.open).await?;
+    tell_v2_cost(&session, &costs, end).await?;
     Ok(match end {
         End::Stopped => Exit::Interrupted,
         End::Complete if report.damaged + report.malformed > 0 => Exit::Remains,
@@ -25,75 +43,50 @@ pub(super) async fn census(context: &Context, args: CensusArgs) -> Result<Exit, 
     })
 }
 
-/// As a census; in addition, a record that none of the passwords opens makes the exit code 3.
-pub(super) async fn verify(context: &Context, args: CensusArgs) -> Result<Exit, Failure> {
-    let (report, end) = survey(context, args, "verify", Unopened::List).await?;
-    Ok(match end {
-        End::Stopped => Exit::Interrupted,
-        End::Complete if report.damaged + report.malformed + report.unopened > 0 => Exit::Remains,
-        End::Complete => Exit::Done,
-    })
+/// Passwords, each with the name of its source.
+pub(super) struct Named {
+    pub(super) names: Vec<String>,
+    keys: Vec<Arc<PasswordKey>>,
 }
 
-async fn survey(
-    context: &Context,
-    args: CensusArgs,
-    phase: &'static str,
-    list: Unopened,
-) -> Result<(CensusReport, End), Failure> {
-    let vault = context.open_for(&args.open).await?;
-    let (names, passwords) = blocking(move || named_passwords(args.passwords, list)).await?;
-    let mut census = CensusPlan::new().list_unopened(list).options(plan::run_options(&args.run));
-    for password in passwords {
-        census = census.key(Arc::new(PasswordKey::new(password)));
-    }
-    context.interrupts.leave_first_to_command();
-    let mut session = vault.census(census).await?;
-    let end = to_its_end(context, &mut session, phase, &args.output).await?;
-    let report = session.report().clone();
-    if args.output.json {
-        render::print_json(&render::census::json(&report, &names, end))?;
-    } else {
-        let mut text = render::census::text(&report, &names, end);
-        if list == Unopened::List {
-            text.push_str(&render::census::verdict(&report, end));
+impl Named {
+    /// Reads each; `dashes` is what the names of their options begin with.
+    pub(super) fn read(
+        reader: &mut Passwords,
+        sources: Vec<Source>,
+        dashes: &str,
+    ) -> Result<Self, Failure> {
+        let mut named = Self { names: Vec::new(), keys: Vec::new() };
+        for (number, source) in sources.into_iter().enumerate() {
+            let name = match &source {
+                Source::File(path) => format!("{dashes}password-file {}", path.display()),
+                Source::Env(variable) => format!("{dashes}password-env {variable}"),
+                // A command may hold a secret of its own.
+                Source::Command(_) => format!("{dashes}password-command (password {})", number + 1),
+                Source::Literal(option, _) => format!("{option} (password {})", number + 1),
+            };
+            named.add(name, reader.read(Some(source), Prompt::Known("Password"))?);
         }
-        render::print_text(&text)?;
+        Ok(named)
     }
-    Ok((report, end))
+
+    pub(super) fn add(&mut self, name: String, password: Password) {
+        self.names.push(name);
+        self.keys.push(Arc::new(PasswordKey::new(password)));
+    }
+
+    pub(super) fn with_keys(&self, plan: CensusPlan) -> CensusPlan {
+        self.keys.iter().fold(plan, |plan, key| plan.key(Arc::clone(key)))
+    }
 }
 
-/// The passwords, each with the name of its source. Only `verify` prompts for one that was not
-/// given.
-fn named_passwords(
-    args: PasswordsArgs,
-    list: Unopened,
-) -> Result<(Vec<String>, Vec<Password>), Failure> {
-    let mut reader = Passwords::default();
-    let sources = args.sources();
-    if sources.is_empty() && list == Unopened::List {
-        let typed = reader.read(None, Prompt::Known("Password"))?;
-        return Ok((vec!["the password typed".to_owned()], vec![typed]));
-    }
-    let mut named = (Vec::new(), Vec::new());
-    for (number, source) in sources.into_iter().enumerate() {
-        named.0.push(match &source {
-            Source::File(path) => format!("--password-file {}", path.display()),
-            Source::Env(variable) => format!("--password-env {variable}"),
-            // A command may contain a secret.
-            Source::Command(_) => format!("--password-command (password {})", number + 1),
-            Source::Literal(option, _) => format!("{option} (password {})", number + 1),
-        });
-        named.1.push(reader.read(Some(source), Prompt::Known("Password"))?);
-    }
-    Ok(named)
-}
-
-async fn to_its_end(
+/// Steps until every record was seen, or somebody interrupts; `listed` is told of each step.
+pub(super) async fn to_its_end(
     context: &Context,
     session: &mut CensusSession,
     phase: &'static str,
     output: &OutputArgs,
+    mut listed: impl FnMut(&mut CensusSession) -> Result<(), Failure>,
 ) -> Result<End, Failure> {
     let mut progress = Progress::start(output.progress, phase, session.total());
     loop {
@@ -106,5 +99,21 @@ async fn to_its_end(
             Some(report) => render::census::step(&mut progress, report),
             None => return Ok(End::Complete),
         }
+        listed(session)?;
     }
+}
+
+/// Where passwords were given and none opens anything of v2, the cost may be the wrong one.
+pub(super) async fn tell_v2_cost(
+    session: &CensusSession,
+    costs: &V2Costs,
+    end: End,
+) -> Result<(), Failure> {
+    let report = session.report();
+    let opened: u64 = report.opened.iter().sum();
+    let asked = !report.opened.is_empty() && end == End::Complete;
+    if asked && opened == 0 && report.has_unopened_v2() && !costs.others.is_empty() {
+        exit::hint(&costs.advice(session.find_v2_params(&costs.others).await?));
+    }
+    Ok(())
 }

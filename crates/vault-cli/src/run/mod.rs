@@ -13,6 +13,8 @@ mod records;
 mod rekey;
 mod settings;
 mod status;
+mod v2_cost;
+mod verify;
 
 use std::sync::{Arc, Mutex, PoisonError};
 
@@ -60,8 +62,8 @@ async fn run_command(context: &Context, command: Command) -> Result<Exit, Failur
         Command::List(args) => list::run(context, args).await,
         Command::Rekey(args) => rekey::run(context, args).await,
         Command::TestRekey(args) => rekey::test(context, args).await,
-        Command::Census(args) => census::census(context, args).await,
-        Command::Verify(args) => census::verify(context, args).await,
+        Command::Census(args) => census::run(context, args).await,
+        Command::Verify(args) => verify::run(context, args).await,
         Command::Copy(args) => copy::run(context, args).await,
         Command::Migrate { json } => migrate::run(context, json).await,
         Command::BenchmarkRekey(args) => benchmark::run(context, args).await,

@@ -5,6 +5,7 @@ use std::io::{self, IsTerminal as _};
 use serde::Serialize;
 use vaultstore::{Plaintext, Token, VaultError};
 
+use super::v2_cost::V2Costs;
 use super::{Context, blocking};
 use crate::args::ReadArgs;
 use crate::exit::{Exit, Failure};
@@ -21,8 +22,21 @@ pub(super) async fn run(context: &Context, args: ReadArgs) -> Result<Exit, Failu
     if args.json {
         return print_json(&args.tokens, answers);
     }
+    let unopened: Vec<Token> = args
+        .tokens
+        .iter()
+        .zip(&answers)
+        .filter(|(_, answer)| matches!(answer, Err(VaultError::WrongPassword)))
+        .map(|(token, _)| token.clone())
+        .collect();
     // All or nothing: a consumer of a pipe must not take some for all.
-    let values = answers.into_iter().collect::<Result<Vec<Plaintext>, VaultError>>()?;
+    let values = match answers.into_iter().collect::<Result<Vec<Plaintext>, VaultError>>() {
+        Ok(values) => values,
+        Err(error) => {
+            let costs = V2Costs::of(&**vault.store(), &args.open).await?;
+            return Err(costs.explain(&vault, &unopened, &key, error).await);
+        }
+    };
     // For a program every byte counts; a person's terminal would act on some of them.
     let as_it_is = args.raw || !io::stdout().is_terminal();
     for value in values {

@@ -3,6 +3,7 @@
 use serde::Serialize;
 use vaultstore::{Password, Plaintext, Token};
 
+use super::v2_cost::V2Costs;
 use super::{Context, blocking, settings};
 use crate::args::{
     CreateArgs, DeleteArgs, ExistsArgs, PasswordArgs, RenewArgs, TokenArgs, UpdateArgs, ValueArgs,
@@ -58,10 +59,13 @@ pub(super) async fn create(context: &Context, args: CreateArgs) -> Result<Exit, 
 pub(super) async fn update(context: &Context, args: UpdateArgs) -> Result<Exit, Failure> {
     let vault = context.open_for(&args.open).await?;
     settings::settle_format(&vault, args.format.format).await?;
-    let UpdateArgs { token, value, password, .. } = args;
+    let UpdateArgs { token, value, password, open, .. } = args;
     let (value, password) = value_and_password(value, password, Prompt::Known("Password")).await?;
     let key = vault.derive_key(password).await?;
-    vault.update(&token.token, value.as_bytes(), &key).await?;
+    if let Err(error) = vault.update(&token.token, value.as_bytes(), &key).await {
+        let costs = V2Costs::of(&**vault.store(), &open).await?;
+        return Err(costs.explain(&vault, &[token.token], &key, error).await);
+    }
     Ok(Exit::Done)
 }
 

@@ -5,17 +5,18 @@ use std::{
     sync::Arc,
 };
 
-use vaultstore::envelope::{Format, Padding, SealParams, V2Params};
+use vaultstore::envelope::{Format, Padding, SealParams};
 use vaultstore::kdf::KdfSetting;
-use vaultstore::rekey::{EarlierRun, EnvelopeKind, RekeyError, RekeyMode, RunStatus, WriteHooks};
+use vaultstore::rekey::{EarlierRun, RekeyError, RekeyMode, RunStatus, WriteHooks};
 use vaultstore::store::WriteHook;
-use vaultstore::{KdfParams, Password, RekeyPlan, RekeyReport, RekeySession, Vault, WriteFormat};
+use vaultstore::{Password, RekeyPlan, RekeyReport, RekeySession, Vault, WriteFormat};
 
+use super::v2_cost::{self, V2Costs};
 use super::{Context, blocking, settings};
 use crate::args::{NewPasswordArgs, OldPasswordArgs, OutputArgs, RekeyArgs};
 use crate::exit::{self, Exit, Failure, FailureKind};
+use crate::render::headline::{V2Answer, Wording};
 use crate::render::progress::Progress;
-use crate::render::rekey::Wording;
 use crate::render::{self, figures};
 use crate::secrets::{self, Passwords, Prompt};
 use crate::state_file::{self, StateFile};
@@ -40,17 +41,20 @@ pub(super) async fn run(context: &Context, args: RekeyArgs) -> Result<Exit, Fail
     let mode = if args.dry_run { RekeyMode::DryRun } else { RekeyMode::Apply };
     let merge = plan::merge_check(&args);
     let hooks = if args.allow_triggers { WriteHooks::Allow } else { WriteHooks::Refuse };
-    let path = match &args.state {
-        Some(path) => path.clone(),
-        None => state_file::default_path(vault.id().await?, &context.url, args.shard)?,
-    };
-    let (kept, would_resume) = if args.dry_run {
-        (None, would_resume(&path, args.restart))
+    let (path, kept, state) = if args.dry_run {
+        let path = rehearsed_path(context, &vault, &args).await?;
+        let state = path.as_deref().filter(|_| !args.restart).map(state_file::read).transpose()?;
+        (path, None, state.flatten())
     } else {
-        (Some(take_state(path, args.restart)?), false)
+        let path = match &args.state {
+            Some(path) => path.clone(),
+            None => state_file::default_path(vault.id().await?, &context.url, args.shard)?,
+        };
+        let kept = take_state(path.clone(), args.restart)?;
+        let state = kept.read()?;
+        (Some(path), Some(kept), state)
     };
-    // With a state, a dry run counts other records than the rekey would.
-    let earlier = if args.restart || would_resume { EarlierRun::None } else { EarlierRun::Unknown };
+    let earlier = if args.restart { EarlierRun::None } else { EarlierRun::Unknown };
     let mut rekey = RekeyPlan::new()
         .dry_run(mode)
         .merge_check(merge)
@@ -58,24 +62,24 @@ pub(super) async fn run(context: &Context, args: RekeyArgs) -> Result<Exit, Fail
         .earlier_run(earlier)
         .shard(args.shard)
         .options(plan::run_options(&args.run));
-    let state = kept.as_ref().map(StateFile::read).transpose()?.flatten();
     rekey = write_as(&vault, &args, rekey).await?;
     let is_marked = args.kdf.is_some()
         || own_format.is_some_and(|own| args.format.is_some_and(|asked| asked != own));
+    let costs = V2Costs::of(&**vault.store(), &args.open).await?;
     let pairs = blocking(move || pairs(args.pairs.as_deref(), args.old, args.new)).await?;
-    let wording = Wording::of(&pairs);
+    let wording = Wording::of(&pairs, args.shard);
     for (old, new) in pairs {
         rekey = rekey.pair(old, new);
     }
     rekey = state.into_iter().fold(rekey, RekeyPlan::resume);
     context.interrupts.leave_first_to_command();
-    let session = vault.rekey(rekey).await.map_err(|error| match (error, &kept) {
-        (RekeyError::State(refused), Some(kept)) => kept.refused(refused),
+    let session = vault.rekey(rekey).await.map_err(|error| match (error, &path) {
+        (RekeyError::State(why), Some(path)) => state_file::refused(path, why),
         (error, _) => error.into(),
     })?;
     name_hooks(&session.report().write_hooks, hooks);
-    if let Some(kept) = &kept {
-        tell_resumed(session.report(), kept);
+    if let Some(path) = &path {
+        tell_resumed(session.report(), path);
     }
     if is_marked {
         exit::warn(
@@ -83,8 +87,8 @@ pub(super) async fn run(context: &Context, args: RekeyArgs) -> Result<Exit, Fail
              instead to write all new records that way",
         );
     }
-    let run = Run { context, place, kept: kept.map(Arc::new), wording, expected };
-    run.drive(session, &args.output).await
+    let run = Run { context, place, kept: kept.map(Arc::new), costs, expected };
+    run.drive(session, wording, &args.output).await
 }
 
 /// Opens the state file, and empties it for `--restart`.
@@ -96,22 +100,18 @@ fn take_state(path: PathBuf, restart: bool) -> Result<StateFile, Failure> {
     Ok(file)
 }
 
-/// A dry run resumes nothing and counts the vault as it is, but says what a rekey would do. Returns
-/// whether there is a state.
-fn would_resume(path: &Path, restart: bool) -> bool {
-    let listed = state_file::look(path.to_owned());
-    let Some(info) = listed.info.filter(|_| !restart) else { return false };
-    let (scanned, total) = (figures::count(info.scanned), figures::count(info.total));
-    exit::note(&if info.finished {
-        format!("a rekey of this vault finished earlier; its state is in {}", path.display())
-    } else {
-        format!(
-            "a rekey of this vault was interrupted after {scanned} of {total} records; with the same passwords, rekey would \
-             resume from {}",
-            path.display()
-        )
-    });
-    true
+/// The path of the state of the rekey that a dry run stands for; nothing is created. A vault that has
+/// no id yet has no state either.
+async fn rehearsed_path(
+    context: &Context,
+    vault: &Vault,
+    args: &RekeyArgs,
+) -> Result<Option<PathBuf>, Failure> {
+    if let Some(path) = &args.state {
+        return Ok(Some(path.clone()));
+    }
+    let id = vault.known_id().await?;
+    id.map(|id| state_file::path_of(id, &context.url, args.shard)).transpose()
 }
 
 /// A rekey that refuses them has ended by now; its dry run continues.
@@ -141,17 +141,25 @@ fn name_hooks(found: &[WriteHook], hooks: WriteHooks) {
     });
 }
 
-fn tell_resumed(report: &RekeyReport, file: &StateFile) {
+fn tell_resumed(report: &RekeyReport, path: &Path) {
     let earlier = &report.earlier;
     if earlier.runs == 0 || report.already_done {
         return;
     }
-    exit::note(&format!(
-        "resuming from {}: {} records were scanned and {} re-encrypted before",
-        file.path().display(),
-        figures::count(earlier.counts.scanned),
-        figures::count(earlier.counts.rekeyed),
-    ));
+    let scanned = figures::count(earlier.counts.scanned);
+    let rekeyed = figures::count(earlier.counts.rekeyed);
+    exit::note(&if report.dry_run {
+        format!(
+            "a rekey with these passwords was interrupted after {scanned} records were scanned and {rekeyed} re-encrypted; \
+             rekey would resume from {}",
+            path.display()
+        )
+    } else {
+        format!(
+            "resuming from {}: {scanned} records were scanned and {rekeyed} re-encrypted before",
+            path.display()
+        )
+    });
 }
 
 /// The vault's file when the run started.
@@ -207,13 +215,16 @@ async fn write_as(vault: &Vault, args: &RekeyArgs, plan: RekeyPlan) -> Result<Re
     if args.format.is_none() && args.kdf.is_none() {
         return Ok(plan);
     }
-    let own = vault.seal_spec().await?;
-    let kdf = settings::vault_kdf(vault).await?;
+    let (own, kdf) = if args.dry_run {
+        (vault.stored_spec().await?, settings::stored_kdf(&**vault.store()).await?)
+    } else {
+        (Some(vault.seal_spec().await?), settings::vault_kdf(vault).await?)
+    };
     let kdf = KdfSetting { params: args.kdf.unwrap_or(kdf.params), ..kdf };
     let format = args.format.unwrap_or(match own {
-        SealParams::V2 { .. } => WriteFormat::V2,
-        SealParams::V3 { padding: Padding::Padme, .. } => WriteFormat::V3Padme,
-        SealParams::V3 { .. } => WriteFormat::V3,
+        Some(SealParams::V2 { .. }) => WriteFormat::V2,
+        Some(SealParams::V3 { padding: Padding::Padme, .. }) => WriteFormat::V3Padme,
+        Some(SealParams::V3 { .. }) | None => WriteFormat::V3,
     });
     let plan = plan.write_as(match format {
         WriteFormat::V2 => SealParams::V2 { params: kdf.params },
@@ -228,14 +239,19 @@ struct Run<'a> {
     context: &'a Context,
     place: Place,
     kept: Option<Arc<StateFile>>,
-    wording: Wording,
+    costs: V2Costs,
     expected: Expected,
 }
 
 impl Run<'_> {
     /// Runs to the end, stores the state, prints the report. The state of a finished job stays: it
     /// tells the same command that the job is done.
-    async fn drive(&self, mut session: RekeySession, output: &OutputArgs) -> Result<Exit, Failure> {
+    async fn drive(
+        &self,
+        mut session: RekeySession,
+        mut wording: Wording,
+        output: &OutputArgs,
+    ) -> Result<Exit, Failure> {
         let outcome = self.to_its_end(&mut session, output).await;
         let outcome = outcome.and(match &self.kept {
             // A refused merge wrote nothing; there is nothing to resume.
@@ -246,11 +262,14 @@ impl Run<'_> {
             None => Ok(()),
         });
         let outcome = outcome.and(self.place.check());
+        if outcome.is_ok() {
+            wording.v2 = self.ask_v2(&session).await?;
+        }
         let report = session.report();
         if output.json {
-            render::print_json(&render::rekey::json(report, self.wording))?;
+            render::print_json(&render::rekey::json(report, &wording))?;
         } else {
-            render::print_text(&render::rekey::text(report, self.wording))?;
+            render::print_text(&render::rekey::text(report, &wording))?;
         }
         outcome.map_err(|failure| self.with_what_was_done(failure, report))?;
         for failure in &report.failures {
@@ -260,10 +279,7 @@ impl Run<'_> {
                 failure.reason
             ));
         }
-        if report.end == RunStatus::Complete && report.counts.rekeyed == 0 {
-            self.tell_v2_cost(&session).await?;
-        }
-        Ok(judge(session.report(), self.expected))
+        Ok(judge(report, &wording, self.expected))
     }
 
     /// Adds to a failure what the run had done, and how to continue.
@@ -282,33 +298,19 @@ impl Run<'_> {
         }
     }
 
-    /// Finds the cost of the v2 records if none opened: a wrong cost looks like a wrong password.
-    async fn tell_v2_cost(&self, session: &RekeySession) -> Result<(), Failure> {
-        let has_v2 = |kind: &EnvelopeKind| kind.format == Format::V2;
-        if !session.report().before.keys().any(has_v2) {
-            return Ok(());
+    /// Tries a few v2 records if nothing opened: a wrong cost looks like a wrong password, and the
+    /// merge check passes over v2 records.
+    async fn ask_v2(&self, session: &RekeySession) -> Result<V2Answer, Failure> {
+        let report = session.report();
+        let has_v2 = report.before.keys().any(|kind| kind.format == Format::V2);
+        if report.end != RunStatus::Complete || !report.moved_nothing() || !has_v2 {
+            return Ok(V2Answer::Unasked);
         }
-        let presets = [
-            ("default", KdfParams::DEFAULT),
-            ("lightweight", KdfParams::LIGHTWEIGHT),
-            ("high_security", KdfParams::HIGH_SECURITY),
-        ];
-        let costs = presets.map(|(_, params)| V2Params::new(params));
-        let found = session.find_v2_params(&costs).await?;
-        let name = found.and_then(|found| {
-            presets.iter().find(|(_, params)| params == found.params()).map(|(name, _)| *name)
-        });
-        match name {
-            Some(name) => exit::hint(&format!(
-                "v2 records do not store their Argon2id cost, and these were tried with another one: the old password opens \
-                 some of them with --v2-preset {name}"
-            )),
-            None => exit::hint(
-                "v2 records do not store their Argon2id cost; if theirs is none of default, lightweight and high_security, \
-                 name it with --v2-preset",
-            ),
+        if let Some(cost) = session.find_v2_params(&self.costs.others).await? {
+            return Ok(V2Answer::OldOpensAt(v2_cost::name(&cost)));
         }
-        Ok(())
+        let opens = report.counts.already_new == 0 && session.new_opens_v2().await?;
+        Ok(if opens { V2Answer::NewOpens } else { V2Answer::Nothing })
     }
 
     /// Runs until the rekey is done, fails or is interrupted.
@@ -348,7 +350,7 @@ async fn keep(session: &RekeySession, file: &Arc<StateFile>) -> Result<(), Failu
 }
 
 /// A wrong count takes precedence over remaining records: it usually means a wrong password.
-fn judge(report: &RekeyReport, expected: Expected) -> Exit {
+fn judge(report: &RekeyReport, wording: &Wording, expected: Expected) -> Exit {
     match report.end {
         RunStatus::Complete => {}
         RunStatus::NotConverged => return Exit::Remains,
@@ -374,10 +376,27 @@ fn judge(report: &RekeyReport, expected: Expected) -> Exit {
     }
     if report.moved_nothing() && !expected.zero_is_fine && expected.count.is_none() {
         exit::error("no record was re-encrypted");
-        exit::hint(
-            "check the passwords, and which is the old one (--allow-zero makes this a success)",
-        );
+        exit::hint(&what_to_check(report, wording));
         return Exit::OtherCount;
     }
     if report.needs_attention() { Exit::Remains } else { Exit::Done }
+}
+
+/// What to check if nothing opened under an old password.
+fn what_to_check(report: &RekeyReport, wording: &Wording) -> String {
+    let are_swapped = report.counts.already_new > 0 || wording.v2 == V2Answer::NewOpens;
+    let check = match &wording.v2 {
+        V2Answer::OldOpensAt(cost) => {
+            return format!(
+                "run the same command with --v2-preset {cost}: v2 records do not store their Argon2id cost"
+            );
+        }
+        _ if report.counts.scanned == 0 => "check that this is the right vault",
+        _ if are_swapped => "check which of the passwords is the old one",
+        V2Answer::Nothing => {
+            "check the old password, and the cost of the v2 records, which they do not store (--v2-preset)"
+        }
+        _ => "check the old password",
+    };
+    format!("{check} (--allow-zero makes this a success)")
 }

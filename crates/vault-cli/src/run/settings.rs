@@ -105,11 +105,17 @@ pub(super) async fn own_v2_cost(store: &dyn VaultStore) -> Result<Option<V2Param
     if store.setting(FORMAT).await? != Some(WriteFormat::V2.to_string()) {
         return Ok(None);
     }
-    let kdf = store.setting(KDF).await?.and_then(|kdf| kdf.parse::<KdfSetting>().ok());
-    Ok(kdf.map(|kdf| V2Params::new(kdf.params)))
+    Ok(own_cost(store).await?.map(V2Params::new))
 }
 
-async fn stored_kdf(store: &dyn VaultStore) -> Result<KdfSetting, Failure> {
+/// The cost of the vault's own setting, where it can be understood.
+pub(super) async fn own_cost(store: &dyn VaultStore) -> Result<Option<KdfParams>, Failure> {
+    let kdf = store.setting(KDF).await?.and_then(|kdf| kdf.parse::<KdfSetting>().ok());
+    Ok(kdf.map(|kdf| kdf.params))
+}
+
+/// The vault's salt and cost; where it has none yet, new ones that are stored nowhere.
+pub(super) async fn stored_kdf(store: &dyn VaultStore) -> Result<KdfSetting, Failure> {
     match store.setting(KDF).await? {
         None => Ok(KdfSetting::generate(KdfParams::DEFAULT)?),
         Some(kdf) => kdf.parse().map_err(|_| SettingsError::Invalid { name: KDF }.into()),

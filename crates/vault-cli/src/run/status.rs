@@ -19,8 +19,12 @@ struct Run {
 
 pub(super) async fn run(context: &Context, json: bool) -> Result<Exit, Failure> {
     let vault = context.open().await?;
-    let runs: Vec<Run> =
-        state_file::list(vault.id().await?, &context.url)?.iter().map(about).collect();
+    // A vault without an id was never rekeyed.
+    let listed = match vault.known_id().await? {
+        Some(id) => state_file::list(id, &context.url)?,
+        None => Vec::new(),
+    };
+    let runs: Vec<Run> = listed.iter().map(about).collect();
     if json {
         render::print_json(&serde_json::json!({ "runs": runs }))?;
     } else if runs.is_empty() {

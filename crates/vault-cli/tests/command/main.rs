@@ -29,3 +29,5 @@ mod states;
 mod terminal;
 #[cfg(test)]
 mod tokens;
+#[cfg(test)]
+mod verdicts;

@@ -11,10 +11,12 @@ use crate::crypto::kdf::{KdfMemory, KdfSetting};
 use crate::crypto::key::PasswordKey;
 use crate::crypto::seal::{Candidate, OpenOutcome, OpenPolicy, check_all, open_all};
 use crate::crypto::secret::Plaintext;
+use crate::engine::probe::Probe;
 use crate::scan::error::ScanError;
 use crate::scan::options::RunOptions;
 use crate::scan::problem::{MAX_PROBLEMS, Problem, ProblemKind};
 use crate::scan::retry::Retry;
+use crate::scan::workers::Workers;
 use crate::scan::{Examine, Scan};
 use vault_store::{RecordId, SealedRecord, UnreadableRow, VaultStore};
 
@@ -47,6 +49,9 @@ pub enum Unopened {
     Count,
     /// List the first [`MAX_PROBLEMS`].
     List,
+    /// List every one, and every damaged and malformed record too: [`CensusSession::take_listed`] hands them over, so that
+    /// they need not all be kept in memory.
+    All,
 }
 
 impl CensusPlan {
@@ -107,6 +112,8 @@ pub struct CensusReport {
     /// v1 and v2 records that no key opened: only their own password can tell whether they are
     /// damaged.
     pub unchecked: u64,
+    /// Those of v2 among them.
+    unopened_v2: u64,
     /// For each key of the plan, in order: how many records it opened.
     pub opened: Vec<u64>,
     /// Intact records that no key of the plan opened.
@@ -123,11 +130,22 @@ pub struct CensusReport {
     pub elapsed: Duration,
 }
 
+impl CensusReport {
+    /// Whether there are v2 records that no key opened, which a wrong cost looks like.
+    #[must_use]
+    pub fn has_unopened_v2(&self) -> bool {
+        self.unopened_v2 > 0
+    }
+}
+
 /// How many v3 salts a census distinguishes; a hostile vault must not exhaust memory with them.
 const MAX_KDFS: usize = 1000;
 
 /// A census in progress. Dropping it ends it; nothing is ever written.
 pub struct CensusSession {
+    store: Arc<dyn VaultStore>,
+    workers: Arc<Workers>,
+    inspector: Arc<Inspector>,
     scan: Scan<Inspector>,
     list_unopened: Unopened,
     begun: Instant,
@@ -149,8 +167,15 @@ impl CensusSession {
         let retry = Retry::new(Arc::clone(&plan.options.timer));
         let report = CensusReport { opened: vec![0; plan.keys.len()], ..CensusReport::default() };
         let inspector = Arc::new(Inspector { keys: plan.keys, check: plan.check, policy });
-        let scan = Scan::new(Arc::new(store), inspector, workers, retry, plan.options.page());
-        Ok(Self { scan, list_unopened: plan.list_unopened, begun: Instant::now(), total, report })
+        let scan = Scan::new(
+            Arc::new(Arc::clone(&store)),
+            Arc::clone(&inspector),
+            Arc::clone(&workers),
+            retry,
+            plan.options.page(),
+        );
+        let (list_unopened, begun) = (plan.list_unopened, Instant::now());
+        Ok(Self { store, workers, inspector, scan, list_unopened, begun, total, report })
     }
 
     /// Returns how many records the vault held at the start.
@@ -193,7 +218,30 @@ impl CensusSession {
         &self.report
     }
 
+    /// Takes the damaged and malformed records and the ids of unopened ones out of the report, which lists them so far.
+    pub fn take_listed(&mut self) -> (Vec<Problem>, Vec<RecordId>) {
+        let report = &mut self.report;
+        (std::mem::take(&mut report.problems), std::mem::take(&mut report.unopened_ids))
+    }
+
+    /// Tries other v2 costs than the configured ones, with the keys of the plan, on up to eight v2 records; the first that
+    /// opens one. Costs up to eight Argon2ids per cost and key.
+    ///
+    /// # Errors
+    /// As [`step`](Self::step).
+    pub async fn find_v2_params(
+        &self,
+        candidates: &[V2Params],
+    ) -> Result<Option<V2Params>, ScanError> {
+        let Inspector { keys, policy, .. } = &*self.inspector;
+        let probe = Probe { store: &*self.store, workers: &self.workers, policy };
+        let sample = probe.sample(|_| true).await?;
+        probe.cost(&sample, keys, candidates).await
+    }
+
     fn count(&mut self, inspected: Inspected) {
+        let all = self.list_unopened == Unopened::All;
+        let has_room = |listed: usize| all || listed < MAX_PROBLEMS;
         let report = &mut self.report;
         report.scanned += 1 + inspected.more;
         report.envelope_bytes += inspected.len;
@@ -216,8 +264,8 @@ impl CensusSession {
             State::Unopened(id) => {
                 report.unopened += 1;
                 report.unchecked += u64::from(inspected.format != Some(Format::V3));
-                if self.list_unopened == Unopened::List && report.unopened_ids.len() < MAX_PROBLEMS
-                {
+                report.unopened_v2 += u64::from(inspected.format == Some(Format::V2));
+                if self.list_unopened != Unopened::Count && has_room(report.unopened_ids.len()) {
                     report.unopened_ids.push(id);
                 }
             }
@@ -228,7 +276,7 @@ impl CensusSession {
                         report.malformed += 1 + inspected.more;
                     }
                 }
-                if report.problems.len() < MAX_PROBLEMS {
+                if has_room(report.problems.len()) {
                     report.problems.push(problem);
                 }
             }

@@ -2,5 +2,6 @@
 
 pub(crate) mod census;
 pub(crate) mod copy;
+pub(crate) mod probe;
 pub(crate) mod rekey;
 pub(crate) mod settings;

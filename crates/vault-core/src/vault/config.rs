@@ -158,6 +158,25 @@ pub(super) async fn read(
         let kdf = KdfSetting::generate(KdfParams::DEFAULT)?.to_string();
         store.put_setting(KDF, &kdf, PutSetting::IfAbsent).await?
     };
+    understood(store, &kdf, options).await
+}
+
+/// As [`read()`], and stores nothing; `None` where no salt and cost are stored yet.
+pub(super) async fn stored(
+    store: &dyn VaultStore,
+    options: &VaultOptions,
+) -> Result<Option<SealParams>, SettingsFailure> {
+    match store.setting(KDF).await? {
+        Some(kdf) => understood(store, &kdf, options).await.map(Some),
+        None => Ok(None),
+    }
+}
+
+async fn understood(
+    store: &dyn VaultStore,
+    kdf: &str,
+    options: &VaultOptions,
+) -> Result<SealParams, SettingsFailure> {
     let kdf: KdfSetting = kdf.parse().map_err(|_| SettingsError::Invalid { name: KDF })?;
     check_cost(kdf.params, options)?;
     let format = match store.setting(FORMAT).await? {

@@ -28,6 +28,8 @@ pub use self::{
     read::Resolved,
     records::{RecordInfo, Records},
 };
+use crate::crypto::envelope::Padding;
+use crate::crypto::kdf::{KdfParams, KdfSetting};
 use crate::crypto::key::PasswordKey;
 use crate::crypto::seal::SealParams;
 use crate::crypto::secret::Password;
@@ -171,13 +173,45 @@ impl Vault {
     }
 
     async fn read_spec(&self) -> Result<SealParams, SettingsFailure> {
-        let known = *self.spec.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(spec) = known {
+        if let Some(spec) = self.known_spec().await? {
             return Ok(spec);
         }
         let spec = config::read(&*self.store, &self.options).await?;
         *self.spec.lock().unwrap_or_else(PoisonError::into_inner) = Some(spec);
         Ok(spec)
+    }
+
+    /// As [`seal_spec`](Self::seal_spec), and stores nothing: `None` for a vault of the Go package that has no salt yet.
+    /// What only reads asks this, so that it works on a copy that cannot be written to.
+    ///
+    /// # Errors
+    /// As [`seal_spec`](Self::seal_spec).
+    pub async fn stored_spec(&self) -> Result<Option<SealParams>, VaultError> {
+        Ok(self.known_spec().await?)
+    }
+
+    async fn known_spec(&self) -> Result<Option<SealParams>, SettingsFailure> {
+        let known = *self.spec.lock().unwrap_or_else(PoisonError::into_inner);
+        if known.is_some() {
+            return Ok(known);
+        }
+        let spec = config::stored(&*self.store, &self.options).await?;
+        if spec.is_some() {
+            *self.spec.lock().unwrap_or_else(PoisonError::into_inner) = spec;
+        }
+        Ok(spec)
+    }
+
+    /// What a rehearsal seals with, which writes nothing: the vault's own, else what it would settle on.
+    async fn rehearsed_spec(&self) -> Result<SealParams, SettingsFailure> {
+        config::check_format_is_settled(&*self.store).await?;
+        match self.known_spec().await? {
+            Some(spec) => Ok(spec),
+            None => Ok(SealParams::V3 {
+                kdf: KdfSetting::generate(KdfParams::DEFAULT)?,
+                padding: Padding::None,
+            }),
+        }
     }
 
     /// As [`seal_spec`](Self::seal_spec), provided that the format is set: a database of the Go
@@ -213,7 +247,8 @@ impl Vault {
     /// As [`seal_spec`](Self::seal_spec), and if there is not enough memory for Argon2id.
     pub async fn derive_key(&self, password: Password) -> Result<Arc<PasswordKey>, VaultError> {
         let key = Arc::new(PasswordKey::new(password));
-        if let SealParams::V3 { kdf, .. } = self.seal_spec().await? {
+        // Without a salt there is nothing to derive yet; the first record that is written draws one.
+        if let Some(SealParams::V3 { kdf, .. }) = self.stored_spec().await? {
             let prepared = Arc::clone(&key);
             self.on_thread(move |memory| prepared.prepare(&kdf, memory)).await??;
         }
@@ -227,6 +262,21 @@ impl Vault {
     /// As [`seal_spec`](Vault::seal_spec).
     pub async fn id(&self) -> Result<[u8; 16], VaultError> {
         self.seal_spec().await?;
+        self.stored_id().await
+    }
+
+    /// As [`id`](Self::id), and stores nothing: `None` for a vault of the Go package that has no salt, and so no id, yet.
+    ///
+    /// # Errors
+    /// What [`seal_spec`](Vault::seal_spec) answers.
+    pub async fn known_id(&self) -> Result<Option<[u8; 16]>, VaultError> {
+        match self.stored_spec().await? {
+            Some(_) => self.stored_id().await.map(Some),
+            None => Ok(None),
+        }
+    }
+
+    async fn stored_id(&self) -> Result<[u8; 16], VaultError> {
         let kdf = self.store.setting(config::KDF).await?.unwrap_or_default();
         let salt = kdf.rsplit('$').next().unwrap_or_default();
         let mut hash = Sha256::new();
@@ -249,6 +299,7 @@ impl Vault {
         }
         let spec = match plan.asked_spec() {
             Some(spec) => spec,
+            None if plan.is_dry_run() => self.rehearsed_spec().await?,
             None => self.write_spec().await?,
         };
         config::check_cost(spec.params(), &self.options)?;

@@ -107,6 +107,11 @@ impl Rekeyer {
         self.pairs.iter().map(|pair| &pair.old)
     }
 
+    /// The keys of the new passwords.
+    pub(super) fn new_keys(&self) -> impl Iterator<Item = &Arc<PasswordKey>> {
+        self.pairs.iter().map(|pair| &pair.new)
+    }
+
     fn judge(
         &self,
         records: &[SealedRecord],

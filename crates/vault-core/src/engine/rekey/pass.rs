@@ -47,6 +47,8 @@ pub(super) struct PassExaminer {
     pub(super) chains: Chains,
     /// Unresolved by the last pass; `None` in the first.
     pub(super) due: RwLock<Option<HashSet<RecordId>>>,
+    /// The last record of a pass that looks at a part of the vault only; `None` where it looks at all of it.
+    pub(super) until: RwLock<Option<RecordId>>,
 }
 
 impl Examine for PassExaminer {
@@ -65,7 +67,7 @@ impl Examine for PassExaminer {
     }
 
     fn passes_over(&self, record: &SealedRecord) -> bool {
-        if !self.shard.holds(&record.id) {
+        if !self.shard.holds(&record.id) || self.is_beyond(&record.id) {
             return true;
         }
         match self.chains {
@@ -192,6 +194,11 @@ impl PassExaminer {
     fn catches_up_with(&self, id: &RecordId) -> bool {
         let due = self.due.read().unwrap_or_else(PoisonError::into_inner);
         due.as_ref().is_some_and(|due| !due.contains(id))
+    }
+
+    fn is_beyond(&self, id: &RecordId) -> bool {
+        let until = self.until.read().unwrap_or_else(PoisonError::into_inner);
+        until.as_ref().is_some_and(|until| id > until)
     }
 
     fn is_of_none(&self, record: &SealedRecord) -> bool {

@@ -156,8 +156,9 @@ impl RekeyPlan {
         self
     }
 
-    /// Resumes the run that produced this state. The plan must be the same: passwords, shard, dry
-    /// run and v2 costs.
+    /// Resumes the run that produced this state. The plan must be the same: passwords, shard and v2
+    /// costs. A dry run resumes the state of a rekey too, and counts what is left to do; a rekey
+    /// refuses the state of a dry run.
     #[must_use]
     pub fn resume(mut self, state: RekeyState) -> Self {
         self.resume = Some(state);
@@ -169,6 +170,11 @@ impl RekeyPlan {
     pub fn options(mut self, options: RunOptions) -> Self {
         self.options = options;
         self
+    }
+
+    /// Returns whether nothing is to be written.
+    pub(crate) fn is_dry_run(&self) -> bool {
+        self.dry_run == RekeyMode::DryRun
     }
 
     /// Returns the passwords that records are moved to.

@@ -86,6 +86,8 @@ pub struct RekeyReport {
     pub after: BTreeMap<EnvelopeKind, u64>,
     /// What the previous runs did that this one resumes.
     pub earlier: PreviousRuns,
+    /// Whether an earlier run had made the merge check: a run that resumes it is not refused.
+    pub(super) asked_before: bool,
     /// Whether an earlier run of the same plan had finished the job, and this one looked for what
     /// was written since.
     pub already_done: bool,
@@ -209,12 +211,13 @@ impl RekeyReport {
     }
 
     /// Returns whether a rekey of this plan would merge its records with others. Only a dry run
-    /// ends with this; a rekey is refused.
+    /// ends with this; a rekey is refused. One that resumes a run has the answer of that run.
     #[must_use]
     pub fn would_merge(&self) -> bool {
+        let found = if self.asked_before { 0 } else { self.counts.already_new };
         self.merge.check != MergeCheck::Off
-            && self.counts.rekeyed > 0
-            && self.counts.already_new + self.merge.found > 0
+            && self.rekeyed_now() > 0
+            && found + self.merge.found > 0
     }
 }
 

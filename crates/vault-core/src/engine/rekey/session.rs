@@ -70,6 +70,8 @@ pub struct RekeySession {
     owed: bool,
     /// Unresolved by the last pass, and not yet seen by this one.
     due: HashSet<RecordId>,
+    /// Where a dry run took up the first pass of a rekey: what was written before that is looked at last.
+    behind: Option<RecordId>,
     progress: Progress,
     started: Timestamp,
     tested: Arc<TriedSet>,
@@ -260,6 +262,7 @@ impl RekeySession {
             counting: None,
             owed: progress.pass == 1 && !progress.open.is_empty(),
             due: HashSet::new(),
+            behind: progress.cursor.clone().filter(|_| report.dry_run),
             progress,
             started,
             tested,
@@ -424,7 +427,7 @@ impl RekeySession {
         self.count_time();
         self.report.catch_up_passes += u32::from(self.progress.pass > 1);
         let again = match self.passes.seeker.chains {
-            _ if self.report.dry_run => false,
+            _ if self.report.dry_run => self.looks_behind(),
             _ if self.owed => true,
             // What others wrote under a password that is both old and new must not be moved:
             // without one that is only old, there is nothing to catch up with.
@@ -452,6 +455,14 @@ impl RekeySession {
         self.others = now;
         self.begin_pass();
         true
+    }
+
+    /// Whether a dry run has yet to look at what a rekey would catch up with, and up to which record.
+    fn looks_behind(&mut self) -> bool {
+        let behind = self.behind.take();
+        let again = behind.is_some();
+        *self.passes.seeker.until.write().unwrap_or_else(PoisonError::into_inner) = behind;
+        again
     }
 
     fn begin_pass(&mut self) {

@@ -47,10 +47,14 @@ impl RekeySession {
             return Err(RekeyError::WriteHooks { hooks: writing });
         }
         let origin = JobId::of(&*store, plan.shard, plan.dry_run, &policy).await?;
+        let rehearsed = match plan.dry_run {
+            RekeyMode::Apply => origin,
+            RekeyMode::DryRun => JobId::of(&*store, plan.shard, RekeyMode::Apply, &policy).await?,
+        };
         let total = plan.shard.share(store.count().await?);
         let workers = Arc::new(plan.options.start_workers(total, spec.params())?);
         let write = (plan.dry_run == RekeyMode::Apply).then_some(spec);
-        let keys = Keys { pairs, write, spec, policy: policy.clone(), origin };
+        let keys = Keys { pairs, write, spec, policy: policy.clone(), origin, rehearsed };
         let Prepared { pairs, state_key, derivations, restored } =
             keys.prepare(plan.resume, &workers).await?;
         let (Restored { progress, earlier, key, marks }, job) = restored;
@@ -72,12 +76,14 @@ impl RekeySession {
             shard: plan.shard,
             chains,
             due: RwLock::new(None),
+            until: RwLock::new(None),
         });
         let mut report = new_report(&progress, earlier, plan.merge);
         report.derivations = derivations;
         report.workers = workers.count().get();
         report.dry_run = write.is_none();
-        report.already_done = job.is_some_and(|job| job.finished);
+        // A finished job that moved nothing has nothing to show for it.
+        report.already_done = job.is_some_and(|job| job.finished) && earlier.counts.rekeyed > 0;
         report.write_hooks = hooks;
         report.stages.prepare = begun.elapsed();
         let retry = Retry::new(Arc::clone(&plan.options.timer));
@@ -106,6 +112,8 @@ struct Keys {
     spec: SealParams,
     policy: OpenPolicy,
     origin: JobId,
+    /// The job that a dry run stands for, whose state it takes up as the job itself would. Else `origin`.
+    rehearsed: JobId,
 }
 
 /// What is known before the first record is examined.
@@ -158,8 +166,14 @@ impl Keys {
         key: &StateKey,
     ) -> Result<(Restored, Option<JobInfo>), RekeyError> {
         let info = state.info();
-        match restore(state, key, self.origin) {
+        let restored = match restore(state, key, self.rehearsed) {
+            Err(ResumeError::OtherPlan) => restore(state, key, self.origin),
+            restored => restored,
+        };
+        match restored {
             Ok(mut restored) => {
+                // What a dry run counts as re-encrypted is not: no rekey may take up its state.
+                restored.progress.origin = self.origin;
                 if info.finished {
                     restored.progress.start_another_pass();
                 }
@@ -225,6 +239,7 @@ fn new_report(progress: &Progress, earlier: PreviousRuns, check: MergeCheck) -> 
         before: progress.before.clone(),
         after: progress.after.clone(),
         earlier,
+        asked_before: progress.asked != Asked::NotYet,
         already_done: false,
         failures: Vec::new(),
         merge: MergeReport { check, asked: 0, found, unasked },

@@ -165,7 +165,7 @@ pub enum ResumeError {
     /// It belongs to another vault.
     #[error("the state belongs to another vault")]
     OtherVault,
-    /// The shard, the dry run or the v2 costs differ.
+    /// The shard or the v2 costs differ, or the state is of a dry run.
     #[error("the state is of a rekey with another shard or other v2 costs")]
     OtherPlan,
 }

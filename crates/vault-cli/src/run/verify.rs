@@ -1,0 +1,88 @@
+//! `verify`: does every record open, and does a password open nothing any more?
+
+use vaultstore::census::{CensusPlan, Unopened};
+use vaultstore::envelope::OpenPolicy;
+use vaultstore::{Vault, VaultOptions};
+
+use super::census::{Named, tell_v2_cost, to_its_end};
+use super::v2_cost::{self, V2Costs};
+use super::{Context, blocking};
+use crate::args::{AbsentPasswordsArgs, PasswordsArgs, VerifyArgs};
+use crate::exit::{Exit, Failure};
+use crate::plan;
+use crate::render::census::{End, SHOWN};
+use crate::render::verify::{Asked, Verdict};
+use crate::render::{self};
+use crate::secrets::{Passwords, Prompt};
+
+pub(super) async fn run(context: &Context, args: VerifyArgs) -> Result<Exit, Failure> {
+    let VerifyArgs { passwords, absent, list_all, run, open, output } = args;
+    let vault = context.open_for(&open).await?;
+    let costs = V2Costs::of(&**vault.store(), &open).await?;
+    let (absent, given) = blocking(move || read(passwords, absent)).await?;
+    // Whoever asks that a password opens nothing means: at no cost that is known of.
+    let vault = if absent.names.is_empty() { vault } else { at_every_cost(&vault, &costs) };
+    let streams = list_all && !output.json;
+    let list = if list_all { Unopened::All } else { Unopened::List };
+    let census = CensusPlan::new().list_unopened(list).options(plan::run_options(&run));
+    // A record counts for the first key that opens it: for the one that must not, if it is given twice.
+    let census = given.with_keys(absent.with_keys(census));
+    context.interrupts.leave_first_to_command();
+    let mut session = vault.census(census).await?;
+    let end = to_its_end(context, &mut session, "verify", &output, |session| {
+        if !streams {
+            return Ok(());
+        }
+        let (problems, ids) = session.take_listed();
+        render::print_text(&render::census::lists(&problems, &ids, usize::MAX))
+    })
+    .await?;
+    let report = session.report();
+    let asked = Asked {
+        absent: &absent.names,
+        given: &given.names,
+        v2_costs: costs.all().iter().map(v2_cost::name).collect(),
+    };
+    let verdict = Verdict::of(report, &asked, end);
+    if output.json {
+        render::print_json(&render::verify::json(report, &asked, &verdict, end))?;
+    } else {
+        let names = [&absent.names[..], &given.names].concat();
+        let mut text = String::new();
+        if !streams {
+            text.push_str(&render::census::lists(&report.problems, &report.unopened_ids, SHOWN));
+            text.push_str(&render::census::hidden(report, SHOWN));
+        }
+        text.push_str(&render::census::text(report, &names, end));
+        text.push_str(&verdict.text());
+        render::print_text(&text)?;
+    }
+    if absent.names.is_empty() {
+        tell_v2_cost(&session, &costs, end).await?;
+    }
+    Ok(match end {
+        End::Stopped => Exit::Interrupted,
+        End::Complete if verdict.is_good() => Exit::Done,
+        End::Complete => Exit::Remains,
+    })
+}
+
+/// The passwords that must open nothing, and those that must open everything. Without any of either, one is asked for.
+fn read(passwords: PasswordsArgs, absent: AbsentPasswordsArgs) -> Result<(Named, Named), Failure> {
+    let mut reader = Passwords::default();
+    let absent = Named::read(&mut reader, absent.sources(), "--absent-")?;
+    let mut given = Named::read(&mut reader, passwords.sources(), "--")?;
+    if absent.names.is_empty() && given.names.is_empty() {
+        let typed = reader.read(None, Prompt::Known("Password"))?;
+        given.add("the password typed".to_owned(), typed);
+    }
+    Ok((absent, given))
+}
+
+fn at_every_cost(vault: &Vault, costs: &V2Costs) -> Vault {
+    let open = OpenPolicy { v2_costs: costs.all(), ..OpenPolicy::default() };
+    Vault::new(
+        std::sync::Arc::clone(vault.store()),
+        VaultOptions { open, ..VaultOptions::default() },
+    )
+}
