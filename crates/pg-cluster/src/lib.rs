@@ -34,7 +34,7 @@ const PORTS_TRIED: usize = 5;
 pub fn url_from_environment() -> Result<String, String> {
     std::env::var(VARIABLE).map_err(|_| {
         format!(
-            "{VARIABLE} is not set: run the tests under `cargo xtask pg -- cargo test`, which starts a throw-away \
+            "{VARIABLE} is not set: run the tests under `cargo xtask pg -- cargo test`, which starts a temporary \
              server, or set it to the URL of a server whose user may create schemas, roles and databases"
         )
     })
