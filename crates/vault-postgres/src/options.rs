@@ -45,7 +45,7 @@ pub enum Migration {
 impl fmt::Display for Migration {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
-            Self::Created => "the tables of the vault were made; it is empty",
+            Self::Created => "the tables of an empty vault were created",
             Self::Current => "the tables of the vault are current; nothing was changed",
         })
     }

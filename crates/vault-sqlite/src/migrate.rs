@@ -46,14 +46,12 @@ pub enum SchemaChange {
 impl fmt::Display for SchemaChange {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::VaultTableCreated => f.write_str("the table of records was made"),
+            Self::VaultTableCreated => f.write_str("the records table was created"),
             Self::ColumnAdded(column) => {
-                write!(f, "the column {column} was added, which says \"never\" in every record")
+                write!(f, "the column {column} was added, with the value \"never\" in every record")
             }
-            Self::MetaTableCreated => f.write_str("the table of settings was made"),
-            Self::TokenIndexCreated => {
-                f.write_str("an index was made that lets no two records have one token")
-            }
+            Self::MetaTableCreated => f.write_str("the settings table was created"),
+            Self::TokenIndexCreated => f.write_str("an index that keeps tokens unique was created"),
         }
     }
 }

@@ -21,13 +21,13 @@ pub enum SettingsError {
     )]
     FormatNotSettled,
     /// A stored setting cannot be understood.
-    #[error("the vault's setting \"{name}\" cannot be understood")]
+    #[error("the vault's setting \"{name}\" is invalid")]
     Invalid {
         /// The setting.
         name: &'static str,
     },
     /// A setting of the vault's own cannot have this value.
-    #[error("the vault's setting \"{name}\" cannot have this value")]
+    #[error("invalid value for the vault's setting \"{name}\"")]
     Refused {
         /// The setting.
         name: &'static str,

@@ -150,7 +150,7 @@ pub enum WorkerError {
     #[error("no worker thread could be started")]
     Start(#[source] std::io::Error),
     /// A task ended without a result: a bug in this library. Nothing was written for its records.
-    #[error("a worker thread gave no answer; nothing was written for the records at hand")]
+    #[error("a worker thread ended without a result; nothing was written for its records")]
     Lost,
 }
 

@@ -115,28 +115,30 @@ pub enum Malformed {
     #[error("the stored text is empty")]
     Empty,
     /// The text is longer than [`MAX_ENVELOPE_LEN`] bytes.
-    #[error("the stored text of {len} bytes is longer than the {MAX_ENVELOPE_LEN} that are read")]
+    #[error("the stored text has {len} bytes, more than the limit of {MAX_ENVELOPE_LEN}")]
     TooLong {
         /// The length in bytes.
         len: u64,
     },
     /// The text is not base64 as defined by its format.
-    #[error("the stored text is not base64 as its format has it")]
+    #[error("invalid base64 in the stored text")]
     NotBase64,
     /// The text is shorter than any envelope of its format.
-    #[error("the stored text is too short for its format; it was probably cut")]
+    #[error("the stored text is too short for its format; it was probably truncated")]
     TooShort,
     /// The text has a version that this program does not know.
-    #[error("the stored text is of an unknown version; a newer program may read it")]
+    #[error("the stored text has an unknown version; a newer program may be able to read it")]
     UnknownVersion,
     /// The header names a suite that this program does not know.
-    #[error("the stored header names the unknown suite {suite:#04x}; a newer program may read it")]
+    #[error(
+        "the stored header has the unknown suite {suite:#04x}; a newer program may be able to read it"
+    )]
     UnknownSuite {
         /// The suite's byte.
         suite: u8,
     },
     /// The header's cost is invalid.
-    #[error("the stored header holds no valid cost: {0}")]
+    #[error("the stored header contains an invalid cost: {0}")]
     InvalidCost(InvalidKdfParams),
     /// The header's cost exceeds the limits.
     #[error("{0}")]
@@ -148,12 +150,12 @@ pub enum Malformed {
     )]
     TokenNotBound,
     /// No v1 writer produces a text of this length.
-    #[error("the stored text has a length that no v1 record has; it was probably cut")]
+    #[error("the stored text has a length that no v1 record has; it was probably truncated")]
     V1Size,
     /// The value inside a v1 text has no length, or one beyond its end.
-    #[error("the v1 record states no valid length of its value")]
+    #[error("the v1 record contains no valid length of its value")]
     V1ValueLen,
     /// The value inside a v1 text is not base64.
-    #[error("the value inside the v1 record is not base64")]
+    #[error("invalid base64 in the value of the v1 record")]
     V1Value,
 }

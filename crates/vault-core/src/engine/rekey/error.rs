@@ -36,7 +36,7 @@ pub enum RekeyError {
     #[error(transparent)]
     Worker(#[from] WorkerError),
     /// A newly sealed envelope did not open to the same value. It was not written.
-    #[error("a freshly sealed record did not open again, and was not written")]
+    #[error("a newly sealed record did not open, and was not written")]
     VerificationFailed,
     /// The outcomes do not add up to the records scanned: a bug in this library.
     #[error("the outcomes do not add up to the records scanned")]

@@ -288,7 +288,7 @@ impl FromStr for Shard {
 
 /// A text or numbers that are not a shard.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("a shard is written index/count and counted from 0, as in 0/4 to 3/4")]
+#[error("invalid shard: expected `i/n` with `i < n`, e.g. `0/4`")]
 pub struct ParseShardError;
 
 /// The keys of a valid plan.

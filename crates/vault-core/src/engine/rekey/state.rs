@@ -145,16 +145,16 @@ pub enum ResumeError {
     #[error("not the state of a rekey")]
     NotAState,
     /// Another version of this program wrote it.
-    #[error("the state is of version {version}, and this program reads version {VERSION}")]
+    #[error("the state has version {version}, and this program reads version {VERSION}")]
     OtherVersion {
         /// Its version.
         version: u8,
     },
     /// Its end is missing.
-    #[error("the state was cut short")]
+    #[error("the state is truncated")]
     Truncated,
     /// It was modified since it was written.
-    #[error("the state changed since it was written")]
+    #[error("the state was modified since it was written")]
     Damaged,
     /// It was not created with these passwords.
     #[error("the state was not written by a rekey with these passwords")]
