@@ -3,6 +3,8 @@
 //! It fills a `String` of its own, so copies of a typed password may stay in memory until they are
 //! overwritten. Password files and commands do not have this limitation.
 
+use std::io;
+
 use zeroize::Zeroizing;
 
 use crate::exit::Failure;
@@ -32,8 +34,12 @@ pub(super) fn ask(prompt: Prompt) -> Result<Zeroizing<Vec<u8>>, Failure> {
 }
 
 fn ask_once(what: &str, again: &str) -> Result<Zeroizing<Vec<u8>>, Failure> {
-    let typed = rpassword::prompt_password(format!("{what}{again}: "))
-        .map_err(|error| Failure::failed("the console could not be read").because(error))?;
+    let typed = rpassword::prompt_password(format!("{what}{again}: ")).map_err(|error| {
+        if error.kind() == io::ErrorKind::Interrupted {
+            return Failure::interrupted();
+        }
+        Failure::failed("the console could not be read").because(error)
+    })?;
     Ok(Zeroizing::new(typed.into_bytes()))
 }
 
