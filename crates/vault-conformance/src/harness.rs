@@ -31,10 +31,10 @@ pub trait StoreUnderTest: Sync {
     /// be.
     ///
     /// There is deliberately no default: the contract allows a store to refuse to write such an
-    /// envelope, and requires it to read one that somebody else has written. Write the row past the
-    /// store, with the driver of the database, on the closed database if the store locks it. Any
-    /// bytes do as the envelope; everything else is as in `record`. A store that keeps whatever it
-    /// is given inserts `record` with
+    /// envelope, and requires it to read one that another program has written. Write the row past
+    /// the store, with the driver of the database, on the closed database if the store locks it.
+    /// Any bytes will do as the envelope; everything else is as in `record`. A store that accepts
+    /// anything inserts `record` with
     /// [`EnvelopeText::too_long(len)`](vault_store::EnvelopeText::too_long) as its envelope.
     fn plant_too_long(
         &self,
@@ -43,12 +43,12 @@ pub trait StoreUnderTest: Sync {
         len: u64,
     ) -> impl Future<Output = Self::Store>;
 
-    /// Makes a row that nobody can read, at the place that this id has in the order: directly behind it, and before any other
-    /// id of a sample. A store that can hold none plants none.
+    /// Stores an unreadable row at the position of this id: directly after it, and before any other
+    /// id of a sample. A store that cannot hold any stores none.
     ///
     /// Default: checks that the store refuses a record whose id is longer than
-    /// [`MAX_KEY_LEN`](vault_store::MAX_KEY_LEN), and plants nothing. A backend on a database that others can write to as well
-    /// writes such a row, or one whose id is no text, past the store.
+    /// [`MAX_KEY_LEN`](vault_store::MAX_KEY_LEN), and stores nothing. A backend on a database that
+    /// others can also write to stores such a row, or one whose id is not text, past the store.
     fn plant_unreadable(
         &self,
         store: Self::Store,
@@ -88,12 +88,12 @@ pub trait StoreUnderTest: Sync {
     }
 }
 
-/// Whether a store has got a row that nobody can read.
+/// Whether a store contains an unreadable row.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Planted {
-    /// It has one more.
+    /// It contains one more.
     Yes,
-    /// It can hold none.
+    /// It cannot hold any.
     No,
 }
 

@@ -85,8 +85,8 @@ pub async fn a_rekey_is_idempotent<S: StoreUnderTest>(subject: &S) {
     assert_eq!(list_all(&*store, WIDE).await, once);
 }
 
-/// 100 records: 40 under the old password, 20 under the new one, 20 of somebody else, 5 that nobody
-/// opens, 5 soft-deleted, 5 expired and 5 odd ones under the old password.
+/// 100 records: 40 under the old password, 20 under the new one, 20 under another one, 5 that no
+/// password opens, 5 soft-deleted, 5 expired and 5 unusual ones under the old password.
 async fn fill_with_everything(store: &Arc<impl VaultStore>, ledger: &Ledger) {
     for (owner, count) in [(Owner::Old, 40), (Owner::New, 20), (Owner::Foreign, 20)] {
         ledger.fill(&**store, owner, count).await;

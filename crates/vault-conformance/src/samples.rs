@@ -66,15 +66,15 @@ pub(crate) async fn fill(store: &impl VaultStore, records: &[Record]) {
     assert_eq!(outcomes, vec![InsertOutcome::Inserted; records.len()]);
 }
 
-/// Reads page after page until one without records, and checks that the cursor always moves on and that every row can be
-/// read.
+/// Reads pages until one without records, and checks that the cursor always advances and that every
+/// row can be read.
 pub(crate) async fn scan(source: &impl RecordSource, limit: PageLimit) -> Vec<SealedRecord> {
     let Page { records, unreadable } = scan_rows(source, limit).await;
     assert_eq!(unreadable, []);
     records
 }
 
-/// As [`scan`]; the rows that nobody can read come with the number of records before them.
+/// As [`scan`]; each unreadable row is returned with the number of records before it.
 pub(crate) async fn scan_rows(source: &impl RecordSource, limit: PageLimit) -> Page<SealedRecord> {
     let mut all = Page::default();
     loop {
@@ -107,7 +107,7 @@ pub(crate) async fn list_rows(store: &impl VaultStore, limit: PageLimit) -> Page
     }
 }
 
-/// Adds a page, and tells how many records it has.
+/// Adds a page, and returns its number of records.
 fn append<T>(all: &mut Page<T>, page: Page<T>) -> usize {
     let (before, records) = (all.len(), page.len());
     for mut row in page.unreadable {

@@ -87,7 +87,8 @@ pub(crate) async fn settings(shared: &Shared) -> Result<Vec<(String, String)>, F
     if all.len() > MAX_SETTINGS { Err(OverLimit::StoredSettings.into()) } else { Ok(all) }
 }
 
-/// The value in the first column, with its length in the second; a value that is too long was not sent.
+/// Decodes the value in the first column, with its length in the second; a value that is too long
+/// was not sent.
 pub(crate) fn setting_value(row: &PgRow, name: &str) -> Result<String, Fault> {
     OverLimit::check_stored_setting(name, row.try_get::<i64, _>(1)?.unsigned_abs())?;
     Ok(row.try_get::<Option<String>, _>(0)?.unwrap_or_default())
@@ -134,7 +135,7 @@ async fn page<T: HasWeight>(
     }
 }
 
-/// Takes the records and names the rows that nobody can read; how many rows there were.
+/// Takes the records and names the unreadable rows; returns the number of rows.
 pub(crate) async fn fill<T: HasWeight>(
     shared: &Shared,
     query: Query<'_, Postgres, sqlx::postgres::PgArguments>,
@@ -154,7 +155,8 @@ pub(crate) async fn fill<T: HasWeight>(
     Ok(found)
 }
 
-/// Rows without an id, which only a table holds whose key somebody has dropped, have no place in the order of the ids.
+/// Rows without an id, which exist only in a table whose primary key was dropped, have no position
+/// in id order.
 async fn name_those_without_id<T: HasWeight>(
     shared: &Shared,
     page: PageBuilder<T>,

@@ -80,7 +80,8 @@ fn id(row: &PgRow) -> Result<RecordId, Fault> {
     }
 }
 
-/// The token; one that is NULL, as no table of a vault is made to hold, or too long to be read is an empty one.
+/// Decodes the token. NULL, which no table of a vault permits, or a token that is too long to be
+/// read is read as empty.
 fn token(row: &PgRow) -> Result<Token, Fault> {
     Ok(Token::from_stored(row.try_get::<Option<String>, _>(3)?.unwrap_or_default()))
 }
@@ -90,7 +91,7 @@ fn envelope_of(row: &PgRow) -> Result<EnvelopeText, Fault> {
         Some(text) => EnvelopeText::from_stored(text.into_bytes()),
         None => match row.try_get::<Option<i64>, _>(2)? {
             Some(len) => EnvelopeText::too_long(len.unsigned_abs()),
-            // NULL, as no table of a vault is made to hold, is an empty text.
+            // NULL, which no table of a vault permits, is read as an empty text.
             None => EnvelopeText::from_stored([]),
         },
     })

@@ -63,8 +63,8 @@ pub(crate) fn envelope_columns() -> String {
     )
 }
 
-/// The id, and the token; one over the limit stays on the server. A name of an output column comes before that of the
-/// table's in `ORDER BY`, so the table has the alias `stored`.
+/// The id and the token; one over the limit stays on the server. In `ORDER BY`, the name of an
+/// output column takes precedence over that of the table's, so the table has the alias `stored`.
 pub(crate) fn key_columns() -> String {
     format!(
         "CASE WHEN octet_length(stored.id) <= {MAX_KEY_LEN} THEN stored.id END AS id, {}",
@@ -78,10 +78,11 @@ fn token_column() -> String {
     )
 }
 
-/// Of a row that cannot be read the length that is too much, that of a token negative, and how a long id begins; of each
-/// row the bytes of its id and token.
+/// For an unreadable row: the excessive length (negative for a token) and the start of a long id.
+/// For each row: the bytes of its id and token.
 ///
-/// A row is not told by its `ctid`, which changes with every update and which not every server has.
+/// Rows are not identified by `ctid`, which changes with every update and does not exist on every
+/// server.
 pub(crate) fn odd_columns() -> String {
     format!(
         "(CASE WHEN octet_length(stored.id) > {MAX_KEY_LEN} THEN octet_length(stored.id) \

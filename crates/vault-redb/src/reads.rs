@@ -155,7 +155,8 @@ pub(crate) fn row_name(id: &[u8]) -> RowName {
 }
 
 fn sealed(id: &[u8], row: &[u8]) -> Result<SealedRecord, Malformed> {
-    // A token that is no text any more is a changed one, which the envelope tells; so is one that nobody reads.
+    // A token that is no longer text was modified, which its envelope detects; so is one that is
+    // not read.
     let token = record::token(row)?;
     let token = if token.len() > MAX_KEY_LEN { &[] } else { token };
     Ok(SealedRecord {

@@ -194,7 +194,7 @@ fn expired(
     let mut expired = Vec::new();
     for entry in records.range::<&[u8]>((lower, Bound::Unbounded))? {
         let (id, row) = entry?;
-        // What nobody can read is left alone: nothing says that it is expired.
+        // An unreadable row is left unchanged: nothing says that it has expired.
         let Ok(record) = readable(id.value(), row.value(), record::decode_without_envelope) else {
             continue;
         };

@@ -47,9 +47,10 @@
 //! | `created_at` or `updated_at` that is no time | 1970-01-01 00:00:00 |
 //! | `expires_at` or `soft_deleted_at` that is no time | never, as the ancestor reads it |
 //!
-//! A row whose id is NULL, of another type, no UTF-8 or over [`MAX_KEY_LEN`](vault_store::MAX_KEY_LEN), or whose token is
-//! over that, is no record: a page names it by its `rowid` ([`UnreadableRow`](vault_store::UnreadableRow)), and goes on
-//! behind it. Nothing over a limit is ever loaded.
+//! A row whose id is NULL, of another type, not UTF-8 or longer than
+//! [`MAX_KEY_LEN`](vault_store::MAX_KEY_LEN), or whose token is longer than that, is not a record:
+//! a page names it by its `rowid` ([`UnreadableRow`](vault_store::UnreadableRow)) and continues
+//! after it. Nothing over a limit is ever loaded.
 //!
 //! Settings are rows of the settings table with the object `vault` / `settings`, where the Go
 //! package keeps its own. A vault of its oldest generation has no such table: it has no settings

@@ -97,7 +97,7 @@ pub(crate) fn unreadable(row: &SqliteRow) -> Result<Option<UnreadableReason>, Fa
     })
 }
 
-/// What a row is called: its number, or what its id begins with in a table without row numbers.
+/// The name of a row: its number, or the start of its id in a table without row numbers.
 pub(crate) fn row_name(row: &SqliteRow) -> RowName {
     match row.try_get::<Option<i64>, _>(4) {
         Ok(Some(number)) => RowName::number("rowid", number),

@@ -33,11 +33,11 @@ pub(crate) struct Schema {
     pub(crate) encoding: Encoding,
     pub(crate) vault: VaultTable,
     pub(crate) meta: MetaTable,
-    /// What gives the number of a row of the table of records, as the alias `v`.
+    /// The expression for the number of a row of the records table, with the alias `v`.
     pub(crate) row: &'static str,
 }
 
-/// The number that SQLite gives each row of an ordinary table.
+/// The number that SQLite assigns to each row of an ordinary table.
 pub(crate) const ROW_NUMBER: &str = "v.rowid";
 
 /// The text encoding of the database.

@@ -61,10 +61,11 @@ macro_rules! statements {
     };
 }
 
-/// The columns of every record before its times: id, length of the envelope, the envelope as far as it is wanted, token,
-/// number of the row, and where id or token is too long to be read its length, that of a token negative.
+/// The columns of every record before its times: id, length of the envelope, the envelope as far as
+/// requested, token, number of the row, and the excessive length (negative for a token) if the id
+/// or token is too long to be read.
 ///
-/// `octet_length` looks at the header of a row only, so what is not wanted is not loaded either.
+/// `octet_length` reads only the row header, so what is not requested is not loaded.
 macro_rules! columns {
     ($envelope:literal) => {
         concat!(
@@ -139,7 +140,8 @@ macro_rules! text {
     };
 }
 
-// A page. SQLite sorts NULL and numbers first and blobs last, so that the first page and the last meet ids that are no text.
+// A page. SQLite sorts NULL and numbers first and blobs last, so the first and the last page find
+// ids that are not text.
 statements! {
     first_sealed = concat!(
         "SELECT ", sealed!(), " FROM {vault} AS v ORDER BY v.id COLLATE BINARY LIMIT ?2 OFFSET ?4"
@@ -216,7 +218,7 @@ statements! {
         text!(8, 9), ", ", text!(10, 11), ", ", text!(12, 13), " FROM json_each(?1) AS row"
     );
 
-    // Of several rows with one name, which nothing prevents, the ancestor reads the oldest.
+    // Of several rows with one name, which nothing prevents, the Go package reads the oldest.
     setting = "SELECT CASE WHEN octet_length(meta_value) <= {setting} THEN meta_value END, octet_length(meta_value) \
                FROM {meta} WHERE object_type = 'vault' AND object_id = 'settings' \
                AND meta_key COLLATE BINARY = ?1 ORDER BY id LIMIT 1";

@@ -296,8 +296,8 @@ impl RecordUpdate {
         self
     }
 
-    /// Applies the update only if the times of expiry and soft deletion are still those of `record`.
-    /// A condition on the envelope stays.
+    /// Applies the update only if the times of expiry and soft deletion are still those of
+    /// `record`. A condition on the envelope stays.
     #[must_use]
     pub fn if_times_match(mut self, record: &Record) -> Self {
         self.if_matches =

@@ -4,8 +4,9 @@ use std::{borrow::Cow, error::Error, fmt};
 
 /// An error of a store.
 ///
-/// The message (`Display`) says what failed, on what; [`hint`](StoreError::hint) says what to do, and
-/// [`kind`](StoreError::kind) says the same to a program. The driver's own error is the `source()`.
+/// The message (`Display`) says what failed and on what, [`hint`](StoreError::hint) what to do
+/// about it, and [`kind`](StoreError::kind) the same for programs. `source()` is the driver's own
+/// error.
 #[derive(Debug)]
 pub struct StoreError {
     kind: StoreErrorKind,
@@ -43,7 +44,7 @@ impl StoreError {
         self.kind
     }
 
-    /// What to do, in one line for people; none where nobody knows.
+    /// Returns what to do, in one line; `None` if that is unknown.
     #[must_use]
     pub fn hint(&self) -> Option<&str> {
         self.hint.as_deref().or(self.kind.hint())

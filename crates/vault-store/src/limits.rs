@@ -1,5 +1,5 @@
-//! What every store refuses because nobody would read it again, and how settings are bounded. The sentences are here, so
-//! that all backends say the same.
+//! What every store refuses because it would not be read again, and the limits of settings. The
+//! messages are here, so that they are the same in all backends.
 
 use crate::error::{StoreError, StoreErrorKind};
 use crate::record::Record;
@@ -7,8 +7,9 @@ use crate::unreadable::{MAX_KEY_LEN, UnreadableReason};
 
 /// The longest value of a setting that is written or loaded, in bytes: 64 KiB.
 ///
-/// The vault's own settings have about a hundred bytes; it leaves room for an application's configuration. A longer one
-/// is refused without being loaded, so that whoever can write to the database cannot exhaust memory.
+/// The vault's own settings have about a hundred bytes; this leaves room for an application's
+/// configuration. A longer one is refused without being loaded, so that an attacker with write
+/// access to the database cannot exhaust memory.
 pub const MAX_SETTING_LEN: usize = 64 * 1024;
 
 /// The most settings that a vault holds and that are loaded: 256, which of the longest take 16 MiB.

@@ -48,7 +48,8 @@ impl MemoryStore {
         Self::default()
     }
 
-    /// Puts a row that nobody can read at the place of an id, as databases may hold one; for tests of what stands on a store.
+    /// Stores an unreadable row at the position of an id, as databases may contain one; for tests
+    /// of code that uses a store.
     pub fn plant_unreadable(&self, place: RecordId, reason: UnreadableReason) {
         self.lock().unreadable.insert(place, reason);
     }
@@ -95,7 +96,8 @@ impl Inner {
         self.name_unreadable(query, page.records)
     }
 
-    /// Names the rows that a query meets: in the order of the ids those on the way, in another all of them at first.
+    /// Names the rows that a query encounters: in id order those on the way, in another order all
+    /// of them at the start.
     fn name_unreadable(&self, query: &Query, records: Vec<Record>) -> Page<Record> {
         let mut page = PageBuilder::new(PageLimit::new(usize::MAX, usize::MAX));
         let places = self.unreadable.iter().filter(|(place, _)| {

@@ -47,14 +47,14 @@ impl HasWeight for Record {
     }
 }
 
-/// Records in their order, and the rows on the way to the last of them that nobody can read.
+/// Records in order, and the unreadable rows before the last of them.
 ///
 /// It reads like a slice of its records.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Page<T> {
     /// The records. None means that no record follows.
     pub records: Vec<T>,
-    /// The rows before the last record that cannot be read, or, in a page without records, all that follow.
+    /// The unreadable rows before the last record, or, in a page without records, all that follow.
     pub unreadable: Vec<UnreadableRow>,
 }
 

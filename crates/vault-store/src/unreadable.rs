@@ -1,24 +1,25 @@
-//! Rows that hold no record anybody could ask for: how they are named, and why they cannot be read.
+//! Unreadable rows: how they are named, and why they cannot be read.
 
 use std::fmt;
 
 /// The longest id or token that is written or loaded, in bytes: 4 KiB.
 ///
-/// That is sixteen times what every store holds (255 bytes), and more than an index of Postgres takes. A row with a
-/// longer one is an [`UnreadableRow`]: it is not loaded, so that no row can exhaust memory.
+/// This is sixteen times what every store holds (255 bytes), and more than a Postgres index
+/// accepts. A row with a longer one is an [`UnreadableRow`]: it is not loaded, so that no row can
+/// exhaust memory.
 pub const MAX_KEY_LEN: usize = 4096;
 
 /// How many bytes of a key the name of a row shows.
 const SHOWN_LEN: usize = 64;
 
-/// A row whose id or token nobody can read. A page names it and hides no other for it.
+/// A row whose id or token cannot be read. A page names it and hides no other row because of it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct UnreadableRow {
     /// What the row is called in its database.
     pub name: RowName,
     /// Why it cannot be read.
     pub reason: UnreadableReason,
-    /// How many further unreadable rows stand directly behind it that the page does not name one by one.
+    /// How many more unreadable rows follow it directly that the page does not name.
     pub more: u64,
     /// How many records of the page come before it.
     pub position: usize,

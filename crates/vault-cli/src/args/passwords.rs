@@ -156,7 +156,8 @@ impl PasswordsArgs {
 #[derive(Args)]
 #[expect(clippy::struct_field_names, reason = "the names are those of the options")]
 pub(crate) struct AbsentPasswordsArgs {
-    /// Check that the password in a file opens no record ('-' is one line of standard input), repeatable
+    /// Check that the password in a file opens no record ('-' is one line of standard input),
+    /// repeatable
     #[arg(long, value_name = "FILE")]
     absent_password_file: Vec<PathBuf>,
     /// Check that the password in an environment variable opens no record, repeatable

@@ -166,7 +166,7 @@ fn kdfs(report: &CensusReport) -> Vec<Kdf> {
 /// How many ids of each kind the text lists by default.
 pub(crate) const SHOWN: usize = 10;
 
-/// Lists up to so many of the records that are damaged or malformed, and of those that none of the
+/// Lists up to this many of the damaged and malformed records, and of those that none of the
 /// passwords opens.
 pub(crate) fn lists(problems: &[Problem], unopened: &[RecordId], most: usize) -> String {
     let mut text = String::new();
@@ -179,7 +179,7 @@ pub(crate) fn lists(problems: &[Problem], unopened: &[RecordId], most: usize) ->
     text
 }
 
-/// How many more there are than were listed. A census that lists no unopened records counts them only.
+/// Reports how many more there are. A census that lists no unopened records only counts them.
 pub(crate) fn hidden(report: &CensusReport, most: usize) -> String {
     let (mut text, most) = (String::new(), most as u64);
     let broken = (report.damaged + report.malformed).saturating_sub(most);

@@ -9,7 +9,8 @@ use super::figures;
 #[derive(Clone, Debug)]
 pub(crate) struct Wording {
     several: bool,
-    /// Whether a new password is also an old one: then no sentence can tell what is left under the old ones.
+    /// Whether a new password is also an old one: then it cannot be said what is left under the old
+    /// ones.
     chains: bool,
     shard: Shard,
     pub(crate) v2: V2Answer,

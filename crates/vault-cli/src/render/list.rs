@@ -59,7 +59,7 @@ pub(crate) struct List<'a> {
     records: Vec<Entry<'a>>,
     /// The id to continue from; none if the list is empty.
     last: Option<&'a str>,
-    /// Rows on the way that nobody can read.
+    /// Rows on the way that cannot be read.
     unreadable: u64,
     unreadable_rows: Vec<UnreadableRow<'a>>,
 }

@@ -126,7 +126,7 @@ struct PreviousRuns {
 /// A record that no password opens.
 #[derive(Serialize)]
 pub(crate) struct Listed<'a> {
-    /// None where the row has no id that can be read.
+    /// `None` if the id of the row cannot be read.
     id: Option<&'a str>,
     /// The name of such a row in the database.
     row: Option<&'a str>,

@@ -1,4 +1,4 @@
-//! How unreadable rows are shown.
+//! The output for unreadable rows.
 
 use std::fmt::Write;
 
@@ -7,14 +7,14 @@ use vaultstore::store;
 
 use super::figures;
 
-/// Rows shown to people; `--json` has all that are named.
+/// Maximum number of rows in the text; `--json` has all that are named.
 const SHOWN_ROWS: usize = 10;
 
 #[derive(Serialize)]
 pub(crate) struct UnreadableRow<'a> {
     row: &'a str,
     reason: String,
-    /// Further unreadable rows directly after it, not named one by one.
+    /// More unreadable rows directly after it, which are not named.
     more: u64,
 }
 
@@ -28,7 +28,7 @@ impl<'a> UnreadableRow<'a> {
 pub(crate) fn rows(text: &mut impl Write, rows: &[store::UnreadableRow], all: u64) {
     let shown = &rows[..rows.len().min(SHOWN_ROWS)];
     for row in shown {
-        // Writing into a text cannot fail.
+        // Writing into a String cannot fail.
         let _ = writeln!(text, "  {}: malformed ({})", row.name, row.reason);
     }
     let hidden = all.saturating_sub(shown.len() as u64);

@@ -34,7 +34,7 @@ struct Absent<'a> {
     passwords: Vec<census::Opened<'a>>,
     /// Records that one of them opens.
     opened: u64,
-    /// Damaged and malformed records, of which nobody can tell.
+    /// Damaged and malformed records, which cannot be checked.
     not_checkable: u64,
     /// Whether they open nothing, and every record could be checked.
     confirmed: bool,

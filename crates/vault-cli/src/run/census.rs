@@ -61,7 +61,7 @@ impl Named {
             let name = match &source {
                 Source::File(path) => format!("{dashes}password-file {}", path.display()),
                 Source::Env(variable) => format!("{dashes}password-env {variable}"),
-                // A command may hold a secret of its own.
+                // A command may contain a secret.
                 Source::Command(_) => format!("{dashes}password-command (password {})", number + 1),
                 Source::Literal(option, _) => format!("{option} (password {})", number + 1),
             };
@@ -80,7 +80,7 @@ impl Named {
     }
 }
 
-/// Steps until every record was seen, or somebody interrupts; `listed` is told of each step.
+/// Runs until every record was examined, or the user interrupts; calls `listed` for each step.
 pub(super) async fn to_its_end(
     context: &Context,
     session: &mut CensusSession,

@@ -67,7 +67,7 @@ pub(super) async fn run(context: &Context, args: ListArgs) -> Result<Exit, Failu
     Ok(Exit::Remains)
 }
 
-/// What a list shows.
+/// The contents of a list.
 #[derive(Default)]
 struct Found {
     /// One more than is shown, to know whether more records match.

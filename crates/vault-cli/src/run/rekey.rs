@@ -100,8 +100,8 @@ fn take_state(path: PathBuf, restart: bool) -> Result<StateFile, Failure> {
     Ok(file)
 }
 
-/// The path of the state of the rekey that a dry run stands for; nothing is created. A vault that has
-/// no id yet has no state either.
+/// Returns the path of the state of the rekey that a dry run rehearses, without creating anything.
+/// A vault without an id has no state either.
 async fn rehearsed_path(
     context: &Context,
     vault: &Vault,

@@ -108,13 +108,13 @@ pub(super) async fn own_v2_cost(store: &dyn VaultStore) -> Result<Option<V2Param
     Ok(own_cost(store).await?.map(V2Params::new))
 }
 
-/// The cost of the vault's own setting, where it can be understood.
+/// Returns the cost in the vault's own setting, if that is valid.
 pub(super) async fn own_cost(store: &dyn VaultStore) -> Result<Option<KdfParams>, Failure> {
     let kdf = store.setting(KDF).await?.and_then(|kdf| kdf.parse::<KdfSetting>().ok());
     Ok(kdf.map(|kdf| kdf.params))
 }
 
-/// The vault's salt and cost; where it has none yet, new ones that are stored nowhere.
+/// Returns the vault's salt and cost; if it has none yet, new ones that are not stored.
 pub(super) async fn stored_kdf(store: &dyn VaultStore) -> Result<KdfSetting, Failure> {
     match store.setting(KDF).await? {
         None => Ok(KdfSetting::generate(KdfParams::DEFAULT)?),

@@ -1,5 +1,5 @@
-//! A v2 record does not store its Argon2id cost, so a wrong cost looks like a wrong password: which other costs are
-//! tried on a few records, and what is said of the one that opens them.
+//! A v2 record does not store its Argon2id cost, so a wrong cost looks like a wrong password. This
+//! tries other costs on a few records, and reports the one that opens them.
 
 use std::sync::Arc;
 
@@ -42,7 +42,7 @@ impl V2Costs {
         Ok(Self { tried, others })
     }
 
-    /// Every cost that is known of: what tells that a password opens nothing.
+    /// Every known cost: trying all of them shows that a password opens nothing.
     pub(super) fn all(&self) -> Vec<V2Params> {
         [&self.tried[..], &self.others].concat()
     }
@@ -75,14 +75,15 @@ impl V2Costs {
         if !is_of_password {
             return failure;
         }
-        // If this fails, the first answer stays as it is.
+        // If this fails, the first result stands.
         match self.find(vault, tokens, key).await {
             Ok(Some(found)) => failure.hint(self.advice(found)),
             _ => failure,
         }
     }
 
-    /// `None` where none of the records is v2; else the cost with which the key opens one of them, if any.
+    /// `None` if none of the records is v2; otherwise the cost with which the key opens one of
+    /// them, if any.
     async fn find(
         &self,
         vault: &Vault,
@@ -118,7 +119,7 @@ impl V2Costs {
     }
 }
 
-/// A cost as it is typed after `--v2-preset`.
+/// Formats a cost as an argument of `--v2-preset`.
 pub(super) fn name(cost: &V2Params) -> String {
     let preset = PRESETS.iter().find(|(_, params)| V2Params::new(*params) == *cost);
     preset.map_or_else(|| cost.to_string(), |(name, _)| (*name).to_owned())

@@ -25,7 +25,8 @@ pub(super) async fn run(context: &Context, args: VerifyArgs) -> Result<Exit, Fai
     let streams = list_all && !output.json;
     let list = if list_all { Unopened::All } else { Unopened::List };
     let census = CensusPlan::new().list_unopened(list).options(plan::run_options(&run));
-    // A record counts for the first key that opens it: for the one that must not, if it is given twice.
+    // A record counts for the first key that opens it, so a password that must open nothing comes
+    // first if it is given twice.
     let census = given.with_keys(absent.with_keys(census));
     context.interrupts.leave_first_to_command();
     let mut session = vault.census(census).await?;
@@ -67,7 +68,8 @@ pub(super) async fn run(context: &Context, args: VerifyArgs) -> Result<Exit, Fai
     })
 }
 
-/// The passwords that must open nothing, and those that must open everything. Without any of either, one is asked for.
+/// The passwords that must open nothing, and those that must open everything. Without either, the
+/// command prompts for one.
 fn read(passwords: PasswordsArgs, absent: AbsentPasswordsArgs) -> Result<(Named, Named), Failure> {
     let mut reader = Passwords::default();
     let absent = Named::read(&mut reader, absent.sources(), "--absent-")?;

@@ -82,7 +82,7 @@ pub async fn purging_goes_in_bounded_steps<S: StoreUnderTest>(subject: &S) {
         let expired: Vec<_> = records.iter().step_by(2).map(|record| record.id.clone()).collect();
 
         let most = NonZeroUsize::new(4).unwrap();
-        // What lies before the place to go on from is left alone.
+        // What precedes the cursor is left unchanged.
         let mut after = Some(expired[1].clone());
         let mut purged = Vec::new();
         loop {

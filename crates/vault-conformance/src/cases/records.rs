@@ -126,7 +126,7 @@ pub async fn insert_is_all_or_nothing_on_error<S: StoreUnderTest>(subject: &S) {
     }
 }
 
-/// "What it does not name stays as it is", and `Clear` takes a time away.
+/// "What it does not name stays as it is", and `Clear` removes a time.
 pub async fn update_changes_only_what_it_names<S: StoreUnderTest>(subject: &S) {
     let store = subject.fresh().await;
     let mut stored = record("b");

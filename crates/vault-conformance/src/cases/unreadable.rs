@@ -1,4 +1,5 @@
-//! The contract of [`RecordSource`](vault_store::RecordSource) about rows that nobody can read, and about what a page weighs.
+//! The contract of [`RecordSource`](vault_store::RecordSource) about unreadable rows, and about the
+//! size of a page.
 
 use std::collections::BTreeSet;
 
@@ -10,7 +11,8 @@ use vault_store::{
 use crate::samples::{WIDE, fill, list_all, list_rows, record, records, scan, scan_rows, sealed, token};
 use crate::{Planted, StoreUnderTest};
 
-/// "Ids and tokens count as bytes, like envelopes": not even short envelopes make a page of long ones large.
+/// "Ids and tokens count as bytes, like envelopes": not even short envelopes make a page of long
+/// ones large.
 pub async fn ids_and_tokens_count_as_bytes_of_a_page<S: StoreUnderTest>(subject: &S) {
     let store = subject.fresh().await;
     let mut records = records(20);
@@ -33,7 +35,8 @@ pub async fn ids_and_tokens_count_as_bytes_of_a_page<S: StoreUnderTest>(subject:
     }
 }
 
-/// "A row that nobody can read is no record, and hides none: the page that goes past it names it, at its place."
+/// "A row that nobody can read is no record, and hides none: the page that goes past it names it,
+/// at its place."
 pub async fn a_row_that_nobody_can_read_is_named_at_its_place_and_hides_none<S: StoreUnderTest>(
     subject: &S,
 ) {
@@ -72,7 +75,8 @@ pub async fn a_query_names_the_rows_that_nobody_can_read<S: StoreUnderTest>(subj
     }
 }
 
-/// "What would not be read again is refused": ids and tokens over the limit, and with them the whole call.
+/// "What would not be read again is refused": ids and tokens over the limit, and with them the
+/// whole call.
 pub async fn ids_and_tokens_that_would_not_be_read_are_refused<S: StoreUnderTest>(subject: &S) {
     let store = subject.fresh().await;
     let long = "x".repeat(MAX_KEY_LEN + 1);
@@ -85,8 +89,8 @@ pub async fn ids_and_tokens_that_would_not_be_read_are_refused<S: StoreUnderTest
     }
 }
 
-/// Six records, with unreadable rows behind the first, behind the second (two) and behind the last, as far as the store
-/// can hold any; the numbers of records before them.
+/// Six records, with unreadable rows after the first, after the second (two) and after the last, as
+/// far as the store can hold any. Returns the number of records before each of them.
 async fn planted<S: StoreUnderTest>(subject: &S) -> (S::Store, Vec<Record>, Vec<usize>) {
     let mut store = subject.fresh().await;
     let records = records(6);
@@ -111,7 +115,7 @@ fn assert_names<T>(page: &Page<T>, places: &[usize]) {
     let named: u64 = page.unreadable.iter().map(UnreadableRow::rows).sum();
     assert_eq!(named, places.len() as u64);
     assert_eq!(names.len(), page.unreadable.len(), "two rows have one name");
-    // Behind the last record there is no place to be told.
+    // There is no position after the last record.
     let before: Vec<_> = page.unreadable.iter().map(|row| row.position).collect();
     assert_eq!(before, places);
 }

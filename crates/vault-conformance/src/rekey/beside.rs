@@ -77,7 +77,7 @@ pub async fn no_write_between_two_polls_of_a_rekey_is_lost_or_reverted<S: StoreU
     let mut session = begin(watched, options(4)).await.unwrap();
     let (mut updates, mut met, mut waited) = (0, 0, 0);
     loop {
-        // The step is dropped at every poll as well, which it is made for.
+        // The step is also dropped at every poll, for which it is designed.
         match futures::poll!(session.step().boxed()) {
             Poll::Ready(step) => {
                 if step.unwrap().is_none() {

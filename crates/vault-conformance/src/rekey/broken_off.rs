@@ -106,8 +106,8 @@ pub async fn a_dropped_rekey_loses_nothing<S: StoreUnderTest>(subject: &S) {
         let (store, ledger) = small_vault(subject).await;
         let watched = Watched::over(Arc::clone(&store), Vec::new());
         let batches = watched.0.batches();
-        // Without threads, so that each count of polls breaks off at a place of its own, every
-        // time.
+        // Without threads, so that each number of polls deterministically interrupts at another
+        // point.
         let session = begin(watched, options(3).without_threads()).await.unwrap();
         let ended = poll_at_most(session.run(), polls).await;
 
@@ -142,7 +142,7 @@ pub async fn a_stopped_rekey_counts_exactly_what_was_committed<S: StoreUnderTest
         for _ in 0..steps {
             session.step().await.unwrap();
         }
-        // One more is begun and dropped: what it has in flight is part of what the report counts.
+        // Another step is started and dropped: the report includes what it has in flight.
         poll_at_most(session.step(), 2).await;
         let report = session.stop().await.unwrap().clone();
         drop(session);

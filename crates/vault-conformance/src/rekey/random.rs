@@ -196,7 +196,7 @@ async fn write(store: &Arc<impl VaultStore>, ledger: &Ledger, which: Index, owne
         .flat_map(|owner| ledger.ids(owner))
         .collect();
     if !ids.is_empty() {
-        // The rekey may have been there in between, which is told as a conflict.
+        // The rekey may have intervened, which is reported as a conflict.
         ledger.rewrite(&**store, which.get(&ids), owner, b"written beside").await;
     }
 }

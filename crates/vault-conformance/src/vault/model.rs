@@ -419,7 +419,7 @@ fn lasts() -> impl Strategy<Value = Option<i64>> {
 }
 
 fn making() -> impl Strategy<Value = Step> {
-    // Only chosen tokens: nobody can choose one that is made at random later.
+    // Only chosen tokens: a token that is drawn later cannot be chosen.
     let named = 0..NAMED.len();
     prop_oneof![
         1 => (value(), password(), lasts())

@@ -49,8 +49,8 @@ pub enum Unopened {
     Count,
     /// List the first [`MAX_PROBLEMS`].
     List,
-    /// List every one, and every damaged and malformed record too: [`CensusSession::take_listed`] hands them over, so that
-    /// they need not all be kept in memory.
+    /// List every one, and every damaged and malformed record too: [`CensusSession::take_listed`]
+    /// hands them over, so that they need not all be kept in memory.
     All,
 }
 
@@ -218,14 +218,15 @@ impl CensusSession {
         &self.report
     }
 
-    /// Takes the damaged and malformed records and the ids of unopened ones out of the report, which lists them so far.
+    /// Takes the damaged and malformed records and the ids of unopened ones out of the report,
+    /// which lists them so far.
     pub fn take_listed(&mut self) -> (Vec<Problem>, Vec<RecordId>) {
         let report = &mut self.report;
         (std::mem::take(&mut report.problems), std::mem::take(&mut report.unopened_ids))
     }
 
-    /// Tries other v2 costs than the configured ones, with the keys of the plan, on up to eight v2 records; the first that
-    /// opens one. Costs up to eight Argon2ids per cost and key.
+    /// Tries other v2 costs than the configured ones, with the keys of the plan, on up to eight v2
+    /// records; the first that opens one. Costs up to eight Argon2ids per cost and key.
     ///
     /// # Errors
     /// As [`step`](Self::step).
@@ -291,7 +292,7 @@ struct Inspector {
 }
 
 struct Inspected {
-    /// Further rows that are like this one and not named.
+    /// More rows like this one, which are not named.
     more: u64,
     len: u64,
     format: Option<Format>,

@@ -42,7 +42,8 @@ pub(crate) trait Examine: Send + Sync + 'static {
         false
     }
 
-    /// What it makes of a row that nobody can read; nothing, which is the default, where the pass is only about records.
+    /// What it finds for an unreadable row; nothing (the default) if the pass is only about
+    /// records.
     fn unreadable(&self, _row: UnreadableRow) -> Option<Self::Finding> {
         None
     }
@@ -88,7 +89,8 @@ pub(crate) struct Scan<E: Examine> {
     end_seen: bool,
     /// Read, but not yet given to the workers.
     waiting: VecDeque<SealedRecord>,
-    /// What was made of unreadable rows, each with the record that comes next; those at the end have none.
+    /// The findings for unreadable rows, each with the record that follows; those at the end have
+    /// none.
     unreadable: VecDeque<(Option<RecordId>, E::Finding)>,
     /// Given to the workers, in order.
     examining: VecDeque<oneshot::Receiver<Chunk<E::Finding>>>,

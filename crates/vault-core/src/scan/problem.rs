@@ -17,18 +17,18 @@ pub struct Problem {
 }
 
 impl Problem {
-    /// Of a record with an id.
+    /// A problem of a record with an id.
     pub(crate) fn of(id: RecordId, kind: ProblemKind) -> Self {
         Self { at: ProblemAt::Record(id), kind }
     }
 
-    /// Of a row that nobody can read.
+    /// A problem of a row that cannot be read.
     pub(crate) fn of_row(row: UnreadableRow) -> Self {
         Self { at: ProblemAt::Row(row.name), kind: ProblemKind::Unreadable(row.reason) }
     }
 }
 
-/// Where a problem is.
+/// The location of a problem.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub enum ProblemAt {
     /// In the record with this id.
@@ -38,7 +38,7 @@ pub enum ProblemAt {
 }
 
 impl ProblemAt {
-    /// The id of the record; none where the row has none that can be read.
+    /// Returns the id of the record; `None` if it cannot be read.
     #[must_use]
     pub fn id(&self) -> Option<&RecordId> {
         match self {

@@ -181,8 +181,9 @@ impl Vault {
         Ok(spec)
     }
 
-    /// As [`seal_spec`](Self::seal_spec), and stores nothing: `None` for a vault of the Go package that has no salt yet.
-    /// What only reads asks this, so that it works on a copy that cannot be written to.
+    /// As [`seal_spec`](Self::seal_spec), but stores nothing: `None` for a vault of the Go package
+    /// that has no salt yet. Operations that only read use this, so that they work on a read-only
+    /// copy.
     ///
     /// # Errors
     /// As [`seal_spec`](Self::seal_spec).
@@ -202,7 +203,8 @@ impl Vault {
         Ok(spec)
     }
 
-    /// What a rehearsal seals with, which writes nothing: the vault's own, else what it would settle on.
+    /// What a dry run seals with, which writes nothing: the vault's own parameters, or those that
+    /// it would choose.
     async fn rehearsed_spec(&self) -> Result<SealParams, SettingsFailure> {
         config::check_format_is_settled(&*self.store).await?;
         match self.known_spec().await? {
@@ -247,7 +249,7 @@ impl Vault {
     /// As [`seal_spec`](Self::seal_spec), and if there is not enough memory for Argon2id.
     pub async fn derive_key(&self, password: Password) -> Result<Arc<PasswordKey>, VaultError> {
         let key = Arc::new(PasswordKey::new(password));
-        // Without a salt there is nothing to derive yet; the first record that is written draws one.
+        // Without a salt there is nothing to derive yet; the first write draws one.
         if let Some(SealParams::V3 { kdf, .. }) = self.stored_spec().await? {
             let prepared = Arc::clone(&key);
             self.on_thread(move |memory| prepared.prepare(&kdf, memory)).await??;
@@ -265,7 +267,8 @@ impl Vault {
         self.stored_id().await
     }
 
-    /// As [`id`](Self::id), and stores nothing: `None` for a vault of the Go package that has no salt, and so no id, yet.
+    /// As [`id`](Self::id), but stores nothing: `None` for a vault of the Go package that has no
+    /// salt, and so no id, yet.
     ///
     /// # Errors
     /// What [`seal_spec`](Vault::seal_spec) answers.
@@ -289,9 +292,9 @@ impl Vault {
     /// Prepares a rekey of the whole vault.
     ///
     /// # Errors
-    /// [`RekeyError::Plan`] for a plan without sense, [`RekeyError::PasswordPolicyViolation`] for a
-    /// new password that breaks a rule, [`RekeyError::Settings`] where it is not settled how
-    /// records are re-encrypted, and any other that ends a rekey before its first write.
+    /// [`RekeyError::Plan`] for an invalid plan, [`RekeyError::PasswordPolicyViolation`] for a new
+    /// password that violates a rule, [`RekeyError::Settings`] if the settings do not say how
+    /// records are re-encrypted, and any other error that ends a rekey before its first write.
     pub async fn rekey(&self, plan: RekeyPlan) -> Result<RekeySession, RekeyError> {
         // An empty password is refused by the plan, whatever the rules are.
         for password in plan.new_passwords().filter(|password| !password.is_empty()) {

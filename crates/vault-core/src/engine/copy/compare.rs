@@ -26,7 +26,7 @@ impl Comparison {
         Self { source: Pages::of(source), target: Pages::of(target) }
     }
 
-    /// Whether the target has rows that nobody can read, which are nobody's copies.
+    /// Whether the target has unreadable rows, which are not copies of anything.
     pub(super) fn target_has_unreadable(&self) -> bool {
         self.target.unreadable > 0
     }
@@ -91,7 +91,7 @@ struct Pages {
     store: Arc<dyn VaultStore>,
     records: VecDeque<Record>,
     after: Option<RecordId>,
-    /// Rows that nobody can read, so far.
+    /// Number of unreadable rows so far.
     unreadable: u64,
     ended: bool,
 }

@@ -119,7 +119,7 @@ pub struct CopyReport {
     /// Records that the target cannot hold, or whose envelope is too long to load; they were
     /// skipped.
     pub refused: IdList,
-    /// Rows of the source that nobody can read; they were left out.
+    /// Rows of the source that cannot be read; they were skipped.
     pub unreadable: RowList,
     /// Settings that the target already had with another value; they were kept.
     pub settings_kept: Vec<String>,
@@ -151,13 +151,13 @@ pub struct IdList {
     pub ids: Vec<RecordId>,
 }
 
-/// Rows counted that nobody can read, and the first [`MAX_LISTED_IDS`] of them.
+/// A number of unreadable rows, and the first [`MAX_LISTED_IDS`] of them.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct RowList {
-    /// How many.
+    /// Their number.
     pub count: u64,
-    /// The first of them.
+    /// The first ones.
     pub rows: Vec<UnreadableRow>,
 }
 

@@ -48,7 +48,7 @@ pub(super) struct Page {
 pub(super) struct PageOutcome {
     pub(super) counts: RekeyCounts,
     pub(super) problems: Vec<Problem>,
-    /// Unreadable rows beside those of the problems, which nobody names.
+    /// Unreadable rows in addition to those of the problems, which are not named.
     pub(super) unnamed: u64,
     /// How the counted intact records were sealed.
     pub(super) before: BTreeMap<EnvelopeKind, u64>,

@@ -24,7 +24,7 @@ pub(crate) enum Finding {
     OtherPassword,
     AlreadyNew,
     Problem(RecordId, ProblemKind),
-    /// A row that nobody can read.
+    /// An unreadable row.
     Unreadable(UnreadableRow),
     /// It opens, but its value is too long for the format to write.
     TooLong,

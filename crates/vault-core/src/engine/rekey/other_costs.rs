@@ -8,8 +8,9 @@ use crate::crypto::key::PasswordKey;
 use crate::engine::probe::Probe;
 
 impl RekeySession {
-    /// Tries other v2 costs than the configured ones, with the old passwords, on up to eight v2 records; the first that
-    /// opens one. Costs up to eight Argon2ids per cost and password.
+    /// Tries other v2 costs than the configured ones, with the old passwords, on up to eight v2
+    /// records, and returns the first that opens one. Takes up to eight Argon2ids per cost and
+    /// password.
     ///
     /// # Errors
     /// [`RekeyError`].
@@ -21,8 +22,8 @@ impl RekeySession {
         self.try_on_v2(&keys, candidates).await
     }
 
-    /// Whether a new password opens one of up to eight v2 records at the configured costs, which a rekey does not ask of
-    /// them by itself. Costs up to eight Argon2ids per cost and password.
+    /// Returns whether a new password opens one of up to eight v2 records at the configured costs,
+    /// which a rekey does not check by itself. Takes up to eight Argon2ids per cost and password.
     ///
     /// # Errors
     /// [`RekeyError`].

@@ -47,7 +47,8 @@ pub(super) struct PassExaminer {
     pub(super) chains: Chains,
     /// Unresolved by the last pass; `None` in the first.
     pub(super) due: RwLock<Option<HashSet<RecordId>>>,
-    /// The last record of a pass that looks at a part of the vault only; `None` where it looks at all of it.
+    /// The last record of a pass that examines only part of the vault; `None` if it examines all of
+    /// it.
     pub(super) until: RwLock<Option<RecordId>>,
 }
 

@@ -254,7 +254,7 @@ pub(super) struct Restored {
     pub(super) marks: HashSet<RecordTag>,
 }
 
-/// What the name of an unreadable row begins with where ids are kept.
+/// The prefix of the name of an unreadable row where ids are stored.
 const ROW: &str = "\0row ";
 
 /// The place of a problem among ids.

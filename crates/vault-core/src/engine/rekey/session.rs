@@ -70,7 +70,8 @@ pub struct RekeySession {
     owed: bool,
     /// Unresolved by the last pass, and not yet seen by this one.
     due: HashSet<RecordId>,
-    /// Where a dry run took up the first pass of a rekey: what was written before that is looked at last.
+    /// Where a dry run resumed the first pass of a rekey; what was written before that is examined
+    /// last.
     behind: Option<RecordId>,
     progress: Progress,
     started: Timestamp,
@@ -457,7 +458,8 @@ impl RekeySession {
         true
     }
 
-    /// Whether a dry run has yet to look at what a rekey would catch up with, and up to which record.
+    /// Returns whether a dry run still has to examine what a rekey would catch up with, and up to
+    /// which record.
     fn looks_behind(&mut self) -> bool {
         let behind = self.behind.take();
         let again = behind.is_some();

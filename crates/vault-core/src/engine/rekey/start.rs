@@ -112,7 +112,8 @@ struct Keys {
     spec: SealParams,
     policy: OpenPolicy,
     origin: JobId,
-    /// The job that a dry run stands for, whose state it takes up as the job itself would. Else `origin`.
+    /// The job that a dry run rehearses, whose state it loads as the job itself would; otherwise
+    /// `origin`.
     rehearsed: JobId,
 }
 
