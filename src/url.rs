@@ -229,43 +229,34 @@ fn split_tables(text: &str) -> Result<(&str, TableNames, Vec<&str>), ParseStoreU
 #[non_exhaustive]
 pub enum ParseStoreUrlError {
     /// There is no `scheme:` at the start.
-    #[error("a vault's address begins with its backend: redb:PATH, sqlite:PATH or postgres://…")]
+    #[error("a vault's address begins with its backend")]
     NoScheme,
     /// The scheme is unknown.
-    #[error(
-        "the address names no backend of a vault{}; write redb:PATH, sqlite:PATH or postgres://…",
-        did_you_mean(*suggestion)
-    )]
+    #[error("the address names no backend of a vault")]
     UnknownScheme {
         /// The scheme that was probably meant, if any.
         suggestion: Option<&'static str>,
     },
     /// A line break or another control character.
-    #[error(
-        "the address contains a control character, for example a line break at its end; remove it"
-    )]
+    #[error("the address contains a control character, for example a line break at its end")]
     ControlCharacter,
     /// Two slashes before the path of a file.
-    #[error(
-        "the address of a file has no // before its path; write {scheme}:NAME for a file in this folder, or {scheme}:/FOLDER/NAME"
-    )]
+    #[error("the address of a file has no // before its path")]
     DoubleSlash {
         /// The backend.
         scheme: &'static str,
     },
     /// The address of a redb file has a `?`.
-    #[error("the address of a redb file takes no parameters; write redb:PATH without a ?")]
+    #[error("the address of a redb file takes no parameters")]
     NoParameters,
     /// The path is missing.
-    #[error("the address has no path; write {scheme}:PATH")]
+    #[error("the address has no path")]
     NoPath {
         /// The backend.
         scheme: &'static str,
     },
     /// The backend exists, but not in this build.
-    #[error(
-        "this build has no feature \"{feature}\", which this address needs; use another backend or another build"
-    )]
+    #[error("this build has no feature \"{feature}\", which this address needs")]
     NotCompiledIn {
         /// The cargo feature that enables the backend.
         feature: &'static str,
@@ -275,13 +266,10 @@ pub enum ParseStoreUrlError {
     #[error(transparent)]
     Table(#[from] ParseTableNameError),
     /// `table` or `meta` occurs twice.
-    #[error("the address names the same table twice; write ?table=NAME&meta=NAME")]
+    #[error("the address names the same table twice")]
     RepeatedParameter,
     /// A parameter that does not exist.
-    #[error(
-        "a parameter behind the ? of the address is unknown{}; the tables of a vault are named as ?table=NAME&meta=NAME",
-        did_you_mean(*suggestion)
-    )]
+    #[error("a parameter behind the ? of the address is unknown")]
     UnknownParameter {
         /// The parameter that was probably meant, if any.
         suggestion: Option<&'static str>,
@@ -292,8 +280,39 @@ pub enum ParseStoreUrlError {
     Postgres(#[from] vault_postgres::InvalidPostgresUrl),
 }
 
-fn did_you_mean(suggestion: Option<&'static str>) -> String {
-    suggestion.map(|word| format!(", did you mean \"{word}\"?")).unwrap_or_default()
+impl ParseStoreUrlError {
+    /// Says what to write instead, in one line for people. It never repeats the address.
+    #[must_use]
+    pub fn hint(&self) -> Option<String> {
+        const FORMS: &str = "write redb:PATH, sqlite:PATH or postgres://…";
+        const TABLES: &str = "the tables of a vault are named as ?table=NAME&meta=NAME";
+        Some(match self {
+            Self::NoScheme => FORMS.to_owned(),
+            Self::UnknownScheme { suggestion } => did_you_mean(*suggestion, FORMS),
+            Self::ControlCharacter => "remove it".to_owned(),
+            Self::DoubleSlash { scheme } => {
+                format!("write {scheme}:NAME for a file in this folder, or {scheme}:/FOLDER/NAME")
+            }
+            Self::NoParameters => "write redb:PATH without a ?".to_owned(),
+            Self::NoPath { scheme } => format!("write {scheme}:PATH"),
+            Self::NotCompiledIn { .. } => {
+                "use another backend, or a build with that feature".to_owned()
+            }
+            Self::RepeatedParameter => TABLES.to_owned(),
+            Self::UnknownParameter { suggestion } => did_you_mean(*suggestion, TABLES),
+            #[cfg(any(feature = "sqlite", feature = "postgres"))]
+            Self::Table(_) => TABLES.to_owned(),
+            #[cfg(feature = "postgres")]
+            Self::Postgres(_) => return None,
+        })
+    }
+}
+
+fn did_you_mean(suggestion: Option<&'static str>, forms: &str) -> String {
+    match suggestion {
+        Some(word) => format!("did you mean \"{word}\"? Else {forms}"),
+        None => forms.to_owned(),
+    }
 }
 
 #[cfg(test)]

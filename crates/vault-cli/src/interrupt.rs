@@ -37,6 +37,11 @@ impl Interrupts {
         self.patient.store(true, Ordering::Relaxed);
     }
 
+    /// Whether a signal has come.
+    pub(crate) fn has_come(&self) -> bool {
+        *self.count.borrow() >= 1
+    }
+
     /// Resolves once a signal was received.
     pub(crate) async fn first(&self) {
         self.reach(|count| count >= 1).await;

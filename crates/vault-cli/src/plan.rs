@@ -1,7 +1,5 @@
 //! Converts command-line options into library options.
 
-use std::time::Duration;
-
 use vaultstore::envelope::{OpenPolicy, V2Params};
 use vaultstore::query::{Filter, SortKey, SortOrder};
 use vaultstore::rekey::MergeCheck;
@@ -11,7 +9,8 @@ use vaultstore::time::{Clock, SystemClock};
 use vaultstore::{CreateOptions, InitOptions, Query, RecordId, Timestamp, VaultOptions};
 
 use crate::args::{
-    CreateArgs, InitArgs, ListArgs, MergeChecking, OpenArgs, RekeyArgs, RunArgs, Shown, Sort,
+    CreateArgs, Expiry, InitArgs, ListArgs, MergeChecking, OpenArgs, RekeyArgs, RunArgs, Shown,
+    Sort,
 };
 use crate::priority;
 
@@ -82,9 +81,12 @@ pub(crate) fn create_options(args: &CreateArgs) -> CreateOptions {
     }
 }
 
-/// The time after this duration; `None` means never.
-pub(crate) fn end(expires_in: Option<Duration>) -> Option<Timestamp> {
-    expires_in.map(|time| SystemClock.now().plus(time))
+/// When a record expires; `None` is never.
+pub(crate) fn end(expires_in: Option<Expiry>) -> Option<Timestamp> {
+    Some(match expires_in? {
+        Expiry::In(time) => SystemClock.now().plus(time),
+        Expiry::At(time) => time,
+    })
 }
 
 /// The filters and the order of a list; limit and start are set elsewhere.

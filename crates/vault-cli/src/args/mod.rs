@@ -16,6 +16,7 @@ pub(crate) use self::{
         BenchmarkArgs, CensusArgs, CopyArgs, MergeChecking, OpenArgs, OutputArgs, ProgressMode,
         RekeyArgs, RunArgs, VerifyArgs,
     },
+    parse::Expiry,
     passwords::{
         AbsentPasswordsArgs, NewPasswordArgs, OldPasswordArgs, PasswordArgs, PasswordsArgs, Source,
     },
@@ -127,6 +128,7 @@ fn vault_of_benchmark() -> Arg {
         .long("vault")
         .value_name("URL")
         .value_parser(clap::value_parser!(StoreUrl))
+        .help_heading(None::<&'static str>)
         .help("Create this vault, and keep it, instead of a temporary one")
 }
 
@@ -207,14 +209,14 @@ mod tests {
         let mut command = Cli::command();
         command.build();
         for command in command.get_subcommands() {
-            let shown: Vec<_> = command.get_arguments().filter(|arg| !arg.is_hide_set()).collect();
-            let bare = shown.iter().filter(|arg| arg.get_help_heading().is_none()).count();
-            assert!(
-                shown.len() <= 10 || bare <= 4,
-                "{}: {bare} of {}",
-                command.get_name(),
-                shown.len()
-            );
+            let names = |arg: &&Arg| {
+                !arg.is_hide_set() && !["help", "version"].contains(&arg.get_id().as_str())
+            };
+            let bare = command
+                .get_arguments()
+                .filter(names)
+                .filter(|arg| arg.get_help_heading().is_none());
+            assert!(bare.count() <= 8, "{}", command.get_name());
         }
     }
 }

@@ -5,8 +5,9 @@ use std::{
     time::Duration,
 };
 
-use vaultstore::Token;
+use vaultstore::time::{Clock as _, SystemClock};
 use vaultstore::token::TokenLength;
+use vaultstore::{Timestamp, Token};
 
 pub(super) fn at_least_one(text: &str) -> Result<NonZeroUsize, &'static str> {
     text.parse().map_err(|_| "give a whole number of 1 or more")
@@ -28,10 +29,35 @@ pub(super) fn share(text: &str) -> Result<f64, &'static str> {
     }
 }
 
+/// When a record expires.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Expiry {
+    /// After this time.
+    In(Duration),
+    /// At this time.
+    At(Timestamp),
+}
+
+/// A time with its unit, as in `30d`; a date, which begins at midnight UTC; or a point in time (RFC 3339).
+pub(super) fn expiry(text: &str) -> Result<Expiry, &'static str> {
+    const PASSED: &str = "this time has passed; give a later one";
+    let Some(time) = point_in_time(text) else { return duration(text).map(Expiry::In) };
+    if time <= SystemClock.now() { Err(PASSED) } else { Ok(Expiry::At(time)) }
+}
+
+fn point_in_time(text: &str) -> Option<Timestamp> {
+    let time: jiff::Timestamp = match text.parse::<jiff::civil::Date>() {
+        Ok(date) if text.len() == "2027-01-01".len() => {
+            date.to_zoned(jiff::tz::TimeZone::UTC).ok()?.timestamp()
+        }
+        _ => text.parse().ok()?,
+    };
+    Some(Timestamp::from_micros(time.as_microsecond()))
+}
+
 /// Parses a duration with its unit, as in `30d`.
-pub(super) fn duration(text: &str) -> Result<Duration, &'static str> {
-    const WRONG: &str =
-        "give a whole number of 1 or more and a unit, as in 45s, 90m, 12h, 30d or 2w";
+fn duration(text: &str) -> Result<Duration, &'static str> {
+    const WRONG: &str = "give a whole number of 1 or more and a unit (45s, 90m, 12h, 30d, 2w), or a date as in 2027-01-01";
     let (number, seconds) = match split_unit(text) {
         (number, "s") => (number, 1),
         (number, "m") => (number, 60),
@@ -89,6 +115,19 @@ mod tests {
             "18446744073709551615w",
         ] {
             assert!(duration(wrong).is_err(), "{wrong}");
+        }
+    }
+
+    #[test]
+    fn a_record_expires_after_a_time_or_at_one() {
+        assert_eq!(expiry("30d"), Ok(Expiry::In(Duration::from_hours(30 * 24))));
+        // 2100-01-01 00:00:00 UTC.
+        let at = Ok(Expiry::At(Timestamp::from_micros(4_102_444_800_000_000)));
+        for text in ["2100-01-01", "2100-01-01T00:00:00Z", "2100-01-01T02:00:00+02:00"] {
+            assert_eq!(expiry(text), at, "{text}");
+        }
+        for wrong in ["2020-01-01", "2100-02-30", "2100-13-01", "2100-1-1", "01/01/2100", "never"] {
+            assert!(expiry(wrong).is_err(), "{wrong}");
         }
     }
 

@@ -1,12 +1,12 @@
 //! The options of the commands on single records and on lists of them.
 
-use std::{num::NonZeroUsize, path::PathBuf, time::Duration};
+use std::{num::NonZeroUsize, path::PathBuf};
 
 use clap::{Args, ValueEnum};
 use vaultstore::token::TokenLength;
 use vaultstore::{Token, WriteFormat};
 
-use super::{OpenArgs, PasswordArgs, parse};
+use super::{Expiry, OpenArgs, PasswordArgs, parse};
 
 #[derive(Debug, Args)]
 pub(crate) struct CreateArgs {
@@ -16,9 +16,9 @@ pub(crate) struct CreateArgs {
     /// Length of the random token, 15 to 40
     #[arg(long, value_name = "N", value_parser = parse::token_length)]
     pub(crate) length: Option<TokenLength>,
-    /// Expire after this duration, e.g. 45s, 90m, 12h, 30d, 2w
-    #[arg(long, value_name = "TIME", value_parser = parse::duration)]
-    pub(crate) expires_in: Option<Duration>,
+    /// Expire after this duration (45s, 90m, 12h, 30d, 2w) or on this date (2027-01-01, UTC)
+    #[arg(long, value_name = "TIME", value_parser = parse::expiry)]
+    pub(crate) expires_in: Option<Expiry>,
     #[command(flatten)]
     pub(crate) value: ValueArgs,
     #[command(flatten)]
@@ -89,9 +89,9 @@ pub(crate) struct RenewArgs {
 #[derive(Debug, Args)]
 #[group(required = true, multiple = false)]
 pub(crate) struct EndArgs {
-    /// Expire after this duration, e.g. 45s, 90m, 12h, 30d, 2w
-    #[arg(long, value_name = "TIME", value_parser = parse::duration)]
-    pub(crate) expires_in: Option<Duration>,
+    /// Expire after this duration (45s, 90m, 12h, 30d, 2w) or on this date (2027-01-01, UTC)
+    #[arg(long, value_name = "TIME", value_parser = parse::expiry)]
+    pub(crate) expires_in: Option<Expiry>,
     /// Never expire
     #[arg(long)]
     pub(crate) never: bool,

@@ -5,6 +5,7 @@ use std::{error::Error, ffi::OsString};
 
 use clap::CommandFactory as _;
 use clap::error::{ContextKind, ContextValue, ErrorKind};
+use vaultstore::backend::ParseStoreUrlError;
 
 use super::Cli;
 use crate::exit::Failure;
@@ -16,9 +17,11 @@ pub(crate) fn wrong_usage(error: &clap::Error) -> Failure {
 
 fn explain(error: &clap::Error, args: Vec<OsString>) -> Failure {
     let command = command_at_hand(&args);
-    let hint = match suggestion(error) {
-        Some(meant) => format!("did you mean `{meant}`? See `{command} --help`"),
-        None => format!("see `{command} --help`"),
+    let address = error.source().and_then(|source| source.downcast_ref::<ParseStoreUrlError>());
+    let hint = match (suggestion(error), address.and_then(ParseStoreUrlError::hint)) {
+        (Some(meant), _) => format!("did you mean `{meant}`? See `{command} --help`"),
+        (None, Some(address)) => format!("{address}; see `{command} --help`"),
+        (None, None) => format!("see `{command} --help`"),
     };
     Failure::usage(what(error, &command, &args)).hint(hint)
 }
@@ -181,6 +184,11 @@ mod tests {
             ),
             ("vaultstore settings lst", "`list`", "`vaultstore settings --help`"),
             ("vaultstore list --progres", "", "`vaultstore list --help`"),
+            (
+                "vaultstore list --vault postgre://h/d",
+                "\\\"postgres\\\"",
+                "`vaultstore list --help`",
+            ),
             ("vaultstore census --progress jsn", "`json`", "`vaultstore census --help`"),
         ] {
             let said = wrong(line);

@@ -9,7 +9,7 @@ use vaultstore::kdf::KdfSetting;
 use vaultstore::run::Problem;
 
 use super::{
-    figures,
+    End, figures,
     progress::{Progress, Step},
     rekey::{Listed, listed},
     table::{Table, row, row_with},
@@ -69,20 +69,10 @@ pub(super) struct Opened<'a> {
     records: u64,
 }
 
-/// How a census ended.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum End {
-    Complete,
-    Stopped,
-}
-
 /// `names` identify the passwords without revealing them.
 pub(crate) fn json<'a>(report: &'a CensusReport, names: &'a [String], end: End) -> Report<'a> {
     Report {
-        end: match end {
-            End::Complete => "complete",
-            End::Stopped => "stopped",
-        },
+        end: end.name(),
         scanned: report.scanned,
         formats: report
             .formats

@@ -6,20 +6,12 @@ use serde::Serialize;
 use vaultstore::copy::{CopyReport, IdList};
 
 use super::{
-    figures,
+    End, figures,
     progress::{Progress, Step},
     table::{Table, row},
     unreadable::UnreadableRow,
 };
 use crate::shown;
-
-/// How a copy ended.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum End {
-    Complete,
-    /// Interrupted; the same command continues.
-    Stopped,
-}
 
 #[derive(Serialize)]
 struct Detail {
@@ -70,10 +62,7 @@ struct Verified<'a> {
 
 pub(crate) fn json(report: &CopyReport, end: End) -> Report<'_> {
     Report {
-        end: match end {
-            End::Complete => "complete",
-            End::Stopped => "stopped",
-        },
+        end: end.name(),
         complete: report.is_complete(),
         copied: report.copied,
         already_there: report.already_there,

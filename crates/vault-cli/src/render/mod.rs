@@ -24,6 +24,25 @@ use crate::platform;
 pub(crate) use crate::platform::stdout_was_closed;
 use crate::shown;
 
+/// How a run over a whole vault ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum End {
+    /// It went through.
+    Complete,
+    /// It was interrupted.
+    Stopped,
+}
+
+impl End {
+    /// As JSON has it.
+    pub(crate) fn name(self) -> &'static str {
+        match self {
+            Self::Complete => "complete",
+            Self::Stopped => "stopped",
+        }
+    }
+}
+
 /// Writes bytes to standard output unchanged, without the library's buffer.
 ///
 /// A closed pipe (`vaultstore list | head`) is not a failure: the work is done, and the exit code

@@ -3,8 +3,8 @@
 use serde::Serialize;
 use vaultstore::census::CensusReport;
 
-use super::census::{self, End};
 use super::figures;
+use super::{End, census};
 use crate::shown;
 
 /// What was asked: the names of the passwords' sources, in the order of their keys.

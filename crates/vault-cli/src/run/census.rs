@@ -5,14 +5,14 @@ use std::sync::Arc;
 use vaultstore::census::{CensusPlan, CensusSession};
 use vaultstore::{Password, PasswordKey};
 
+use super::drive::{Steps, drive};
 use super::v2_cost::V2Costs;
 use super::{Context, blocking};
 use crate::args::{CensusArgs, OutputArgs, Source};
 use crate::exit::{self, Exit, Failure};
 use crate::plan;
-use crate::render::census::End;
 use crate::render::progress::Progress;
-use crate::render::{self};
+use crate::render::{self, End};
 use crate::secrets::{Passwords, Prompt};
 
 /// Damaged and malformed records make the exit code 3; records that none of the passwords opens
@@ -86,20 +86,37 @@ pub(super) async fn to_its_end(
     session: &mut CensusSession,
     phase: &'static str,
     output: &OutputArgs,
-    mut listed: impl FnMut(&mut CensusSession) -> Result<(), Failure>,
+    listed: impl FnMut(&mut CensusSession) -> Result<(), Failure>,
 ) -> Result<End, Failure> {
-    let mut progress = Progress::start(output.progress, phase, session.total());
-    loop {
-        let step = tokio::select! {
-            biased;
-            () = context.interrupts.first() => return Ok(End::Stopped),
-            step = session.step() => step?,
-        };
-        match step {
-            Some(report) => render::census::step(&mut progress, report),
-            None => return Ok(End::Complete),
-        }
-        listed(session)?;
+    drive(Survey { session, listed }, context, output.progress, phase).await
+}
+
+/// A census with what hears of each step.
+struct Survey<'a, F> {
+    session: &'a mut CensusSession,
+    listed: F,
+}
+
+impl<F: FnMut(&mut CensusSession) -> Result<(), Failure>> Steps for Survey<'_, F> {
+    const MAY_BE_DROPPED: bool = true;
+
+    fn total(&self) -> u64 {
+        self.session.total()
+    }
+
+    async fn prepare(&mut self) -> Result<(), Failure> {
+        Ok(())
+    }
+
+    async fn step(&mut self, progress: &mut Progress) -> Result<bool, Failure> {
+        let Some(report) = self.session.step().await? else { return Ok(false) };
+        render::census::step(progress, report);
+        (self.listed)(self.session)?;
+        Ok(true)
+    }
+
+    async fn stop(&mut self, _: &Progress) -> Result<(), Failure> {
+        Ok(())
     }
 }
 

@@ -2,19 +2,18 @@
 
 use std::sync::Arc;
 
-use futures::FutureExt as _;
 use vaultstore::copy::{CopyError, CopyPlan, CopySession, OnExisting, Side};
 use vaultstore::run::RunOptions;
 use vaultstore::store::PageLimit;
 use vaultstore::{StoreErrorKind, StoreUrl, VaultStore};
 
 use super::Context;
-use crate::args::{CopyArgs, OutputArgs};
+use super::drive::{Steps, drive};
+use crate::args::CopyArgs;
 use crate::exit::{Exit, Failure};
 use crate::own_file;
-use crate::render::copy::End;
 use crate::render::progress::Progress;
-use crate::render::{self};
+use crate::render::{self, End};
 
 pub(super) async fn run(context: &Context, args: CopyArgs) -> Result<Exit, Failure> {
     if own_file::same_vault(&args.to, &context.url) {
@@ -35,7 +34,7 @@ pub(super) async fn run(context: &Context, args: CopyArgs) -> Result<Exit, Failu
     }
     context.interrupts.leave_first_to_command();
     let mut session = CopySession::start(source, target, plan).await?;
-    let end = to_its_end(context, &mut session, &args.output).await?;
+    let end = drive(&mut session, context, args.output.progress, "copy").await?;
     let report = session.report();
     if args.output.json {
         render::print_json(&render::copy::json(report, end))?;
@@ -66,19 +65,26 @@ async fn open_or_create(url: &StoreUrl) -> Result<Arc<dyn VaultStore>, Failure> 
     }
 }
 
-async fn to_its_end(
-    context: &Context,
-    session: &mut CopySession,
-    output: &OutputArgs,
-) -> Result<End, Failure> {
-    let mut progress = Progress::start(output.progress, "copy", session.total());
-    loop {
-        // A step is finished before an interrupt counts: what is reported was committed.
-        let Some(report) = session.step().await? else { return Ok(End::Complete) };
-        render::copy::step(&mut progress, report);
-        if context.interrupts.first().now_or_never().is_some() {
-            return Ok(End::Stopped);
-        }
+impl Steps for &mut CopySession {
+    /// What is reported was committed.
+    const MAY_BE_DROPPED: bool = false;
+
+    fn total(&self) -> u64 {
+        CopySession::total(self)
+    }
+
+    async fn prepare(&mut self) -> Result<(), Failure> {
+        Ok(())
+    }
+
+    async fn step(&mut self, progress: &mut Progress) -> Result<bool, Failure> {
+        let Some(report) = CopySession::step(self).await? else { return Ok(false) };
+        render::copy::step(progress, report);
+        Ok(true)
+    }
+
+    async fn stop(&mut self, _: &Progress) -> Result<(), Failure> {
+        Ok(())
     }
 }
 

@@ -58,10 +58,8 @@ pub(super) async fn run(context: &Context, args: ListArgs) -> Result<Exit, Failu
         return Ok(Exit::Done);
     }
     let count = unreadable.iter().map(UnreadableRow::rows).sum();
-    let mut text = format!(
-        "unreadable rows, which are not in the list: {}\n",
-        render::figures::count(count)
-    );
+    let mut text =
+        format!("unreadable rows, which are not in the list: {}\n", render::figures::count(count));
     render::unreadable::rows(&mut text, &unreadable, count);
     exit::warn(text.trim_end());
     Ok(Exit::Remains)

@@ -3,6 +3,7 @@
 mod benchmark;
 mod census;
 mod copy;
+mod drive;
 mod init;
 mod list;
 mod migrate;

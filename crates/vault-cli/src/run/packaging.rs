@@ -19,7 +19,7 @@ pub(super) fn man() -> Result<Exit, Failure> {
     let mut command = Cli::command();
     command.build();
     let mut page = Vec::new();
-    let rendered = |error| Failure::failed("the manual page could not be made").because(error);
+    let rendered = |error| Failure::failed("the manual page could not be rendered").because(error);
     clap_mangen::Man::new(command.clone()).render(&mut page).map_err(rendered)?;
     for sub in command.get_subcommands().filter(|sub| sub.get_name() != "help") {
         clap_mangen::Man::new(sub.clone()).render(&mut page).map_err(rendered)?;

@@ -11,6 +11,7 @@ use vaultstore::rekey::{EarlierRun, RekeyError, RekeyMode, RunStatus, WriteHooks
 use vaultstore::store::WriteHook;
 use vaultstore::{Password, RekeyPlan, RekeyReport, RekeySession, Vault, WriteFormat};
 
+use super::drive::{Steps, drive};
 use super::v2_cost::{self, V2Costs};
 use super::{Context, blocking, settings};
 use crate::args::{NewPasswordArgs, OldPasswordArgs, OutputArgs, RekeyArgs};
@@ -252,7 +253,8 @@ impl Run<'_> {
         mut wording: Wording,
         output: &OutputArgs,
     ) -> Result<Exit, Failure> {
-        let outcome = self.to_its_end(&mut session, output).await;
+        let steps = Kept { session: &mut session, file: self.kept.as_ref() };
+        let outcome = drive(steps, self.context, output.progress, "rekey").await.map(|_| ());
         let outcome = outcome.and(match &self.kept {
             // A refused merge wrote nothing; there is nothing to resume.
             Some(kept) if is_refused_from_the_start(session.report()) => kept.remove(),
@@ -312,31 +314,38 @@ impl Run<'_> {
         let opens = report.counts.already_new == 0 && session.new_opens_v2().await?;
         Ok(if opens { V2Answer::NewOpens } else { V2Answer::Nothing })
     }
+}
 
-    /// Runs until the rekey is done, fails or is interrupted.
-    async fn to_its_end(
-        &self,
-        session: &mut RekeySession,
-        output: &OutputArgs,
-    ) -> Result<(), Failure> {
-        let mut progress = Progress::start(output.progress, "rekey", session.total());
-        loop {
-            if let Some(kept) = &self.kept {
-                keep(session, kept).await?;
-            }
-            tokio::select! {
-                biased;
-                () = self.context.interrupts.first() => {
-                    progress.say("finishing the page that is being written; interrupt again to stop at once");
-                    session.stop().await?;
-                    return Ok(());
-                }
-                step = session.step() => match step? {
-                    Some(report) => render::rekey::step(&mut progress, report),
-                    None => return Ok(()),
-                },
-            }
+/// The session with the state that it keeps.
+struct Kept<'a> {
+    session: &'a mut RekeySession,
+    file: Option<&'a Arc<StateFile>>,
+}
+
+impl Steps for Kept<'_> {
+    const MAY_BE_DROPPED: bool = true;
+
+    fn total(&self) -> u64 {
+        self.session.total()
+    }
+
+    async fn prepare(&mut self) -> Result<(), Failure> {
+        match self.file {
+            Some(file) => keep(self.session, file).await,
+            None => Ok(()),
         }
+    }
+
+    async fn step(&mut self, progress: &mut Progress) -> Result<bool, Failure> {
+        let Some(report) = self.session.step().await? else { return Ok(false) };
+        render::rekey::step(progress, report);
+        Ok(true)
+    }
+
+    async fn stop(&mut self, progress: &Progress) -> Result<(), Failure> {
+        progress.say("finishing the page that is being written; interrupt again to stop at once");
+        self.session.stop().await?;
+        Ok(())
     }
 }
 

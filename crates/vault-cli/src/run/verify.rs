@@ -10,9 +10,9 @@ use super::{Context, blocking};
 use crate::args::{AbsentPasswordsArgs, PasswordsArgs, VerifyArgs};
 use crate::exit::{Exit, Failure};
 use crate::plan;
-use crate::render::census::{End, SHOWN};
+use crate::render::census::SHOWN;
 use crate::render::verify::{Asked, Verdict};
-use crate::render::{self};
+use crate::render::{self, End};
 use crate::secrets::{Passwords, Prompt};
 
 pub(super) async fn run(context: &Context, args: VerifyArgs) -> Result<Exit, Failure> {

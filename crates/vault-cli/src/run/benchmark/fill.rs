@@ -69,7 +69,8 @@ pub(super) async fn fill(
     }
     done += insert(store, batch, &filling.population, &mut counts).await?;
     if done != filling.records {
-        return Err(Failure::failed("a thread that fills the vault broke off; please report this"));
+        return Err(Failure::failed("a thread that fills the vault ended too early")
+            .hint("this is a bug in vaultstore; please report it"));
     }
     Ok(Filled { counts, elapsed: begun.elapsed() })
 }
@@ -82,7 +83,7 @@ fn start_threads(filling: &Filling) -> Result<mpsc::Receiver<Chunk>, Failure> {
         let (filling, sender) = (filling.clone(), sender.clone());
         let thread = thread::Builder::new().name(format!("vaultstore-fill-{number}"));
         thread.spawn(move || seal_share(share, &filling, &sender)).map_err(|error| {
-            Failure::failed("no thread could be started; lower --workers").because(error)
+            Failure::failed("no thread could be started").hint("lower --workers").because(error)
         })?;
     }
     Ok(receiver)
@@ -137,8 +138,9 @@ async fn insert(
     let outcomes = store.insert(batch).await?;
     if outcomes.iter().any(|outcome| *outcome != InsertOutcome::Inserted) {
         return Err(Failure::failed(
-            "a fresh random id or token was taken, which cannot be; check this machine's memory",
-        ));
+            "a fresh random id or token was already taken, which is as good as impossible",
+        )
+        .hint("check this machine's memory"));
     }
     for group in &groups {
         counts[*group] += 1;

@@ -51,7 +51,6 @@ async fn rewrite(store: &dyn VaultStore, batch: Arc<[Replacement]>) -> Result<()
     if outcomes.iter().all(|outcome| *outcome == WriteOutcome::Applied) {
         return Ok(());
     }
-    Err(Failure::failed(
-        "a row changed while nobody else had the vault; check this machine's disk and memory",
-    ))
+    Err(Failure::failed("a row changed while nobody else had the vault")
+        .hint("check this machine's disk and memory"))
 }

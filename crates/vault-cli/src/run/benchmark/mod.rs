@@ -43,9 +43,10 @@ pub(super) async fn run(context: &Context, args: BenchmarkArgs) -> Result<Exit, 
     match findings.first() {
         None => Ok(Exit::Done),
         Some(first) => Err(Failure::failed(format!(
-            "the verification found {} thing(s) wrong, which is a bug in vaultstore: {first}",
+            "the verification found {} faults, the first of which is: {first}",
             findings.len()
-        ))),
+        ))
+        .hint("this is a bug in vaultstore; please report it")),
     }
 }
 
