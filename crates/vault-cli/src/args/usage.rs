@@ -12,18 +12,18 @@ use crate::exit::Failure;
 
 /// Describes what is wrong with the command line of this process.
 pub(crate) fn wrong_usage(error: &clap::Error) -> Failure {
-    explain(error, std::env::args_os().collect())
+    explain(error, &std::env::args_os().collect::<Vec<_>>())
 }
 
-fn explain(error: &clap::Error, args: Vec<OsString>) -> Failure {
-    let command = command_at_hand(&args);
+fn explain(error: &clap::Error, args: &[OsString]) -> Failure {
+    let command = command_at_hand(args);
     let address = error.source().and_then(|source| source.downcast_ref::<ParseStoreUrlError>());
     let hint = match (suggestion(error), address.and_then(ParseStoreUrlError::hint)) {
         (Some(meant), _) => format!("did you mean `{meant}`? See `{command} --help`"),
         (None, Some(address)) => format!("{address}; see `{command} --help`"),
         (None, None) => format!("see `{command} --help`"),
     };
-    Failure::usage(what(error, &command, &args)).hint(hint)
+    Failure::usage(what(error, &command, args)).hint(hint)
 }
 
 fn what(error: &clap::Error, command: &str, args: &[OsString]) -> String {
@@ -151,7 +151,7 @@ mod tests {
     fn wrong(line: &str) -> String {
         let args: Vec<OsString> = line.split(' ').map(OsString::from).collect();
         let error = Cli::try_parse_from(&args).unwrap_err();
-        format!("{:?}", explain(&error, args))
+        format!("{:?}", explain(&error, &args))
     }
 
     #[test]

@@ -52,12 +52,11 @@ pub(super) fn read(
             Err(error) => return Err(error),
         }
         match sequence.take(byte[0]) {
-            Taken::Paste => continue,
+            Taken::Paste | Taken::Part => continue,
             Taken::Key => {
                 ignored(Ignored::Sequence)?;
                 continue;
             }
-            Taken::Part => continue,
             Taken::No => {}
         }
         match byte[0] {
