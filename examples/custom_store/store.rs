@@ -16,7 +16,8 @@ use async_trait::async_trait;
 use vaultstore::query::{Envelopes, HasCursor as _, SortOrder};
 use vaultstore::store::{
     DeleteOutcome, EnvelopeText, InsertOutcome, MAX_ENVELOPE_LEN, MAX_SETTINGS, OverLimit, Page,
-    PageBuilder, PageLimit, Purge, PutSetting, RecordSink, RecordSource, RecordUpdate, Replacement, SealedRecord, WriteOutcome,
+    PageBuilder, PageLimit, Purge, PutSetting, RecordSink, RecordSource, RecordUpdate, Replacement,
+    SealedRecord, WriteOutcome,
 };
 use vaultstore::{
     Query, Record, RecordId, StoreError, StoreErrorKind, Timestamp, Token, VaultStore,

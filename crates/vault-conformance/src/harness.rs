@@ -56,7 +56,8 @@ pub trait StoreUnderTest: Sync {
     ) -> impl Future<Output = (Self::Store, Planted)> {
         async move {
             let id = behind.id.as_str().to_owned() + &"x".repeat(MAX_KEY_LEN);
-            let refused = store.insert(vec![Record { id: RecordId::from_stored(id), ..behind }]).await;
+            let refused =
+                store.insert(vec![Record { id: RecordId::from_stored(id), ..behind }]).await;
             assert_eq!(refused.map_err(|error| error.kind()), Err(StoreErrorKind::Unsupported));
             (store, Planted::No)
         }

@@ -95,7 +95,8 @@ fn a_bad_record_stops_nothing_and_hides_nothing() {
 
     assert_eq!((report.counts.rekeyed, report.counts.damaged, report.counts.malformed), (5, 3, 2));
     assert!(report.needs_attention());
-    let listed: Vec<_> = report.problems.iter().filter_map(|problem| problem.at.id().cloned()).collect();
+    let listed: Vec<_> =
+        report.problems.iter().filter_map(|problem| problem.at.id().cloned()).collect();
     assert_eq!(listed, [&ids[3], &ids[5], &ids[6], &ids[7], &ids[8]].map(Clone::clone));
     assert_eq!(report.problems[0].kind, ProblemKind::Damaged);
     assert!(matches!(report.problems[1].kind, ProblemKind::Malformed(_)));

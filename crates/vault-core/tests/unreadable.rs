@@ -10,8 +10,8 @@ use vault_core::rekey::{RekeyMode, RunStatus};
 use vault_core::run::{MAX_PROBLEMS, ProblemAt, ProblemKind, RunOptions};
 use vault_core::store::{PageLimit, UnreadableReason};
 use vault_core::{
-    CreateOptions, InitOptions, KdfParams, MemoryStore, Password, PasswordKey, RecordId, RekeyPlan, RekeyReport,
-    Vault, VaultOptions, VaultStore as _,
+    CreateOptions, InitOptions, KdfParams, MemoryStore, Password, PasswordKey, RecordId, RekeyPlan,
+    RekeyReport, Vault, VaultOptions, VaultStore as _,
 };
 
 const REASON: UnreadableReason = UnreadableReason::IdNotText;
@@ -51,7 +51,9 @@ const PLACES: [&str; 3] = ["", "!", "~"];
 
 #[test]
 fn a_rekey_moves_all_others_and_names_the_rows() {
-    for (page, mode) in [1, 3, 100].into_iter().zip([RekeyMode::Apply, RekeyMode::Apply, RekeyMode::DryRun]) {
+    for (page, mode) in
+        [1, 3, 100].into_iter().zip([RekeyMode::Apply, RekeyMode::Apply, RekeyMode::DryRun])
+    {
         let (_, vault) = vault(&PLACES);
         let report = rekey(&vault, plan().dry_run(mode).options(run(page)));
         let counts = report.counts;
@@ -127,6 +129,7 @@ fn a_copy_takes_all_others_and_is_not_complete() {
     // What nobody can read is no copy of anything.
     let other = MemoryStore::new();
     other.plant_unreadable(RecordId::from_stored("~"), REASON);
-    block_on(other.insert(block_on(target.list(None, PageLimit::new(1, 1))).unwrap().records)).unwrap();
+    block_on(other.insert(block_on(target.list(None, PageLimit::new(1, 1))).unwrap().records))
+        .unwrap();
     assert!(matches!(copy(&store, &other), Err(CopyError::TargetNotEmpty)));
 }

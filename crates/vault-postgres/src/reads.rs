@@ -5,8 +5,8 @@ use std::collections::HashMap;
 use futures::TryStreamExt as _;
 use sqlx::{Postgres, Row as _, postgres::PgRow, query::Query};
 use vault_store::{
-    HasWeight, MAX_SETTINGS, OverLimit, Page as RecordPage, PageBuilder, PageLimit, Record, RecordId,
-    RowName, SealedRecord, Token, UnreadableReason, UnreadableRow,
+    HasWeight, MAX_SETTINGS, OverLimit, Page as RecordPage, PageBuilder, PageLimit, Record,
+    RecordId, RowName, SealedRecord, Token, UnreadableReason, UnreadableRow,
 };
 use vault_store::{WriteHook, WriteHookKind};
 

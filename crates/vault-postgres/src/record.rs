@@ -36,11 +36,7 @@ pub(crate) fn expected(expected: &EnvelopeText) -> (Option<&str>, i64) {
 /// The row of `SELECT id, envelope, octet_length(envelope), token`, where an envelope over the
 /// limit is NULL.
 pub(crate) fn sealed(row: &PgRow) -> Result<SealedRecord, Fault> {
-    Ok(SealedRecord {
-        id: id(row)?,
-        token: token(row)?,
-        envelope: envelope_of(row)?,
-    })
+    Ok(SealedRecord { id: id(row)?, token: token(row)?, envelope: envelope_of(row)? })
 }
 
 /// The row of `SELECT id, envelope, octet_length(envelope), token, …` with the four times.

@@ -73,9 +73,7 @@ pub(crate) fn key_columns() -> String {
 }
 
 fn token_column() -> String {
-    format!(
-        "CASE WHEN octet_length(stored.token) <= {MAX_KEY_LEN} THEN stored.token END AS token"
-    )
+    format!("CASE WHEN octet_length(stored.token) <= {MAX_KEY_LEN} THEN stored.token END AS token")
 }
 
 /// For an unreadable row: the excessive length (negative for a token) and the start of a long id.

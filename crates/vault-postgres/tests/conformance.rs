@@ -71,7 +71,11 @@ impl StoreUnderTest for Postgres {
     }
 
     /// A row whose id is longer than any that is read; repeated, it has room in the index all the same.
-    async fn plant_unreadable(&self, store: PostgresStore, row: Record) -> (PostgresStore, Planted) {
+    async fn plant_unreadable(
+        &self,
+        store: PostgresStore,
+        row: Record,
+    ) -> (PostgresStore, Planted) {
         let options = self.options();
         let table = options.tables.vault();
         let plant = format!(

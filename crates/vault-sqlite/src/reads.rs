@@ -7,8 +7,8 @@ use sqlx::{
     sqlite::{SqliteArguments, SqliteRow},
 };
 use vault_store::{
-    EnvelopeText, HasRoom, MAX_SETTINGS, OverLimit, Page, PageBuilder,
-    PageLimit, Record, RecordId, SealedRecord, Token,
+    EnvelopeText, HasRoom, MAX_SETTINGS, OverLimit, Page, PageBuilder, PageLimit, Record, RecordId,
+    SealedRecord, Token,
 };
 use vault_store::{WriteHook, WriteHookKind};
 

@@ -2,14 +2,15 @@
 
 #![expect(clippy::unwrap_used, reason = "a test that fails panics, in its helpers too")]
 
-use sqlx::{AssertSqlSafe, ConnectOptions as _, Connection as _, Executor as _, SqliteConnection};
 use sqlx::sqlite::SqliteConnectOptions;
+use sqlx::{AssertSqlSafe, ConnectOptions as _, Connection as _, Executor as _, SqliteConnection};
 use std::path::Path;
 use tempfile::TempDir;
 use vault_sqlite::{SqliteOptions, SqliteStore};
 use vault_store::{
-    MAX_KEY_LEN, MAX_SETTING_LEN, MAX_SETTINGS, Page, PageLimit, PutSetting, Query, RecordSource as _,
-    SortKey, SortOrder, StoreErrorKind, Timestamp, Token, UnreadableReason as Reason, VaultStore as _,
+    MAX_KEY_LEN, MAX_SETTING_LEN, MAX_SETTINGS, Page, PageLimit, PutSetting, Query,
+    RecordSource as _, SortKey, SortOrder, StoreErrorKind, Timestamp, Token,
+    UnreadableReason as Reason, VaultStore as _,
 };
 
 /// As an old generation of the Go package makes it: every column may be NULL, and an id may have any type.
@@ -38,7 +39,9 @@ async fn vault(folder: &TempDir, schema: &str, rows: &[(&str, &str)]) -> SqliteS
     execute(&path, schema).await;
     let sound = [("'b'", "'tk_b'"), ("'d'", "'tk_d'")];
     for (id, token) in rows.iter().chain(&sound) {
-        let insert = format!("INSERT INTO vault (id, vault_token, vault_value) VALUES ({id}, {token}, 'v2:x')");
+        let insert = format!(
+            "INSERT INTO vault (id, vault_token, vault_value) VALUES ({id}, {token}, 'v2:x')"
+        );
         execute(&path, &insert).await;
     }
     SqliteStore::open(&path, SqliteOptions::default()).await.unwrap()
@@ -139,7 +142,8 @@ async fn settings_over_the_limits_are_refused_by_their_length_and_the_others_rea
     assert_eq!(store.setting("sound").await.unwrap().as_deref(), Some("value"));
 
     let most = format!("printf('%.*c', {MAX_SETTING_LEN}, 'x')");
-    execute(&path, &format!("UPDATE vault_meta SET meta_value = {most} WHERE meta_key = 'giant'")).await;
+    execute(&path, &format!("UPDATE vault_meta SET meta_value = {most} WHERE meta_key = 'giant'"))
+        .await;
     assert_eq!(store.settings().await.unwrap().len(), 2);
 
     let long = format!("printf('%.*c', {}, 'n')", MAX_KEY_LEN + 1);

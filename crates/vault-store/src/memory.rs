@@ -113,13 +113,15 @@ impl Inner {
             places.reverse();
         }
         let mut places = places.into_iter().peekable();
-        let is_before = |place: &RecordId, record: &Record| match (query.order(), query.direction()) {
+        let is_before = |place: &RecordId, record: &Record| match (query.order(), query.direction())
+        {
             (SortKey::Id, SortOrder::Ascending) => *place < record.id,
             (SortKey::Id, SortOrder::Descending) => *place > record.id,
             _ => true,
         };
         for record in records {
-            while let Some((place, reason)) = places.next_if(|(place, _)| is_before(place, &record)) {
+            while let Some((place, reason)) = places.next_if(|(place, _)| is_before(place, &record))
+            {
                 page.unreadable(|| name(place), *reason);
             }
             page.push(record);

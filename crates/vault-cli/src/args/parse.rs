@@ -38,7 +38,8 @@ pub(crate) enum Expiry {
     At(Timestamp),
 }
 
-/// A time with its unit, as in `30d`; a date, which begins at midnight UTC; or a point in time (RFC 3339).
+/// Parses a duration with its unit, as in `30d`; a date, which starts at midnight UTC; or a point
+/// in time (RFC 3339).
 pub(super) fn expiry(text: &str) -> Result<Expiry, &'static str> {
     const PASSED: &str = "this time has passed; give a later one";
     let Some(time) = point_in_time(text) else { return duration(text).map(Expiry::In) };

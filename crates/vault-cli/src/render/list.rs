@@ -10,7 +10,7 @@ use vaultstore::store;
 use super::{figures, unreadable::UnreadableRow};
 use crate::shown;
 
-/// The records as a table; `next` is what `--after` goes on from.
+/// The records as a table; `next` is the id for `--after`.
 pub(crate) fn table(records: &[RecordInfo]) -> String {
     let rows: Vec<[String; 7]> = records.iter().map(row).collect();
     let head = ["ID", "TOKEN", "FORMAT", "SIZE", "CREATED", "UPDATED", "STATE"].map(str::to_owned);

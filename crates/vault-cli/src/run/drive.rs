@@ -1,4 +1,5 @@
-//! Runs over a whole vault: one step after another until the end, or until somebody interrupts.
+//! Drives a run over a whole vault: one step after another until the end, or until the user
+//! interrupts.
 
 use super::Context;
 use crate::args::ProgressMode;

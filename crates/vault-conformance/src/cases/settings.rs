@@ -1,7 +1,9 @@
 //! The contract of [`VaultStore`] about settings.
 
 use futures::future::join_all;
-use vault_store::{MAX_KEY_LEN, MAX_SETTING_LEN, MAX_SETTINGS, PutSetting, StoreErrorKind, VaultStore};
+use vault_store::{
+    MAX_KEY_LEN, MAX_SETTING_LEN, MAX_SETTINGS, PutSetting, StoreErrorKind, VaultStore,
+};
 
 use crate::StoreUnderTest;
 

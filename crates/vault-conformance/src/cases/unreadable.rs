@@ -8,7 +8,9 @@ use vault_store::{
     StoreErrorKind, Timestamp, UnreadableRow, VaultStore,
 };
 
-use crate::samples::{WIDE, fill, list_all, list_rows, record, records, scan, scan_rows, sealed, token};
+use crate::samples::{
+    WIDE, fill, list_all, list_rows, record, records, scan, scan_rows, sealed, token,
+};
 use crate::{Planted, StoreUnderTest};
 
 /// "Ids and tokens count as bytes, like envelopes": not even short envelopes make a page of long

@@ -29,7 +29,8 @@ use crate::scan::pace::{BatchSizer, Cost, Group};
 use crate::scan::retry::{Retry, Tries};
 use crate::scan::workers::Workers;
 use vault_store::{
-    Page, PageLimit, RecordId, RecordSource, SealedRecord, StoreError, StoreErrorKind, UnreadableRow,
+    Page, PageLimit, RecordId, RecordSource, SealedRecord, StoreError, StoreErrorKind,
+    UnreadableRow,
 };
 
 /// Examines records, with memory for an Argon2id.
@@ -196,7 +197,8 @@ impl<E: Examine> Scan<E> {
             let next = page.records.get(row.position).map(|record| record.id.clone());
             self.unreadable.extend(examiner.unreadable(row).map(|finding| (next, finding)));
         }
-        self.waiting.extend(page.records.into_iter().filter(|record| !examiner.passes_over(record)));
+        self.waiting
+            .extend(page.records.into_iter().filter(|record| !examiner.passes_over(record)));
         Ok(())
     }
 
@@ -225,7 +227,8 @@ impl<E: Examine> Scan<E> {
                 Ok((chunk, cost))
             }));
         }
-        let passed = |next: &Option<RecordId>| next.as_ref().is_some_and(|next| Some(next) <= last.as_ref());
+        let passed =
+            |next: &Option<RecordId>| next.as_ref().is_some_and(|next| Some(next) <= last.as_ref());
         let mut findings = Vec::new();
         while self.unreadable.front().is_some_and(|(next, _)| passed(next)) {
             findings.extend(self.unreadable.pop_front().map(|(_, finding)| finding));
