@@ -17,7 +17,7 @@ use sha2::{Digest as _, Sha256};
 use vault_core::envelope::{
     Envelope, OpenOutcome, OpenPolicy, Padding, SealParams, V2Params, check, open, seal,
 };
-use vault_core::kdf::{KdfMemory, KdfMinimum, KdfSetting};
+use vault_core::kdf::{KdfMemory, KdfSetting};
 use vault_core::rekey::RekeyMode;
 use vault_core::run::RunOptions;
 use vault_core::store::BoundTo;
@@ -66,7 +66,7 @@ impl Bench {
         let kdf = KdfSetting::generate(params).expect("the system has randomness");
         let key = PasswordKey::new(Password::new("a password"));
         key.prepare(&kdf, &mut KdfMemory::new()).expect("there are 8 KiB");
-        let policy = OpenPolicy { v2_costs: vec![V2Params::new(params)], ..OpenPolicy::default() };
+        let policy = OpenPolicy { v2_costs: vec![V2Params::new(params)], ..OpenPolicy::trusting() };
         let id = RecordId::from_stored("0192f0c1-0000-7000-8000-000000000000");
         let token = Token::from_stored("tk_0123456789abcdefghjkmnpqrstvw".to_owned());
         Self { kdf, key, id, token, policy }
@@ -212,7 +212,7 @@ impl Bench {
     /// of the envelope, which only the password can reveal.
     fn vault_of(&self, text: &EnvelopeText) -> Vault {
         let new = InitOptions { cost: self.kdf.params, format: WriteFormat::V3 };
-        let options = VaultOptions { floor: KdfMinimum::NONE, ..VaultOptions::default() };
+        let options = VaultOptions { open: OpenPolicy::trusting(), ..VaultOptions::default() };
         let vault = block_on(Vault::init(Arc::new(MemoryStore::new()), new, options))
             .expect("the store is empty");
         let now = Timestamp::from_micros(0);

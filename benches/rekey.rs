@@ -15,8 +15,8 @@ use std::{
 
 use criterion::{BenchmarkGroup, BenchmarkId, Criterion, SamplingMode, measurement::WallTime};
 use futures::executor::block_on;
-use vault_core::envelope::{SealParams, seal};
-use vault_core::kdf::{KdfMemory, KdfMinimum};
+use vault_core::envelope::{OpenPolicy, SealParams, seal};
+use vault_core::kdf::KdfMemory;
 use vault_core::run::RunOptions;
 use vault_core::store::BoundTo;
 use vault_core::store::{EnvelopeText, InsertOutcome, PageLimit, Replacement, WriteOutcome};
@@ -100,7 +100,7 @@ fn measure(
 
 fn filled(store: Arc<dyn VaultStore>, records: usize, password: &str) -> Vault {
     let cost = KdfParams::new(8, 1, 1).expect("the cheapest Argon2id");
-    let options = VaultOptions { floor: KdfMinimum::NONE, ..VaultOptions::default() };
+    let options = VaultOptions { open: OpenPolicy::trusting(), ..VaultOptions::default() };
     let new = InitOptions { cost, format: WriteFormat::V3 };
     let vault = block_on(Vault::init(store, new, options)).expect("the store is empty");
     let spec = block_on(vault.seal_spec()).expect("the vault is new");

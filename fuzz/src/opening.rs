@@ -2,7 +2,7 @@
 
 use base64::{Engine as _, engine::general_purpose::URL_SAFE};
 use vault_core::envelope::{Envelope, OpenOutcome, OpenPolicy, V2Params, open as open_envelope};
-use vault_core::kdf::{KdfLimits, KdfMemory};
+use vault_core::kdf::{KdfLimits, KdfMemory, KdfMinimum};
 use vault_core::store::BoundTo;
 use vault_core::store::EnvelopeText;
 use vault_core::{KdfParams, Password, PasswordKey, Plaintext, RecordId, Token};
@@ -80,8 +80,10 @@ fn answer(text: Vec<u8>, password: &str, id: &str, token: &str) -> Option<OpenOu
     let envelope = Envelope::parse(&EnvelopeText::from_stored(text)).ok()?;
     let cheapest = KdfParams::new(sealer::M_KIB, 1, 1).expect("Argon2id is defined for it");
     // a stored header may ask for a little more than the cheapest, so that inputs stay fast
-    let limits = KdfLimits { max_m_kib: 64, max_t: 2, max_p: 4, max_work_kib: 128 };
-    let policy = OpenPolicy { limits, v2_costs: vec![V2Params::new(cheapest)] };
+    let floor = KdfMinimum::NONE;
+    let limits = KdfLimits { max_m_kib: 64, max_t: 2, max_p: 4, max_work_kib: 128, floor };
+    let v2_costs = vec![V2Params::new(cheapest)];
+    let policy = OpenPolicy { limits, v2_costs, ..OpenPolicy::trusting() };
     let key = PasswordKey::new(Password::new(password));
     let (id, token) = (RecordId::from_stored(id), Token::from_stored(token.to_owned()));
     let bound_to = BoundTo { id: &id, token: &token };

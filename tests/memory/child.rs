@@ -11,7 +11,6 @@ use std::{
 use futures::executor::block_on;
 use sha2::{Digest as _, Sha256};
 use vaultstore::envelope::{OpenPolicy, SealParams, V2Params};
-use vaultstore::kdf::KdfMinimum;
 use vaultstore::rekey::MergeCheck;
 use vaultstore::run::RunOptions;
 use vaultstore::store::PageLimit;
@@ -69,8 +68,8 @@ pub(crate) fn live(folder: &Path) {
 
 async fn make_vault(folder: &Path) -> Vault {
     let url: StoreUrl = format!("redb:{}", folder.join("vault").display()).parse().unwrap();
-    let open = OpenPolicy { v2_costs: vec![V2Params::new(cost())], ..OpenPolicy::default() };
-    let options = VaultOptions { floor: KdfMinimum::NONE, open, ..VaultOptions::default() };
+    let open = OpenPolicy { v2_costs: vec![V2Params::new(cost())], ..OpenPolicy::trusting() };
+    let options = VaultOptions { open, ..VaultOptions::default() };
     let new = InitOptions::default().with_cost(cost());
     Vault::init(url.create().await.unwrap(), new, options).await.unwrap()
 }

@@ -1,6 +1,7 @@
 //! Converts command-line options into library options.
 
 use vaultstore::envelope::{OpenPolicy, V2Params};
+use vaultstore::kdf::KdfLimits;
 use vaultstore::query::{Filter, SortKey, SortOrder};
 use vaultstore::rekey::MergeCheck;
 use vaultstore::run::RunOptions;
@@ -19,16 +20,22 @@ pub(crate) fn new_vault(args: &InitArgs) -> InitOptions {
 }
 
 /// The given v2 costs; without any, the cost with which the vault itself writes v2, or the default.
-pub(crate) fn vault_options(open: &OpenArgs, own: Option<V2Params>) -> VaultOptions {
-    let mut options = VaultOptions::default();
+pub(crate) fn vault_options(
+    open: &OpenArgs,
+    own: Option<V2Params>,
+    limits: KdfLimits,
+) -> VaultOptions {
+    let mut options = VaultOptions::default().with_limits(limits);
     let costs = if open.v2_presets.is_empty() {
         own.into_iter().collect()
     } else {
         distinct(&open.v2_presets)
     };
     if !costs.is_empty() {
-        options.open = OpenPolicy { v2_costs: costs, ..options.open };
+        options.open.v2_costs = costs;
     }
+    options.open.allow_v1 = open.allow_v1;
+    options.open.max_salts = open.max_salts.unwrap_or(OpenPolicy::DEFAULT_MAX_SALTS);
     options
 }
 
@@ -121,11 +128,15 @@ pub(crate) fn query(args: &ListArgs) -> Query {
 mod tests {
     use super::*;
 
+    fn open(costs: &[V2Params]) -> OpenArgs {
+        OpenArgs { v2_presets: costs.into(), allow_v1: false, max_salts: None }
+    }
+
     #[test]
     fn a_cost_that_is_named_twice_is_tried_once() {
         let costs: Vec<V2Params> =
             ["lightweight", "default", "lightweight"].map(|cost| cost.parse().unwrap()).into();
-        let options = vault_options(&OpenArgs { v2_presets: costs.clone() }, None);
+        let options = vault_options(&open(&costs), None, KdfLimits::default());
         assert_eq!(options.open.v2_costs, costs[..2]);
     }
 
@@ -133,7 +144,7 @@ mod tests {
     fn the_vaults_own_cost_is_tried_unless_others_are_named() {
         let own: V2Params = "high_security".parse().unwrap();
         let tried = |named: &[V2Params]| {
-            vault_options(&OpenArgs { v2_presets: named.into() }, Some(own)).open.v2_costs
+            vault_options(&open(named), Some(own), KdfLimits::default()).open.v2_costs
         };
         assert_eq!(tried(&[]), [own]);
         assert_eq!(tried(&[V2Params::default()]), [V2Params::default()]);

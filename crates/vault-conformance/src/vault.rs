@@ -8,7 +8,7 @@ mod races;
 
 use std::sync::Arc;
 
-use vault_core::kdf::KdfMinimum;
+use vault_core::envelope::OpenPolicy;
 use vault_core::{InitOptions, KdfParams, Password, PasswordKey, Vault, VaultOptions};
 use vault_store::VaultStore;
 
@@ -24,7 +24,7 @@ pub use self::{
 /// Options that permit the lowest Argon2id cost: it is not what is tested here.
 fn options(clock: &Arc<SetClock>) -> VaultOptions {
     VaultOptions {
-        floor: KdfMinimum::NONE,
+        open: OpenPolicy::trusting(),
         clock: Arc::<SetClock>::clone(clock),
         ..VaultOptions::default()
     }

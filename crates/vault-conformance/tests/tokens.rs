@@ -9,7 +9,7 @@ use std::sync::{
 
 use futures::{TryStreamExt as _, executor::block_on};
 use vault_conformance::{Fault, FaultPlan, FaultyStore};
-use vault_core::kdf::KdfMinimum;
+use vault_core::envelope::OpenPolicy;
 use vault_core::password::{PasswordPolicy, PasswordPolicyViolation};
 use vault_core::records::{RecordInfo, Upserted};
 use vault_core::rekey::RekeyError;
@@ -50,7 +50,7 @@ fn world_with(passwords: PasswordPolicy) -> World {
         FaultyStore::new(MemoryStore::new(), never, Fault::ErrorBefore(StoreErrorKind::Other));
     let clock = Arc::new(Hand(AtomicI64::new(1_000_000)));
     let options = VaultOptions {
-        floor: KdfMinimum::NONE,
+        open: OpenPolicy::trusting(),
         clock: clock.clone(),
         passwords,
         ..VaultOptions::default()
@@ -231,7 +231,7 @@ fn a_policy_is_for_new_passwords_only() {
     // password.
     let old = Vault::new(
         world.store.clone(),
-        VaultOptions { floor: KdfMinimum::NONE, ..VaultOptions::default() },
+        VaultOptions { open: OpenPolicy::trusting(), ..VaultOptions::default() },
     );
     block_on(old.create_with_token(b"old", short, token.clone(), None)).unwrap();
     assert_eq!(block_on(vault.read(&token, short)).unwrap().as_bytes(), b"old");

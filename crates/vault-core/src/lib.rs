@@ -35,9 +35,9 @@ pub use vault_store::{
 pub mod rekey {
     pub use crate::{
         engine::rekey::{
-            ChainDoubt, EarlierRun, FailureReason, InvalidPlan, JobInfo, MergeCheck, MergeReport,
-            ParseShardError, PreviousRuns, RekeyCounts, RekeyError, RekeyMode, RekeyState,
-            ResumeError, RunStatus, Shard, StageTimes, WriteHooks,
+            ChainDoubt, EarlierRun, FailureReason, InvalidPlan, JobInfo, KdfDoubt, MergeCheck,
+            MergeReport, ParseShardError, PreviousRuns, RekeyCounts, RekeyError, RekeyMode,
+            RekeyState, ResumeError, RunStatus, Shard, StageTimes, WriteHooks,
         },
         scan::envelope_kind::EnvelopeKind,
     };
@@ -48,7 +48,7 @@ pub mod run {
     pub use crate::scan::{
         error::ScanError,
         options::RunOptions,
-        problem::{MAX_PROBLEMS, Problem, ProblemAt, ProblemKind},
+        problem::{MAX_PROBLEMS, NotTriedCounts, Problem, ProblemAt, ProblemKind},
         retry::{ThreadTimer, Timer},
         workers::WorkerError,
     };
@@ -93,10 +93,8 @@ pub mod envelope {
             AesKeyLen, Envelope, Format, Malformed, Padding, ParseV2ParamsError, V1, V2, V2Params,
             V3,
         },
-        seal::{
-            CheckedEnvelope, OpenOutcome, OpenPolicy, Rejected, SealError, SealParams, check, open,
-            seal,
-        },
+        policy::{NotTried, OpenPolicy},
+        seal::{CheckedEnvelope, OpenOutcome, Rejected, SealError, SealParams, check, open, seal},
     };
     pub use crate::vault::ParseWriteFormatError;
 }

@@ -59,7 +59,7 @@ fn a_ciphertext_of_two_keys_opens_under_the_committed_password_only() {
 
 fn opened(text: &EnvelopeText, password: &str) -> OpenOutcome {
     let key = PasswordKey::new(Password::new(password));
-    let (id, policy) = (RecordId::from_stored(ID), OpenPolicy::default());
+    let (id, policy) = (RecordId::from_stored(ID), OpenPolicy::trusting());
     let token = Token::from_stored(TOKEN.to_owned());
     let envelope = Envelope::parse(text).unwrap();
     let bound_to = BoundTo { id: &id, token: &token };

@@ -16,7 +16,7 @@ use v1::V1Pad;
 use vault_core::envelope::{
     Envelope, OpenOutcome, OpenPolicy, Padding, SealParams, V2Params, open, seal,
 };
-use vault_core::kdf::{KdfMemory, KdfMinimum, KdfSetting};
+use vault_core::kdf::{KdfMemory, KdfSetting};
 use vault_core::rekey::RunStatus;
 use vault_core::run::{MAX_PROBLEMS, ProblemKind};
 use vault_core::store::BoundTo;
@@ -52,7 +52,7 @@ fn v3() -> SealParams {
 }
 
 fn policy() -> OpenPolicy {
-    OpenPolicy { v2_costs: vec![V2Params::new(cheap())], ..OpenPolicy::default() }
+    OpenPolicy { v2_costs: vec![V2Params::new(cheap())], ..OpenPolicy::trusting() }
 }
 
 fn key(password: &str) -> PasswordKey {
@@ -83,8 +83,7 @@ fn rekey_some(first: usize, texts: &[Vec<u8>]) -> Vec<Outcome> {
     let store = MemoryStore::new();
     let records = texts.iter().enumerate().map(|(number, text)| record(first + number, text));
     let before: Vec<Record> = records.collect();
-    let options =
-        VaultOptions { floor: KdfMinimum::NONE, open: policy(), ..VaultOptions::default() };
+    let options = VaultOptions { open: policy(), ..VaultOptions::default() };
     let report = block_on(async {
         let vault =
             Vault::init(store.clone(), InitOptions::default().with_cost(cheap()), options).await;

@@ -22,7 +22,7 @@ use std::{
 use futures::executor::block_on;
 use vault_conformance::{Intercept, Intercepted};
 use vault_core::envelope::{Envelope, OpenOutcome, OpenPolicy, SealParams, open, seal};
-use vault_core::kdf::{KdfMemory, KdfMinimum};
+use vault_core::kdf::KdfMemory;
 use vault_core::rekey::RunStatus;
 use vault_core::run::RunOptions;
 use vault_core::store::BoundTo;
@@ -69,7 +69,7 @@ fn peak_kib(records: u64) -> u64 {
 }
 
 fn rekey_and_tell_the_peak(records: u64) {
-    let options = || VaultOptions { floor: KdfMinimum::NONE, ..VaultOptions::default() };
+    let options = || VaultOptions { open: OpenPolicy::trusting(), ..VaultOptions::default() };
     let new = InitOptions::default().with_cost(KdfParams::new(8, 1, 1).unwrap());
     let store = block_on(async {
         let inner = MemoryStore::new();
@@ -139,7 +139,7 @@ impl Generated {
     }
 
     fn opened(&self, id: &RecordId, text: &EnvelopeText) -> Option<Vec<u8>> {
-        let (envelope, policy) = (Envelope::parse(text).unwrap(), OpenPolicy::default());
+        let (envelope, policy) = (Envelope::parse(text).unwrap(), OpenPolicy::trusting());
         let bound_to = BoundTo { id, token: &token_of(id) };
         match open(&envelope, &self.new, bound_to, &policy, &mut KdfMemory::new()).unwrap() {
             OpenOutcome::Opened(value) => Some(value.as_bytes().to_vec()),

@@ -202,7 +202,7 @@ fn pages_are_bounded_in_bytes() {
 #[test]
 fn v2_records_become_v3_and_v3_records_become_v2() {
     let v2 = V2Params::new(cheap());
-    let open = OpenPolicy { v2_costs: vec![v2], ..OpenPolicy::default() };
+    let open = OpenPolicy { v2_costs: vec![v2], ..OpenPolicy::trusting() };
     let world = World::with_policy(open);
     world.fill("old", 4);
     let to_v2 = plan().write_as(SealParams::V2 { params: cheap() });
@@ -249,7 +249,7 @@ fn a_cost_below_the_floor_is_not_written() {
     let vault = vault_core::Vault::new(world.store.clone(), vault_core::VaultOptions::default());
     let refused = block_on(vault.rekey(plan().write_as(SealParams::V2 { params: cheap() })));
     assert!(matches!(refused, Err(RekeyError::Settings(SettingsError::CostBelowMinimum(_)))));
-    let dear = KdfParams::new(4 * 1024 * 1024, 1, 1).unwrap();
+    let dear = KdfParams::RFC9106_FIRST;
     let refused = block_on(vault.rekey(plan().write_as(SealParams::V2 { params: dear })));
     assert!(matches!(refused, Err(RekeyError::Settings(SettingsError::CostOverLimit(_)))));
 }

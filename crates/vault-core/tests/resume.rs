@@ -34,7 +34,7 @@ fn plan() -> RekeyPlan {
 
 /// A vault whose records are all v2.
 fn v2_world(old: usize, other: usize) -> World {
-    let policy = OpenPolicy { v2_costs: vec![V2Params::new(cheap())], ..OpenPolicy::default() };
+    let policy = OpenPolicy { v2_costs: vec![V2Params::new(cheap())], ..OpenPolicy::trusting() };
     let world = World::with_policy(policy);
     world.fill("v3 old", old);
     world.fill("v3 other", other);

@@ -5,7 +5,7 @@ use std::{collections::HashSet, num::NonZeroUsize, sync::Arc};
 use futures::executor::block_on;
 use vault_core::census::CensusPlan;
 use vault_core::copy::{CopyError, CopyPlan, CopySession};
-use vault_core::kdf::KdfMinimum;
+use vault_core::envelope::OpenPolicy;
 use vault_core::rekey::{RekeyMode, RunStatus};
 use vault_core::run::{MAX_PROBLEMS, ProblemAt, ProblemKind, RunOptions};
 use vault_core::store::{PageLimit, UnreadableReason};
@@ -19,8 +19,7 @@ const REASON: UnreadableReason = UnreadableReason::IdNotText;
 /// A vault of ten records of one password, and unreadable rows at these places beside them.
 fn vault(places: &[&str]) -> (MemoryStore, Vault) {
     let store = MemoryStore::new();
-    let floor = KdfMinimum::NONE;
-    let options = VaultOptions { floor, ..VaultOptions::default() };
+    let options = VaultOptions { open: OpenPolicy::trusting(), ..VaultOptions::default() };
     let init = InitOptions::default().with_cost(KdfParams::new(8, 1, 1).unwrap());
     let vault = block_on(Vault::init(store.clone(), init, options)).unwrap();
     let key = block_on(vault.derive_key(Password::new("old"))).unwrap();

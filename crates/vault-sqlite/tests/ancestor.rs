@@ -96,7 +96,7 @@ async fn every_record_of_the_ancestor_opens_with_its_password() {
 
             let v2_costs =
                 known.cost.iter().map(|cost| cost.parse::<V2Params>().unwrap()).collect();
-            let policy = OpenPolicy { v2_costs, ..OpenPolicy::default() };
+            let policy = OpenPolicy { v2_costs, ..OpenPolicy::trusting() };
             let key = keys
                 .entry(known.password.clone())
                 .or_insert_with(|| PasswordKey::new(Password::new(known.password.as_bytes())));

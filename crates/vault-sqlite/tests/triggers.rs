@@ -133,7 +133,7 @@ fn a_record_that_a_trigger_changes_as_it_is_added_is_refused() {
 fn what_a_trigger_refuses_is_a_failed_record_with_the_reason() {
     use vault_core::{
         CreateOptions, InitOptions, Password, RekeyPlan, Vault, VaultOptions, WriteFormat,
-        kdf::KdfMinimum,
+        envelope::OpenPolicy,
     };
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("v.sqlite");
@@ -141,7 +141,7 @@ fn what_a_trigger_refuses_is_a_failed_record_with_the_reason() {
         let store = SqliteStore::create(&path, SqliteOptions::default()).await.unwrap();
         let cost = "t=1,m=8,p=1".parse().unwrap();
         let new = InitOptions { cost, format: WriteFormat::V3 };
-        let options = VaultOptions { floor: KdfMinimum::NONE, ..VaultOptions::default() };
+        let options = VaultOptions { open: OpenPolicy::trusting(), ..VaultOptions::default() };
         let vault = Vault::init(store, new, options).await.unwrap();
         let key = vault.derive_key(Password::new("old")).await.unwrap();
         for _ in 0..3 {

@@ -12,13 +12,20 @@ use vaultstore::{KdfParams, StoreUrl, WriteFormat};
 
 use super::{AbsentPasswordsArgs, NewPasswordArgs, OldPasswordArgs, PasswordsArgs, parse};
 
-/// Options for opening v2 records.
+/// Options for opening records.
 #[derive(Debug, Args)]
 pub(crate) struct OpenArgs {
     /// Cost to try on v2 records (repeatable): default, lightweight, high_security or
     /// t=3,m=65536,p=4[,key=32,salt=16]
     #[arg(long = "v2-preset", value_name = "COST", help_heading = "Passwords")]
     pub(crate) v2_presets: Vec<V2Params>,
+    /// Also open v1 records, a format of the Go package that anyone with write access to the
+    /// database can forge
+    #[arg(long, help_heading = "Passwords")]
+    pub(crate) allow_v1: bool,
+    /// Maximum salts and costs of v3 records to try besides the vault's own [default: 16]
+    #[arg(long, value_name = "N", help_heading = "Passwords")]
+    pub(crate) max_salts: Option<u32>,
 }
 
 /// Resources of a run over the whole vault.
@@ -94,12 +101,15 @@ pub(crate) struct RekeyArgs {
     /// Report what would be rekeyed, without writing
     #[arg(long, help_heading = "What to write")]
     pub(crate) dry_run: bool,
-    /// Format to write: v3, v3+padme or v2 [default: the vault's own]
+    /// Format to write: v3, v3+padme or v2 [default: v3 for v3 records, the vault's own for others]
     #[arg(long, help_heading = "What to write")]
     pub(crate) format: Option<WriteFormat>,
-    /// Argon2id cost to write with [default: the vault's own]
+    /// Argon2id cost to write with [default: the vault's own, and never lower than a record's]
     #[arg(long, value_name = "COST", help_heading = "What to write")]
     pub(crate) kdf: Option<KdfParams>,
+    /// Move re-encrypted v3 records to the vault's own salt [default: each keeps its salt]
+    #[arg(long, help_heading = "What to write")]
+    pub(crate) vault_salt: bool,
     /// How to check, before the first write, that the new password opens no record yet
     #[arg(
         long,

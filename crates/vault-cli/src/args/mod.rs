@@ -42,6 +42,9 @@ pub(crate) struct Cli {
         hide_env_values = true
     )]
     pub(crate) vault: StoreUrl,
+    /// The most Argon2id memory that a record or a setting of the vault may ask for, as in 2GiB [default: 256MiB]
+    #[arg(long, global = true, value_name = "SIZE", env = "VAULTSTORE_KDF_LIMIT", hide_env_values = true, value_parser = parse::kdf_limit_kib)]
+    pub(crate) kdf_limit: Option<u32>,
     #[command(subcommand)]
     pub(crate) command: Command,
 }

@@ -91,6 +91,13 @@ pub(super) fn memory_kib(text: &str) -> Result<NonZeroU64, &'static str> {
     NonZeroU64::new(bytes / 1024).ok_or(WRONG)
 }
 
+/// A size with its unit, as in `2GiB`, in as many KiB as Argon2id has at most.
+pub(super) fn kdf_limit_kib(text: &str) -> Result<u32, &'static str> {
+    let kib = memory_kib(text)?.get();
+    u32::try_from(kib)
+        .map_err(|_| "give less than 4096GiB, the most memory that Argon2id is defined for")
+}
+
 fn split_unit(text: &str) -> (&str, &str) {
     let digits = text.bytes().take_while(u8::is_ascii_digit).count();
     text.split_at(digits)
@@ -144,6 +151,8 @@ mod tests {
         ] {
             assert_eq!(memory_kib(text), Ok(NonZeroU64::new(kib).unwrap()), "{text}");
         }
+        assert_eq!(kdf_limit_kib("2GiB"), Ok(2 << 20));
+        assert!(kdf_limit_kib("4096GiB").is_err());
         for wrong in ["", "1", "1G", "0MiB", "1kb", "1.5GiB", "1 GiB", "18446744073709551615GiB"] {
             assert!(memory_kib(wrong).is_err(), "{wrong}");
         }

@@ -2,6 +2,8 @@
 
 use std::{borrow::Cow, error::Error};
 
+use vaultstore::envelope::{Malformed, NotTried};
+use vaultstore::kdf::{CostLimit, CostOverLimit};
 use vaultstore::rekey::{ChainDoubt, InvalidPlan, RekeyError};
 use vaultstore::run::ScanError;
 use vaultstore::settings::SettingsError;
@@ -9,6 +11,7 @@ use vaultstore::store::RngError;
 use vaultstore::{StoreError, StoreErrorKind, VaultError};
 
 use super::say;
+use crate::render::figures;
 
 /// Why a command failed.
 #[derive(Debug)]
@@ -205,8 +208,41 @@ impl From<VaultError> for Failure {
             VaultError::PasswordPolicyViolation(error) => Self::usage(error.to_string()),
             VaultError::Settings(error) => error.into(),
             VaultError::Store(error) => error.into(),
+            VaultError::Malformed(Malformed::CostOverLimit(over)) => {
+                Self::failed(error.to_string()).hint(limit_hint(&over))
+            }
+            VaultError::NotTried(why) => Self::failed(error.to_string()).hint(not_tried_hint(why)),
             error => Self { hint, ..Self::failed(error.to_string()).because(error) },
         }
+    }
+}
+
+/// The option that permits a cost, if there is one.
+pub(crate) fn limit_option(over: &CostOverLimit) -> Option<String> {
+    let memory = match over.limit {
+        CostLimit::Memory => over.asked,
+        // The limit permits four passes over its memory.
+        CostLimit::Work => over.asked.div_ceil(4),
+        _ => return None,
+    };
+    u32::try_from(memory).ok().map(|memory| format!("--kdf-limit {}", figures::kib(memory)))
+}
+
+fn limit_hint(over: &CostOverLimit) -> Cow<'static, str> {
+    match limit_option(over) {
+        Some(option) => format!("use {option} if the vault's owner chose this cost").into(),
+        // No preset and no recommendation has as many passes or lanes.
+        None => "somebody may have planted it; restore it from a backup".into(),
+    }
+}
+
+fn not_tried_hint(why: NotTried) -> &'static str {
+    match why {
+        NotTried::V1 => {
+            "use --allow-v1 if the vault comes from the Go package and only people you trust can write to it"
+        }
+        NotTried::Salt => "raise --max-salts if records of many vaults were merged into this one",
+        why => why.hint(),
     }
 }
 
@@ -215,9 +251,10 @@ impl From<SettingsError> for Failure {
         let what = error.to_string();
         let hint = error.hint().map(Cow::Borrowed);
         match error {
-            SettingsError::Refused { .. }
-            | SettingsError::CostBelowMinimum(_)
-            | SettingsError::CostOverLimit(_) => Self { hint, ..Self::usage(what) },
+            SettingsError::CostOverLimit(over) => Self::usage(what).hint(limit_hint(&over)),
+            SettingsError::Refused { .. } | SettingsError::CostBelowMinimum(_) => {
+                Self { hint, ..Self::usage(what) }
+            }
             SettingsError::FormatNotSettled => Self::usage(what).hint(
                 "choose it once with --format: v2 as long as a Go program uses it, which cannot read v3, and v3 otherwise",
             ),

@@ -1,10 +1,12 @@
 //! How a command ends: its exit code, and the lines `error:` and `hint:` if it failed.
 
 mod failure;
+mod not_tried;
 mod say;
 
 pub(crate) use self::{
-    failure::{Failure, FailureKind},
+    failure::{Failure, FailureKind, limit_option},
+    not_tried::tell_not_tried,
     say::{error, hint, note, warn},
 };
 

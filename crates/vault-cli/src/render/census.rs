@@ -43,6 +43,9 @@ pub(crate) struct Report<'a> {
     not_checkable: u64,
     opened: Vec<Opened<'a>>,
     unopened: Option<u64>,
+    v1_not_tried: u64,
+    below_floor: u64,
+    other_salts: u64,
     problems: Vec<Listed<'a>>,
     unopened_ids: Vec<&'a str>,
     derivations: u64,
@@ -87,6 +90,9 @@ pub(crate) fn json<'a>(report: &'a CensusReport, names: &'a [String], end: End) 
         not_checkable: report.unchecked,
         opened: opened(names, &report.opened),
         unopened: (!names.is_empty()).then_some(report.unopened),
+        v1_not_tried: report.not_tried.v1,
+        below_floor: report.not_tried.below_floor,
+        other_salts: report.not_tried.other_salts,
         problems: listed(&report.problems),
         unopened_ids: report.unopened_ids.iter().map(vaultstore::RecordId::as_str).collect(),
         derivations: report.derivations,
@@ -126,6 +132,15 @@ pub(crate) fn text(report: &CensusReport, names: &[String], end: End) -> String 
     }
     if !names.is_empty() {
         row(&mut text, "opened by none", &figures::count(report.unopened));
+    }
+    for (name, records) in [
+        ("v1, not tried", report.not_tried.v1),
+        ("below the floor", report.not_tried.below_floor),
+        ("other salts", report.not_tried.other_salts),
+    ] {
+        if records > 0 {
+            row(&mut text, name, &figures::count(records));
+        }
     }
     for Kdf { kdf, records } in kdfs(report) {
         row_with(&mut text, "v3", &figures::count(records), &format!("under {kdf}"));

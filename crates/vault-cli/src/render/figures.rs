@@ -14,6 +14,16 @@ pub(crate) fn bytes(number: u64) -> String {
     BinaryBytes(number).to_string()
 }
 
+/// KiB as an option takes them, in the largest binary unit that gives a whole number.
+pub(crate) fn kib(number: u32) -> String {
+    match number {
+        0 => "0KiB".to_owned(),
+        _ if number.is_multiple_of(1 << 20) => format!("{}GiB", number >> 20),
+        _ if number.is_multiple_of(1 << 10) => format!("{}MiB", number >> 10),
+        _ => format!("{number}KiB"),
+    }
+}
+
 /// A measured time: in seconds with two digits, and from a minute on in hours, minutes and seconds.
 pub(crate) fn seconds(time: Duration) -> String {
     if time < Duration::from_mins(1) {
@@ -64,6 +74,7 @@ mod tests {
     #[test]
     fn figures_have_units() {
         assert_eq!(count(1_234_567), "1,234,567");
+        assert_eq!([2 << 20, 480 << 10, 7].map(kib), ["2GiB", "480MiB", "7KiB"]);
         assert_eq!(bytes(1536), "1.50 KiB");
         assert_eq!(seconds(Duration::from_millis(1234)), "1.23 s");
         assert_eq!(seconds(Duration::from_secs(754)), "00:12:34");

@@ -50,6 +50,23 @@ impl Wording {
 }
 
 pub(crate) fn headline(report: &RekeyReport, wording: &Wording) -> String {
+    let mut line = outcome(report, wording);
+    if matches!(report.end, RunStatus::Complete | RunStatus::NotConverged) {
+        let not_tried = &report.counts.not_tried;
+        for (count, of) in [
+            (not_tried.v1, "of v1, not tried"),
+            (not_tried.below_floor, "below the cost floor, not tried"),
+            (not_tried.other_salts, "with other salts, not tried"),
+        ] {
+            if count > 0 {
+                line.push_str(&format!("; {} {of}", records(count)));
+            }
+        }
+    }
+    line
+}
+
+fn outcome(report: &RekeyReport, wording: &Wording) -> String {
     let RekeyCounts { rekeyed, failed, conflict, .. } = report.counts;
     let unwritten = failed + conflict;
     match report.end {

@@ -4,8 +4,11 @@ use std::{collections::BTreeMap, fmt::Write as _};
 
 use serde::Serialize;
 use vaultstore::RekeyReport;
+use vaultstore::envelope::Malformed;
 use vaultstore::rekey::{EnvelopeKind, MergeCheck, MergeReport, RekeyCounts, RunStatus};
 use vaultstore::run::{Problem, ProblemAt, ProblemKind};
+
+use crate::exit::limit_option;
 
 use super::{
     census::SHOWN,
@@ -40,6 +43,9 @@ pub(crate) struct Counts {
     conflict: u64,
     missing: u64,
     failed: u64,
+    v1_not_tried: u64,
+    below_floor: u64,
+    other_salts: u64,
 }
 
 impl Counts {
@@ -54,6 +60,9 @@ impl Counts {
             conflict: counts.conflict,
             missing: counts.missing,
             failed: counts.failed,
+            v1_not_tried: counts.not_tried.v1,
+            below_floor: counts.not_tried.below_floor,
+            other_salts: counts.not_tried.other_salts,
         }
     }
 }
@@ -149,6 +158,13 @@ pub(crate) fn listed(problems: &[Problem]) -> Vec<Listed<'_>> {
         ProblemKind::Damaged => {
             ("damaged", "it changed since it was written, or was moved".to_owned())
         }
+        ProblemKind::Malformed(Malformed::CostOverLimit(over)) => (
+            "malformed",
+            match limit_option(over) {
+                Some(option) => format!("{over} ({option})"),
+                None => over.to_string(),
+            },
+        ),
         ProblemKind::Malformed(malformed) => ("malformed", malformed.to_string()),
         ProblemKind::Unreadable(reason) => ("malformed", reason.to_string()),
     };
@@ -254,6 +270,9 @@ pub(crate) fn text(report: &RekeyReport, wording: &Wording) -> String {
         ("conflict", counts.conflict),
         ("deleted meanwhile", counts.missing),
         ("failed", counts.failed),
+        ("v1, not tried", counts.not_tried.v1),
+        ("below the floor", counts.not_tried.below_floor),
+        ("other salts", counts.not_tried.other_salts),
     ];
     for (name, number) in
         always.into_iter().chain(seldom.into_iter().filter(|(_, number)| *number > 0))

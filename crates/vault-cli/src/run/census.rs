@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use vaultstore::census::{CensusPlan, CensusSession};
+use vaultstore::census::{CensusPlan, CensusReport, CensusSession};
 use vaultstore::{Password, PasswordKey};
 
 use super::drive::{Steps, drive};
@@ -34,13 +34,19 @@ pub(super) async fn run(context: &Context, args: CensusArgs) -> Result<Exit, Fai
         text.push_str(&render::census::text(report, &named.names, end));
         render::print_text(&text)?;
     }
-    let costs = V2Costs::of(&**vault.store(), &args.open).await?;
+    exit::tell_not_tried(&report.not_tried);
+    let costs = V2Costs::of(&**vault.store(), &args.open, context).await?;
     tell_v2_cost(&session, &costs, end).await?;
     Ok(match end {
         End::Stopped => Exit::Interrupted,
-        End::Complete if report.damaged + report.malformed > 0 => Exit::Remains,
+        End::Complete if report.damaged + report.malformed + planted(&report) > 0 => Exit::Remains,
         End::Complete => Exit::Done,
     })
+}
+
+/// Records that no password was tried on because of their header.
+fn planted(report: &CensusReport) -> u64 {
+    report.not_tried.below_floor + report.not_tried.other_salts
 }
 
 /// Passwords, each with the name of its source.

@@ -8,7 +8,7 @@ use std::{
 
 use vaultstore::{StoreErrorKind, Vault, VaultOptions, VaultStore};
 
-use super::Context;
+use super::{Context, settings};
 use crate::args::InitArgs;
 use crate::exit::{Exit, Failure};
 use crate::{plan, render};
@@ -20,6 +20,9 @@ pub(super) async fn run(context: &Context, args: &InitArgs) -> Result<Exit, Fail
         "created the vault {} (new records: {}, Argon2id {kdf})",
         context.url, args.format
     ))?;
+    if let Some(line) = settings::readers_need(&kdf) {
+        render::print_line(&line)?;
+    }
     Ok(Exit::Done)
 }
 
@@ -32,7 +35,8 @@ async fn make(context: &Context, args: &InitArgs) -> Result<(), Failure> {
         Err(error) => return Err(error.into()),
     };
     let store = context.to_be_closed(store);
-    Vault::init(store, plan::new_vault(args), VaultOptions::default()).await?;
+    let options = VaultOptions::default().with_limits(settings::limits_for(context, &args.kdf));
+    Vault::init(store, plan::new_vault(args), options).await?;
     half_made.keep();
     Ok(())
 }

@@ -19,6 +19,7 @@ mod verify;
 
 use std::sync::{Arc, Mutex, PoisonError};
 
+use vaultstore::kdf::KdfLimits;
 use vaultstore::{StoreErrorKind, StoreUrl, Vault, VaultOptions, VaultStore};
 
 use crate::args::{Cli, Command, OpenArgs, SettingsCommand};
@@ -34,7 +35,9 @@ pub(crate) async fn run(
     vault_named: bool,
     interrupts: Interrupts,
 ) -> Result<Exit, Failure> {
-    let context = Context { url: cli.vault, vault_named, interrupts, opened: Mutex::default() };
+    let limits = cli.kdf_limit.map_or_else(KdfLimits::default, KdfLimits::up_to);
+    let opened = Mutex::default();
+    let context = Context { url: cli.vault, limits, vault_named, interrupts, opened };
     let outcome = run_command(&context, cli.command).await;
     context.close().await;
     outcome
@@ -79,6 +82,8 @@ async fn run_command(context: &Context, command: Command) -> Result<Exit, Failur
 /// What every command gets.
 struct Context {
     url: StoreUrl,
+    /// What the vault may ask of Argon2id.
+    limits: KdfLimits,
     /// Whether the command line itself names the vault.
     vault_named: bool,
     interrupts: Interrupts,
@@ -116,14 +121,15 @@ impl Context {
 
     /// Opens the vault, for commands that open no record.
     async fn open(&self) -> Result<Vault, Failure> {
-        Ok(Vault::new(self.open_store().await?, VaultOptions::default()))
+        let options = VaultOptions::default().with_limits(self.limits);
+        Ok(Vault::new(self.open_store().await?, options))
     }
 
     /// Opens the vault, for commands that open records.
     async fn open_for(&self, args: &OpenArgs) -> Result<Vault, Failure> {
         let store = self.open_store().await?;
-        let own = settings::own_v2_cost(&*store).await?;
-        Ok(Vault::new(store, plan::vault_options(args, own)))
+        let own = settings::own_v2_cost(&*store, &self.limits).await?;
+        Ok(Vault::new(store, plan::vault_options(args, own, self.limits)))
     }
 }
 

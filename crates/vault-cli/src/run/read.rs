@@ -33,7 +33,7 @@ pub(super) async fn run(context: &Context, args: ReadArgs) -> Result<Exit, Failu
     let values = match answers.into_iter().collect::<Result<Vec<Plaintext>, VaultError>>() {
         Ok(values) => values,
         Err(error) => {
-            let costs = V2Costs::of(&**vault.store(), &args.open).await?;
+            let costs = V2Costs::of(&**vault.store(), &args.open, context).await?;
             return Err(costs.explain(&vault, &unopened, &key, error).await);
         }
     };
@@ -96,6 +96,7 @@ fn reason(error: &VaultError) -> &'static str {
         VaultError::WrongPassword => "wrong_password",
         VaultError::Damaged => "damaged",
         VaultError::Malformed(_) => "malformed",
+        VaultError::NotTried(_) => "not_tried",
         _ => FAILED,
     }
 }

@@ -63,7 +63,7 @@ pub(super) async fn update(context: &Context, args: UpdateArgs) -> Result<Exit, 
     let (value, password) = value_and_password(value, password, Prompt::Known("Password")).await?;
     let key = vault.derive_key(password).await?;
     if let Err(error) = vault.update(&token.token, value.as_bytes(), &key).await {
-        let costs = V2Costs::of(&**vault.store(), &open).await?;
+        let costs = V2Costs::of(&**vault.store(), &open, context).await?;
         return Err(costs.explain(&vault, &[token.token], &key, error).await);
     }
     Ok(Exit::Done)

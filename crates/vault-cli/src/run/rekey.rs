@@ -66,7 +66,7 @@ pub(super) async fn run(context: &Context, args: RekeyArgs) -> Result<Exit, Fail
     rekey = write_as(&vault, &args, rekey).await?;
     let is_marked = args.kdf.is_some()
         || own_format.is_some_and(|own| args.format.is_some_and(|asked| asked != own));
-    let costs = V2Costs::of(&**vault.store(), &args.open).await?;
+    let costs = V2Costs::of(&**vault.store(), &args.open, context).await?;
     let pairs = blocking(move || pairs(args.pairs.as_deref(), args.old, args.new)).await?;
     let wording = Wording::of(&pairs, args.shard);
     for (old, new) in pairs {
@@ -206,14 +206,14 @@ fn pairs(
     Ok(vec![(old, new)])
 }
 
-/// Sets how to write: as requested, with the vault's own salt, because another salt would reveal
-/// which records were rekeyed together.
+/// Sets how to write: as requested, and never with a fresh salt, which would reveal which records
+/// were rekeyed together.
 async fn write_as(vault: &Vault, args: &RekeyArgs, plan: RekeyPlan) -> Result<RekeyPlan, Failure> {
     // In a vault of the Go package this sets the format; a dry run writes nothing.
     if let (Some(format), false) = (args.format, args.dry_run) {
         vault.settle_format(format).await?;
     }
-    if args.format.is_none() && args.kdf.is_none() {
+    if args.format.is_none() && args.kdf.is_none() && !args.vault_salt {
         return Ok(plan);
     }
     let (own, kdf) = if args.dry_run {
@@ -232,7 +232,9 @@ async fn write_as(vault: &Vault, args: &RekeyArgs, plan: RekeyPlan) -> Result<Re
         WriteFormat::V3 => SealParams::V3 { kdf, padding: Padding::None },
         WriteFormat::V3Padme => SealParams::V3 { kdf, padding: Padding::Padme },
     });
-    Ok(if args.kdf.is_none() { plan.keep_v2_cost() } else { plan })
+    let plan = if args.format.is_none() { plan.keep_format() } else { plan };
+    let plan = if args.kdf.is_none() { plan.keep_cost() } else { plan };
+    Ok(if args.vault_salt { plan } else { plan.keep_salt() })
 }
 
 /// A rekey being run to its end.
@@ -253,8 +255,11 @@ impl Run<'_> {
         mut wording: Wording,
         output: &OutputArgs,
     ) -> Result<Exit, Failure> {
-        let steps = Kept { session: &mut session, file: self.kept.as_ref() };
+        let mut doubt = Doubt::default();
+        doubt.show(session.report());
+        let steps = Kept { session: &mut session, file: self.kept.as_ref(), doubt: &mut doubt };
         let outcome = drive(steps, self.context, output.progress, "rekey").await.map(|_| ());
+        doubt.show(session.report());
         let outcome = outcome.and(match &self.kept {
             // A refused merge wrote nothing; there is nothing to resume.
             Some(kept) if is_refused_from_the_start(session.report()) => kept.remove(),
@@ -320,6 +325,7 @@ impl Run<'_> {
 struct Kept<'a> {
     session: &'a mut RekeySession,
     file: Option<&'a Arc<StateFile>>,
+    doubt: &'a mut Doubt,
 }
 
 impl Steps for Kept<'_> {
@@ -339,6 +345,8 @@ impl Steps for Kept<'_> {
     async fn step(&mut self, progress: &mut Progress) -> Result<bool, Failure> {
         let Some(report) = self.session.step().await? else { return Ok(false) };
         render::rekey::step(progress, report);
+        // Before the next step, which may be the first to write.
+        self.doubt.show(report);
         Ok(true)
     }
 
@@ -346,6 +354,31 @@ impl Steps for Kept<'_> {
         progress.say("finishing the page that is being written; interrupt again to stop at once");
         self.session.stop().await?;
         Ok(())
+    }
+}
+
+/// The warning about the setting `kdf`, which is shown once.
+#[derive(Default)]
+struct Doubt {
+    is_shown: bool,
+}
+
+impl Doubt {
+    fn show(&mut self, report: &RekeyReport) {
+        let Some(doubt) = report.kdf_doubt.filter(|_| !self.is_shown) else { return };
+        self.is_shown = true;
+        exit::warn(&format!(
+            "the vault's setting kdf ({}) has another salt or a lower cost than most v3 records ({} of {} have {}); \
+             re-encrypted records keep theirs, but new records get the setting",
+            doubt.setting,
+            figures::count(doubt.records),
+            figures::count(doubt.of),
+            doubt.most,
+        ));
+        exit::hint(&format!(
+            "unless you changed the setting yourself, restore it: settings set kdf '{}'",
+            doubt.most
+        ));
     }
 }
 
@@ -383,7 +416,10 @@ fn judge(report: &RekeyReport, wording: &Wording, expected: Expected) -> Exit {
         ));
         return Exit::OtherCount;
     }
-    if report.moved_nothing() && !expected.zero_is_fine && expected.count.is_none() {
+    exit::tell_not_tried(&report.counts.not_tried);
+    // The old password may open records of v1: the passwords need not be wrong.
+    let is_v1 = report.counts.not_tried.v1 > 0;
+    if report.moved_nothing() && !is_v1 && !expected.zero_is_fine && expected.count.is_none() {
         exit::error("no record was re-encrypted");
         exit::hint(&what_to_check(report, wording));
         return Exit::OtherCount;

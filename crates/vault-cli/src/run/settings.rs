@@ -3,15 +3,15 @@
 use std::collections::BTreeMap;
 
 use vaultstore::envelope::V2Params;
-use vaultstore::kdf::{KdfLimits, KdfMinimum, KdfSetting};
+use vaultstore::kdf::{KdfLimits, KdfSetting};
 use vaultstore::settings::SettingsError;
 use vaultstore::store::PutSetting;
 use vaultstore::{KdfParams, Vault, VaultStore, WriteFormat};
 
 use super::Context;
 use crate::args::SettingsCommand;
-use crate::exit::{Exit, Failure};
-use crate::render;
+use crate::exit::{self, Exit, Failure};
+use crate::render::{self, figures};
 
 const KDF: &str = "kdf";
 const FORMAT: &str = "format";
@@ -27,8 +27,12 @@ pub(super) async fn run(context: &Context, command: SettingsCommand) -> Result<E
             }
         },
         SettingsCommand::Set { name, value } => {
-            let value = checked(&*store, &name, &value).await?;
+            let value = checked(context, &*store, &name, &value).await?;
             store.put_setting(&name, &value, PutSetting::Always).await?;
+            let kdf = value.parse::<KdfSetting>();
+            if let Some(line) = kdf.ok().and_then(|kdf| readers_need(&kdf.params)) {
+                exit::note(&line);
+            }
         }
         SettingsCommand::List { json } => {
             let settings: BTreeMap<String, String> = store.settings().await?.into_iter().collect();
@@ -45,9 +49,14 @@ pub(super) async fn run(context: &Context, command: SettingsCommand) -> Result<E
 }
 
 /// Returns the value to store, if it is valid.
-async fn checked(store: &dyn VaultStore, name: &str, value: &str) -> Result<String, Failure> {
+async fn checked(
+    context: &Context,
+    store: &dyn VaultStore,
+    name: &str,
+    value: &str,
+) -> Result<String, Failure> {
     match name {
-        KDF => Ok(kdf(store, value).await?.to_string()),
+        KDF => Ok(kdf(context, store, value).await?.to_string()),
         FORMAT => match value.parse::<WriteFormat>() {
             Ok(format) => Ok(format.to_string()),
             Err(error) => Err(Failure::usage(error.to_string())),
@@ -59,7 +68,11 @@ async fn checked(store: &dyn VaultStore, name: &str, value: &str) -> Result<Stri
 
 /// A cost keeps the vault's salt, so that new and old records look alike; a complete setting is
 /// stored as it is.
-async fn kdf(store: &dyn VaultStore, value: &str) -> Result<KdfSetting, Failure> {
+async fn kdf(
+    context: &Context,
+    store: &dyn VaultStore,
+    value: &str,
+) -> Result<KdfSetting, Failure> {
     let kdf = if let Ok(kdf) = value.parse::<KdfSetting>() {
         kdf
     } else {
@@ -67,9 +80,28 @@ async fn kdf(store: &dyn VaultStore, value: &str) -> Result<KdfSetting, Failure>
         let params = params.map_err(|error| Failure::usage(error.to_string()))?;
         KdfSetting { params, ..stored_kdf(store).await? }
     };
-    KdfMinimum::default().allow(&kdf.params).map_err(|error| Failure::usage(error.to_string()))?;
-    KdfLimits::default().allow(&kdf.params).map_err(|error| Failure::usage(error.to_string()))?;
+    let limits = limits_for(context, &kdf.params);
+    limits.floor.allow(&kdf.params).map_err(SettingsError::from)?;
+    limits.allow(&kdf.params).map_err(SettingsError::from)?;
     Ok(kdf)
+}
+
+/// The limits for writing a cost that is given on the command line.
+pub(super) fn limits_for(context: &Context, cost: &KdfParams) -> KdfLimits {
+    match KdfLimits::memory_for(cost) {
+        Some(memory) if context.limits.allow(cost).is_err() => KdfLimits::up_to(memory),
+        _ => context.limits,
+    }
+}
+
+/// What to say of a cost that other commands on the vault reject by default.
+pub(super) fn readers_need(cost: &KdfParams) -> Option<String> {
+    KdfLimits::default().allow(cost).err()?;
+    let size = figures::kib(KdfLimits::memory_for(cost)?);
+    Some(format!(
+        "this cost is over the default limit of 256MiB: every command on this vault needs --kdf-limit {size} or \
+         VAULTSTORE_KDF_LIMIT={size}"
+    ))
 }
 
 /// Sets the format of a vault of the Go package that has none; other vaults have their own.
@@ -99,18 +131,27 @@ pub(super) async fn format(store: &dyn VaultStore) -> Result<Option<WriteFormat>
     Ok(store.setting(FORMAT).await?.and_then(|format| format.parse().ok()))
 }
 
-/// Returns the cost of the v2 records that this vault writes, if it writes v2. The vault itself
-/// reports invalid settings.
-pub(super) async fn own_v2_cost(store: &dyn VaultStore) -> Result<Option<V2Params>, Failure> {
+/// Returns the cost of the v2 records that this vault writes, if it writes v2 and the cost is within
+/// the limits. The vault itself reports invalid settings.
+pub(super) async fn own_v2_cost(
+    store: &dyn VaultStore,
+    limits: &KdfLimits,
+) -> Result<Option<V2Params>, Failure> {
     if store.setting(FORMAT).await? != Some(WriteFormat::V2.to_string()) {
         return Ok(None);
     }
-    Ok(own_cost(store).await?.map(V2Params::new))
+    Ok(own_cost(store, limits).await?.map(V2Params::new))
 }
 
-/// Returns the cost in the vault's own setting, if that is valid.
-pub(super) async fn own_cost(store: &dyn VaultStore) -> Result<Option<KdfParams>, Failure> {
+/// Returns the cost in the vault's own setting, if that is valid and within the limits: whoever can
+/// write to the database must not choose what a guess or a read costs.
+pub(super) async fn own_cost(
+    store: &dyn VaultStore,
+    limits: &KdfLimits,
+) -> Result<Option<KdfParams>, Failure> {
     let kdf = store.setting(KDF).await?.and_then(|kdf| kdf.parse::<KdfSetting>().ok());
+    let kdf = kdf
+        .filter(|kdf| limits.allow(&kdf.params).is_ok() && limits.floor.allow(&kdf.params).is_ok());
     Ok(kdf.map(|kdf| kdf.params))
 }
 

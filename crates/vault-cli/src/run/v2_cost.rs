@@ -4,9 +4,10 @@
 use std::sync::Arc;
 
 use vaultstore::envelope::{Envelope, Format, OpenPolicy, V2Params};
+use vaultstore::kdf::KdfLimits;
 use vaultstore::{KdfParams, PasswordKey, Token, Vault, VaultError, VaultOptions, VaultStore};
 
-use super::settings;
+use super::{Context, settings};
 use crate::args::OpenArgs;
 use crate::exit::Failure;
 use crate::plan;
@@ -30,11 +31,15 @@ pub(super) struct V2Costs {
 }
 
 impl V2Costs {
-    pub(super) async fn of(store: &dyn VaultStore, args: &OpenArgs) -> Result<Self, Failure> {
-        let own = settings::own_v2_cost(store).await?;
-        let tried = plan::vault_options(args, own).open.v2_costs;
+    pub(super) async fn of(
+        store: &dyn VaultStore,
+        args: &OpenArgs,
+        context: &Context,
+    ) -> Result<Self, Failure> {
+        let own = settings::own_v2_cost(store, &context.limits).await?;
+        let tried = plan::vault_options(args, own, context.limits).open.v2_costs;
         let mut others = Vec::new();
-        for cost in known(store).await? {
+        for cost in known(store, &context.limits).await? {
             if !tried.contains(&cost) {
                 others.push(cost);
             }
@@ -126,9 +131,9 @@ pub(super) fn name(cost: &V2Params) -> String {
 }
 
 /// The presets, and the cost of the vault's own setting, whatever format it writes.
-async fn known(store: &dyn VaultStore) -> Result<Vec<V2Params>, Failure> {
+async fn known(store: &dyn VaultStore, limits: &KdfLimits) -> Result<Vec<V2Params>, Failure> {
     let mut known = PRESETS.map(|(_, params)| V2Params::new(params)).to_vec();
-    if let Some(own) = settings::own_cost(store).await? {
+    if let Some(own) = settings::own_cost(store, limits).await? {
         let own = V2Params::new(own);
         if !known.contains(&own) {
             known.push(own);

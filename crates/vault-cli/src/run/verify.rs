@@ -1,14 +1,13 @@
 //! `verify`: does every record open, and does a password open nothing any more?
 
+use vaultstore::Vault;
 use vaultstore::census::{CensusPlan, Unopened};
-use vaultstore::envelope::OpenPolicy;
-use vaultstore::{Vault, VaultOptions};
 
 use super::census::{Named, tell_v2_cost, to_its_end};
 use super::v2_cost::{self, V2Costs};
 use super::{Context, blocking};
-use crate::args::{AbsentPasswordsArgs, PasswordsArgs, VerifyArgs};
-use crate::exit::{Exit, Failure};
+use crate::args::{AbsentPasswordsArgs, OpenArgs, PasswordsArgs, VerifyArgs};
+use crate::exit::{self, Exit, Failure};
 use crate::plan;
 use crate::render::census::SHOWN;
 use crate::render::verify::{Asked, Verdict};
@@ -18,10 +17,11 @@ use crate::secrets::{Passwords, Prompt};
 pub(super) async fn run(context: &Context, args: VerifyArgs) -> Result<Exit, Failure> {
     let VerifyArgs { passwords, absent, list_all, run, open, output } = args;
     let vault = context.open_for(&open).await?;
-    let costs = V2Costs::of(&**vault.store(), &open).await?;
+    let costs = V2Costs::of(&**vault.store(), &open, context).await?;
     let (absent, given) = blocking(move || read(passwords, absent)).await?;
     // Whoever asks that a password opens nothing means: at no cost that is known of.
-    let vault = if absent.names.is_empty() { vault } else { at_every_cost(&vault, &costs) };
+    let vault =
+        if absent.names.is_empty() { vault } else { at_every_cost(context, &open, &vault, &costs) };
     let streams = list_all && !output.json;
     let list = if list_all { Unopened::All } else { Unopened::List };
     let census = CensusPlan::new().list_unopened(list).options(plan::run_options(&run));
@@ -58,6 +58,7 @@ pub(super) async fn run(context: &Context, args: VerifyArgs) -> Result<Exit, Fai
         text.push_str(&verdict.text());
         render::print_text(&text)?;
     }
+    exit::tell_not_tried(&report.not_tried);
     if absent.names.is_empty() {
         tell_v2_cost(&session, &costs, end).await?;
     }
@@ -81,10 +82,8 @@ fn read(passwords: PasswordsArgs, absent: AbsentPasswordsArgs) -> Result<(Named,
     Ok((absent, given))
 }
 
-fn at_every_cost(vault: &Vault, costs: &V2Costs) -> Vault {
-    let open = OpenPolicy { v2_costs: costs.all(), ..OpenPolicy::default() };
-    Vault::new(
-        std::sync::Arc::clone(vault.store()),
-        VaultOptions { open, ..VaultOptions::default() },
-    )
+fn at_every_cost(context: &Context, open: &OpenArgs, vault: &Vault, costs: &V2Costs) -> Vault {
+    let mut options = plan::vault_options(open, None, context.limits);
+    options.open.v2_costs = costs.all();
+    Vault::new(std::sync::Arc::clone(vault.store()), options)
 }

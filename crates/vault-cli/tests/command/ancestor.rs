@@ -38,9 +38,14 @@ impl Ancestor {
         Self { sandbox, records, passwords, v2_cost }
     }
 
+    fn has_v1(&self) -> bool {
+        self.records.iter().any(|record| record["cost"].is_null())
+    }
+
     fn run(&self, args: &[&str]) -> crate::sandbox::Answer {
         let vault = ["--vault", "sqlite:vault.sqlite", "--v2-preset", self.v2_cost];
-        self.sandbox.run(&[args, &vault].concat())
+        let allow: &[&str] = if self.has_v1() { &["--allow-v1"] } else { &[] };
+        self.sandbox.run(&[args, &vault, allow].concat())
     }
 
     /// Every live record that `file` names a password for opens under it, to the ancestor's
@@ -235,7 +240,7 @@ fn walk() -> Vec<String> {
 fn go_reads(id: &str, token: &str, text: &str, password: &str, cost: &str) -> bool {
     use vaultstore::envelope::{Envelope, OpenOutcome, OpenPolicy, open};
     use vaultstore::store::{BoundTo, EnvelopeText};
-    let policy = OpenPolicy { v2_costs: vec![cost.parse().unwrap()], ..OpenPolicy::default() };
+    let policy = OpenPolicy { v2_costs: vec![cost.parse().unwrap()], ..OpenPolicy::trusting() };
     let (id, token) =
         (vaultstore::RecordId::from_stored(id), vaultstore::Token::from_stored(token.to_owned()));
     let key = vaultstore::PasswordKey::new(vaultstore::Password::new(password));
@@ -252,6 +257,7 @@ fn the_guide_for_users_of_the_go_package_is_a_walk_that_works() {
     {
         let ancestor = Ancestor::of(db, preset);
         let sandbox = &ancestor.sandbox;
+        let v1 = if ancestor.has_v1() { "--allow-v1" } else { "" };
         fs::rename(sandbox.path("vault.sqlite"), sandbox.path("vault.db")).unwrap();
         for (name, password) in [("old", ALPHA), ("new", "a new one"), ("newer", "a newer one")] {
             sandbox.write(name, password);
@@ -266,8 +272,10 @@ fn the_guide_for_users_of_the_go_package_is_a_walk_that_works() {
         let blocks = walk();
         assert_eq!(blocks.len(), 4);
         for (number, block) in blocks.iter().enumerate() {
-            let answer = sandbox
-                .shell(block, &[("PRESET", preset), ("VAULTSTORE_VAULT", "sqlite:vault.db")]);
+            let answer = sandbox.shell(
+                block,
+                &[("PRESET", preset), ("V1", v1), ("VAULTSTORE_VAULT", "sqlite:vault.db")],
+            );
             assert_eq!(answer.code, Some(0), "{db}: {block}: {answer:?}");
             let now = stored();
             let [id, token] = ["id", "token"].map(|name| alphas[0][name].as_str().unwrap());

@@ -30,4 +30,6 @@ mod terminal;
 #[cfg(test)]
 mod tokens;
 #[cfg(test)]
+mod trust;
+#[cfg(test)]
 mod verdicts;

@@ -9,7 +9,7 @@ use std::{
 use vault_core::envelope::{
     Envelope, OpenOutcome, OpenPolicy, Padding, SealParams, V2Params, open, seal,
 };
-use vault_core::kdf::{KdfMemory, KdfMinimum, KdfSetting, Salt};
+use vault_core::kdf::{KdfMemory, KdfSetting, Salt};
 use vault_core::store::BoundTo;
 use vault_core::{InitOptions, KdfParams, Password, PasswordKey, Vault, VaultOptions, WriteFormat};
 use vault_store::{
@@ -91,11 +91,11 @@ fn cheap() -> KdfParams {
 
 /// Options that permit the low cost.
 pub(super) fn options() -> VaultOptions {
-    VaultOptions { floor: KdfMinimum::NONE, open: policy(), ..VaultOptions::default() }
+    VaultOptions { open: policy(), ..VaultOptions::default() }
 }
 
 fn policy() -> OpenPolicy {
-    OpenPolicy { v2_costs: vec![V2Params::new(cheap())], ..OpenPolicy::default() }
+    OpenPolicy { v2_costs: vec![V2Params::new(cheap())], ..OpenPolicy::trusting() }
 }
 
 /// The token of each record is derived from its id.

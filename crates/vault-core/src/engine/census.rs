@@ -6,15 +6,17 @@ use std::{
     time::{Duration, Instant},
 };
 
-use crate::crypto::envelope::{Envelope, Format, V2Params};
+use crate::crypto::envelope::{Envelope, Format, Malformed, V2Params};
 use crate::crypto::kdf::{KdfMemory, KdfSetting};
 use crate::crypto::key::PasswordKey;
-use crate::crypto::seal::{Candidate, OpenOutcome, OpenPolicy, check_all, open_all};
+use crate::crypto::policy::{NotTried, OpenPolicy};
+use crate::crypto::salts::RunPolicy;
+use crate::crypto::seal::{Candidate, OpenOutcome, check_all, open_all};
 use crate::crypto::secret::Plaintext;
 use crate::engine::probe::Probe;
 use crate::scan::error::ScanError;
 use crate::scan::options::RunOptions;
-use crate::scan::problem::{MAX_PROBLEMS, Problem, ProblemKind};
+use crate::scan::problem::{MAX_PROBLEMS, NotTriedCounts, Problem, ProblemKind, problem_of};
 use crate::scan::retry::Retry;
 use crate::scan::workers::Workers;
 use crate::scan::{Examine, Scan};
@@ -116,8 +118,11 @@ pub struct CensusReport {
     unopened_v2: u64,
     /// For each key of the plan, in order: how many records it opened.
     pub opened: Vec<u64>,
-    /// Intact records that no key of the plan opened.
+    /// Records without a problem that no key of the plan opened, including those that no key was tried
+    /// on.
     pub unopened: u64,
+    /// Records that no key was tried on. Without keys, only the costs below the floor are counted.
+    pub not_tried: NotTriedCounts,
     /// Opened records whose value the plan's check found wrong.
     pub wrong_values: u64,
     /// The first [`MAX_PROBLEMS`] damaged and malformed records.
@@ -158,6 +163,7 @@ impl CensusSession {
         store: Arc<dyn VaultStore>,
         plan: CensusPlan,
         policy: OpenPolicy,
+        own: Option<KdfSetting>,
     ) -> Result<Self, ScanError> {
         let total = store.count().await?;
         let dearest =
@@ -166,6 +172,12 @@ impl CensusSession {
             Arc::new(plan.options.start_workers(total, dearest.copied().unwrap_or_default())?);
         let retry = Retry::new(Arc::clone(&plan.options.timer));
         let report = CensusReport { opened: vec![0; plan.keys.len()], ..CensusReport::default() };
+        // Without keys nothing is derived.
+        let policy = if plan.keys.is_empty() {
+            RunPolicy::of_own_output(OpenPolicy { allow_v1: true, ..policy })
+        } else {
+            RunPolicy::new(policy, own)
+        };
         let inspector = Arc::new(Inspector { keys: plan.keys, check: plan.check, policy });
         let scan = Scan::new(
             Arc::new(Arc::clone(&store)),
@@ -235,7 +247,7 @@ impl CensusSession {
         candidates: &[V2Params],
     ) -> Result<Option<V2Params>, ScanError> {
         let Inspector { keys, policy, .. } = &*self.inspector;
-        let probe = Probe { store: &*self.store, workers: &self.workers, policy };
+        let probe = Probe { store: &*self.store, workers: &self.workers, policy: policy.policy() };
         let sample = probe.sample(|_| true).await?;
         probe.cost(&sample, keys, candidates).await
     }
@@ -262,7 +274,10 @@ impl CensusSession {
                 }
                 report.wrong_values += u64::from(verdict == ValueVerdict::Wrong);
             }
-            State::Unopened(id) => {
+            State::Unopened(id, why) => {
+                if let Some(why) = why {
+                    report.not_tried.count(why);
+                }
                 report.unopened += 1;
                 report.unchecked += u64::from(inspected.format != Some(Format::V3));
                 report.unopened_v2 += u64::from(inspected.format == Some(Format::V2));
@@ -288,7 +303,7 @@ impl CensusSession {
 struct Inspector {
     keys: Vec<Arc<PasswordKey>>,
     check: Option<ValueCheck>,
-    policy: OpenPolicy,
+    policy: RunPolicy,
 }
 
 struct Inspected {
@@ -302,7 +317,8 @@ struct Inspected {
 
 enum State {
     OpenedBy(usize, ValueVerdict),
-    Unopened(RecordId),
+    /// By no key, and why none was tried if so.
+    Unopened(RecordId, Option<NotTried>),
     Problem(Problem),
 }
 
@@ -332,7 +348,7 @@ impl Examine for Inspector {
                 len: record.envelope.len(),
                 format: parsed.as_ref().ok().map(Envelope::format),
                 kdf: None,
-                state: State::Unopened(record.id.clone()),
+                state: State::Unopened(record.id.clone(), None),
             })
             .collect();
         let problem = |index: usize, kind| {
@@ -341,7 +357,14 @@ impl Examine for Inspector {
         };
         for (index, why) in unopenable {
             // A damaged header contains a cost and salt that were never used.
-            inspected[index].state = problem(index, why.into());
+            match problem_of(why) {
+                Ok(kind) => inspected[index].state = problem(index, kind),
+                Err(why) => {
+                    let id = records[index].id.clone();
+                    inspected[index].state = State::Unopened(id, Some(why));
+                    inspected[index].kdf = kdf_of(&parsed[index]);
+                }
+            }
         }
         for candidate in &untried {
             inspected[candidate.index].kdf = candidate.checked.kdf();
@@ -358,10 +381,18 @@ impl Examine for Inspector {
                     OpenOutcome::Malformed(malformed) => {
                         problem(index, ProblemKind::Malformed(malformed))
                     }
+                    OpenOutcome::NotTried(why) => State::Unopened(bound_to.id.clone(), Some(why)),
                 };
             }
         }
         Ok(inspected)
+    }
+}
+
+fn kdf_of(parsed: &Result<Envelope, Malformed>) -> Option<KdfSetting> {
+    match parsed {
+        Ok(Envelope::V3(envelope)) => envelope.kdf().ok(),
+        _ => None,
     }
 }
 

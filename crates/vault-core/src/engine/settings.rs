@@ -49,7 +49,8 @@ impl SettingsError {
                 "choose v2 as long as a Go program uses it, which cannot read v3, and v3 otherwise",
             ),
             Self::Invalid { .. } => Some("restore the setting from a backup"),
-            Self::Refused { .. } | Self::CostBelowMinimum(_) | Self::CostOverLimit(_) => None,
+            Self::CostOverLimit(over) => Some(over.hint()),
+            Self::Refused { .. } | Self::CostBelowMinimum(_) => None,
         }
     }
 }

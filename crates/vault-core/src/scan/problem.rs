@@ -2,7 +2,7 @@
 
 use vault_store::{RecordId, RowName, UnreadableReason, UnreadableRow};
 
-use crate::crypto::{envelope::Malformed, seal::Rejected};
+use crate::crypto::{envelope::Malformed, policy::NotTried, seal::Rejected};
 
 /// How many damaged and malformed ids a report lists. The counts are always exact.
 pub const MAX_PROBLEMS: usize = 1000;
@@ -60,11 +60,45 @@ pub enum ProblemKind {
     Unreadable(UnreadableReason),
 }
 
-impl From<Rejected> for ProblemKind {
-    fn from(unopenable: Rejected) -> Self {
-        match unopenable {
-            Rejected::Damaged => Self::Damaged,
-            Rejected::Malformed(malformed) => Self::Malformed(malformed),
-        }
+/// Sorts what no password was tried on: problems, and what the policy leaves out.
+pub(crate) fn problem_of(rejected: Rejected) -> Result<ProblemKind, NotTried> {
+    match rejected {
+        Rejected::Damaged => Ok(ProblemKind::Damaged),
+        Rejected::Malformed(malformed) => Ok(ProblemKind::Malformed(malformed)),
+        Rejected::NotTried(why) => Err(why),
+    }
+}
+
+/// Records that no password was tried on, by the reason.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct NotTriedCounts {
+    /// Of v1, which the policy does not allow.
+    pub v1: u64,
+    /// Of v3, with a cost below the floor.
+    pub below_floor: u64,
+    /// Of v3, with a salt and cost beyond as many as the policy tries beside the vault's own.
+    pub other_salts: u64,
+}
+
+impl NotTriedCounts {
+    /// The sum.
+    #[must_use]
+    pub fn total(&self) -> u64 {
+        self.v1 + self.below_floor + self.other_salts
+    }
+
+    pub(crate) fn count(&mut self, why: NotTried) {
+        *match why {
+            NotTried::V1 => &mut self.v1,
+            NotTried::BelowFloor(_) => &mut self.below_floor,
+            NotTried::Salt => &mut self.other_salts,
+        } += 1;
+    }
+
+    pub(crate) fn add(&mut self, other: &Self) {
+        self.v1 += other.v1;
+        self.below_floor += other.below_floor;
+        self.other_salts += other.other_salts;
     }
 }

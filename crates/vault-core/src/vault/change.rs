@@ -185,12 +185,12 @@ impl Vault {
     ) -> Result<(), VaultError> {
         for _ in 0..UPDATE_ROUNDS {
             let record = self.find_live(token).await?;
-            let mut v2_cost = None;
+            let mut present = None;
             if owner == Owner::SameKey {
-                v2_cost = self.open_with_cost(&record, key).await?.1;
+                present = Some(self.open_as_present(&record, key).await?.1);
             }
             let (id, token) = (record.id.clone(), record.token.clone());
-            let sealed = self.seal_value(value, id, token, key, v2_cost).await?;
+            let sealed = self.seal_value(value, id, token, key, present).await?;
             let change = RecordUpdate::of(record.id.clone())
                 .if_matches(Precondition::times_of(&record).envelope(record.envelope))
                 .envelope(sealed)

@@ -4,9 +4,10 @@ use std::{fmt, str::FromStr, sync::Arc};
 
 use super::VaultError;
 use crate::crypto::envelope::{Format, Padding};
-use crate::crypto::kdf::{KdfMinimum, KdfParams, KdfSetting};
+use crate::crypto::kdf::{KdfLimits, KdfParams, KdfSetting};
 use crate::crypto::password_policy::PasswordPolicy;
-use crate::crypto::seal::{OpenPolicy, SealParams};
+use crate::crypto::policy::OpenPolicy;
+use crate::crypto::seal::SealParams;
 pub(super) use crate::engine::settings::{FORMAT, KDF};
 use crate::engine::settings::{SettingsError, SettingsFailure};
 use crate::scan::envelope_kind::EnvelopeKind;
@@ -92,10 +93,9 @@ pub struct ParseWriteFormatError;
 /// Options for using a vault.
 #[derive(Clone)]
 pub struct VaultOptions {
-    /// The limits for stored headers, and the v2 costs to try.
+    /// The limits for stored headers, the v2 costs to try, and whether v1 is opened. What is written
+    /// keeps to the same limits.
     pub open: OpenPolicy,
-    /// The minimum cost of new records.
-    pub floor: KdfMinimum,
     /// The rules for new passwords. Records under older ones are read and updated as they are.
     pub passwords: PasswordPolicy,
     /// The source of the current time.
@@ -105,11 +105,27 @@ pub struct VaultOptions {
     pub kept_memory_kib: u32,
 }
 
+impl VaultOptions {
+    /// Also opens v1 records, which anybody who can write to the database can forge: for a vault that
+    /// comes from the Go package, until its records have left v1.
+    #[must_use]
+    pub fn allow_v1(mut self) -> Self {
+        self.open.allow_v1 = true;
+        self
+    }
+
+    /// With these limits of the Argon2id cost, for records that are read and for those that are written.
+    #[must_use]
+    pub fn with_limits(mut self, limits: KdfLimits) -> Self {
+        self.open.limits = limits;
+        self
+    }
+}
+
 impl Default for VaultOptions {
     fn default() -> Self {
         Self {
             open: OpenPolicy::default(),
-            floor: KdfMinimum::default(),
             passwords: PasswordPolicy::default(),
             clock: Arc::new(SystemClock),
             kept_memory_kib: KdfParams::DEFAULT.m_cost(),
@@ -121,7 +137,6 @@ impl fmt::Debug for VaultOptions {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("VaultOptions")
             .field("open", &self.open)
-            .field("floor", &self.floor)
             .field("passwords", &self.passwords)
             .finish_non_exhaustive()
     }
@@ -234,9 +249,15 @@ pub(super) fn check_setting(
 
 /// A cost for new records must be neither below the minimum nor above the limits for opening.
 pub(super) fn check_cost(cost: KdfParams, options: &VaultOptions) -> Result<(), SettingsError> {
-    options.floor.allow(&cost)?;
+    options.open.limits.floor.allow(&cost)?;
     options.open.limits.allow(&cost)?;
     Ok(())
+}
+
+/// The salt and cost that the vault calls its own, where it has any and they can be understood. Whoever
+/// can write to the database can change them.
+pub(super) async fn own_kdf(store: &dyn VaultStore) -> Result<Option<KdfSetting>, StoreError> {
+    Ok(store.setting(KDF).await?.and_then(|kdf| kdf.parse().ok()))
 }
 
 pub(super) fn broken_contract() -> StoreError {

@@ -3,10 +3,13 @@
 use std::sync::{Arc, PoisonError};
 
 use super::Vault;
-use crate::crypto::envelope::{Envelope, V2Params};
+use crate::crypto::envelope::Envelope;
 use crate::crypto::kdf::KdfMemory;
 use crate::crypto::key::PasswordKey;
-use crate::crypto::seal::{OpenOutcome, SealParams, open, open_with_cost, seal, seal_as_v2};
+use crate::crypto::reseal::{Reseal, Target};
+use crate::crypto::seal::{
+    OpenOutcome, Present, SealParams, open, open_as_present, seal, seal_as_v2,
+};
 use crate::crypto::secret::Plaintext;
 use crate::crypto::stack::wipe_below;
 use crate::scan::workers::{OnStart, Workers};
@@ -40,32 +43,33 @@ impl Vault {
         record: &Record,
         key: &Arc<PasswordKey>,
     ) -> Result<Plaintext, VaultError> {
-        Ok(self.open_with_cost(record, key).await?.0)
+        Ok(self.open_as_present(record, key).await?.0)
     }
 
-    /// As [`open_record`](Self::open_record), and returns for v2 which cost opened it.
-    pub(super) async fn open_with_cost(
+    /// As [`open_record`](Self::open_record), and returns how the record is sealed.
+    pub(super) async fn open_as_present(
         &self,
         record: &Record,
         key: &Arc<PasswordKey>,
-    ) -> Result<(Plaintext, Option<V2Params>), VaultError> {
+    ) -> Result<(Plaintext, Present), VaultError> {
         let envelope = Envelope::parse(&record.envelope).map_err(VaultError::Malformed)?;
         let opened = if key.is_ready_for(&envelope) {
             let (bound_to, policy) = (record.bound_to(), &self.options.open);
-            let opened = open_with_cost(&envelope, key, bound_to, policy, &mut KdfMemory::new());
+            let opened = open_as_present(&envelope, key, bound_to, policy, &mut KdfMemory::new());
             wipe_below();
             opened?
         } else {
+            self.take_salt(&envelope, key).await?;
             let (key, policy) = (Arc::clone(key), self.options.open.clone());
             let (id, token) = (record.id.clone(), record.token.clone());
             self.on_thread(move |memory| {
                 let bound_to = BoundTo { id: &id, token: &token };
-                open_with_cost(&envelope, &key, bound_to, &policy, memory)
+                open_as_present(&envelope, &key, bound_to, &policy, memory)
             })
             .await??
         };
-        let (outcome, v2_cost) = opened;
-        Ok((value_of(outcome)?, v2_cost))
+        let (outcome, present) = opened;
+        Ok((value_of(outcome)?, present))
     }
 
     /// As [`open_record`](Self::open_record), for many: one Argon2id per salt, one result per
@@ -83,6 +87,11 @@ impl Vault {
         let mut waiting: Vec<ToOpen> = records.into_iter().map(parse).collect();
         let mut opened = Vec::with_capacity(waiting.len());
         while !waiting.is_empty() {
+            if let Err(refused) = self.take_salt_of_first(&waiting, key).await {
+                waiting.remove(0);
+                opened.push(Err(refused));
+                continue;
+            }
             // What costs an Argon2id runs alone; afterwards all others with its salt cost none.
             let ready = waiting.iter().take(CHUNK).take_while(|record| record.is_ready_for(key));
             let rest = waiting.split_off(ready.count().max(1));
@@ -100,20 +109,39 @@ impl Vault {
         Ok(opened)
     }
 
-    /// A vault that writes v2 uses `v2_cost` if it is given: that of the record whose value is
-    /// replaced.
+    /// Checks whether the first of these records may cost a derivation.
+    async fn take_salt_of_first(
+        &self,
+        waiting: &[ToOpen],
+        key: &Arc<PasswordKey>,
+    ) -> Result<(), VaultError> {
+        match waiting.first().map(|record| &record.envelope) {
+            Some(Ok(envelope)) if !key.is_ready_for(envelope) => {
+                self.take_salt(envelope, key).await
+            }
+            _ => Ok(()),
+        }
+    }
+
+    /// `present` is how the replaced record is sealed; its cost and salt are kept as a rekey keeps them.
     pub(super) async fn seal_value(
         &self,
         value: &[u8],
         id: RecordId,
         token: Token,
         key: &Arc<PasswordKey>,
-        v2_cost: Option<V2Params>,
+        present: Option<Present>,
     ) -> Result<EnvelopeText, VaultError> {
         let spec = self.write_spec().await?;
-        if matches!(spec, SealParams::V3 { kdf, .. } if key.is_prepared(&kdf)) {
+        let target = match present {
+            Some(present) => Reseal::by_settings(spec).target(&present, &self.options.open.limits),
+            None => Target::Spec(spec),
+        };
+        if let Target::Spec(spec) = &target
+            && matches!(spec, SealParams::V3 { kdf, .. } if key.is_prepared(kdf))
+        {
             let bound_to = BoundTo { id: &id, token: &token };
-            let sealed = seal(value, key, bound_to, &spec, &mut KdfMemory::new());
+            let sealed = seal(value, key, bound_to, spec, &mut KdfMemory::new());
             wipe_below();
             return Ok(sealed?);
         }
@@ -121,11 +149,9 @@ impl Vault {
         Ok(self
             .on_thread(move |memory| {
                 let bound_to = BoundTo { id: &id, token: &token };
-                match (spec, v2_cost) {
-                    (SealParams::V2 { .. }, Some(cost)) => {
-                        seal_as_v2(value.as_bytes(), &key, &cost, memory)
-                    }
-                    _ => seal(value.as_bytes(), &key, bound_to, &spec, memory),
+                match target {
+                    Target::V2(cost) => seal_as_v2(value.as_bytes(), &key, &cost, memory),
+                    Target::Spec(spec) => seal(value.as_bytes(), &key, bound_to, &spec, memory),
                 }
             })
             .await??)
@@ -158,6 +184,7 @@ fn value_of(opened: OpenOutcome) -> Result<Plaintext, VaultError> {
         OpenOutcome::WrongPassword => Err(VaultError::WrongPassword),
         OpenOutcome::Damaged => Err(VaultError::Damaged),
         OpenOutcome::Malformed(malformed) => Err(VaultError::Malformed(malformed)),
+        OpenOutcome::NotTried(why) => Err(VaultError::NotTried(why)),
     }
 }
 
@@ -166,7 +193,8 @@ mod tests {
     use futures::executor::block_on;
 
     use super::*;
-    use crate::crypto::kdf::{KdfMinimum, KdfParams};
+    use crate::crypto::kdf::KdfParams;
+    use crate::crypto::policy::OpenPolicy;
     use crate::crypto::secret::Password;
     use crate::vault::{CreateOptions, InitOptions, Vault, VaultOptions, WriteFormat};
     use vault_store::{MemoryStore, Token};
@@ -192,7 +220,7 @@ mod tests {
     }
 
     fn open_vault(store: &MemoryStore) -> Vault {
-        let mut options = VaultOptions { floor: KdfMinimum::NONE, ..VaultOptions::default() };
+        let mut options = VaultOptions { open: OpenPolicy::trusting(), ..VaultOptions::default() };
         options.open.v2_costs = vec![crate::crypto::envelope::V2Params::new(cheap())];
         Vault::new(store.clone(), options)
     }

@@ -3,6 +3,7 @@
 use crate::crypto::envelope::Malformed;
 use crate::crypto::kdf::KdfError;
 use crate::crypto::password_policy::PasswordPolicyViolation;
+use crate::crypto::policy::NotTried;
 use crate::crypto::seal::SealError;
 use crate::engine::settings::{SettingsError, SettingsFailure};
 use crate::scan::workers::WorkerError;
@@ -30,6 +31,10 @@ pub enum VaultError {
     /// The record is not an envelope that this version reads.
     #[error("the record cannot be read: {0}")]
     Malformed(#[source] Malformed),
+    /// The record's form is none that the [`OpenPolicy`](crate::envelope::OpenPolicy) trusts, so the key
+    /// was not tried.
+    #[error(transparent)]
+    NotTried(NotTried),
     /// Other writers kept changing the record.
     #[error("the record kept changing concurrently")]
     ConcurrentModification,
@@ -85,6 +90,8 @@ impl VaultError {
             Self::NoFreeToken => "ask for longer tokens",
             Self::AlreadyAVault => "open it, or choose another place",
             Self::NoVault => "create one first",
+            Self::Malformed(Malformed::CostOverLimit(over)) => over.hint(),
+            Self::NotTried(why) => why.hint(),
             Self::Settings(error) => return error.hint(),
             Self::Store(error) => return error.hint(),
             _ => return None,

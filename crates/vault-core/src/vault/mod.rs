@@ -11,6 +11,7 @@ mod error;
 mod read;
 mod records;
 mod remove;
+mod salts;
 mod settings;
 
 use std::sync::{
@@ -20,6 +21,7 @@ use std::sync::{
 
 use sha2::{Digest as _, Sha256};
 
+use self::salts::SaltBudget;
 pub use self::{
     change::Upserted,
     config::{InitOptions, ParseWriteFormatError, VaultOptions, WriteFormat},
@@ -73,6 +75,8 @@ pub struct Vault {
     format_is_settled: AtomicBool,
     /// One thread for Argon2id computations, started when first needed.
     thread: Mutex<Option<Arc<Workers>>>,
+    /// How many masters of other salts than the vault's own were derived of late.
+    salts: SaltBudget,
 }
 
 impl Vault {
@@ -151,6 +155,7 @@ impl Vault {
             spec: Mutex::new(None),
             format_is_settled: AtomicBool::new(false),
             thread: Mutex::new(None),
+            salts: SaltBudget::default(),
         }
     }
 
@@ -306,8 +311,10 @@ impl Vault {
             None => self.write_spec().await?,
         };
         config::check_cost(spec.params(), &self.options)?;
+        let own = config::own_kdf(&*self.store).await?;
         let (store, policy) = (Arc::clone(&self.store), self.options.open.clone());
-        RekeySession::start(store, plan, policy, spec, self.options.clock.now()).await
+        let now = self.options.clock.now();
+        RekeySession::start(store, plan, policy, spec, own, now).await
     }
 
     /// Prepares a census of the whole vault.
@@ -315,7 +322,9 @@ impl Vault {
     /// # Errors
     /// [`ScanError::Store`], and [`ScanError::Worker`] where no thread can be started.
     pub async fn census(&self, plan: CensusPlan) -> Result<CensusSession, ScanError> {
-        CensusSession::start(Arc::clone(&self.store), plan, self.options.open.clone()).await
+        let own = config::own_kdf(&*self.store).await?;
+        let (store, policy) = (Arc::clone(&self.store), self.options.open.clone());
+        CensusSession::start(store, plan, policy, own).await
     }
 
     /// Returns the record of a token, in any state.

@@ -36,8 +36,8 @@ impl Vault {
     ///
     /// # Errors
     /// [`VaultError::UnknownToken`], [`VaultError::SoftDeleted`], [`VaultError::Expired`],
-    /// [`VaultError::WrongPassword`], [`VaultError::Damaged`], [`VaultError::Malformed`], and any
-    /// error of the store.
+    /// [`VaultError::WrongPassword`], [`VaultError::Damaged`], [`VaultError::Malformed`],
+    /// [`VaultError::NotTried`], and any error of the store.
     ///
     /// # Security
     /// User-facing code should not distinguish these: see [`read_or_none`](Self::read_or_none).
@@ -84,7 +84,8 @@ impl Vault {
                 | VaultError::Expired
                 | VaultError::WrongPassword
                 | VaultError::Damaged
-                | VaultError::Malformed(_),
+                | VaultError::Malformed(_)
+                | VaultError::NotTried(_),
             ) => Ok(None),
             Err(error) => Err(error),
         }

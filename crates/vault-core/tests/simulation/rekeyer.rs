@@ -9,7 +9,6 @@ use std::{
 
 use futures::{FutureExt, future::BoxFuture};
 use vault_conformance::Intercepted;
-use vault_core::kdf::KdfMinimum;
 use vault_core::rekey::{MergeCheck, RekeyError, RekeyMode, RekeyState, RunStatus};
 use vault_core::run::RunOptions;
 use vault_core::store::PageLimit;
@@ -202,8 +201,7 @@ impl Rekeyer {
     fn begin_as(&mut self, world: &World, chaos: &Arc<Chaos>, begin: Begin) {
         let store =
             SimStore::new(world.store.clone(), self.sabotage, chaos, begin.gone_from, begin.counts);
-        let options =
-            VaultOptions { floor: KdfMinimum::NONE, open: policy(), ..VaultOptions::default() };
+        let options = VaultOptions { open: policy(), ..VaultOptions::default() };
         let vault = Vault::new(Arc::clone(&store), options);
         let timer: Arc<Chaos> = Arc::clone(chaos);
         let run = RunOptions::default().without_threads().page_limit(begin.page).timer(timer);

@@ -75,7 +75,7 @@ static SPEC: LazyLock<SealParams> = LazyLock::new(|| {
 });
 static POLICY: LazyLock<OpenPolicy> = LazyLock::new(|| OpenPolicy {
     v2_costs: vec![V2Params::new(SPEC.params())],
-    ..OpenPolicy::default()
+    ..OpenPolicy::trusting()
 });
 
 pub(crate) fn policy() -> OpenPolicy {

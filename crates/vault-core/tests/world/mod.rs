@@ -14,7 +14,7 @@ use std::{
 use futures::{FutureExt, executor::block_on, future::BoxFuture};
 pub(crate) use meddler::Meddler;
 use vault_core::envelope::{Envelope, OpenOutcome, OpenPolicy, SealParams, open, seal};
-use vault_core::kdf::{KdfMemory, KdfMinimum};
+use vault_core::kdf::KdfMemory;
 use vault_core::rekey::RekeyError;
 use vault_core::run::Timer;
 use vault_core::store::BoundTo;
@@ -68,12 +68,12 @@ pub(crate) struct World {
 
 impl World {
     pub(crate) fn new() -> Self {
-        Self::with_policy(OpenPolicy::default())
+        Self::with_policy(OpenPolicy::trusting())
     }
 
     pub(crate) fn with_policy(policy: OpenPolicy) -> Self {
         let store = MemoryStore::new();
-        let options = VaultOptions { floor: KdfMinimum::NONE, ..VaultOptions::default() };
+        let options = VaultOptions { open: OpenPolicy::trusting(), ..VaultOptions::default() };
         let new = InitOptions { cost: cheap(), format: WriteFormat::V3 };
         let spec = block_on(async {
             Vault::init(store.clone(), new, options).await.unwrap().seal_spec().await.unwrap()
@@ -109,11 +109,7 @@ impl World {
     }
 
     fn options(&self) -> VaultOptions {
-        VaultOptions {
-            floor: KdfMinimum::NONE,
-            open: self.policy.clone(),
-            ..VaultOptions::default()
-        }
+        VaultOptions { open: self.policy.clone(), ..VaultOptions::default() }
     }
 
     pub(crate) fn key(&self, password: &str) -> Arc<PasswordKey> {

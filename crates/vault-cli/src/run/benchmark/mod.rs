@@ -13,7 +13,7 @@ use std::{fs, num::NonZeroUsize, sync::Arc, thread};
 use tempfile::TempDir;
 use vaultstore::backend::ParseStoreUrlError;
 use vaultstore::envelope::{OpenPolicy, V2Params};
-use vaultstore::kdf::KdfMinimum;
+use vaultstore::kdf::KdfLimits;
 use vaultstore::token::TokenLength;
 use vaultstore::{
     InitOptions, Password, PasswordKey, RekeyPlan, RekeyReport, StoreUrl, Token, Vault,
@@ -101,10 +101,14 @@ async fn open_anew(
     Ok(Vault::new(store, options(args)))
 }
 
-/// For a vault with a cost below the minimum.
+/// For a vault with a cost below the minimum or above the default limit.
 fn options(args: &BenchmarkArgs) -> VaultOptions {
-    let policy = OpenPolicy { v2_costs: vec![V2Params::new(args.kdf)], ..OpenPolicy::default() };
-    VaultOptions { open: policy, floor: KdfMinimum::NONE, ..VaultOptions::default() }
+    let mut open = OpenPolicy::trusting();
+    open.v2_costs = vec![V2Params::new(args.kdf)];
+    if let Some(memory) = KdfLimits::memory_for(&args.kdf) {
+        open.limits = KdfLimits { floor: open.limits.floor, ..KdfLimits::up_to(memory) };
+    }
+    VaultOptions { open, ..VaultOptions::default() }
 }
 
 /// All phases in order. The floor is measured before and after, because rewriting a file changes

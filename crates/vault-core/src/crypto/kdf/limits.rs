@@ -1,13 +1,14 @@
-//! The maximum Argon2id cost that a stored header may demand, and the minimum for what is written.
+//! The maximum Argon2id cost that a stored header may demand, and the minimum to try or write.
 
 use std::fmt;
 
 use crate::crypto::kdf::KdfParams;
 
-/// Limits for stored headers: an attacker with write access to a database must not be able to
-/// exhaust its readers.
+/// Limits for stored headers: an attacker with write access to a database must be able neither to
+/// exhaust its readers nor to have passwords tried at a cost that makes guessing cheap.
 ///
-/// The caller can raise the limits. All presets of [`KdfParams`] are within the defaults.
+/// The limits are the caller's, never the database's. All presets of [`KdfParams`] are within the
+/// defaults, except [`KdfParams::RFC9106_FIRST`], whose readers need [`KdfLimits::up_to`] 2 GiB.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct KdfLimits {
     /// Maximum memory, in KiB.
@@ -18,19 +19,42 @@ pub struct KdfLimits {
     pub max_p: u32,
     /// Maximum work, in KiB-passes (memory times passes).
     pub max_work_kib: u64,
+    /// The least cost of records that are written, and of v3 records that a password is tried on.
+    pub floor: KdfMinimum,
 }
 
 impl Default for KdfLimits {
-    /// 2 GiB, because the first choice of RFC 9106 §4 needs it; 64 passes and 64 lanes, far above
-    /// every published recommendation; and 2^23 KiB-passes, four passes over 2 GiB, so that the
-    /// most expensive header costs seconds, not minutes.
+    /// 256 MiB, twice the highest preset below 2 GiB, so that a planted header takes no more memory
+    /// than a small machine has; 64 passes and 64 lanes, far above every published recommendation;
+    /// and 2^20 KiB-passes, four passes over 256 MiB, about a second.
     fn default() -> Self {
-        Self { max_m_kib: 2 * 1024 * 1024, max_t: 64, max_p: 64, max_work_kib: 1 << 23 }
+        Self::up_to(256 * 1024)
     }
 }
 
 impl KdfLimits {
-    /// Checks whether a stored header may demand this cost.
+    /// The passes over the maximum memory that are permitted.
+    const PASSES: u64 = 4;
+
+    /// Limits for headers of up to this much memory, in KiB, and the work of four passes over it (at
+    /// least that of 256 MiB). The rest is as in the defaults.
+    #[must_use]
+    pub fn up_to(max_m_kib: u32) -> Self {
+        let max_work_kib = (Self::PASSES * u64::from(max_m_kib)).max(1 << 20);
+        Self { max_m_kib, max_t: 64, max_p: 64, max_work_kib, floor: KdfMinimum::default() }
+    }
+
+    /// Returns the memory, in KiB, that [`up_to`](Self::up_to) needs to permit this cost; `None` for a
+    /// cost that it never permits: more than 64 passes or lanes.
+    #[must_use]
+    pub fn memory_for(params: &KdfParams) -> Option<u32> {
+        let for_work = u32::try_from(params.work_kib().div_ceil(Self::PASSES)).ok()?;
+        let for_work = if params.work_kib() <= 1 << 20 { 0 } else { for_work };
+        let memory = params.m_cost().max(for_work);
+        Self::up_to(memory).allow(params).is_ok().then_some(memory)
+    }
+
+    /// Checks whether a stored header may demand this cost. The floor is not checked.
     ///
     /// # Errors
     /// [`CostOverLimit`] for the first limit that is exceeded.
@@ -48,11 +72,10 @@ impl KdfLimits {
     }
 }
 
-/// A stored header demands more than [`KdfLimits`] permit.
+/// A cost demands more than [`KdfLimits`] permit.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, thiserror::Error)]
 #[error(
-    "the stored header asks for more Argon2id {limit} than the limit: {asked}, and {allowed} is allowed; raise the limit \
-     if you trust the database"
+    "the Argon2id cost exceeds the limit of {limit}: {asked}, and at most {allowed} is permitted"
 )]
 pub struct CostOverLimit {
     /// The limit that is exceeded.
@@ -77,6 +100,14 @@ pub enum CostLimit {
     Work,
 }
 
+impl CostOverLimit {
+    /// What to do about it, in one line for people.
+    #[must_use]
+    pub fn hint(&self) -> &'static str {
+        "raise the limit if the vault's owner chose this cost"
+    }
+}
+
 impl fmt::Display for CostLimit {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
@@ -88,9 +119,12 @@ impl fmt::Display for CostLimit {
     }
 }
 
-/// The minimum cost of new records: an attacker with write access to a database must not be able to
-/// weaken future records.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+/// The minimum cost of records that are written, and of v3 records that a password is tried on.
+///
+/// An attacker with write access to a database must be able neither to weaken future records nor to
+/// plant records that each test a guess at a password at a fraction of its cost: a rekey re-encrypts
+/// the one that opens, which reveals the right guess.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct KdfMinimum {
     /// Minimum memory, in KiB.
     pub min_m_kib: u32,
@@ -109,7 +143,7 @@ impl KdfMinimum {
     /// No minimum, for tests and benchmarks.
     pub const NONE: Self = Self { min_m_kib: 0, min_work_kib: 0 };
 
-    /// Checks whether new records may be written with this cost.
+    /// Checks whether this cost is high enough.
     ///
     /// # Errors
     /// [`CostBelowMinimum`] if the memory or the work is too low.
@@ -121,15 +155,15 @@ impl KdfMinimum {
     }
 }
 
-/// A cost for new records is below the [`KdfMinimum`].
-#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+/// A cost is below the [`KdfMinimum`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, thiserror::Error)]
 #[error(
     "the Argon2id cost {params} is too cheap for new records: at least m={} KiB and m times t = {} KiB are required",
     floor.min_m_kib,
     floor.min_work_kib
 )]
 pub struct CostBelowMinimum {
-    /// The requested cost.
+    /// The cost.
     pub params: KdfParams,
     /// The minimum.
     pub floor: KdfMinimum,
@@ -144,12 +178,28 @@ mod tests {
         let allow = |m_cost, t, p| {
             KdfLimits::default().allow(&KdfParams::new(m_cost, t, p).unwrap()).map_err(|e| e.limit)
         };
-        assert_eq!(allow(2 << 20, 4, 64), Ok(()));
-        assert_eq!(allow(1 << 17, 64, 1), Ok(()));
-        assert_eq!(allow((2 << 20) + 1, 1, 1), Err(CostLimit::Memory));
+        assert_eq!(allow(256 << 10, 4, 64), Ok(()));
+        assert_eq!(allow(1 << 14, 64, 1), Ok(()));
+        assert_eq!(allow((256 << 10) + 1, 1, 1), Err(CostLimit::Memory));
         assert_eq!(allow(8, 65, 1), Err(CostLimit::Passes));
         assert_eq!(allow(1024, 1, 65), Err(CostLimit::Lanes));
-        assert_eq!(allow((1 << 17) + 1, 64, 1), Err(CostLimit::Work));
+        assert_eq!(allow((1 << 14) + 1, 64, 1), Err(CostLimit::Work));
+    }
+
+    #[test]
+    fn a_cost_names_the_memory_that_its_readers_must_allow() {
+        let needed = |m_cost, t, p| KdfLimits::memory_for(&KdfParams::new(m_cost, t, p).unwrap());
+        assert_eq!(KdfLimits::memory_for(&KdfParams::RFC9106_FIRST), Some(2 << 20));
+        assert_eq!(needed(1 << 20, 8, 1), Some(2 << 20));
+        assert_eq!(needed(1 << 16, 3, 4), Some(1 << 16));
+        assert_eq!(needed(u32::MAX, 64, 1), None);
+        assert_eq!(needed(1 << 16, 65, 1), None);
+        for params in [KdfParams::RFC9106_FIRST, KdfParams::new(1 << 20, 8, 1).unwrap()] {
+            let needed = KdfLimits::memory_for(&params).unwrap();
+            assert_eq!(KdfLimits::up_to(needed).allow(&params), Ok(()));
+            assert!(KdfLimits::up_to(needed - 1).allow(&params).is_err());
+            assert!(KdfLimits::default().allow(&params).is_err());
+        }
     }
 
     #[test]

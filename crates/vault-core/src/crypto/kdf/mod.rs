@@ -92,6 +92,11 @@ impl KdfParams {
         self.m_cost as u64 * self.t as u64
     }
 
+    /// Returns whether a guess costs less than with the other: less memory, or less work.
+    pub(crate) fn is_lower_than(&self, other: &Self) -> bool {
+        self.m_cost < other.m_cost || self.work_kib() < other.work_kib()
+    }
+
     /// Returns the preset with this name.
     pub(crate) fn preset(name: &str) -> Option<Self> {
         Self::PRESETS.iter().find(|(known, _)| *known == name).map(|(_, params)| *params)

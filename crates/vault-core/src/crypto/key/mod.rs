@@ -7,7 +7,7 @@ use std::{
     fmt,
     sync::{
         Arc, Mutex, OnceLock, PoisonError, RwLock,
-        atomic::{AtomicU64, Ordering},
+        atomic::{AtomicBool, AtomicU64, Ordering},
     },
 };
 
@@ -75,10 +75,25 @@ impl PasswordKey {
         let first = self.with_master(kdf, memory, Master::fingerprint)?;
         let second = Master::derive(&self.password, kdf, memory)?.fingerprint();
         if bool::from(first.ct_eq(&*second)) {
+            if let Some(slot) = self.slot(kdf) {
+                slot.verified.store(true, Ordering::Relaxed);
+            }
             return Ok(());
         }
         self.masters.write().unwrap_or_else(PoisonError::into_inner).remove(kdf);
         Err(VerifyError::Mismatch)
+    }
+
+    /// As [`verify_prepared`](Self::verify_prepared), unless that has been done already.
+    pub(crate) fn verify_once(
+        &self,
+        kdf: &KdfSetting,
+        memory: &mut KdfMemory,
+    ) -> Result<(), VerifyError> {
+        if self.slot(kdf).is_some_and(|slot| slot.verified.load(Ordering::Relaxed)) {
+            return Ok(());
+        }
+        self.verify_prepared(kdf, memory)
     }
 
     /// Returns whether the master key for this salt and cost has been derived already.
@@ -178,11 +193,18 @@ struct Slot {
     /// Held while deriving, so that a second thread waits instead of deriving too.
     deriving: Mutex<()>,
     last_used: AtomicU64,
+    /// Whether the master was derived twice and both were the same.
+    verified: AtomicBool,
 }
 
 impl Slot {
     fn new(epoch: u64) -> Self {
-        Self { master: OnceLock::new(), deriving: Mutex::new(()), last_used: AtomicU64::new(epoch) }
+        Self {
+            master: OnceLock::new(),
+            deriving: Mutex::new(()),
+            last_used: AtomicU64::new(epoch),
+            verified: AtomicBool::new(false),
+        }
     }
 
     /// A failed derivation leaves the slot empty, for the next caller to try.
@@ -274,6 +296,10 @@ mod tests {
         key.prepare(&kdf(1), &mut memory).unwrap();
         key.verify_prepared(&kdf(1), &mut memory).unwrap();
         assert_eq!(memory.derivations(), 2);
+        key.verify_once(&kdf(1), &mut memory).unwrap();
+        assert_eq!(memory.derivations(), 2);
+        key.verify_once(&kdf(4), &mut memory).unwrap();
+        assert_eq!(memory.derivations(), 4);
 
         // simulates a memory fault by the master key of another salt
         let faulty = Master::derive(key.password(), &kdf(3), &mut memory).unwrap();

@@ -8,8 +8,8 @@ use std::{iter, mem, sync::Arc};
 use subtle::ConstantTimeEq as _;
 
 use super::{
-    CheckedEnvelope, Kind, OpenOutcome, OpenPolicy, Rejected, SealError, SealParams, after_check,
-    check, decrypt_v3, encrypt_v3, lanes_of, plaintext_len, seal, seal_as_v2,
+    CheckedEnvelope, Kind, OpenOutcome, Rejected, SealError, SealParams, after_check, check,
+    decrypt_v3, encrypt_v3, lanes_of, plaintext_len, seal, seal_as_v2,
 };
 use crate::crypto::envelope::{
     Envelope, Header, KEY_LEN, Malformed, NONCE_LEN, Padding, StoredHeader, V2Params, V3, suite_of,
@@ -17,6 +17,8 @@ use crate::crypto::envelope::{
 use crate::crypto::kdf::{KdfError, KdfMemory, KdfSetting};
 use crate::crypto::key::PasswordKey;
 use crate::crypto::master::{Master, Write, commitments, subkeys};
+use crate::crypto::policy::NotTried;
+use crate::crypto::salts::RunPolicy;
 use sha256_lanes::{Message, digests};
 use vault_store::BoundTo;
 use vault_store::EnvelopeText;
@@ -31,15 +33,16 @@ pub(crate) struct Candidate<'a> {
     pub(crate) v2_cost: Option<V2Params>,
 }
 
-/// Applies [`check`] to each envelope, and returns the candidates and the verdicts on the others.
+/// Applies [`check`] to each envelope, and returns the candidates and the verdicts on the others. A
+/// salt and cost that the run does not try rejects an envelope, too.
 pub(crate) fn check_all<'a>(
     parsed: &'a [Result<Envelope, Malformed>],
     bound: impl Iterator<Item = BoundTo<'a>>,
-    policy: &'a OpenPolicy,
+    run: &'a RunPolicy,
 ) -> (Vec<Candidate<'a>>, Vec<(usize, Rejected)>) {
     let messages: Vec<_> = v3_of(parsed).map(|envelope| Message::new(envelope.checked())).collect();
     let digests = digests(&messages);
-    let mut digests = digests.iter();
+    let (mut digests, policy) = (digests.iter(), run.policy());
     let (mut candidates, mut unopenable) = (Vec::with_capacity(parsed.len()), Vec::new());
     for (index, (parsed, bound_to)) in parsed.iter().zip(bound).enumerate() {
         let checked = match parsed {
@@ -50,7 +53,12 @@ pub(crate) fn check_all<'a>(
             }
             Ok(envelope) => check(envelope, policy),
         };
+        let tried =
+            |checked: &CheckedEnvelope<'_>| checked.kdf().is_none_or(|kdf| run.admits(&kdf));
         match checked {
+            Ok(checked) if !tried(&checked) => {
+                unopenable.push((index, Rejected::NotTried(NotTried::Salt)));
+            }
             Ok(checked) => {
                 candidates.push(Candidate { index, bound_to, checked, v2_cost: None });
             }

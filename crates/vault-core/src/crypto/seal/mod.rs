@@ -19,6 +19,7 @@ use crate::crypto::envelope::{
 use crate::crypto::kdf::{KdfError, KdfLimits, KdfMemory, KdfParams, KdfSetting};
 use crate::crypto::key::PasswordKey;
 use crate::crypto::master::{Master, Subkeys};
+use crate::crypto::policy::{NotTried, OpenPolicy};
 use crate::crypto::secret::Plaintext;
 use vault_store::BoundTo;
 use vault_store::{EnvelopeText, MAX_ENVELOPE_LEN, RecordId, RngError};
@@ -148,22 +149,6 @@ pub enum SealError {
     },
 }
 
-/// What to accept and try when opening.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct OpenPolicy {
-    /// The limits for stored v3 headers.
-    pub limits: KdfLimits,
-    /// The costs to try on a v2 envelope, in order; each takes one Argon2id computation.
-    pub v2_costs: Vec<V2Params>,
-}
-
-impl Default for OpenPolicy {
-    /// The default limits, and for v2 the default cost of the Go package.
-    fn default() -> Self {
-        Self { limits: KdfLimits::default(), v2_costs: vec![V2Params::default()] }
-    }
-}
-
 /// The outcome of opening an envelope with a key.
 #[derive(Debug)]
 pub enum OpenOutcome {
@@ -178,15 +163,19 @@ pub enum OpenOutcome {
     Damaged,
     /// No password opens this text.
     Malformed(Malformed),
+    /// The policy does not allow to try the key; nothing is known about the envelope.
+    NotTried(NotTried),
 }
 
-/// Why no key opens an envelope.
+/// Why no key is tried on an envelope.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Rejected {
     /// Its checksum is wrong: it was modified after it was sealed.
     Damaged,
     /// Its header or form is invalid, or demands more than the limits allow.
     Malformed(Malformed),
+    /// The policy does not allow to try a key.
+    NotTried(NotTried),
 }
 
 impl From<Rejected> for OpenOutcome {
@@ -194,6 +183,7 @@ impl From<Rejected> for OpenOutcome {
         match unopenable {
             Rejected::Damaged => Self::Damaged,
             Rejected::Malformed(malformed) => Self::Malformed(malformed),
+            Rejected::NotTried(why) => Self::NotTried(why),
         }
     }
 }
@@ -212,20 +202,23 @@ pub fn open(
     policy: &OpenPolicy,
     memory: &mut KdfMemory,
 ) -> Result<OpenOutcome, KdfError> {
-    Ok(open_with_cost(envelope, key, bound_to, policy, memory)?.0)
+    Ok(open_as_present(envelope, key, bound_to, policy, memory)?.0)
 }
 
-/// As [`open`], and returns for v2 which cost opened it.
-pub(crate) fn open_with_cost(
+/// As [`open`], and returns how the envelope is sealed if it opened.
+pub(crate) fn open_as_present(
     envelope: &Envelope,
     key: &PasswordKey,
     bound_to: BoundTo<'_>,
     policy: &OpenPolicy,
     memory: &mut KdfMemory,
-) -> Result<(OpenOutcome, Option<V2Params>), KdfError> {
+) -> Result<(OpenOutcome, Present), KdfError> {
     match check(envelope, policy) {
-        Ok(checked) => checked.open_with_cost(key, bound_to, memory),
-        Err(unopenable) => Ok((unopenable.into(), None)),
+        Ok(checked) => {
+            let (outcome, v2_cost) = checked.open_with_cost(key, bound_to, memory)?;
+            Ok((outcome, checked.present(v2_cost)))
+        }
+        Err(unopenable) => Ok((unopenable.into(), Present::V1)),
     }
 }
 
@@ -242,6 +235,7 @@ pub fn check<'a>(
     policy: &'a OpenPolicy,
 ) -> Result<CheckedEnvelope<'a>, Rejected> {
     match envelope {
+        Envelope::V1(_) if !policy.allow_v1 => Err(Rejected::NotTried(NotTried::V1)),
         Envelope::V1(envelope) => Ok(CheckedEnvelope(Kind::V1(envelope))),
         Envelope::V2(envelope) => {
             // format.md §4.3: one flipped bit turns `v3:` into `v2:`
@@ -274,7 +268,23 @@ fn after_check<'a>(
     limits
         .allow(&kdf.params)
         .map_err(|over| Rejected::Malformed(Malformed::CostOverLimit(over)))?;
+    limits
+        .floor
+        .allow(&kdf.params)
+        .map_err(|below| Rejected::NotTried(NotTried::BelowFloor(below)))?;
     Ok(CheckedEnvelope(Kind::V3 { envelope, kdf, padding }))
+}
+
+/// How an opened record is sealed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Present {
+    V1,
+    /// With the cost that opened it.
+    V2(Option<V2Params>),
+    V3 {
+        kdf: KdfSetting,
+        padding: Padding,
+    },
 }
 
 /// An envelope that some key may open, to be tried with several keys.
@@ -324,6 +334,15 @@ impl CheckedEnvelope<'_> {
                 .with_master(&kdf, memory, |master| open_v3(envelope, padding, master, bound_to))?,
         };
         Ok((outcome, None))
+    }
+
+    /// Returns how the envelope is sealed, given the cost that opened it if it is a v2.
+    pub(crate) fn present(&self, v2_cost: Option<V2Params>) -> Present {
+        match self.0 {
+            Kind::V1(_) => Present::V1,
+            Kind::V2 { .. } => Present::V2(v2_cost),
+            Kind::V3 { kdf, padding, .. } => Present::V3 { kdf, padding },
+        }
     }
 
     /// Returns the format of the envelope.

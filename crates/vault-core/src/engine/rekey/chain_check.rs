@@ -18,7 +18,8 @@ use super::{
 use crate::crypto::envelope::Envelope;
 use crate::crypto::kdf::KdfMemory;
 use crate::crypto::key::PasswordKey;
-use crate::crypto::seal::{OpenOutcome, OpenPolicy, check_all, open_all};
+use crate::crypto::salts::RunPolicy;
+use crate::crypto::seal::{OpenOutcome, check_all, open_all};
 use crate::scan::error::ScanError;
 use crate::scan::{Examine, Scan};
 use vault_store::SealedRecord;
@@ -108,7 +109,7 @@ pub(super) struct ChainAsk {
 /// Determines the place of every record. A v2 record costs one Argon2id per password, once per job.
 pub(super) struct ChainChecker {
     pub(super) keys: Vec<(Role, Arc<PasswordKey>)>,
-    pub(super) policy: OpenPolicy,
+    pub(super) policy: RunPolicy,
     pub(super) shard: Shard,
     pub(super) tested: Arc<TriedSet>,
 }

@@ -52,8 +52,8 @@ pub(super) struct PageOutcome {
     pub(super) unnamed: u64,
     /// How the counted intact records were sealed.
     pub(super) before: BTreeMap<EnvelopeKind, u64>,
-    /// How the moved records were sealed.
-    pub(super) moved: BTreeMap<EnvelopeKind, u64>,
+    /// How the moved records were sealed, and how they are now; `None` is as a v2 is replaced.
+    pub(super) moved: BTreeMap<(EnvelopeKind, Option<EnvelopeKind>), u64>,
     /// The tags to keep.
     pub(super) marks: Vec<RecordTag>,
     /// Still under their old password.
@@ -102,9 +102,9 @@ impl PageOutcome {
                 }
                 return Some(replacement);
             }
-            Finding::Matches(_) => {
+            Finding::Matches(_, to) => {
                 if let Some(sealing) = sealing {
-                    *self.moved.entry(sealing).or_default() += 1;
+                    *self.moved.entry((sealing, to)).or_default() += 1;
                 }
                 &mut self.counts.rekeyed
             }
@@ -125,8 +125,12 @@ impl PageOutcome {
                 self.problems.push(Problem::of_row(row));
                 return None;
             }
-            Finding::OtherPassword | Finding::AlreadyNew if !counted => {
+            Finding::OtherPassword | Finding::AlreadyNew | Finding::NotTried(_) if !counted => {
                 self.uncounted += 1;
+                return None;
+            }
+            Finding::NotTried(why) => {
+                self.counts.not_tried.count(why);
                 return None;
             }
             Finding::OtherPassword => &mut self.counts.other_password,
@@ -140,7 +144,8 @@ impl PageOutcome {
         self.counts.rekeyed += 1;
         let known = self.kinds.get(&replacement.id).copied();
         let from = known.unwrap_or_else(|| EnvelopeKind::of(&replacement.expected));
-        *self.moved.entry(from).or_default() += 1;
+        let to = Some(EnvelopeKind::of(&replacement.new)).filter(|to| to.format == Format::V3);
+        *self.moved.entry((from, to)).or_default() += 1;
         if self.catching_up && !self.due.contains(&replacement.id) {
             *self.before.entry(from).or_default() += 1;
         }

@@ -2,27 +2,32 @@
 
 use std::sync::Arc;
 
-use super::plan::{Pair, V2Cost};
+use super::plan::{Pair, RekeyMode};
 use crate::crypto::envelope::{Envelope, Format, V2Params};
 use crate::crypto::kdf::{KdfMemory, KdfParams};
-use crate::crypto::key::PasswordKey;
+use crate::crypto::key::{PasswordKey, VerifyError};
+use crate::crypto::policy::{NotTried, OpenPolicy};
+use crate::crypto::reseal::{Reseal, Target};
+use crate::crypto::salts::RunPolicy;
 use crate::crypto::seal::{
-    Candidate, OpenOutcome, OpenPolicy, SealParams, check_all, open_all, seal_all, seal_all_as_v2,
+    Candidate, OpenOutcome, SealParams, check_all, open_all, seal_all, seal_all_as_v2,
 };
 use crate::crypto::secret::Plaintext;
 use crate::scan::Examine;
+use crate::scan::envelope_kind::EnvelopeKind;
 use crate::scan::error::ScanError;
-use crate::scan::problem::ProblemKind;
+use crate::scan::problem::{ProblemKind, problem_of};
 use vault_store::{EnvelopeText, RecordId, Replacement, SealedRecord, UnreadableRow};
 
 /// What to do with a record.
 pub(crate) enum Finding {
     /// Write it, if the store agrees; with the cost that opened it, for a v2.
     Reseal(Replacement, Option<KdfParams>),
-    /// It opens under an old password; a dry run stops here.
-    Matches(Option<KdfParams>),
+    /// It opens under an old password, and would be sealed like this; a dry run stops here.
+    Matches(Option<KdfParams>, Option<EnvelopeKind>),
     OtherPassword,
     AlreadyNew,
+    NotTried(NotTried),
     Problem(RecordId, ProblemKind),
     /// An unreadable row.
     Unreadable(UnreadableRow),
@@ -32,13 +37,9 @@ pub(crate) enum Finding {
 
 pub(crate) struct Rekeyer {
     pairs: Vec<Pair>,
-    policy: OpenPolicy,
-    /// `None` in a dry run.
-    write: Option<SealParams>,
-    v2_cost: V2Cost,
-    /// The policy for our own output: only the cost that is written, which need not be among those
-    /// the caller reads with.
-    check: OpenPolicy,
+    policy: RunPolicy,
+    reseal: Reseal,
+    mode: RekeyMode,
 }
 
 impl Examine for Rekeyer {
@@ -59,9 +60,10 @@ impl Examine for Rekeyer {
 #[derive(Clone)]
 enum Verdict {
     Reseal(EnvelopeText, Option<V2Params>),
-    Matches(Option<V2Params>),
+    Matches(Option<V2Params>, Target),
     OtherPassword,
     AlreadyNew,
+    NotTried(NotTried),
     Problem(ProblemKind),
     TooLong,
 }
@@ -74,9 +76,12 @@ impl Verdict {
                 let replacement = Replacement { id, expected, new: sealed };
                 Finding::Reseal(replacement, cost.map(|cost| *cost.params()))
             }
-            Self::Matches(cost) => Finding::Matches(cost.map(|cost| *cost.params())),
+            Self::Matches(cost, target) => {
+                Finding::Matches(cost.map(|cost| *cost.params()), Some(kind_of(&target)))
+            }
             Self::OtherPassword => Finding::OtherPassword,
             Self::AlreadyNew => Finding::AlreadyNew,
+            Self::NotTried(why) => Finding::NotTried(why),
             Self::Problem(kind) => Finding::Problem(id, kind),
             Self::TooLong => Finding::TooLong,
         }
@@ -86,20 +91,16 @@ impl Verdict {
 impl Rekeyer {
     pub(crate) fn new(
         pairs: Vec<Pair>,
-        policy: OpenPolicy,
-        write: Option<SealParams>,
-        v2_cost: V2Cost,
+        policy: RunPolicy,
+        reseal: Reseal,
+        mode: RekeyMode,
     ) -> Self {
-        let mut check = policy.clone();
-        if let Some(SealParams::V2 { params }) = write {
-            check.v2_costs = vec![V2Params::new(params)];
-        }
-        Self { pairs, policy, write, v2_cost, check }
+        Self { pairs, policy, reseal, mode }
     }
 
     /// Returns how records are opened.
     pub(super) fn policy(&self) -> &OpenPolicy {
-        &self.policy
+        self.policy.policy()
     }
 
     /// Returns the keys of the old passwords.
@@ -123,7 +124,10 @@ impl Rekeyer {
         let (mut untried, unopenable) = check_all(&parsed, bound, &self.policy);
         let mut verdicts = vec![Verdict::OtherPassword; records.len()];
         for (index, why) in unopenable {
-            verdicts[index] = Verdict::Problem(why.into());
+            verdicts[index] = match problem_of(why) {
+                Ok(problem) => Verdict::Problem(problem),
+                Err(why) => Verdict::NotTried(why),
+            };
         }
         for pair in &self.pairs {
             let mut opened = Vec::new();
@@ -137,6 +141,9 @@ impl Rekeyer {
                     OpenOutcome::Malformed(malformed) => {
                         let kind = ProblemKind::Malformed(malformed);
                         verdicts[candidate.index] = Verdict::Problem(kind);
+                    }
+                    OpenOutcome::NotTried(why) => {
+                        verdicts[candidate.index] = Verdict::NotTried(why);
                     }
                 }
             }
@@ -176,46 +183,55 @@ impl Rekeyer {
         verdicts: &mut [Verdict],
         memory: &mut KdfMemory,
     ) -> Result<(), ScanError> {
-        let Some(spec) = &self.write else {
-            for (candidate, _) in opened {
-                verdicts[candidate.index] = Verdict::Matches(candidate.v2_cost);
-            }
-            return Ok(());
-        };
-        let kept = |candidate: &Candidate<'_>| match (spec, self.v2_cost) {
-            (SealParams::V2 { .. }, V2Cost::Kept) => candidate.v2_cost,
-            _ => None,
-        };
-        let mut costs: Vec<_> = opened.iter().map(|(candidate, _)| kept(candidate)).collect();
-        costs.dedup();
-        for cost in std::mem::take(&mut costs) {
-            if costs.contains(&cost) {
+        let mut targets: Vec<Target> = Vec::new();
+        let of: Vec<_> = opened.iter().map(|(candidate, _)| self.target(candidate)).collect();
+        for target in of.iter().filter(|_| self.mode == RekeyMode::Apply) {
+            if targets.contains(target) {
                 continue;
             }
-            costs.push(cost);
-            let same = opened.iter().filter(|(candidate, _)| kept(candidate) == cost);
-            self.reseal_as(&same.collect::<Vec<_>>(), new, cost, verdicts, memory)?;
+            targets.push(*target);
+            let same = opened.iter().zip(&of).filter(|(_, of)| *of == target);
+            let same: Vec<_> = same.map(|(opened, _)| opened).collect();
+            self.reseal_as(&same, new, target, verdicts, memory)?;
+        }
+        if self.mode == RekeyMode::DryRun {
+            for ((candidate, _), target) in opened.iter().zip(&of) {
+                verdicts[candidate.index] = Verdict::Matches(candidate.v2_cost, *target);
+            }
         }
         Ok(())
     }
 
-    /// For those of one v2 cost to keep, or, without one, as the plan says.
+    fn target(&self, candidate: &Candidate<'_>) -> Target {
+        let present = candidate.checked.present(candidate.v2_cost);
+        self.reseal.target(&present, &self.policy().limits)
+    }
+
+    /// For those that are sealed the same way.
     fn reseal_as(
         &self,
         opened: &[&(Candidate<'_>, Plaintext)],
         new: &PasswordKey,
-        cost: Option<V2Params>,
+        target: &Target,
         verdicts: &mut [Verdict],
         memory: &mut KdfMemory,
     ) -> Result<(), ScanError> {
-        let Some(spec) = &self.write else { return Ok(()) };
         let values: Vec<_> = opened
             .iter()
             .map(|(candidate, value)| (value.as_bytes(), candidate.bound_to))
             .collect();
-        let sealed = match &cost {
-            Some(cost) => seal_all_as_v2(&values, new, cost, memory)?,
-            None => seal_all(&values, new, spec, memory)?,
+        let sealed = match target {
+            Target::V2(cost) => seal_all_as_v2(&values, new, cost, memory)?,
+            Target::Spec(spec) => {
+                if let SealParams::V3 { kdf, .. } = spec {
+                    // Of the vault's own salt, that was done before the first record.
+                    new.verify_once(kdf, memory).map_err(|error| match error {
+                        VerifyError::Kdf(error) => ScanError::Kdf(error),
+                        VerifyError::Mismatch => ScanError::VerificationFailed,
+                    })?;
+                }
+                seal_all(&values, new, spec, memory)?
+            }
         };
         let mut written = Vec::with_capacity(opened.len());
         for ((candidate, value), sealed) in opened.iter().zip(sealed) {
@@ -224,15 +240,27 @@ impl Rekeyer {
                 None => verdicts[candidate.index] = Verdict::TooLong,
             }
         }
-        let check = match cost {
-            Some(cost) => &OpenPolicy { v2_costs: vec![cost], ..self.check.clone() },
-            None => &self.check,
-        };
-        check_sealed(&written, new, check, memory)?;
+        check_sealed(&written, new, &self.check(target), memory)?;
         for (candidate, _, sealed) in written {
             verdicts[candidate.index] = Verdict::Reseal(sealed, candidate.v2_cost);
         }
         Ok(())
+    }
+
+    /// What opens our own output: the one cost that is written, which need not be among those the caller reads with.
+    fn check(&self, target: &Target) -> RunPolicy {
+        let v2_costs = match target {
+            Target::V2(cost) => vec![*cost],
+            Target::Spec(spec) => vec![V2Params::new(spec.params())],
+        };
+        RunPolicy::of_own_output(OpenPolicy { v2_costs, ..self.policy().clone() })
+    }
+}
+
+fn kind_of(target: &Target) -> EnvelopeKind {
+    match target {
+        Target::Spec(spec) => EnvelopeKind::written(spec),
+        Target::V2(cost) => EnvelopeKind { format: Format::V2, cost: Some(*cost.params()) },
     }
 }
 
@@ -240,7 +268,7 @@ impl Rekeyer {
 fn check_sealed(
     written: &[(&Candidate<'_>, &Plaintext, EnvelopeText)],
     new: &PasswordKey,
-    check: &OpenPolicy,
+    check: &RunPolicy,
     memory: &mut KdfMemory,
 ) -> Result<(), ScanError> {
     let parsed: Vec<_> = written.iter().map(|(_, _, text)| Envelope::parse(text)).collect();
@@ -359,18 +387,23 @@ mod tests {
             Ok(envelope) => envelope,
             Err(malformed) => return (Verdict::Problem(ProblemKind::Malformed(malformed)), None),
         };
-        let checked = match check(&envelope, &rekeyer.policy) {
+        let checked = match check(&envelope, rekeyer.policy()) {
             Ok(checked) => checked,
-            Err(why) => return (Verdict::Problem(why.into()), None),
+            Err(why) => {
+                return (problem_of(why).map_or_else(Verdict::NotTried, Verdict::Problem), None);
+            }
         };
         for (number, pair) in rekeyer.pairs.iter().enumerate() {
             let kind = match checked.open(&pair.old, record.bound_to(), &mut memory).unwrap() {
                 OpenOutcome::Opened(value) => {
-                    return (Verdict::Matches(None), Some((number, value)));
+                    let target =
+                        rekeyer.reseal.target(&checked.present(None), &rekeyer.policy().limits);
+                    return (Verdict::Matches(None, target), Some((number, value)));
                 }
                 OpenOutcome::WrongPassword => continue,
                 OpenOutcome::Damaged => ProblemKind::Damaged,
                 OpenOutcome::Malformed(malformed) => ProblemKind::Malformed(malformed),
+                OpenOutcome::NotTried(why) => return (Verdict::NotTried(why), None),
             };
             return (Verdict::Problem(kind), None);
         }
@@ -387,9 +420,13 @@ mod tests {
         let pair =
             |old: usize| Pair { old: Arc::clone(&keys[old]), new: Arc::clone(&keys[old + 1]) };
         let v1 = Pair { old: Arc::new(PasswordKey::new(v1().1)), new: Arc::clone(&keys[1]) };
-        let limits = KdfLimits { max_m_kib: 63, ..KdfLimits::default() };
-        let policy = OpenPolicy { limits, v2_costs: vec![V2Params::new(kdf(8).params)] };
-        Rekeyer::new(vec![pair(0), v1, pair(2)], policy, write, V2Cost::Kept)
+        let limits = KdfLimits { max_m_kib: 63, ..OpenPolicy::trusting().limits };
+        let v2_costs = vec![V2Params::new(kdf(8).params)];
+        let policy = OpenPolicy { limits, v2_costs, ..OpenPolicy::trusting() };
+        let spec = write.unwrap_or(SealParams::V2 { params: kdf(8).params });
+        let mode = if write.is_some() { RekeyMode::Apply } else { RekeyMode::DryRun };
+        let policy = RunPolicy::new(policy, [kdf(8)]);
+        Rekeyer::new(vec![pair(0), v1, pair(2)], policy, Reseal::by_settings(spec), mode)
     }
 
     proptest! {
@@ -414,16 +451,16 @@ mod tests {
             for (record, found) in records.iter().zip(together) {
                 let (expected, opened) = one_by_one(&rekeyer, record);
                 match (found, expected, opened) {
-                    (Verdict::Reseal(sealed, _), Verdict::Matches(_), Some((number, value))) => {
+                    (Verdict::Reseal(sealed, _), Verdict::Matches(_, target), Some((number, value))) => {
                         prop_assert!(write.is_some());
                         let envelope = Envelope::parse(&sealed).unwrap();
                         let new = &rekeyer.pairs[number].new;
-                        let (bound_to, check) = (record.bound_to(), &rekeyer.check);
-                        let again = open(&envelope, new, bound_to, check, &mut memory).unwrap();
+                        let (bound_to, check) = (record.bound_to(), rekeyer.check(&target));
+                        let again = open(&envelope, new, bound_to, check.policy(), &mut memory).unwrap();
                         let is_same = matches!(&again, OpenOutcome::Opened(again) if again.as_bytes() == value.as_bytes());
                         prop_assert!(is_same, "{again:?}");
                     }
-                    (Verdict::Matches(_), Verdict::Matches(_), Some(_)) => prop_assert!(write.is_none()),
+                    (Verdict::Matches(..), Verdict::Matches(..), Some(_)) => prop_assert!(write.is_none()),
                     (Verdict::OtherPassword, Verdict::OtherPassword, None)
                     | (Verdict::AlreadyNew, Verdict::AlreadyNew, None) => {}
                     (Verdict::Problem(found), Verdict::Problem(expected), None) => {

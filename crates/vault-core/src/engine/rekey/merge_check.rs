@@ -6,6 +6,7 @@ use std::sync::{
 };
 
 use super::{
+    kdf_tally::KdfTally,
     pass::needs_argon2,
     plan::{MergeCheck, Shard},
     tried::{Question, RecordTag, TriedSet},
@@ -13,7 +14,8 @@ use super::{
 use crate::crypto::envelope::{Envelope, StoredHeader};
 use crate::crypto::kdf::KdfMemory;
 use crate::crypto::key::PasswordKey;
-use crate::crypto::seal::{OpenOutcome, OpenPolicy, check_all, committed_to, open_all};
+use crate::crypto::salts::RunPolicy;
+use crate::crypto::seal::{OpenOutcome, check_all, committed_to, open_all};
 use crate::scan::Examine;
 use crate::scan::error::ScanError;
 use vault_store::SealedRecord;
@@ -28,10 +30,12 @@ pub(super) enum Answer {
 
 pub(super) struct MergeChecker {
     pub(super) keys: Vec<Arc<PasswordKey>>,
-    pub(super) policy: OpenPolicy,
+    pub(super) policy: RunPolicy,
     pub(super) check: MergeCheck,
     pub(super) shard: Shard,
     pub(super) tested: Arc<TriedSet>,
+    /// Counts the salts and costs of the records.
+    pub(super) tally: Arc<KdfTally>,
     /// Records that were not checked because that would have cost an Argon2id.
     pub(super) unasked: AtomicU64,
 }
@@ -61,6 +65,7 @@ impl Examine for MergeChecker {
         let mut answers: Vec<_> = records.iter().map(|record| Answer::Not(mark(record))).collect();
         let headers: Vec<_> =
             records.iter().map(|record| StoredHeader::of(&record.envelope)).collect();
+        self.tally.count(headers.iter().flatten());
         if let Some(headers) = self.all_prepared(headers) {
             // The header determines the password of a v3 record. The pass, which reads it whole,
             // checks that it is intact.

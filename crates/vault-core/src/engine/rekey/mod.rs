@@ -13,6 +13,7 @@ mod chain_check;
 mod commit;
 mod error;
 mod examine;
+mod kdf_tally;
 mod merge_check;
 mod other_costs;
 mod pass;
@@ -32,7 +33,8 @@ pub use self::{
         WriteHooks,
     },
     report::{
-        FailureReason, MergeReport, PreviousRuns, RekeyCounts, RekeyReport, RunStatus, StageTimes,
+        FailureReason, KdfDoubt, MergeReport, PreviousRuns, RekeyCounts, RekeyReport, RunStatus,
+        StageTimes,
     },
     session::RekeySession,
     state::{JobInfo, RekeyState, ResumeError},

@@ -8,6 +8,7 @@ use std::{
 
 use super::{
     examine::{Finding, Rekeyer},
+    kdf_tally::KdfTally,
     plan::Shard,
     tried::{Question, RecordTag, TriedSet},
 };
@@ -45,6 +46,8 @@ pub(super) struct PassExaminer {
     pub(super) tested: Arc<TriedSet>,
     pub(super) shard: Shard,
     pub(super) chains: Chains,
+    /// Counts the salts and costs of the records in the first pass, if nothing else does.
+    pub(super) tally: Option<Arc<KdfTally>>,
     /// Unresolved by the last pass; `None` in the first.
     pub(super) due: RwLock<Option<HashSet<RecordId>>>,
     /// The last record of a pass that examines only part of the vault; `None` if it examines all of
@@ -87,6 +90,9 @@ impl Examine for PassExaminer {
         records: Vec<SealedRecord>,
         memory: &mut KdfMemory,
     ) -> Result<Vec<Seen>, ScanError> {
+        if let Some(tally) = &self.tally {
+            tally.count_records(records.iter());
+        }
         let looks: Vec<_> = records.iter().map(|record| self.look(record)).collect();
         let (mut all, mut first_only) = (Vec::new(), Vec::new());
         for (record, look) in records.into_iter().zip(&looks) {
@@ -102,7 +108,7 @@ impl Examine for PassExaminer {
         let mut first = first.unwrap_or_default().into_iter();
         let seen = looks.into_iter().map(|look| {
             let finding = match look.known {
-                Known::Moved => Some(Finding::Matches(None)),
+                Known::Moved => Some(Finding::Matches(None, None)),
                 Known::OfNone => Some(Finding::OtherPassword),
                 Known::FirstOnly => first.next(),
                 Known::Nothing => all.next(),
@@ -141,7 +147,7 @@ impl Look {
             sealing: match &finding {
                 Finding::Problem(..) | Finding::Unreadable(_) => None,
                 // A stored v2 does not state its cost; it is known if the record was opened.
-                Finding::Reseal(_, cost @ Some(_)) | Finding::Matches(cost @ Some(_)) => {
+                Finding::Reseal(_, cost @ Some(_)) | Finding::Matches(cost @ Some(_), _) => {
                     Some(EnvelopeKind { cost: *cost, ..self.sealing })
                 }
                 _ => Some(self.sealing),

@@ -6,6 +6,7 @@ use sha2::{Digest as _, Sha256};
 
 use super::state::RekeyState;
 use crate::crypto::key::PasswordKey;
+use crate::crypto::reseal::{Change, Reseal};
 use crate::crypto::seal::SealParams;
 use crate::crypto::secret::Password;
 use crate::scan::options::RunOptions;
@@ -16,7 +17,9 @@ use vault_store::RecordId;
 pub struct RekeyPlan {
     pub(super) pairs: Vec<(Password, Password)>,
     pub(super) write: Option<SealParams>,
-    pub(super) v2_cost: V2Cost,
+    pub(super) format: Change,
+    pub(super) cost: Change,
+    pub(super) salt: Change,
     pub(super) dry_run: RekeyMode,
     pub(super) merge: MergeCheck,
     pub(super) shard: Shard,
@@ -24,17 +27,6 @@ pub struct RekeyPlan {
     pub(super) earlier_run: EarlierRun,
     pub(super) resume: Option<RekeyState>,
     pub(super) options: RunOptions,
-}
-
-/// The cost of a v2 that replaces a v2.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(crate) enum V2Cost {
-    /// The one that opened it, with its key and salt lengths: the program that wrote it can still
-    /// read it.
-    #[default]
-    Kept,
-    /// The requested one.
-    Asked,
 }
 
 /// Whether a rekey writes.
@@ -105,19 +97,36 @@ impl RekeyPlan {
         self
     }
 
-    /// Sets the format and cost to write. The default is the vault's own, and a v2 that replaces a
-    /// v2 keeps the cost, key length and salt length that opened it.
+    /// Sets the format, cost and salt to write. By default, a record keeps what it has unless the
+    /// vault's settings are better: a v3 keeps its salt, its padding and, if higher, its cost. v1 gets
+    /// the vault's format, and so does v2, at no lower cost. A v2 that replaces a v2 keeps the cost, key
+    /// length and salt length that opened it.
     #[must_use]
     pub fn write_as(mut self, spec: SealParams) -> Self {
-        (self.write, self.v2_cost) = (Some(spec), V2Cost::Asked);
+        self.write = Some(spec);
+        (self.format, self.cost, self.salt) = (Change::Asked, Change::Asked, Change::Asked);
         self
     }
 
-    /// Keeps the cost, key length and salt length of each v2 that is replaced by a v2, even if
-    /// [`write_as`](Self::write_as) gives a cost.
+    /// Keeps the format and padding of v3 records also with [`write_as`](Self::write_as).
     #[must_use]
-    pub fn keep_v2_cost(mut self) -> Self {
-        self.v2_cost = V2Cost::Kept;
+    pub fn keep_format(mut self) -> Self {
+        self.format = Change::Kept;
+        self
+    }
+
+    /// Keeps the cost of each record, if higher, even if [`write_as`](Self::write_as) gives one, and the
+    /// key length and salt length of each v2 that is replaced by a v2.
+    #[must_use]
+    pub fn keep_cost(mut self) -> Self {
+        self.cost = Change::Kept;
+        self
+    }
+
+    /// Keeps the salt of each v3 record also with [`write_as`](Self::write_as).
+    #[must_use]
+    pub fn keep_salt(mut self) -> Self {
+        self.salt = Change::Kept;
         self
     }
 
@@ -156,9 +165,9 @@ impl RekeyPlan {
         self
     }
 
-    /// Resumes the run that produced this state. The plan must be the same: passwords, shard and v2
-    /// costs. A dry run resumes the state of a rekey too, and counts what is left to do; a rekey
-    /// refuses the state of a dry run.
+    /// Resumes the run that produced this state. The plan must be the same: passwords, shard and what
+    /// the caller's [`OpenPolicy`](crate::envelope::OpenPolicy) permits. A dry run resumes the state of
+    /// a rekey too, and counts what is left to do; a rekey refuses the state of a dry run.
     #[must_use]
     pub fn resume(mut self, state: RekeyState) -> Self {
         self.resume = Some(state);
@@ -180,6 +189,11 @@ impl RekeyPlan {
     /// Returns the passwords that records are moved to.
     pub(crate) fn new_passwords(&self) -> impl Iterator<Item = &Password> {
         self.pairs.iter().map(|(_, new)| new)
+    }
+
+    /// Returns how records are re-encrypted: as requested, or by these settings of the vault.
+    pub(super) fn reseal(&self, spec: SealParams) -> Reseal {
+        Reseal { spec, format: self.format, cost: self.cost, salt: self.salt }
     }
 
     /// Returns the requested format and cost.

@@ -10,15 +10,16 @@ use sha2::{Digest as _, Sha256};
 
 use super::{
     commit::PageOutcome,
-    plan::{RekeyMode, Shard, V2Cost},
+    plan::{RekeyMode, Shard},
     report::{PreviousRuns, RekeyCounts, Unresolved},
     tried::{KEY_LEN, RecordTag},
 };
 use crate::crypto::envelope::Format;
 use crate::crypto::kdf::KdfParams;
-use crate::crypto::seal::OpenPolicy;
+use crate::crypto::policy::OpenPolicy;
+use crate::crypto::reseal::Change;
 use crate::engine::settings;
-use crate::scan::problem::{MAX_PROBLEMS, Problem, ProblemAt, ProblemKind};
+use crate::scan::problem::{MAX_PROBLEMS, NotTriedCounts, Problem, ProblemAt, ProblemKind};
 use vault_store::{RecordId, RowName, StoreError, VaultStore};
 
 /// The position of a run.
@@ -52,13 +53,13 @@ pub(super) struct JobId {
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Written {
     pub(super) kind: EnvelopeKind,
-    pub(super) v2_cost: V2Cost,
+    pub(super) cost: Change,
 }
 
 impl Written {
     fn instead_of(self, from: EnvelopeKind) -> EnvelopeKind {
         let both_v2 = self.kind.format == Format::V2 && from.format == Format::V2;
-        if both_v2 && self.v2_cost == V2Cost::Kept { from } else { self.kind }
+        if both_v2 && self.cost == Change::Kept { from } else { self.kind }
     }
 }
 
@@ -84,6 +85,9 @@ impl JobId {
         for cost in &policy.v2_costs {
             plan.update(format!(" {cost:?}"));
         }
+        // What was not tried has to be tried by a job that does.
+        let OpenPolicy { limits, allow_v1, max_salts, .. } = policy;
+        plan.update(format!(" {limits:?} {allow_v1} {max_salts}"));
         Ok(Self { vault: Sha256::digest(salt).into(), plan: plan.finalize().into() })
     }
 }
@@ -124,6 +128,7 @@ impl Progress {
         sum.conflict += page.conflict;
         sum.missing += page.missing;
         sum.failed += page.failed;
+        sum.not_tried.add(&page.not_tried);
         self.open.extend(settled.open.iter().cloned());
         for problem in &settled.problems {
             self.count_problem(problem);
@@ -136,10 +141,11 @@ impl Progress {
             *self.before.entry(*sealing).or_default() += count;
             *self.after.entry(*sealing).or_default() += count;
         }
-        for (sealing, count) in &settled.moved {
-            let left = self.after.entry(*sealing).or_default();
+        for ((from, to), count) in &settled.moved {
+            let left = self.after.entry(*from).or_default();
             *left = left.saturating_sub(*count);
-            *self.after.entry(written.instead_of(*sealing)).or_default() += count;
+            let to = to.unwrap_or_else(|| written.instead_of(*from));
+            *self.after.entry(to).or_default() += count;
         }
         self.after.retain(|_, count| *count > 0);
     }
@@ -306,6 +312,9 @@ impl Writer {
             counts.conflict,
             counts.missing,
             counts.failed,
+            counts.not_tried.v1,
+            counts.not_tried.below_floor,
+            counts.not_tried.other_salts,
         ]);
     }
 
@@ -369,6 +378,11 @@ impl Reader<'_> {
             conflict: self.number()?,
             missing: self.number()?,
             failed: self.number()?,
+            not_tried: NotTriedCounts {
+                v1: self.number()?,
+                below_floor: self.number()?,
+                other_salts: self.number()?,
+            },
         };
         Some(PreviousRuns { runs, counts, derivations, elapsed })
     }
@@ -406,7 +420,8 @@ mod tests {
     fn restored() -> Restored {
         let id = |text: &str| RecordId::from_stored(text);
         let counts = RekeyCounts { rekeyed: 1, failed: 2, malformed: 3, ..RekeyCounts::default() };
-        let counts = RekeyCounts { scanned: 6, ..counts };
+        let not_tried = NotTriedCounts { v1: 4, below_floor: 5, other_salts: 6 };
+        let counts = RekeyCounts { scanned: 21, not_tried, ..counts };
         let v3 = EnvelopeKind { format: Format::V3, cost: Some(KdfParams::DEFAULT) };
         let v1 = EnvelopeKind { format: Format::V1, cost: None };
         let progress = Progress {

@@ -5,7 +5,8 @@ use std::{collections::BTreeMap, time::Duration};
 
 use super::plan::MergeCheck;
 use crate::crypto::envelope::Format;
-use crate::scan::problem::Problem;
+use crate::crypto::kdf::KdfSetting;
+use crate::scan::problem::{NotTriedCounts, Problem};
 use vault_store::WriteHook;
 
 /// The records of a rekey by outcome. Every scanned record is counted under exactly one.
@@ -32,6 +33,9 @@ pub struct RekeyCounts {
     pub missing: u64,
     /// The store refused it repeatedly; it is still under its old password.
     pub failed: u64,
+    /// No password was tried on it, because the caller's [`OpenPolicy`](crate::envelope::OpenPolicy) does
+    /// not trust its form.
+    pub not_tried: NotTriedCounts,
 }
 
 impl RekeyCounts {
@@ -46,6 +50,7 @@ impl RekeyCounts {
             + self.conflict
             + self.missing
             + self.failed
+            + self.not_tried.total()
     }
 }
 
@@ -117,6 +122,9 @@ pub struct RekeyReport {
     pub commit_time: Duration,
     /// Number of workers.
     pub workers: usize,
+    /// The vault's setting `kdf`, if it fits less than half of the v3 records. The check before the
+    /// first write finds it; a run without that check looks at up to 1,000 records.
+    pub kdf_doubt: Option<KdfDoubt>,
     /// Triggers and rules of the database that act on each rekeyed record.
     pub write_hooks: Vec<WriteHook>,
     /// Whether this was a dry run.
@@ -165,6 +173,23 @@ pub struct MergeReport {
     pub unasked: u64,
 }
 
+/// A vault's setting `kdf` that disagrees with most of its records: with their salt, or with a lower cost.
+///
+/// Its owner may have changed it, or anybody else who can write to the database. Records keep their salt,
+/// and their cost where it is higher, unless the plan asks for another.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct KdfDoubt {
+    /// The setting.
+    pub setting: KdfSetting,
+    /// What most of the records that disagree have.
+    pub most: KdfSetting,
+    /// How many have that.
+    pub records: u64,
+    /// Of how many v3 records.
+    pub of: u64,
+}
+
 /// How long each stage of a run took.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct StageTimes {
@@ -180,11 +205,12 @@ pub struct StageTimes {
 
 impl RekeyReport {
     /// Returns whether anything needs attention: damaged, malformed, conflicting or failed records,
-    /// or another writer that keeps using an old password.
+    /// records that no password was tried on, or another writer that keeps using an old password.
     #[must_use]
     pub fn needs_attention(&self) -> bool {
         let counts = &self.counts;
-        counts.damaged + counts.malformed + counts.conflict + counts.failed > 0
+        let untried = counts.not_tried.total();
+        counts.damaged + counts.malformed + counts.conflict + counts.failed + untried > 0
             || self.end == RunStatus::NotConverged
     }
 

@@ -16,6 +16,7 @@ use super::{
     chain_check::ChainAsk,
     commit::{Committer, Page, PageOutcome},
     examine::Finding,
+    kdf_tally::KdfTally,
     merge_check::MergeChecker,
     pass::{Chains, PassExaminer, Seen},
     plan::{EarlierRun, MergeCheck, RekeyMode, Role},
@@ -26,7 +27,7 @@ use super::{
     writers::WriterWatch,
 };
 use crate::crypto::key::PasswordKey;
-use crate::crypto::seal::OpenPolicy;
+use crate::crypto::salts::RunPolicy;
 use crate::scan::problem::MAX_PROBLEMS;
 use crate::scan::retry::Retry;
 use crate::scan::workers::Workers;
@@ -121,7 +122,8 @@ pub(super) struct Passes {
 pub(super) struct Asking {
     pub(super) check: MergeCheck,
     pub(super) keys: Vec<Arc<PasswordKey>>,
-    pub(super) policy: OpenPolicy,
+    pub(super) policy: RunPolicy,
+    pub(super) tally: Arc<KdfTally>,
     pub(super) tested: Arc<TriedSet>,
     /// The passwords of chained pairs; empty for others.
     pub(super) roles: Vec<(Role, Arc<PasswordKey>)>,
@@ -425,6 +427,9 @@ impl RekeySession {
             self.progress.count_missing(&id);
         }
         self.report.counts = self.progress.counts;
+        if let Some(tally) = &self.passes.seeker.tally {
+            self.report.kdf_doubt = tally.doubt();
+        }
         self.count_time();
         self.report.catch_up_passes += u32::from(self.progress.pass > 1);
         let again = match self.passes.seeker.chains {

@@ -10,6 +10,7 @@ use std::{
 use super::error::RekeyError;
 use super::{
     examine::Rekeyer,
+    kdf_tally::KdfTally,
     pass::{Chains, PassExaminer},
     plan::{MergeCheck, Pairs, RekeyMode, RekeyPlan, WriteHooks, checked},
     progress::{Asked, JobId, Progress, Restored, Written},
@@ -21,10 +22,17 @@ use super::{
 };
 use crate::crypto::kdf::KdfSetting;
 use crate::crypto::key::VerifyError;
-use crate::crypto::seal::{OpenPolicy, SealError, SealParams};
+use crate::crypto::policy::OpenPolicy;
+use crate::crypto::salts::RunPolicy;
+use crate::crypto::seal::{SealError, SealParams};
 use crate::scan::retry::Retry;
 use crate::scan::workers::Workers;
-use vault_store::{Timestamp, VaultStore};
+use vault_store::{PageLimit, Timestamp, VaultStore};
+
+/// How many records, and how much text of them, are looked at before the first write where nothing asks
+/// the whole vault: whether the setting `kdf` fits them.
+const SAMPLE: usize = 1000;
+const SAMPLE_BYTES: usize = 1 << 20;
 
 impl RekeySession {
     /// Prepares a run: writes nothing, starts the worker threads, derives the keys of its state.
@@ -33,10 +41,11 @@ impl RekeySession {
         plan: RekeyPlan,
         policy: OpenPolicy,
         spec: SealParams,
+        own: Option<KdfSetting>,
         now: Timestamp,
     ) -> Result<Self, RekeyError> {
         let begun = Instant::now();
-        let v2_cost = plan.v2_cost;
+        let reseal = plan.reseal(spec);
         let pairs = checked(plan.pairs, plan.merge)?;
         let hooks = store.write_hooks().await?;
         let writing: Vec<_> = hooks.iter().filter(|hook| hook.may_write()).cloned().collect();
@@ -54,7 +63,10 @@ impl RekeySession {
         let total = plan.shard.share(store.count().await?);
         let workers = Arc::new(plan.options.start_workers(total, spec.params())?);
         let write = (plan.dry_run == RekeyMode::Apply).then_some(spec);
-        let keys = Keys { pairs, write, spec, policy: policy.clone(), origin, rehearsed };
+        let kdf = if let SealParams::V3 { kdf, .. } = spec { Some(kdf) } else { None };
+        let run = RunPolicy::new(policy.clone(), own.into_iter().chain(kdf));
+        let tally = Arc::new(KdfTally::new(own));
+        let keys = Keys { pairs, write, spec, policy, origin, rehearsed };
         let Prepared { pairs, state_key, derivations, restored } =
             keys.prepare(plan.resume, &workers).await?;
         let (Restored { progress, earlier, key, marks }, job) = restored;
@@ -62,7 +74,8 @@ impl RekeySession {
         let asking = Asking {
             check: plan.merge,
             keys: pairs.fresh_keys(),
-            policy: policy.clone(),
+            policy: run.clone(),
+            tally: Arc::clone(&tally),
             tested: Arc::clone(&tested),
             roles: if pairs.chain() { pairs.roles() } else { Vec::new() },
             earlier_run: plan.earlier_run,
@@ -70,15 +83,22 @@ impl RekeySession {
         let chains = if pairs.chain() { Chains::Yes } else { Chains::No };
         let first = Some(pairs.first()).filter(|first| pairs.chain() && !first.is_empty());
         let seeker = Arc::new(PassExaminer {
-            first: first.map(|first| Rekeyer::new(first, policy.clone(), write, v2_cost)),
-            rekeyer: Rekeyer::new(pairs.list, policy, write, v2_cost),
+            first: first.map(|first| Rekeyer::new(first, run.clone(), reseal, plan.dry_run)),
+            rekeyer: Rekeyer::new(pairs.list, run, reseal, plan.dry_run),
             tested: Arc::clone(&tested),
             shard: plan.shard,
             chains,
             due: RwLock::new(None),
             until: RwLock::new(None),
+            tally: write.is_none().then(|| Arc::clone(&tally)),
         });
         let mut report = new_report(&progress, earlier, plan.merge);
+        let asks = progress.asked == Asked::NotYet && asking.check != MergeCheck::Off;
+        if write.is_some() && (!asks || asking.keys.is_empty()) {
+            let sample = store.read_page(None, PageLimit::new(SAMPLE, SAMPLE_BYTES)).await?;
+            tally.count_records(sample.iter());
+            report.kdf_doubt = tally.doubt();
+        }
         report.derivations = derivations;
         report.workers = workers.count().get();
         report.dry_run = write.is_none();
@@ -97,7 +117,7 @@ impl RekeySession {
             job.map_or(now, |job| job.started),
             tested,
             state_key,
-            Written { kind: EnvelopeKind::written(&spec), v2_cost },
+            Written { kind: EnvelopeKind::written(&spec), cost: reseal.cost },
             total,
             others,
             report,
@@ -256,6 +276,7 @@ fn new_report(progress: &Progress, earlier: PreviousRuns, check: MergeCheck) -> 
         commit_time: Duration::ZERO,
         workers: 0,
         dry_run: false,
+        kdf_doubt: None,
         write_hooks: Vec::new(),
         end: RunStatus::Running,
     }

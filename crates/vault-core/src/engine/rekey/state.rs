@@ -17,7 +17,7 @@ use crate::crypto::seal::{SealError, decrypt, encrypt};
 use vault_store::{Timestamp, fill_random};
 
 /// The version that this program writes and reads.
-const VERSION: u8 = 2;
+const VERSION: u8 = 3;
 const LEN_AT: usize = 17;
 const COST_AT: usize = 25;
 const SALT_AT: usize = 37;
@@ -35,7 +35,7 @@ const FINISHED: u8 = 1;
 const CHECK_LEN: usize = 32;
 
 /// The prefix of the HKDF info of a state's key.
-const LABEL: &[u8] = b"vaultstore/rekey-state/v2";
+const LABEL: &[u8] = b"vaultstore/rekey-state/v3";
 
 /// The position of a rekey, to be kept outside the vault and passed to the run that resumes it.
 ///
@@ -104,7 +104,7 @@ impl RekeyState {
         let number = |at: usize| u32::from_be_bytes(self.array(at));
         KdfParams::new(number(COST_AT), number(COST_AT + 4), number(COST_AT + 8))
             .ok()
-            .filter(|params| limits.allow(params).is_ok())
+            .filter(|params| limits.allow(params).is_ok() && limits.floor.allow(params).is_ok())
             .map(|params| KdfSetting { params, salt: Salt::from_bytes(self.array(SALT_AT)) })
             .ok_or(ResumeError::Forged)
     }
@@ -165,8 +165,11 @@ pub enum ResumeError {
     /// It belongs to another vault.
     #[error("the state belongs to another vault")]
     OtherVault,
-    /// The shard or the v2 costs differ, or the state is of a dry run.
-    #[error("the state is of a rekey with another shard or other v2 costs")]
+    /// The shard or what the [`OpenPolicy`](crate::envelope::OpenPolicy) permits differ, or the state is
+    /// of a dry run.
+    #[error(
+        "the state is of a rekey with another shard, other v2 costs, other limits or another choice about v1"
+    )]
     OtherPlan,
 }
 
@@ -180,7 +183,9 @@ impl ResumeError {
             Self::Truncated | Self::Damaged | Self::Forged => "start over",
             Self::OtherPasswords => "give the passwords of that rekey, or start over",
             Self::OtherVault => "name the state of this vault, or start over",
-            Self::OtherPlan => "give the same shard and v2 costs, or start over",
+            Self::OtherPlan => {
+                "give the same shard, v2 costs, limits and leave to open v1, or start over"
+            }
         }
     }
 }
@@ -275,6 +280,7 @@ struct Subkeys {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::crypto::kdf::KdfMinimum;
     use crate::crypto::secret::Password;
 
     fn key(passwords: &[(&str, &str)]) -> StateKey {
@@ -375,6 +381,22 @@ mod tests {
         dear[COST_AT..COST_AT + 4].copy_from_slice(&u32::MAX.to_be_bytes());
         let dear = RekeyState::from_bytes(with_right_check(dear)).unwrap();
         assert_eq!(dear.kdf(&KdfLimits::default()), Err(ResumeError::Forged));
+    }
+
+    #[test]
+    fn a_header_below_the_floor_is_refused_before_a_password_is_tried() {
+        let cheap = RekeyState::from_bytes(sealed()).unwrap();
+        assert_eq!(cheap.kdf(&KdfLimits::default()), Err(ResumeError::Forged));
+        let limits = KdfLimits { floor: KdfMinimum::NONE, ..KdfLimits::default() };
+        assert!(cheap.kdf(&limits).is_ok());
+    }
+
+    #[test]
+    fn a_state_of_version_2_is_refused_as_such() {
+        let mut old = sealed();
+        old[RekeyState::MAGIC.len()] = 2;
+        let refused = RekeyState::from_bytes(with_right_check(old));
+        assert_eq!(refused, Err(ResumeError::OtherVersion { version: 2 }));
     }
 
     #[test]

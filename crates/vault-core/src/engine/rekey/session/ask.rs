@@ -40,9 +40,10 @@ impl RekeySession {
     pub(super) fn poll_ask(&mut self, cx: &mut Context<'_>) -> Poll<Result<bool, RekeyError>> {
         let Stage::Ask(scan, asker) = &mut self.stage else { return Poll::Ready(Ok(true)) };
         let examined = ready!(scan.poll_next(cx)).transpose()?;
-        let unasked = unasked(asker);
+        let (unasked, tally) = (unasked(asker), Arc::clone(&asker.tally));
         self.report.merge.unasked = unasked;
         let Some(examined) = examined else {
+            self.report.kdf_doubt = tally.doubt();
             self.count_time();
             self.progress.asked = Asked::Done { found: self.report.merge.found, unasked };
             self.begin_pass();
@@ -62,10 +63,10 @@ impl RekeySession {
 
 impl Passes {
     fn ask(&self, asking: Asking) -> Stage {
-        let Asking { check, keys, policy, tested, .. } = asking;
+        let Asking { check, keys, policy, tally, tested, .. } = asking;
         let shard = self.seeker.shard;
         let asker =
-            Arc::new(MergeChecker { keys, policy, check, shard, tested, unasked: 0.into() });
+            Arc::new(MergeChecker { keys, policy, check, shard, tally, tested, unasked: 0.into() });
         Stage::Ask(self.scan(&asker), asker)
     }
 
