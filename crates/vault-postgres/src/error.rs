@@ -72,10 +72,9 @@ impl Fault {
             }
             Self::Unreadable(name, reason) => StoreError::new(
                 Kind::Corrupt,
-                format!(
-                    "{place}: the row {name} cannot be read: {reason}; restore that row from a backup, or delete it"
-                ),
-            ),
+                format!("{place}: the row {name} cannot be read: {reason}"),
+            )
+            .with_hint("restore that row from a backup, or delete it"),
             Self::OverLimit(over) => over.into_store_error(place),
             Self::Outrun => StoreError::new(
                 Kind::Retryable,

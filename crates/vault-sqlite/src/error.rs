@@ -60,11 +60,9 @@ impl Fault {
             Self::Commit(error) => from_commit(error, &path),
             Self::Unreadable(name, reason) => StoreError::new(
                 Kind::Corrupt,
-                format!(
-                    "{path}: the row {name} cannot be read: {reason}; restore that row from a backup, or delete it"
-                ),
+                format!("{path}: the row {name} cannot be read: {reason}"),
             )
-            .with_hint("give that row a text as its id, or restore the vault from a backup"),
+            .with_hint("restore that row from a backup, or delete it"),
             Self::OverLimit(over) => over.into_store_error(path),
             Self::Unstorable(unstorable) => {
                 let (what, hint) = describe(unstorable);

@@ -6,6 +6,7 @@ use serde::Serialize;
 use vaultstore::store;
 
 use super::figures;
+use crate::shown;
 
 /// Maximum number of rows in the text; `--json` has all that are named.
 const SHOWN_ROWS: usize = 10;
@@ -26,13 +27,13 @@ impl<'a> UnreadableRow<'a> {
 
 /// One line for each of the first rows, and the number of the others.
 pub(crate) fn rows(text: &mut impl Write, rows: &[store::UnreadableRow], all: u64) {
-    let shown = &rows[..rows.len().min(SHOWN_ROWS)];
-    for row in shown {
-        // Writing into a String cannot fail.
-        let _ = writeln!(text, "  {}: malformed ({})", row.name, row.reason);
+    let named = &rows[..rows.len().min(SHOWN_ROWS)];
+    for row in named {
+        // Writing into a text cannot fail.
+        let _ = writeln!(text, "  {}: malformed ({})", shown::line(row.name.as_str()), row.reason);
     }
-    let hidden = all.saturating_sub(shown.len() as u64);
-    if !shown.is_empty() && hidden > 0 {
+    let hidden = all.saturating_sub(named.len() as u64);
+    if !named.is_empty() && hidden > 0 {
         let _ = writeln!(text, "  and {} more that cannot be read", figures::count(hidden));
     }
 }

@@ -61,7 +61,9 @@ pub(super) async fn run(context: &Context, args: ListArgs) -> Result<Exit, Failu
     let mut text =
         format!("unreadable rows, which are not in the list: {}\n", render::figures::count(count));
     render::unreadable::rows(&mut text, &unreadable, count);
-    exit::warn(text.trim_end());
+    for line in text.lines() {
+        exit::warn(line.trim_start());
+    }
     Ok(Exit::Remains)
 }
 
@@ -91,8 +93,9 @@ async fn read(vault: &Vault, mut query: Query, limit: usize) -> Result<Found, Fa
         let position = last.position(query.order());
         if !query.is_ahead(&position) {
             return Err(Failure::failed(
-                "the store broke its contract: a page began before its position; the backend needs fixing",
-            ));
+                "store contract violation: a page began before its position",
+            )
+            .hint("this is a bug in the storage backend; please report it"));
         }
         query = query.after(last).offset(0);
         found.records.extend(page.records);
