@@ -13,6 +13,7 @@ use super::{
     progress::{Progress, Step},
     rekey::{Listed, listed},
     table::{Table, row, row_with},
+    unchecked::not_checkable,
 };
 use crate::shown;
 
@@ -151,15 +152,6 @@ pub(crate) fn text(report: &CensusReport, names: &[String], end: End) -> String 
     text.to_string()
 }
 
-/// v1 and v2 records do not reveal whether they are intact; only their password can tell.
-pub(crate) fn not_checkable(text: &mut Table, records: u64, with_passwords: bool) {
-    if records > 0 {
-        let a = if with_passwords { "their" } else { "a" };
-        // Writing into a table cannot fail.
-        let _ = writeln!(text, "  not checkable without {a} password: {}", figures::count(records));
-    }
-}
-
 /// Most frequent first.
 fn kdfs(report: &CensusReport) -> Vec<Kdf> {
     let kdf = |(kdf, records): (&KdfSetting, &u64)| Kdf { kdf: kdf.to_string(), records: *records };
@@ -167,9 +159,6 @@ fn kdfs(report: &CensusReport) -> Vec<Kdf> {
     kdfs.sort_by(|one, other| (other.records, &one.kdf).cmp(&(one.records, &other.kdf)));
     kdfs
 }
-
-/// How many ids of each kind the text lists by default.
-pub(crate) const SHOWN: usize = 10;
 
 /// Lists up to this many of the damaged and malformed records, and of those that none of the
 /// passwords opens.

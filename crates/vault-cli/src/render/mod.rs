@@ -10,6 +10,7 @@ pub(crate) mod migrate;
 pub(crate) mod progress;
 pub(crate) mod rekey;
 pub(crate) mod table;
+pub(crate) mod unchecked;
 pub(crate) mod unreadable;
 pub(crate) mod verify;
 

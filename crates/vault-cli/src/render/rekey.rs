@@ -11,11 +11,11 @@ use vaultstore::run::{Problem, ProblemAt, ProblemKind};
 use crate::exit::limit_option;
 
 use super::{
-    census::SHOWN,
     figures,
     headline::{Wording, headline},
     progress::{Progress, Step},
     table::{Table, row, row_with},
+    unchecked::{SHOWN, not_checkable},
 };
 use crate::shown;
 
@@ -279,7 +279,7 @@ pub(crate) fn text(report: &RekeyReport, wording: &Wording) -> String {
     {
         row(&mut text, name, &figures::count(number));
     }
-    super::census::not_checkable(&mut text, report.not_checkable(), true);
+    not_checkable(&mut text, report.not_checkable(), true);
     for (name, sealings) in [("before", &report.before), ("after", &report.after)] {
         for (sealing, number) in sealings {
             let cost = sealing.cost.map(|cost| format!(" {cost}")).unwrap_or_default();

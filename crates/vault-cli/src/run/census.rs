@@ -29,8 +29,8 @@ pub(super) async fn run(context: &Context, args: CensusArgs) -> Result<Exit, Fai
     if args.output.json {
         render::print_json(&render::census::json(report, &named.names, end))?;
     } else {
-        let mut text = render::census::lists(&report.problems, &[], render::census::SHOWN);
-        text.push_str(&render::census::hidden(report, render::census::SHOWN));
+        let mut text = render::census::lists(&report.problems, &[], render::unchecked::SHOWN);
+        text.push_str(&render::census::hidden(report, render::unchecked::SHOWN));
         text.push_str(&render::census::text(report, &named.names, end));
         render::print_text(&text)?;
     }

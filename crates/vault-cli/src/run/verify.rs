@@ -9,7 +9,7 @@ use super::{Context, blocking};
 use crate::args::{AbsentPasswordsArgs, OpenArgs, PasswordsArgs, VerifyArgs};
 use crate::exit::{self, Exit, Failure};
 use crate::plan;
-use crate::render::census::SHOWN;
+use crate::render::unchecked::SHOWN;
 use crate::render::verify::{Asked, Verdict};
 use crate::render::{self, End};
 use crate::secrets::{Passwords, Prompt};

@@ -11,6 +11,7 @@ mod error;
 mod read;
 mod records;
 mod remove;
+mod salt_budget;
 mod salts;
 mod settings;
 
@@ -21,7 +22,7 @@ use std::sync::{
 
 use sha2::{Digest as _, Sha256};
 
-use self::salts::SaltBudget;
+use self::salt_budget::SaltBudget;
 pub use self::{
     change::Upserted,
     config::{InitOptions, ParseWriteFormatError, VaultOptions, WriteFormat},
@@ -75,7 +76,7 @@ pub struct Vault {
     format_is_settled: AtomicBool,
     /// One thread for Argon2id computations, started when first needed.
     thread: Mutex<Option<Arc<Workers>>>,
-    /// How many masters of other salts than the vault's own were derived of late.
+    /// How many master keys of other salts than the vault's own were derived recently.
     salts: SaltBudget,
 }
 

@@ -1,0 +1,18 @@
+//! What the reports of `census`, `verify` and `rekey` share: how many ids they list, and the records
+//! that nothing could check.
+
+use std::fmt::Write as _;
+
+use super::{figures, table::Table};
+
+/// How many ids of each kind the text lists by default.
+pub(crate) const SHOWN: usize = 10;
+
+/// v1 and v2 records do not reveal whether they are intact; only their password can tell.
+pub(super) fn not_checkable(text: &mut Table, records: u64, with_passwords: bool) {
+    if records > 0 {
+        let a = if with_passwords { "their" } else { "a" };
+        // Writing into a table cannot fail.
+        let _ = writeln!(text, "  not checkable without {a} password: {}", figures::count(records));
+    }
+}
