@@ -277,6 +277,9 @@ fn of_server_error(error: &PgDatabaseError) -> Said {
             "the server hides records from this user by row security on the table, so nothing can be said of the whole vault",
             Some("use a role with BYPASSRLS, or the owner of the table"),
         ),
+        // An error within a session: the statement that the server knows by this name is another.
+        // Only a refused startup ends the connection.
+        ("08P01", _) if error.severity() == PgSeverity::Error => of_code("26000"),
         (code, _) => of_code(code),
     }
 }

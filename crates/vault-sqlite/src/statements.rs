@@ -227,7 +227,8 @@ statements! {
                 FROM {meta} WHERE object_type = 'vault' AND object_id = 'settings' \
                 AND meta_key IS NOT NULL ORDER BY meta_key COLLATE BINARY, id";
     other_settings = "SELECT count(*) FROM (SELECT DISTINCT meta_key FROM {meta} WHERE object_type = 'vault' \
-                      AND object_id = 'settings' AND meta_key COLLATE BINARY <> ?1 LIMIT ?2)";
+                      AND object_id = 'settings' AND octet_length(meta_key) <= {longest} \
+                      AND meta_key COLLATE BINARY <> ?1 LIMIT ?2)";
     set_setting = "UPDATE {meta} SET meta_value = ?2 WHERE object_type = 'vault' AND object_id = 'settings' \
                    AND meta_key COLLATE BINARY = ?1";
     add_setting = "INSERT INTO {meta} (object_type, object_id, meta_key, meta_value) \
