@@ -220,12 +220,10 @@ fn no_password_is_tried_below_the_floor() {
     let is_below = |refused: &Result<_, _>| matches!(refused, Err(VaultError::NotTried(NotTried::BelowFloor(below))) if below.floor == FLOOR);
     assert!(is_below(&refused), "{refused:?}");
     assert!(!key.is_prepared(&cheap));
-    for passwords in [&[][..], &["old", "new"]] {
+    // What the old password opens is not tried with the other one.
+    for (passwords, derivations) in [(&[][..], 0), (&["old", "new"], 1)] {
         let counted = census(&world.vault, passwords);
-        assert_eq!(
-            (counted.not_tried.below_floor, counted.derivations),
-            (3, passwords.len() as u64)
-        );
+        assert_eq!((counted.not_tried.below_floor, counted.derivations), (3, derivations));
     }
     for mode in [RekeyMode::DryRun, RekeyMode::Apply] {
         let report = rekey(&world.vault, plan().dry_run(mode));
@@ -297,14 +295,12 @@ fn a_changed_setting_neither_lowers_a_cost_nor_moves_a_salt_and_is_reported_befo
         assert_eq!(rehearsal.before, rehearsal.after);
 
         let before = world.envelopes();
-        let report = block_on(async {
-            let mut session = vault.rekey(plan().merge_check(check)).await.unwrap();
-            while session.report().kdf_doubt.is_none() {
-                assert!(session.step().await.unwrap().is_some(), "it ends without a word");
-            }
-            assert_eq!(world.envelopes(), before, "nothing is written before");
-            session.run().await.unwrap()
-        });
+        let mut session = block_on(vault.rekey(plan().merge_check(check))).unwrap();
+        while session.report().kdf_doubt.is_none() {
+            assert!(block_on(session.step()).unwrap().is_some(), "it ends without a word");
+        }
+        assert_eq!(world.envelopes(), before, "nothing is written before");
+        let report = block_on(session.run()).unwrap();
         assert_eq!(report.counts.rekeyed, 5);
         assert_eq!(report.kdf_doubt.unwrap().setting, setting);
         assert_eq!(world.kdfs(), [own; 5]);
