@@ -35,8 +35,8 @@ static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
 fn main() {
     harden::forbid_core_dumps();
-    harden::quiet_caught_panics();
-    let code = exit::code(parse_and_run());
+    harden::quiet_panics();
+    let code = exit::code(harden::without_panics(parse_and_run));
     secrets::restore_terminal();
     // Exit immediately, without waiting for a thread that is prompting or deriving a key.
     std::process::exit(code.into())
@@ -56,9 +56,16 @@ fn parse_and_run() -> Result<Exit, Failure> {
     if !matches!(cli.command, Command::BenchmarkRekey(_)) {
         harden::hide_memory();
     }
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
-    let runtime =
-        runtime.map_err(|error| Failure::failed("the program could not start").because(error))?;
+    let runtime = platform::check_descriptors()
+        .and_then(|()| tokio::runtime::Builder::new_current_thread().enable_all().build());
+    let runtime = runtime.map_err(|error| {
+        let failure = Failure::failed("the program could not start");
+        if platform::is_out_of_files(&error) {
+            failure.hint("raise the limit of open files (`ulimit -n`)").because(error)
+        } else {
+            failure.because(error)
+        }
+    })?;
     let outcome = runtime.block_on(async {
         let interrupts = Interrupts::listen().map_err(|error| {
             Failure::failed("the program could not take over Ctrl-C").because(error)

@@ -1,6 +1,8 @@
 //! Connecting: to inspect a database, to create a vault, and to use one.
 
-use std::{sync::Arc, time::Duration};
+use std::{panic::AssertUnwindSafe, sync::Arc, time::Duration};
+
+use futures::FutureExt as _;
 
 use sqlx::{
     Connection as _, Executor as _, PgConnection,
@@ -111,8 +113,12 @@ async fn connect(
         schema::check_encoding(&mut connection).await?;
         Ok::<_, Fault>(connection)
     };
+    // Looking up a host's name takes a thread of tokio's, which panics where the system starts
+    // none.
+    let connecting = AssertUnwindSafe(connecting).catch_unwind();
     match time::timeout(options.connect_timeout, connecting).await {
-        Ok(connection) => connection.map_err(|fault| fault.into_store_error(place)),
+        Ok(Ok(connection)) => connection.map_err(|fault| fault.into_store_error(place)),
+        Ok(Err(_panic)) => Err(vault_store::no_thread(place)),
         Err(_elapsed) => Err(error::no_answer(place, options.connect_timeout)),
     }
 }

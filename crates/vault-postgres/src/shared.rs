@@ -103,9 +103,11 @@ impl Shared {
 
     fn not_ended(&self, effect: Effect, error: JoinError) -> StoreError {
         let place = &self.place;
-        let error = match error.try_into_panic() {
-            Ok(panic) => std::panic::resume_unwind(panic),
-            Err(error) => error,
+        // Its message may quote anything, so it is not shown.
+        let why = if error.is_panic() {
+            "the database's driver ran into an internal error"
+        } else {
+            "the tokio runtime of this store was shut down during a call"
         };
         let (kind, what) = match effect {
             Effect::Reads => (StoreErrorKind::Stopped, "open it again"),
@@ -113,11 +115,7 @@ impl Shared {
                 (StoreErrorKind::UnknownOutcome, "the change may or may not have been made")
             }
         };
-        StoreError::new(
-            kind,
-            format!("{place}: the tokio runtime of this store was shut down during a call; {what}"),
-        )
-        .with_source(error)
+        StoreError::new(kind, format!("{place}: {why}; {what}")).with_source(error)
     }
 }
 

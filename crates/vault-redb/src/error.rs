@@ -38,6 +38,8 @@ pub(crate) enum Fault {
     Unstorable(Unstorable),
     /// More than a store writes or loads.
     OverLimit(OverLimit),
+    /// A change of a vault that was opened for reading only.
+    ReadOnly,
     /// redb panicked.
     Panicked,
     /// An earlier error has stopped the store.
@@ -51,6 +53,8 @@ pub(crate) enum Stop {
     Failed,
     /// redb encountered a state that it considers impossible.
     Damaged,
+    /// The store was closed.
+    Closed,
 }
 
 impl Fault {
@@ -66,6 +70,7 @@ impl Fault {
             | Self::DanglingToken { .. }
             | Self::Unstorable(_)
             | Self::OverLimit(_)
+            | Self::ReadOnly
             | Self::Stopped(_) => None,
         }
     }
@@ -109,6 +114,12 @@ impl Fault {
                 Kind::Stopped,
                 format!("{path}: an earlier failure of the disk has stopped this store"),
             ),
+            Self::Stopped(Stop::Closed) => {
+                StoreError::new(Kind::Stopped, format!("{path}: this store was closed"))
+            }
+            Self::ReadOnly => {
+                StoreError::new(Kind::Denied, format!("{path}: can be read, but not written"))
+            }
             Self::Panicked | Self::Stopped(Stop::Damaged) => damaged(&path),
         }
     }
@@ -208,6 +219,9 @@ fn damaged(path: &impl std::fmt::Display) -> StoreError {
 
 fn from_redb(error: redb::Error, path: &impl std::fmt::Display) -> StoreError {
     let (kind, sentence) = match &error {
+        redb::Error::Io(io) if vault_store::is_out_of_files(io) => {
+            return vault_store::out_of_files(path).with_source(error);
+        }
         redb::Error::Io(io) => return from_io(io.kind(), error, path),
         redb::Error::DatabaseAlreadyOpen | redb::Error::LockProtocolMismatch => {
             (Kind::Locked, format!("{path}: already open, in this process or another one"))
@@ -238,9 +252,9 @@ fn from_io(kind: io::ErrorKind, error: redb::Error, path: &impl std::fmt::Displa
             (Kind::Full, format!("{path}: no space left on the disk"))
         }
         io::ErrorKind::PermissionDenied | io::ErrorKind::ReadOnlyFilesystem => {
-            (Kind::Denied, format!("{path}: permission denied for reading and writing"))
+            (Kind::Denied, format!("{path}: permission denied for reading"))
         }
-        // redb reads only within the length that its header promises.
+        // redb reads only within the length stated in its header.
         io::ErrorKind::UnexpectedEof | io::ErrorKind::InvalidData => {
             (Kind::Corrupt, format!("{path}: the database is damaged or cut short"))
         }

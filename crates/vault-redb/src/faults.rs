@@ -17,7 +17,10 @@ use vault_store::{
     StoreErrorKind, Timestamp, Token, VaultStore, WriteOutcome,
 };
 
+use crate::file::Access;
 use crate::open::{self, Opened};
+use crate::shared::Shared;
+use crate::threads::Threads;
 use crate::{RedbOptions, RedbStore};
 
 /// The operating system's error when the disk is full.
@@ -100,14 +103,32 @@ impl StorageBackend for Disk {
     }
 }
 
-fn created_on(disk: &Disk) -> RedbStore {
-    let shared = open::create_in(disk.clone(), Path::new("disk"), &RedbOptions::default()).unwrap();
+fn threads() -> Threads {
+    Threads::start().unwrap()
+}
+
+fn store_of(shared: Shared) -> RedbStore {
     RedbStore { shared: Arc::new(shared) }
 }
 
+fn created_on(disk: &Disk) -> RedbStore {
+    store_of(
+        open::create_in(disk.clone(), Path::new("disk"), &RedbOptions::default(), threads())
+            .unwrap(),
+    )
+}
+
 fn opened_on(disk: &Disk) -> RedbStore {
-    match open::open_in(disk.clone(), Path::new("disk"), &RedbOptions::default()).unwrap() {
-        Opened::Vault(shared) => RedbStore { shared: Arc::new(shared) },
+    match open::open_in(
+        disk.clone(),
+        Access::ReadWrite,
+        Path::new("disk"),
+        &RedbOptions::default(),
+        threads(),
+    )
+    .unwrap()
+    {
+        Opened::Vault(shared) => store_of(shared),
         Opened::Other(schema) => panic!("{schema:?}"),
     }
 }
@@ -209,7 +230,13 @@ fn a_vault_that_was_not_closed_is_recovered_however_the_recovery_fails() {
     for changes in 0.. {
         let disk = Disk::holding(&crashed);
         disk.fail_after(changes, ENOSPC);
-        let opened = open::open_in(disk.clone(), Path::new("disk"), &RedbOptions::default());
+        let opened = open::open_in(
+            disk.clone(),
+            Access::ReadWrite,
+            Path::new("disk"),
+            &RedbOptions::default(),
+            threads(),
+        );
         let failed = opened.is_err();
         drop(opened);
         disk.fail_after(usize::MAX, ENOSPC);
@@ -234,7 +261,14 @@ fn a_file_of_another_program_that_was_not_closed_is_left_as_it_is() {
     drop(database);
 
     let disk = Disk::holding(&crashed);
-    let opened = open::open_in(disk.clone(), Path::new("disk"), &RedbOptions::default()).unwrap();
+    let opened = open::open_in(
+        disk.clone(),
+        Access::ReadWrite,
+        Path::new("disk"),
+        &RedbOptions::default(),
+        threads(),
+    )
+    .unwrap();
     assert!(matches!(opened, Opened::Other(crate::schema::Schema::Foreign)));
     drop(opened);
     assert!(disk.contents() == crashed, "opening changed somebody else's file");

@@ -19,6 +19,14 @@ const PRIMARY_SLOT: u8 = 1;
 /// No slot: nothing has been written through this handle yet.
 const UNKNOWN_SLOT: u8 = u8::MAX;
 
+/// What may be done with a file.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Access {
+    ReadWrite,
+    /// Every change stays in memory, and others may read the file at the same time.
+    ReadOnly,
+}
+
 /// A storage backend that adds two things to another one. Clones share the file.
 ///
 /// *Held back*: redb writes when it opens a file (a mark that it is in use; after a crash, a
@@ -34,6 +42,7 @@ pub(crate) struct VaultFile(Arc<Inner>);
 #[derive(Debug)]
 struct Inner {
     file: Box<dyn StorageBackend>,
+    access: Access,
     released: AtomicBool,
     held_back: Mutex<Vec<Change>>,
     slot: AtomicU8,
@@ -49,14 +58,19 @@ enum Change {
 
 impl VaultFile {
     /// A file that must not be modified before [`VaultFile::release`].
-    pub(crate) fn held_back(file: impl StorageBackend) -> Self {
+    pub(crate) fn held_back(file: impl StorageBackend, access: Access) -> Self {
         Self(Arc::new(Inner {
             file: Box::new(file),
+            access,
             released: AtomicBool::new(false),
             held_back: Mutex::default(),
             slot: AtomicU8::new(UNKNOWN_SLOT),
             switched: AtomicBool::new(false),
         }))
+    }
+
+    pub(crate) fn is_read_only(&self) -> bool {
+        self.0.access == Access::ReadOnly
     }
 
     /// Applies every change so far, in order and with its barriers, so that a crash in between
@@ -209,8 +223,13 @@ impl StorageBackend for VaultFile {
         self.0.file.close()
     }
 
+    /// A file that is only read is shared with other readers, and the system gives no exclusive
+    /// lock on it.
     fn try_lock_range(&self, start: Bound<u64>, end: Bound<u64>) -> Result<bool, BackendError> {
-        self.0.file.try_lock_range(start, end)
+        match self.0.access {
+            Access::ReadWrite => self.0.file.try_lock_range(start, end),
+            Access::ReadOnly => self.0.file.try_lock_shared_range(start, end),
+        }
     }
 
     fn try_lock_shared_range(
@@ -222,7 +241,10 @@ impl StorageBackend for VaultFile {
     }
 
     fn lock_range(&self, start: Bound<u64>, end: Bound<u64>) -> Result<(), BackendError> {
-        self.0.file.lock_range(start, end)
+        match self.0.access {
+            Access::ReadWrite => self.0.file.lock_range(start, end),
+            Access::ReadOnly => self.0.file.lock_shared_range(start, end),
+        }
     }
 
     fn lock_shared_range(&self, start: Bound<u64>, end: Bound<u64>) -> Result<(), BackendError> {
@@ -280,7 +302,7 @@ mod tests {
             initial in proptest::collection::vec(any::<u8>(), 0..50),
             steps in proptest::collection::vec(step(), 0..20),
         ) {
-            let held_back = VaultFile::held_back(file_of(&initial));
+            let held_back = VaultFile::held_back(file_of(&initial), Access::ReadWrite);
             let plain = file_of(&initial);
             for step in steps {
                 match step {
@@ -313,7 +335,7 @@ mod tests {
 
     #[test]
     fn only_a_switch_of_the_slot_counts_as_the_commit() {
-        let file = VaultFile::held_back(file_of(&[0; 64]));
+        let file = VaultFile::held_back(file_of(&[0; 64]), Access::ReadWrite);
         file.write(0, &[0; 64]).unwrap();
         file.watch_commit();
         file.write(0, &[0; 64]).unwrap();

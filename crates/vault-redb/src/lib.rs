@@ -25,10 +25,14 @@
 //!   version, changes no byte of it, even where redb would have repaired it.
 //! - **Private.** A new file has mode 0600 from the start, whatever the umask.
 //! - **Damage is an error.** Corruption that redb detects, even by a panic, is reported as
-//!   [`Corrupt`](vault_store::StoreErrorKind::Corrupt). After a panic or a disk failure, the store
-//!   refuses further calls until it is reopened. Such a panic still passes through the program's
-//!   panic hook, which prints it by default. Pages are not verified on every read: a damaged
-//!   envelope is detected by its own authentication tag.
+//!   [`Corrupt`](vault_store::StoreErrorKind::Corrupt). After a disk failure, the store refuses
+//!   further calls until it is reopened. After a panic, its handle on the file, including the lock,
+//!   is leaked on purpose until the process ends: redb's state is neither used again nor closed.
+//!   Pages are not verified on every read: a damaged envelope is detected by its own authentication
+//!   tag.
+//! - **Read-only files can be read.** A file that this user cannot write to, or that lies on a
+//!   read-only file system, can be opened, together with other readers of it. Changes fail with
+//!   [`Denied`](vault_store::StoreErrorKind::Denied). After a crash, redb repairs it in memory.
 //!
 //! # Limits
 //!
@@ -38,9 +42,11 @@
 //!
 //! # Threads
 //!
-//! redb blocks, so every call runs on the thread pool of the `blocking` crate, which works with any
-//! executor; nothing blocks in an `async fn`. Dropping the last handle closes the file, which takes
-//! milliseconds.
+//! redb blocks, so every call runs on one of the store's own threads, which works with any
+//! executor; nothing blocks in an `async fn`. A store starts one thread when it is opened, and up
+//! to eight while calls wait. If the system cannot start the first one, opening fails. Dropping the
+//! last handle closes the file, which takes milliseconds; [`close`](VaultStore::close) does it on a
+//! thread.
 //!
 //! # Example
 //!
@@ -60,12 +66,14 @@
 
 mod error;
 mod file;
+mod leak;
 mod open;
 mod queries;
 mod reads;
 mod record;
 mod schema;
 mod shared;
+mod threads;
 mod writes;
 
 #[cfg(test)]
@@ -74,6 +82,7 @@ mod faults;
 use std::{num::NonZeroUsize, path::Path, sync::Arc};
 
 use async_trait::async_trait;
+use redb::{ReadTransaction, WriteTransaction};
 use vault_store::{
     DeleteOutcome, InsertOutcome, Page, PageLimit, Purge, PutSetting, Query, Record, RecordId,
     RecordSink, RecordSource, RecordUpdate, Replacement, SealedRecord, StoreError, Timestamp,
@@ -81,7 +90,8 @@ use vault_store::{
 };
 
 use crate::error::Fault;
-use crate::shared::Shared;
+use crate::shared::{Shared, Verdict};
+use crate::threads::{Threads, Work};
 
 /// A vault in one redb file. Clones share the file, which is closed when the last one is dropped.
 ///
@@ -119,9 +129,8 @@ impl RedbStore {
     /// [`AlreadyExists`](vault_store::StoreErrorKind::AlreadyExists) if anything exists at the
     /// path, including a dangling symbolic link. On any error, no file is left behind.
     pub async fn create(path: impl AsRef<Path>, options: RedbOptions) -> Result<Self, StoreError> {
-        let path = path.as_ref().to_owned();
-        let shared = blocking::unblock(move || open::create(&path, &options)).await?;
-        Ok(Self { shared: Arc::new(shared) })
+        let open = move |path: &Path, threads: Threads| open::create(path, &options, threads);
+        Self::on_threads(path.as_ref(), open).await
     }
 
     /// Opens a vault and locks it. After a crash, redb first recovers it, which reads the whole
@@ -131,8 +140,19 @@ impl RedbStore {
     /// `NotFound`, `NotAVault`, `NewerSchema`, `Denied`, `Locked` or `Corrupt` of
     /// [`vault_store::StoreErrorKind`], depending on the file, which is left unchanged.
     pub async fn open(path: impl AsRef<Path>, options: RedbOptions) -> Result<Self, StoreError> {
-        let path = path.as_ref().to_owned();
-        let shared = blocking::unblock(move || open::open(&path, &options)).await?;
+        let open = move |path: &Path, threads: Threads| open::open(path, &options, threads);
+        Self::on_threads(path.as_ref(), open).await
+    }
+
+    async fn on_threads(
+        path: &Path,
+        open: impl FnOnce(&Path, Threads) -> Result<Shared, StoreError> + Send + 'static,
+    ) -> Result<Self, StoreError> {
+        let threads = Threads::start()
+            .map_err(|error| vault_store::no_thread(&path.display()).with_source(error))?;
+        let (owned, kept) = (path.to_owned(), threads.clone());
+        let opened = threads.run(Work::Write, move || open(&owned, kept)).await;
+        let shared = opened.unwrap_or_else(|| Err(Fault::Panicked.into_store_error(path)))?;
         Ok(Self { shared: Arc::new(shared) })
     }
 
@@ -142,13 +162,29 @@ impl RedbStore {
         self.shared.path()
     }
 
-    /// Runs one operation on the blocking pool: one hop per call.
+    async fn read<T: Send + 'static>(
+        &self,
+        work: impl FnOnce(&ReadTransaction) -> Result<T, Fault> + Send + 'static,
+    ) -> Result<T, StoreError> {
+        self.run(Work::Read, move |shared| shared.read(work)).await
+    }
+
+    async fn write<T: Send + 'static>(
+        &self,
+        work: impl FnOnce(&WriteTransaction) -> Result<Verdict<T>, Fault> + Send + 'static,
+    ) -> Result<T, StoreError> {
+        self.run(Work::Write, move |shared| shared.write(work)).await
+    }
+
+    /// Runs one operation on the store's threads, one hop per call.
     async fn run<T: Send + 'static>(
         &self,
+        work: Work,
         operation: impl FnOnce(&Shared) -> Result<T, Fault> + Send + 'static,
     ) -> Result<T, StoreError> {
         let shared = Arc::clone(&self.shared);
-        blocking::unblock(move || shared.guard(operation)).await
+        let answer = self.shared.threads().run(work, move || shared.guard(operation)).await;
+        answer.unwrap_or_else(|| Err(self.shared.failed(Fault::Panicked)))
     }
 }
 
@@ -160,8 +196,7 @@ impl RecordSource for RedbStore {
         limit: PageLimit,
     ) -> Result<Page<SealedRecord>, StoreError> {
         let after = after.cloned();
-        self.run(move |shared| shared.read(|read| reads::sealed_page(read, after.as_ref(), limit)))
-            .await
+        self.read(move |read| reads::sealed_page(read, after.as_ref(), limit)).await
     }
 
     async fn read_records(
@@ -169,45 +204,45 @@ impl RecordSource for RedbStore {
         ids: &[RecordId],
     ) -> Result<Vec<Option<SealedRecord>>, StoreError> {
         let ids = ids.to_vec();
-        self.run(move |shared| shared.read(|read| reads::sealed_records(read, &ids))).await
+        self.read(move |read| reads::sealed_records(read, &ids)).await
     }
 }
 
 #[async_trait]
 impl RecordSink for RedbStore {
     async fn swap_batch(&self, batch: Arc<[Replacement]>) -> Result<Vec<WriteOutcome>, StoreError> {
-        self.run(move |shared| shared.write(|write| writes::batch(write, &batch))).await
+        self.write(move |write| writes::batch(write, &batch)).await
     }
 }
 
 #[async_trait]
 impl VaultStore for RedbStore {
     async fn insert(&self, records: Vec<Record>) -> Result<Vec<InsertOutcome>, StoreError> {
-        self.run(move |shared| shared.write(|write| writes::insert(write, &records))).await
+        self.write(move |write| writes::insert(write, &records)).await
     }
 
     async fn find(&self, tokens: &[Token]) -> Result<Vec<Option<Record>>, StoreError> {
         let tokens = tokens.to_vec();
-        self.run(move |shared| shared.read(|read| reads::find(read, &tokens))).await
+        self.read(move |read| reads::find(read, &tokens)).await
     }
 
     async fn query(&self, query: &Query, now: Timestamp) -> Result<Page<Record>, StoreError> {
         let query = query.clone();
-        self.run(move |shared| shared.read(|read| queries::query(read, &query, now))).await
+        self.read(move |read| queries::query(read, &query, now)).await
     }
 
     async fn count_matching(&self, query: &Query, now: Timestamp) -> Result<u64, StoreError> {
         let query = query.clone();
-        self.run(move |shared| shared.read(|read| queries::count(read, &query, now))).await
+        self.read(move |read| queries::count(read, &query, now)).await
     }
 
     async fn update(&self, change: RecordUpdate) -> Result<WriteOutcome, StoreError> {
-        self.run(move |shared| shared.write(|write| writes::update(write, change))).await
+        self.write(move |write| writes::update(write, change)).await
     }
 
     async fn delete(&self, id: &RecordId) -> Result<DeleteOutcome, StoreError> {
         let id = id.clone();
-        self.run(move |shared| shared.write(|write| writes::delete(write, &id))).await
+        self.write(move |write| writes::delete(write, &id)).await
     }
 
     async fn purge_expired(
@@ -218,10 +253,7 @@ impl VaultStore for RedbStore {
         limit: NonZeroUsize,
     ) -> Result<Vec<RecordId>, StoreError> {
         let after = after.cloned();
-        self.run(move |shared| {
-            shared.write(|write| writes::purge(write, purge, now, after.as_ref(), limit))
-        })
-        .await
+        self.write(move |write| writes::purge(write, purge, now, after.as_ref(), limit)).await
     }
 
     async fn list(
@@ -230,17 +262,16 @@ impl VaultStore for RedbStore {
         limit: PageLimit,
     ) -> Result<Page<Record>, StoreError> {
         let after = after.cloned();
-        self.run(move |shared| shared.read(|read| reads::record_page(read, after.as_ref(), limit)))
-            .await
+        self.read(move |read| reads::record_page(read, after.as_ref(), limit)).await
     }
 
     async fn setting(&self, name: &str) -> Result<Option<String>, StoreError> {
         let name = name.to_owned();
-        self.run(move |shared| shared.read(|read| reads::setting(read, &name))).await
+        self.read(move |read| reads::setting(read, &name)).await
     }
 
     async fn settings(&self) -> Result<Vec<(String, String)>, StoreError> {
-        self.run(|shared| shared.read(reads::settings)).await
+        self.read(reads::settings).await
     }
 
     async fn put_setting(
@@ -250,13 +281,18 @@ impl VaultStore for RedbStore {
         put: PutSetting,
     ) -> Result<String, StoreError> {
         let (name, value) = (name.to_owned(), value.to_owned());
-        self.run(move |shared| shared.write(|write| writes::put_setting(write, &name, &value, put)))
-            .await
+        self.write(move |write| writes::put_setting(write, &name, &value, put)).await
     }
 
     /// No one else can have the file open: `external` stays 0.
     async fn write_count(&self) -> Result<Option<WriteCount>, StoreError> {
         let count = self.shared.writes().count();
         Ok(count.map(|local| WriteCount { local, external: 0 }))
+    }
+
+    async fn close(&self) {
+        let shared = Arc::clone(&self.shared);
+        // What redb cannot write any more it recovers when the vault is opened the next time.
+        let _ = self.shared.threads().run(Work::Write, move || shared.close()).await;
     }
 }

@@ -11,19 +11,25 @@ use vault_store::StoreError;
 
 use crate::RedbOptions;
 use crate::error::{self, Fault};
-use crate::file::VaultFile;
+use crate::file::{Access, VaultFile};
+use crate::leak::LeakedByPanic;
 use crate::schema::{self, Schema};
 use crate::shared::{Shared, Verdict, no_panic};
+use crate::threads::Threads;
 
 /// Creates a new vault, and removes the file again if that fails.
-pub(crate) fn create(path: &Path, options: &RedbOptions) -> Result<Shared, StoreError> {
+pub(crate) fn create(
+    path: &Path,
+    options: &RedbOptions,
+    threads: Threads,
+) -> Result<Shared, StoreError> {
     let mut flags = OpenOptions::new();
     // Exclusive: fails if anything exists at the path, and follows no symbolic link.
     flags.read(true).write(true).create_new(true);
     owner_only(&mut flags);
     let file = flags.open(path).map_err(|error| error::from_open(error, path))?;
     let made = no_panic(|| {
-        let shared = create_in(FileBackend::new(file)?, path, options)?;
+        let shared = create_in(FileBackend::new(file)?, path, options, threads)?;
         sync_folder_of(path)?;
         Ok(shared)
     });
@@ -36,7 +42,11 @@ pub(crate) fn create(path: &Path, options: &RedbOptions) -> Result<Shared, Store
 }
 
 /// Opens a vault after making sure that it is one.
-pub(crate) fn open(path: &Path, options: &RedbOptions) -> Result<Shared, StoreError> {
+pub(crate) fn open(
+    path: &Path,
+    options: &RedbOptions,
+    threads: Threads,
+) -> Result<Shared, StoreError> {
     let metadata = fs::metadata(path).map_err(|error| error::from_open(error, path))?;
     if metadata.is_dir() {
         return Err(error::not_a_vault(path, "a folder"));
@@ -44,18 +54,14 @@ pub(crate) fn open(path: &Path, options: &RedbOptions) -> Result<Shared, StoreEr
     if !metadata.is_file() {
         return Err(error::not_a_vault(path, "neither a file nor a folder"));
     }
-    let mut file = OpenOptions::new()
-        .read(true)
-        .write(true)
-        .open(path)
-        .map_err(|error| error::from_open(error, path))?;
+    let (mut file, access) = open_file(path).map_err(|error| error::from_open(error, path))?;
     // redb would create a new database in an empty file.
     if !starts_with_magic(&mut file).map_err(|error| error::from_open(error, path))? {
         return Err(error::not_a_vault(path, "a file of another kind"));
     }
     let opened = no_panic(|| {
         let file = FileBackend::new(file)?;
-        open_in(file, path, options)
+        open_in(file, access, path, options, threads)
     });
     match opened.map_err(|fault| fault.into_store_error(path))? {
         Opened::Vault(shared) => Ok(shared),
@@ -64,6 +70,18 @@ pub(crate) fn open(path: &Path, options: &RedbOptions) -> Result<Shared, StoreEr
             Err(error::not_a_vault(path, "a redb file of another program"))
         }
         Opened::Other(Schema::Damaged | Schema::Ours) => Err(error::damaged_schema(path)),
+    }
+}
+
+/// Opens a file for reading only where it may not be written.
+fn open_file(path: &Path) -> io::Result<(File, Access)> {
+    use io::ErrorKind::{PermissionDenied, ReadOnlyFilesystem};
+    match OpenOptions::new().read(true).write(true).open(path) {
+        Ok(file) => Ok((file, Access::ReadWrite)),
+        Err(error) if matches!(error.kind(), PermissionDenied | ReadOnlyFilesystem) => {
+            Ok((File::open(path)?, Access::ReadOnly))
+        }
+        Err(error) => Err(error),
     }
 }
 
@@ -78,35 +96,46 @@ pub(crate) fn create_in(
     backend: impl StorageBackend,
     path: &Path,
     options: &RedbOptions,
+    threads: Threads,
 ) -> Result<Shared, Fault> {
-    let file = VaultFile::held_back(backend);
+    let file = VaultFile::held_back(backend, Access::ReadWrite);
     file.release()?;
-    let shared = Shared::new(database_on(&file, options)?, file, path);
+    let shared = Shared::new(database_on(&file, options)?, file, path, threads);
     shared.write(|transaction| schema::create(transaction).map(Verdict::Commit))?;
     Ok(shared)
 }
 
-/// Opens a vault on a backend, without writing to it before it is known to hold one.
+/// Opens a vault on a backend, without writing to it before it is known to hold one. If it is
+/// opened for reading only, nothing is ever written: what redb repairs after a crash stays in
+/// memory.
 pub(crate) fn open_in(
     backend: impl StorageBackend,
+    access: Access,
     path: &Path,
     options: &RedbOptions,
+    threads: Threads,
 ) -> Result<Opened, Fault> {
-    let file = VaultFile::held_back(backend);
+    let file = VaultFile::held_back(backend, access);
     let database = database_on(&file, options)?;
-    let schema = schema::inspect(&database.begin_read()?)?;
-    let shared = Shared::new(database, file.clone(), path);
+    let transaction = LeakedByPanic::new(database.get()?.begin_read()?);
+    let schema = schema::inspect(transaction.get()?)?;
+    drop(transaction);
+    let shared = Shared::new(database, file.clone(), path, threads);
     if schema != Schema::Ours {
         return Ok(Opened::Other(schema));
     }
-    file.release()?;
+    if access == Access::ReadWrite {
+        file.release()?;
+    }
     Ok(Opened::Vault(shared))
 }
 
-fn database_on(file: &VaultFile, options: &RedbOptions) -> Result<Database, Fault> {
+fn database_on(file: &VaultFile, options: &RedbOptions) -> Result<LeakedByPanic<Database>, Fault> {
     // "create" is redb's only way to open a backend for writing; both callers know what the file
     // contains.
-    Ok(Builder::new().set_cache_size(options.cache_bytes).create_with_backend(file.clone())?)
+    let mut builder = Builder::new();
+    builder.set_cache_size(options.cache_bytes);
+    Ok(LeakedByPanic::new(builder.create_with_backend(file.clone())?))
 }
 
 fn starts_with_magic(file: &mut File) -> io::Result<bool> {

@@ -1,9 +1,10 @@
 //! The open database shared by all clones of a store, and the guard around each operation on it.
 
 use std::{
+    mem,
     panic::{AssertUnwindSafe, catch_unwind},
     path::{Path, PathBuf},
-    sync::OnceLock,
+    sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError},
 };
 
 use redb::{Database, Durability, ReadTransaction, ReadableDatabase, WriteTransaction};
@@ -11,15 +12,18 @@ use vault_store::{StoreError, WriteCounter};
 
 use crate::error::{Fault, Stop};
 use crate::file::VaultFile;
+use crate::leak::LeakedByPanic;
+use crate::threads::Threads;
 
 /// An open vault.
 #[derive(Debug)]
 pub(crate) struct Shared {
-    /// `None` only while being dropped.
-    database: Option<Database>,
+    /// `None` once the store is closed, or stopped by a panic.
+    database: Mutex<Option<Arc<LeakedByPanic<Database>>>>,
     file: VaultFile,
     path: PathBuf,
     stop: OnceLock<Stop>,
+    threads: Threads,
     writes: WriteCounter,
 }
 
@@ -32,9 +36,15 @@ pub(crate) enum Verdict<T> {
 }
 
 impl Shared {
-    pub(crate) fn new(database: Database, file: VaultFile, path: &Path) -> Self {
+    pub(crate) fn new(
+        database: LeakedByPanic<Database>,
+        file: VaultFile,
+        path: &Path,
+        threads: Threads,
+    ) -> Self {
         Self {
-            database: Some(database),
+            threads,
+            database: Mutex::new(Some(Arc::new(database))),
             file,
             path: path.to_owned(),
             stop: OnceLock::new(),
@@ -44,6 +54,10 @@ impl Shared {
 
     pub(crate) fn path(&self) -> &Path {
         &self.path
+    }
+
+    pub(crate) fn threads(&self) -> &Threads {
+        &self.threads
     }
 
     pub(crate) fn writes(&self) -> &WriteCounter {
@@ -62,11 +76,33 @@ impl Shared {
                 Err(fault) => fault,
             },
         };
+        Err(self.failed(fault))
+    }
+
+    /// Puts a fault into words. After some, the store answers every later call with why it does not
+    /// go on.
+    pub(crate) fn failed(&self, fault: Fault) -> StoreError {
         if let Some(stop) = fault.stop() {
             // Report the first reason.
             let _ = self.stop.set(stop);
         }
-        Err(fault.into_store_error(&self.path))
+        if matches!(fault, Fault::Panicked) {
+            // Leaked on purpose, with the file and its lock: what a panic has left half done in
+            // redb's own state is neither used again nor closed, which would write it to the file
+            // or panic a second time.
+            mem::forget(self.handle().take());
+        }
+        fault.into_store_error(&self.path)
+    }
+
+    /// Closes the file, as soon as the calls that still run have ended.
+    pub(crate) fn close(&self) -> Result<(), Fault> {
+        let _ = self.stop.set(Stop::Closed);
+        let database = self.handle().take();
+        no_panic(|| {
+            drop(database);
+            Ok(())
+        })
     }
 
     /// Runs a separate read transaction: no snapshot outlives the call, so redb can always reuse
@@ -75,7 +111,9 @@ impl Shared {
         &self,
         work: impl FnOnce(&ReadTransaction) -> Result<T, Fault>,
     ) -> Result<T, Fault> {
-        work(&self.database()?.begin_read()?)
+        let database = self.database()?;
+        let transaction = LeakedByPanic::new(database.get()?.begin_read()?);
+        work(transaction.get()?)
     }
 
     /// Runs one write transaction. An error drops it, and with it every change.
@@ -83,18 +121,23 @@ impl Shared {
         &self,
         work: impl FnOnce(&WriteTransaction) -> Result<Verdict<T>, Fault>,
     ) -> Result<T, Fault> {
+        if self.file.is_read_only() {
+            return Err(Fault::ReadOnly);
+        }
         let _under_way = self.writes.begin();
-        let mut transaction = self.database()?.begin_write()?;
+        let database = self.database()?;
+        let mut transaction = database.get()?.begin_write()?;
         transaction.set_durability(Durability::Immediate)?;
         transaction.set_two_phase_commit(true);
-        match work(&transaction)? {
+        let transaction = LeakedByPanic::new(transaction);
+        match work(transaction.get()?)? {
             Verdict::Abort(value) => {
-                transaction.abort()?;
+                transaction.take()?.abort()?;
                 Ok(value)
             }
             Verdict::Commit(value) => {
                 self.file.watch_commit();
-                transaction.commit().map_err(|error| self.failed_commit(error.into()))?;
+                transaction.take()?.commit().map_err(|error| self.failed_commit(error.into()))?;
                 Ok(value)
             }
         }
@@ -108,16 +151,23 @@ impl Shared {
         }
     }
 
-    fn database(&self) -> Result<&Database, Fault> {
-        self.database.as_ref().ok_or(Fault::Stopped(Stop::Failed))
+    fn database(&self) -> Result<Arc<LeakedByPanic<Database>>, Fault> {
+        self.handle().clone().ok_or(Fault::Stopped(Stop::Closed))
+    }
+
+    fn handle(&self) -> MutexGuard<'_, Option<Arc<LeakedByPanic<Database>>>> {
+        self.database.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
-/// Closing writes to the file, and on a damaged one redb may panic. A drop must not.
+/// Closing writes to the file, over which redb may panic if it is damaged. So it is done on a thread
+/// where a panic harms nobody, and waited for: the file can be opened again afterwards.
 impl Drop for Shared {
     fn drop(&mut self) {
-        let database = self.database.take();
-        let _ = catch_unwind(AssertUnwindSafe(|| drop(database)));
+        let database = self.handle().take();
+        if database.is_some() && !self.threads.run_and_wait(move || drop(database)) {
+            let _ = self.stop.set(Stop::Damaged);
+        }
     }
 }
 

@@ -6,7 +6,7 @@
 //! "busy" or "full" has not happened. A commit that fails in any other way (the flush of the log,
 //! say) may be replayed by the recovery after a crash, so its kind is `UnknownOutcome`.
 
-use std::{fmt::Display, io, path::Path};
+use std::{fmt::Display, fs, io, path::Path};
 
 use sqlx::error::DatabaseError;
 use tokio::task::JoinError;
@@ -217,7 +217,10 @@ pub(crate) fn from_io(error: io::Error, path: &Path) -> StoreError {
             return full(&shown).with_source(error);
         }
         io::ErrorKind::InvalidInput => return path_is_no_text(path).with_source(error),
-        _ => return disk_failed(&shown).with_source(error),
+        _ => {
+            let said = limit_of_system(&error, &shown).unwrap_or_else(|| disk_failed(&shown));
+            return said.with_source(error);
+        }
     };
     StoreError::new(kind, sentence).with_source(error)
 }
@@ -247,11 +250,19 @@ fn code(error: &sqlx::Error) -> Option<i32> {
 }
 
 fn from_sqlx(error: sqlx::Error, path: &impl Display) -> StoreError {
+    if let sqlx::Error::Io(io) = &error
+        && let Some(limit) = limit_of_system(io, path)
+    {
+        return limit.with_source(error);
+    }
     if let sqlx::Error::Io(_) | sqlx::Error::WorkerCrashed | sqlx::Error::PoolClosed = error {
         return disk_failed(path).with_source(error);
     }
     let sentence = match primary_code(&error) {
         Some(SQLITE_BUSY | SQLITE_LOCKED) => return busy(path).with_source(error),
+        Some(SQLITE_CANTOPEN | SQLITE_IOERR) if is_short_of_files() => {
+            return vault_store::out_of_files(path).with_source(error);
+        }
         Some(SQLITE_PERM | SQLITE_READONLY | SQLITE_CANTOPEN) => {
             return denied(path).with_source(error);
         }
@@ -303,6 +314,23 @@ fn denied(path: &impl Display) -> StoreError {
         Kind::Denied,
         format!("{path}: permission denied, for the file or for the folder it is in"),
     )
+}
+
+/// The error of a file or a thread that a limit of the system is behind, and neither a permission nor
+/// the disk.
+fn limit_of_system(error: &io::Error, path: &impl Display) -> Option<StoreError> {
+    if vault_store::is_out_of_files(error) {
+        return Some(vault_store::out_of_files(path));
+    }
+    // This is what starting a thread fails with.
+    (error.kind() == io::ErrorKind::WouldBlock).then(|| vault_store::no_thread(path))
+}
+
+/// Whether the system opens too few files for one connection: the database, its log, the index of
+/// the log, and its folder. SQLite says only that it could not open one.
+pub(crate) fn is_short_of_files() -> bool {
+    let held: io::Result<Vec<_>> = (0..4).map(|_| fs::File::open("/dev/null")).collect();
+    held.is_err_and(|error| vault_store::is_out_of_files(&error))
 }
 
 fn full(path: &impl Display) -> StoreError {

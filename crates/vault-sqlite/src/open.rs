@@ -8,8 +8,10 @@ use std::{
         Arc,
         atomic::{AtomicU64, Ordering::SeqCst},
     },
+    thread,
 };
 
+use futures::channel::oneshot;
 use sqlx::{
     ConnectOptions as _, Executor as _, SqliteConnection, SqlitePool,
     sqlite::{SqliteConnectOptions, SqlitePoolOptions, SqliteSynchronous},
@@ -42,7 +44,7 @@ pub(crate) async fn create(
     runtime: Handle,
 ) -> Result<Shared, StoreError> {
     let location = location(path)?;
-    make_file(&location, &runtime).await.map_err(|error| error::from_io(error, path))?;
+    make_file(&location).await.map_err(|error| error::from_io(error, path))?;
     let shared = shared(path, options, &location, MetaTable::Present, runtime);
     match fill(&shared, &location, &options.tables).await {
         Ok(()) => Ok(shared),
@@ -69,7 +71,7 @@ pub(crate) async fn open(
     look_at(path)?;
     let mut shared = shared(path, options, &location, MetaTable::Absent, runtime);
     let schema = match inspect(&shared.readers, &options.tables).await {
-        Err(Fault::Sqlx(error)) if needs_files_beside(&error) => {
+        Err(Fault::Sqlx(error)) if needs_files_beside(&error) && !error::is_short_of_files() => {
             if has_changes_beside(&location) {
                 return Err(error::log_cannot_be_read(path).with_source(error));
             }
@@ -268,16 +270,26 @@ fn beside(location: &Path, ending: &str) -> PathBuf {
 
 /// Creates an empty file that only its owner can read and write. SQLite gives its additional files
 /// the same mode.
-async fn make_file(location: &Path, runtime: &Handle) -> io::Result<()> {
+async fn make_file(location: &Path) -> io::Result<()> {
     let location = location.to_owned();
-    let made = runtime.spawn_blocking(move || {
+    let made = on_thread(move || {
         let mut flags = fs::OpenOptions::new();
         // Exclusive: fails if anything exists at the path, and follows no symbolic link.
         flags.write(true).create_new(true);
         owner_only(&mut flags);
         flags.open(location).map(drop)
     });
-    made.await.map_err(io::Error::other)?
+    made.await
+}
+
+/// Runs what blocks on a thread of its own: the pool of the runtime panics where the system starts
+/// no thread.
+async fn on_thread(task: impl FnOnce() -> io::Result<()> + Send + 'static) -> io::Result<()> {
+    let (answer, receiver) = oneshot::channel();
+    thread::Builder::new()
+        .name("vaultstore-sqlite".to_owned())
+        .spawn(move || drop(answer.send(task())))?;
+    receiver.await.map_err(io::Error::other)?
 }
 
 async fn fill(shared: &Shared, location: &Path, tables: &TableNames) -> Result<(), Fault> {
@@ -285,8 +297,7 @@ async fn fill(shared: &Shared, location: &Path, tables: &TableNames) -> Result<(
     schema::create(&mut transaction, tables).await?;
     transaction.commit().await.map_err(Fault::Commit)?;
     let location: Arc<Path> = location.into();
-    let synced = shared.runtime.spawn_blocking(move || sync_folder_of(&location));
-    synced.await.map_err(io::Error::other).flatten().map_err(sqlx::Error::Io)?;
+    on_thread(move || sync_folder_of(&location)).await.map_err(sqlx::Error::Io)?;
     Ok(())
 }
 

@@ -19,6 +19,7 @@ mod query;
 mod random;
 mod record;
 mod store;
+mod system_limits;
 mod table;
 mod time;
 mod token;
@@ -38,6 +39,7 @@ pub use query::{Cursor, Envelopes, Filter, HasCursor, Query, SortKey, SortOrder,
 pub use random::{RngError, fill_random};
 pub use record::{BoundTo, EnvelopeText, MAX_ENVELOPE_LEN, Record, RecordId, SealedRecord};
 pub use store::{RecordSink, RecordSource, VaultStore};
+pub use system_limits::{is_out_of_files, no_thread, out_of_files};
 pub use table::{ParseTableNameError, TableName, TableNames};
 pub use time::{Clock, SystemClock, Timestamp};
 pub use token::{ParseTokenError, ParseTokenLengthError, Token, TokenLength};

@@ -5,10 +5,12 @@ use std::{
     io,
     os::fd::AsFd as _,
     os::unix::fs::{DirBuilderExt as _, MetadataExt as _, OpenOptionsExt as _},
+    os::unix::net::UnixStream,
     path::Path,
 };
 
 use rustix::fs::OFlags;
+use rustix::io::Errno;
 use rustix::process::{Resource, Rlimit, setrlimit};
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
@@ -85,6 +87,20 @@ pub(crate) fn stdout_was_closed() -> bool {
         Ok((output.st_dev, output.st_ino) == (null.st_dev, null.st_ino))
     };
     flags.contains(OFlags::RDWR) && null().unwrap_or(false)
+}
+
+/// Fails if the system opens too few files for tokio's runtime, which would panic over its pipe for
+/// signals. To be called right before the runtime is built, while there is no other thread.
+pub(crate) fn check_descriptors() -> io::Result<()> {
+    // Two descriptors for polling, two for the pipe, and a copy of one of these.
+    let pairs: io::Result<Vec<_>> = (0..3).map(|_| UnixStream::pair()).collect();
+    pairs.map(drop)
+}
+
+/// Returns whether the process, or the whole system, has too many open files.
+pub(crate) fn is_out_of_files(error: &io::Error) -> bool {
+    let codes = [Errno::MFILE, Errno::NFILE].map(Errno::raw_os_error);
+    error.raw_os_error().is_some_and(|code| codes.contains(&code))
 }
 
 /// The signals that ask the process to end: SIGINT (Ctrl-C) and SIGTERM.

@@ -83,6 +83,16 @@ pub(crate) fn stdout_was_closed() -> bool {
     raw_stdout().is_err()
 }
 
+/// Windows has no limit of open files that a runtime could run into.
+pub(crate) fn check_descriptors() -> io::Result<()> {
+    Ok(())
+}
+
+/// Windows has no such error.
+pub(crate) fn is_out_of_files(_error: &io::Error) -> bool {
+    false
+}
+
 /// The events that ask the process to end.
 pub(crate) struct EndSignals {
     interrupt: CtrlC,

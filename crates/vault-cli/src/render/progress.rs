@@ -3,6 +3,7 @@
 use std::{
     fmt,
     io::{self, IsTerminal, Write},
+    thread,
     time::{Duration, Instant},
 };
 
@@ -137,8 +138,24 @@ fn bar(phase: &'static str, total: u64) -> ProgressBar {
             .with_key("time_left", time_left);
         bar.set_style(style);
     }
-    bar.enable_steady_tick(TICK);
+    keep_ticking(&bar);
     bar
+}
+
+/// Moves the bar's clock until it is finished. Where the system starts no thread, over which
+/// indicatif's own ticker would panic, the bar moves with each page only.
+fn keep_ticking(bar: &ProgressBar) {
+    let bar = bar.downgrade();
+    let thread = thread::Builder::new().name("vaultstore-bar".to_owned());
+    let _ = thread.spawn(move || {
+        loop {
+            thread::sleep(TICK);
+            match bar.upgrade() {
+                Some(bar) if !bar.is_finished() => bar.tick(),
+                _ => return,
+            }
+        }
+    });
 }
 
 /// The mean since the start of the phase: pages come in bursts, and a momentary rate would jump.

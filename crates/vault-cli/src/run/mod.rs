@@ -137,10 +137,17 @@ impl Context {
 async fn blocking<T: Send + 'static>(
     task: impl FnOnce() -> Result<T, Failure> + Send + 'static,
 ) -> Result<T, Failure> {
-    match tokio::task::spawn_blocking(task).await {
-        Ok(result) => result,
-        Err(error) => Err(Failure::failed("a task of this program ended too early")
+    let (answer, receiver) = tokio::sync::oneshot::channel();
+    // tokio's own pool panics where the system starts no thread.
+    let thread = std::thread::Builder::new().name("vaultstore-task".to_owned());
+    thread.spawn(move || drop(answer.send(task()))).map_err(|error| {
+        Failure::failed("the system started no thread")
+            .hint("raise the limit of processes and threads (`ulimit -u`), or end other programs")
+            .because(error)
+    })?;
+    receiver.await.unwrap_or_else(|lost| {
+        Err(Failure::failed("a task of this program ended too early")
             .hint("this is a bug in vaultstore; please report it")
-            .because(error)),
-    }
+            .because(lost))
+    })
 }
