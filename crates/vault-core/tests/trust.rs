@@ -221,7 +221,7 @@ fn no_password_is_tried_below_the_floor() {
     assert!(is_below(&refused), "{refused:?}");
     assert!(!key.is_prepared(&cheap));
     // What the old password opens is not tried with the other one.
-    for (passwords, derivations) in [(&[][..], 0), (&["old", "new"], 1)] {
+    for (passwords, derivations) in [(&[][..], 0), (&["old", "new"][..], 1)] {
         let counted = census(&world.vault, passwords);
         assert_eq!((counted.not_tried.below_floor, counted.derivations), (3, derivations));
     }
