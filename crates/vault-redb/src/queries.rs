@@ -189,9 +189,12 @@ impl<'q> Places<'q> {
     }
 }
 
+/// Decodes a row, given its id.
+type Decode = fn(&[u8], &[u8]) -> Result<Record, record::Malformed>;
+
 /// Loads the records of a page, as far as they fit.
 fn page(records: &BytesTable, ids: Vec<RecordId>, query: &Query) -> Result<Vec<Record>, Fault> {
-    let (decode, limit): (fn(&[u8], &[u8]) -> _, _) = match query.envelopes() {
+    let (decode, limit): (Decode, PageLimit) = match query.envelopes() {
         Envelopes::Loaded => (record::decode, query.page_limit()),
         // Bytes limit nothing.
         Envelopes::LengthOnly => {

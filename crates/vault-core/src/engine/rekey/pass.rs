@@ -61,7 +61,7 @@ impl Examine for PassExaminer {
     /// Its name stands for the id that it does not have, so that one shard counts it.
     fn unreadable(&self, row: UnreadableRow) -> Option<Seen> {
         let id = RecordId::from_stored(row.name.as_str());
-        self.shard.holds(&id).then(|| Seen {
+        self.shard.holds(&id).then_some(Seen {
             id,
             finding: Finding::Unreadable(row),
             sealing: None,
