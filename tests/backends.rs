@@ -18,7 +18,7 @@ async fn lives(url: &str) {
     assert!(matches!(kind, StoreErrorKind::NotFound | StoreErrorKind::NotAVault), "{kind:?}");
 
     let cost = KdfParams::new(19_456, 2, 1).unwrap();
-    let new = InitOptions { cost, ..InitOptions::default() };
+    let new = InitOptions::default().cost(cost);
     let vault =
         Vault::init(url.create().await.unwrap(), new, VaultOptions::default()).await.unwrap();
     let key = vault.derive_key(Password::new("old")).await.unwrap();

@@ -70,7 +70,7 @@ async fn make_vault(folder: &Path) -> Vault {
     let url: StoreUrl = format!("redb:{}", folder.join("vault").display()).parse().unwrap();
     let open = OpenPolicy { v2_costs: vec![V2Params::new(cost())], ..OpenPolicy::trusting() };
     let options = VaultOptions { open, ..VaultOptions::default() };
-    let new = InitOptions::default().with_cost(cost());
+    let new = InitOptions::default().cost(cost());
     Vault::init(url.create().await.unwrap(), new, options).await.unwrap()
 }
 

@@ -82,10 +82,9 @@ pub(crate) fn page_limit(args: &RunArgs) -> PageLimit {
 }
 
 pub(crate) fn create_options(args: &CreateArgs) -> CreateOptions {
-    CreateOptions {
-        token_length: args.length.unwrap_or_default(),
-        expires_at: end(args.expires_in),
-    }
+    CreateOptions::default()
+        .token_length(args.length.unwrap_or_default())
+        .expires_at(end(args.expires_in))
 }
 
 /// When a record expires; `None` is never.
@@ -112,8 +111,8 @@ pub(crate) fn query(args: &ListArgs) -> Query {
     };
     let direction = if args.reverse { SortOrder::Descending } else { SortOrder::Ascending };
     let mut query = Query::new()
-        .with_soft_deleted(include(args.deleted))
-        .with_expired(include(args.expired))
+        .soft_deleted(include(args.deleted))
+        .expired(include(args.expired))
         .order_by(order, direction);
     if !args.ids.is_empty() {
         query = query.id_in(args.ids.iter().map(|id| RecordId::from_stored(id.as_str())));

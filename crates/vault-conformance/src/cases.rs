@@ -33,5 +33,7 @@ pub use crate::rekey::{
 };
 pub use crate::vault::{
     a_renewal_against_a_purge_is_told, an_update_against_a_delete_is_told,
-    of_two_creates_of_one_token_exactly_one_wins, of_two_upserts_exactly_one_creates,
+    create_many_returns_one_token_per_value_in_order,
+    dropping_create_many_leaves_all_records_or_none, of_two_creates_of_one_token_exactly_one_wins,
+    of_two_upserts_exactly_one_creates,
 };

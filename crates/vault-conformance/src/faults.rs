@@ -15,6 +15,7 @@ use crate::{Intercept, Intercepted, poll_at_most};
 
 /// How a call fails.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub enum Fault {
     /// The call fails with this kind, and nothing was changed.
     ErrorBefore(StoreErrorKind),
@@ -38,6 +39,7 @@ pub enum Fault {
 
 /// Which calls fail; calls are counted from 1.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub enum FaultPlan {
     /// The n-th call only.
     Nth(u64),

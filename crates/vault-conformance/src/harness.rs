@@ -282,6 +282,8 @@ macro_rules! for_each_case {
             no_write_beside_a_rekey_is_lost_or_reverted
             no_write_between_two_polls_of_a_rekey_is_lost_or_reverted
 
+            create_many_returns_one_token_per_value_in_order
+            dropping_create_many_leaves_all_records_or_none
             of_two_creates_of_one_token_exactly_one_wins
             of_two_upserts_exactly_one_creates
             an_update_against_a_delete_is_told

@@ -55,6 +55,14 @@ pub trait Intercept: Send + Sync {
         async move { self.around(self.inner().swap_batch(batch)).await }
     }
 
+    /// [`VaultStore::insert`].
+    fn insert(
+        &self,
+        records: Vec<Record>,
+    ) -> impl Future<Output = Result<Vec<InsertOutcome>, StoreError>> + Send {
+        async move { self.around(self.inner().insert(records)).await }
+    }
+
     /// [`VaultStore::count_matching`].
     fn count_matching(
         &self,
@@ -102,7 +110,7 @@ impl<I: Intercept> RecordSink for Intercepted<I> {
 #[async_trait]
 impl<I: Intercept> VaultStore for Intercepted<I> {
     async fn insert(&self, records: Vec<Record>) -> Result<Vec<InsertOutcome>, StoreError> {
-        self.0.around(self.0.inner().insert(records)).await
+        self.0.insert(records).await
     }
 
     async fn find(&self, tokens: &[Token]) -> Result<Vec<Option<Record>>, StoreError> {

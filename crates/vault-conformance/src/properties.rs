@@ -271,8 +271,8 @@ fn any_query() -> impl Strategy<Value = Query> {
     ((include(), include()), names, order, part).prop_map(|(states, (ids, tokens), order, part)| {
         let (after, offset, limit) = part;
         let mut query = Query::new()
-            .with_soft_deleted(states.0)
-            .with_expired(states.1)
+            .soft_deleted(states.0)
+            .expired(states.1)
             .order_by(order.0, order.1)
             .offset(offset)
             .page(limit);

@@ -1,6 +1,7 @@
 //! The token API on the store under test: writers that race for one record, and random histories
 //! compared with a model.
 
+mod batches;
 mod clock;
 mod histories;
 mod model;
@@ -14,6 +15,10 @@ use vault_store::VaultStore;
 
 use self::clock::SetClock;
 pub use self::{
+    batches::{
+        create_many_returns_one_token_per_value_in_order,
+        dropping_create_many_leaves_all_records_or_none,
+    },
     histories::random_histories_of_a_vault_agree_with_a_model,
     races::{
         a_renewal_against_a_purge_is_told, an_update_against_a_delete_is_told,
@@ -32,7 +37,7 @@ fn options(clock: &Arc<SetClock>) -> VaultOptions {
 
 /// A new vault at that cost.
 async fn new_vault(store: Arc<impl VaultStore + 'static>, clock: &Arc<SetClock>) -> Vault {
-    let new = InitOptions::default().with_cost(KdfParams::new(8, 1, 1).unwrap());
+    let new = InitOptions::default().cost(KdfParams::new(8, 1, 1).unwrap());
     Vault::init(store, new, options(clock)).await.unwrap()
 }
 

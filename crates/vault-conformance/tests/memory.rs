@@ -36,3 +36,36 @@ impl StoreUnderTest for InMemory {
 }
 
 vault_conformance::suite!(InMemory);
+
+/// A boxed store forwards every call, also those that have a default.
+mod boxed {
+    use vault_conformance::StoreUnderTest;
+    use vault_store::{EnvelopeText, InsertOutcome, MemoryStore, Record, VaultStore};
+
+    struct Boxed;
+
+    impl StoreUnderTest for Boxed {
+        type Store = Box<dyn VaultStore>;
+
+        async fn fresh(&self) -> Box<dyn VaultStore> {
+            Box::new(MemoryStore::new())
+        }
+
+        async fn reopen(&self, store: Box<dyn VaultStore>) -> Box<dyn VaultStore> {
+            store
+        }
+
+        async fn plant_too_long(
+            &self,
+            store: Box<dyn VaultStore>,
+            record: Record,
+            len: u64,
+        ) -> Box<dyn VaultStore> {
+            let record = Record { envelope: EnvelopeText::too_long(len), ..record };
+            assert_eq!(store.insert(vec![record]).await.unwrap(), [InsertOutcome::Inserted]);
+            store
+        }
+    }
+
+    vault_conformance::suite!(Boxed);
+}

@@ -8,7 +8,7 @@ use std::sync::{
 };
 
 use futures::{TryStreamExt as _, executor::block_on};
-use vault_conformance::{Fault, FaultPlan, FaultyStore};
+use vault_conformance::{Fault, FaultPlan, FaultyStore, Intercept, Intercepted};
 use vault_core::envelope::OpenPolicy;
 use vault_core::password::{PasswordPolicy, PasswordPolicyViolation};
 use vault_core::records::{RecordInfo, Upserted};
@@ -19,7 +19,8 @@ use vault_core::{
     VaultOptions, WriteFormat,
 };
 use vault_store::{
-    Clock, MemoryStore, Query, RecordUpdate, SortKey, SortOrder, StoreErrorKind, Timestamp, Token,
+    Clock, InsertOutcome, MemoryStore, Query, Record, RecordUpdate, SortKey, SortOrder, StoreError,
+    StoreErrorKind, Timestamp, Token, VaultStore as _,
 };
 
 /// Counts the calls, and fails none.
@@ -55,7 +56,7 @@ fn world_with(passwords: PasswordPolicy) -> World {
         passwords,
         ..VaultOptions::default()
     };
-    let new = InitOptions::default().with_cost(KdfParams::new(8, 1, 1).unwrap());
+    let new = InitOptions::default().cost(KdfParams::new(8, 1, 1).unwrap());
     let vault = block_on(Vault::init(store.clone(), new, options)).unwrap();
     let key = block_on(vault.derive_key(Password::new("password"))).unwrap();
     World { store, clock, vault, key }
@@ -321,4 +322,66 @@ fn every_operation_can_be_spawned() {
     is_send(records.delete(&id));
     is_send(records.soft_delete(&id));
     is_send(vault.rekey(RekeyPlan::new()));
+}
+
+/// Finds every other token of the first batch taken, and may fail the second batch.
+struct TakenTokens {
+    inner: MemoryStore,
+    batches: AtomicI64,
+    second_fails: bool,
+}
+
+impl Intercept for TakenTokens {
+    type Inner = MemoryStore;
+
+    fn inner(&self) -> &MemoryStore {
+        &self.inner
+    }
+
+    async fn insert(&self, records: Vec<Record>) -> Result<Vec<InsertOutcome>, StoreError> {
+        match self.batches.fetch_add(1, SeqCst) {
+            0 => {
+                let mut outcomes = Vec::new();
+                for (at, record) in records.into_iter().enumerate() {
+                    outcomes.push(if at % 2 == 0 {
+                        self.inner.insert(vec![record]).await?[0]
+                    } else {
+                        InsertOutcome::TokenTaken
+                    });
+                }
+                Ok(outcomes)
+            }
+            1 if self.second_fails => {
+                Err(StoreError::new(StoreErrorKind::Full, "the disk is full"))
+            }
+            _ => self.inner.insert(records).await,
+        }
+    }
+}
+
+#[test]
+fn taken_tokens_of_a_batch_are_drawn_again_and_a_failure_leaves_no_record() {
+    for second_fails in [false, true] {
+        let inner = MemoryStore::new();
+        let batches = AtomicI64::new(0);
+        let taken = TakenTokens { inner: inner.clone(), batches, second_fails };
+        let (new, options) =
+            (InitOptions::insecure_for_tests(), VaultOptions::insecure_for_tests());
+        let vault = block_on(Vault::init(Intercepted(taken), new, options)).unwrap();
+        let key = block_on(vault.derive_key(Password::new("password"))).unwrap();
+        let values = ["0", "1", "2", "3", "4"];
+        let created = block_on(vault.create_many(&values, &key, CreateOptions::default()));
+        if second_fails {
+            let error = created.unwrap_err();
+            assert!(
+                matches!(&error, VaultError::Store(error) if error.kind() == StoreErrorKind::Full)
+            );
+            assert_eq!(block_on(inner.count()).unwrap(), 0);
+        } else {
+            for (token, value) in created.unwrap().iter().zip(values) {
+                assert_eq!(block_on(vault.read(token, &key)).unwrap().as_bytes(), value.as_bytes());
+            }
+            assert_eq!(block_on(inner.count()).unwrap(), 5);
+        }
+    }
 }

@@ -113,6 +113,7 @@ pub mod kdf {
 /// What the token API returns for lists, several tokens and upserts.
 pub mod records {
     pub use crate::vault::{RecordInfo, Records, Resolved, Upserted};
+    pub use vault_store::ParseRecordIdError;
 }
 
 /// What can be wrong with a vault's own settings.
@@ -130,7 +131,7 @@ pub mod token {
     pub use vault_store::{ParseTokenError, ParseTokenLengthError, TokenLength};
 }
 
-/// Clocks.
+/// Clocks, and conversions of times.
 pub mod time {
-    pub use vault_store::{Clock, SystemClock};
+    pub use vault_store::{Clock, ParseTimestampError, SystemClock, TimeOutOfRange};
 }

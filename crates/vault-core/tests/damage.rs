@@ -85,8 +85,7 @@ fn rekey_some(first: usize, texts: &[Vec<u8>]) -> Vec<Outcome> {
     let before: Vec<Record> = records.collect();
     let options = VaultOptions { open: policy(), ..VaultOptions::default() };
     let report = block_on(async {
-        let vault =
-            Vault::init(store.clone(), InitOptions::default().with_cost(cheap()), options).await;
+        let vault = Vault::init(store.clone(), InitOptions::default().cost(cheap()), options).await;
         store.insert(before.clone()).await.unwrap();
         let plan = RekeyPlan::new().pair(Password::new("old"), Password::new("new"));
         vault.unwrap().rekey(plan).await.unwrap().run().await.unwrap()

@@ -70,7 +70,7 @@ fn peak_kib(records: u64) -> u64 {
 
 fn rekey_and_tell_the_peak(records: u64) {
     let options = || VaultOptions { open: OpenPolicy::trusting(), ..VaultOptions::default() };
-    let new = InitOptions::default().with_cost(KdfParams::new(8, 1, 1).unwrap());
+    let new = InitOptions::default().cost(KdfParams::new(8, 1, 1).unwrap());
     let store = block_on(async {
         let inner = MemoryStore::new();
         let vault = Vault::init(inner.clone(), new, options()).await.unwrap();

@@ -56,7 +56,7 @@ impl World {
         open.limits = KdfLimits { floor: FLOOR, ..open.limits };
         let (store, clock) = (MemoryStore::new(), Arc::new(Hand(AtomicI64::new(1_000_000))));
         let options = VaultOptions { open, clock: clock.clone(), ..VaultOptions::default() };
-        let new = InitOptions::default().with_cost(cost(64, 4));
+        let new = InitOptions::default().cost(cost(64, 4));
         let vault = block_on(Vault::init(store.clone(), new, options)).unwrap();
         Self { store, vault, clock }
     }

@@ -20,7 +20,7 @@ const REASON: UnreadableReason = UnreadableReason::IdNotText;
 fn vault(places: &[&str]) -> (MemoryStore, Vault) {
     let store = MemoryStore::new();
     let options = VaultOptions { open: OpenPolicy::trusting(), ..VaultOptions::default() };
-    let init = InitOptions::default().with_cost(KdfParams::new(8, 1, 1).unwrap());
+    let init = InitOptions::default().cost(KdfParams::new(8, 1, 1).unwrap());
     let vault = block_on(Vault::init(store.clone(), init, options)).unwrap();
     let key = block_on(vault.derive_key(Password::new("old"))).unwrap();
     for number in 0..10 {

@@ -31,6 +31,29 @@ impl Default for PostgresOptions {
     }
 }
 
+impl PostgresOptions {
+    /// Sets the names of the two tables.
+    #[must_use]
+    pub fn tables(mut self, tables: TableNames) -> Self {
+        self.tables = tables;
+        self
+    }
+
+    /// Sets the maximum number of connections that are open at a time.
+    #[must_use]
+    pub fn max_connections(mut self, connections: NonZeroU32) -> Self {
+        self.max_connections = connections;
+        self
+    }
+
+    /// Sets how long a call waits for a connection.
+    #[must_use]
+    pub fn connect_timeout(mut self, timeout: Duration) -> Self {
+        self.connect_timeout = timeout;
+        self
+    }
+}
+
 /// The result of [`PostgresStore::migrate`](crate::PostgresStore::migrate).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]

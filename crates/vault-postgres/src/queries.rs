@@ -98,7 +98,7 @@ fn filter(sql: &mut QueryBuilder<Postgres>, query: &Query, now: Timestamp) -> Re
         sql.push(" AND token = ANY(").push_bind(tokens).push(")");
     }
     for (column, include) in
-        [("soft_deleted_at", query.soft_deleted()), ("expires_at", query.expired())]
+        [("soft_deleted_at", query.soft_deleted_filter()), ("expires_at", query.expired_filter())]
     {
         let state = match include {
             Filter::Include => continue,

@@ -122,6 +122,15 @@ impl Default for RedbOptions {
     }
 }
 
+impl RedbOptions {
+    /// Sets the memory that redb may use for pages, in bytes.
+    #[must_use]
+    pub fn cache_bytes(mut self, bytes: usize) -> Self {
+        self.cache_bytes = bytes;
+        self
+    }
+}
+
 impl RedbStore {
     /// Creates an empty vault in a new file that only its owner can read and write (mode 0600).
     ///

@@ -145,6 +145,22 @@ impl Default for SqliteOptions {
     }
 }
 
+impl SqliteOptions {
+    /// Sets the names of the two tables.
+    #[must_use]
+    pub fn tables(mut self, tables: TableNames) -> Self {
+        self.tables = tables;
+        self
+    }
+
+    /// Sets how long a call waits for another process that holds a lock.
+    #[must_use]
+    pub fn busy_timeout(mut self, timeout: Duration) -> Self {
+        self.busy_timeout = timeout;
+        self
+    }
+}
+
 impl SqliteStore {
     /// Creates an empty vault in a new file that only its owner can read and write (mode 0600).
     ///

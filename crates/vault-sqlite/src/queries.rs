@@ -118,7 +118,9 @@ fn conditions(query: &Query, place: Place) -> String {
     if query.tokens().is_some() {
         and(TOKENS);
     }
-    for (state, include) in [(SOFT_DELETED, query.soft_deleted()), (EXPIRED, query.expired())] {
+    for (state, include) in
+        [(SOFT_DELETED, query.soft_deleted_filter()), (EXPIRED, query.expired_filter())]
+    {
         match include {
             Filter::Include => {}
             Filter::Only => and(state),

@@ -75,7 +75,7 @@ async fn filters_and_counts_judge_as_reading_does() {
         (Filter::Exclude, Filter::Include),
         (Filter::Exclude, Filter::Only),
     ] {
-        let query = Query::new().with_soft_deleted(soft_deleted).with_expired(expired);
+        let query = Query::new().soft_deleted(soft_deleted).expired(expired);
         let expected: Vec<_> =
             all.iter().filter(|record| query.matches(record, NOW)).cloned().collect();
         assert_eq!(store.query(&query, NOW).await.unwrap(), expected, "{query:?}");

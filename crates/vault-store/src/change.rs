@@ -15,6 +15,8 @@ pub struct Replacement {
 }
 
 /// The outcome of a compare-and-swap.
+///
+/// Exhaustive on purpose: a caller has to handle each outcome.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum WriteOutcome {
     /// The new state is stored and durable.
@@ -26,6 +28,8 @@ pub enum WriteOutcome {
 }
 
 /// The outcome of inserting a record.
+///
+/// Exhaustive on purpose: a caller has to handle each outcome.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum InsertOutcome {
     /// Stored and durable.
@@ -37,6 +41,8 @@ pub enum InsertOutcome {
 }
 
 /// What to do with expired records.
+///
+/// Exhaustive on purpose: a backend has to handle each variant.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Purge {
     /// Soft-delete them; they keep their tokens.
@@ -46,6 +52,8 @@ pub enum Purge {
 }
 
 /// The outcome of deleting a record.
+///
+/// Exhaustive on purpose: a caller has to handle each outcome.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum DeleteOutcome {
     /// The record was deleted.
@@ -55,6 +63,8 @@ pub enum DeleteOutcome {
 }
 
 /// Whether writing a setting may overwrite one.
+///
+/// Exhaustive on purpose: a backend has to handle each variant.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum PutSetting {
     /// Write unconditionally.

@@ -21,6 +21,7 @@ mod record;
 mod store;
 mod system_limits;
 mod table;
+mod text;
 mod time;
 mod token;
 mod unreadable;
@@ -41,6 +42,7 @@ pub use record::{BoundTo, EnvelopeText, MAX_ENVELOPE_LEN, Record, RecordId, Seal
 pub use store::{RecordSink, RecordSource, VaultStore};
 pub use system_limits::{is_out_of_files, no_thread, out_of_files};
 pub use table::{ParseTableNameError, TableName, TableNames};
+pub use text::{ParseRecordIdError, ParseTimestampError, TimeOutOfRange};
 pub use time::{Clock, SystemClock, Timestamp};
 pub use token::{ParseTokenError, ParseTokenLengthError, Token, TokenLength};
 pub use unreadable::{MAX_KEY_LEN, RowName, UnreadableReason, UnreadableRow};

@@ -19,7 +19,7 @@ const BYTES: usize = 8 * 1024 * 1024;
 /// use vault_store::{Filter, Query, SortKey, SortOrder};
 ///
 /// let newest = Query::new()
-///     .with_expired(Filter::Exclude)
+///     .expired(Filter::Exclude)
 ///     .order_by(SortKey::CreatedAt, SortOrder::Descending)
 ///     .limit(20);
 /// # assert_eq!(newest.page_limit().records.get(), 20);
@@ -39,6 +39,8 @@ pub struct Query {
 }
 
 /// Whether records in some state are selected.
+///
+/// Exhaustive on purpose: a backend has to handle each variant.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Filter {
     /// Not these records.
@@ -50,6 +52,8 @@ pub enum Filter {
 }
 
 /// What records are ordered by. Ties are broken by id, in the same direction.
+///
+/// Exhaustive on purpose: a backend has to handle each variant.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum SortKey {
     /// The id, compared as bytes.
@@ -65,6 +69,8 @@ pub enum SortKey {
 }
 
 /// The direction of an order.
+///
+/// Exhaustive on purpose: a backend has to handle each variant.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum SortOrder {
     /// Smallest first.
@@ -74,6 +80,8 @@ pub enum SortOrder {
 }
 
 /// Whether envelopes are loaded.
+///
+/// Exhaustive on purpose: a backend has to handle each variant.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Envelopes {
     /// Yes.
@@ -95,6 +103,8 @@ pub struct Cursor {
 }
 
 /// A primary sort value.
+///
+/// Exhaustive on purpose: a backend has to handle each variant.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum SortValue {
     /// None: the order is by id.
@@ -136,7 +146,7 @@ impl Query {
     /// Selects every record, including soft-deleted and expired ones; otherwise as [`Query::new`].
     #[must_use]
     pub fn all() -> Self {
-        Self::new().with_soft_deleted(Filter::Include)
+        Self::new().soft_deleted(Filter::Include)
     }
 
     /// Restricts the result to these ids. An empty list matches nothing.
@@ -155,14 +165,14 @@ impl Query {
 
     /// Whether soft-deleted records are selected.
     #[must_use]
-    pub fn with_soft_deleted(mut self, include: Filter) -> Self {
+    pub fn soft_deleted(mut self, include: Filter) -> Self {
         self.soft_deleted = include;
         self
     }
 
     /// Whether expired records are selected.
     #[must_use]
-    pub fn with_expired(mut self, include: Filter) -> Self {
+    pub fn expired(mut self, include: Filter) -> Self {
         self.expired = include;
         self
     }
@@ -236,13 +246,13 @@ impl Query {
 
     /// Whether soft-deleted records are selected.
     #[must_use]
-    pub fn soft_deleted(&self) -> Filter {
+    pub fn soft_deleted_filter(&self) -> Filter {
         self.soft_deleted
     }
 
     /// Whether expired records are selected.
     #[must_use]
-    pub fn expired(&self) -> Filter {
+    pub fn expired_filter(&self) -> Filter {
         self.expired
     }
 

@@ -17,6 +17,9 @@ pub const MAX_ENVELOPE_LEN: usize = 32 * 1024 * 1024;
 pub struct RecordId(Box<str>);
 
 impl RecordId {
+    /// The longest id that is parsed, in bytes: what every store can hold.
+    pub const MAX_LEN: usize = 255;
+
     /// Generates a `UUIDv7` (RFC 9562 §5.7): its leading timestamp keeps new records together at
     /// the end of the key order.
     ///

@@ -253,110 +253,128 @@ pub trait VaultStore: RecordSource + RecordSink {
     async fn close(&self) {}
 }
 
-// A shared store is a store: `Vault::new` takes either.
+// A shared or boxed store is a store: `Vault::new` takes any of them, also `Box<dyn VaultStore>`.
 
-#[async_trait]
-impl<S: RecordSource + ?Sized> RecordSource for Arc<S> {
-    async fn read_page(
-        &self,
-        after: Option<&RecordId>,
-        limit: PageLimit,
-    ) -> Result<Page<SealedRecord>, StoreError> {
-        (**self).read_page(after, limit).await
-    }
+macro_rules! forward {
+    ($pointer:ident) => {
+        #[async_trait]
+        impl<S: RecordSource + ?Sized> RecordSource for $pointer<S> {
+            async fn read_page(
+                &self,
+                after: Option<&RecordId>,
+                limit: PageLimit,
+            ) -> Result<Page<SealedRecord>, StoreError> {
+                (**self).read_page(after, limit).await
+            }
 
-    async fn read_records(
-        &self,
-        ids: &[RecordId],
-    ) -> Result<Vec<Option<SealedRecord>>, StoreError> {
-        (**self).read_records(ids).await
-    }
+            async fn read_records(
+                &self,
+                ids: &[RecordId],
+            ) -> Result<Vec<Option<SealedRecord>>, StoreError> {
+                (**self).read_records(ids).await
+            }
+        }
+
+        #[async_trait]
+        impl<S: RecordSink + ?Sized> RecordSink for $pointer<S> {
+            async fn swap_batch(
+                &self,
+                batch: Arc<[Replacement]>,
+            ) -> Result<Vec<WriteOutcome>, StoreError> {
+                (**self).swap_batch(batch).await
+            }
+        }
+
+        #[async_trait]
+        impl<S: VaultStore + ?Sized> VaultStore for $pointer<S> {
+            async fn insert(&self, records: Vec<Record>) -> Result<Vec<InsertOutcome>, StoreError> {
+                (**self).insert(records).await
+            }
+
+            async fn find(&self, tokens: &[Token]) -> Result<Vec<Option<Record>>, StoreError> {
+                (**self).find(tokens).await
+            }
+
+            async fn query(
+                &self,
+                query: &Query,
+                now: Timestamp,
+            ) -> Result<Page<Record>, StoreError> {
+                (**self).query(query, now).await
+            }
+
+            async fn count_matching(
+                &self,
+                query: &Query,
+                now: Timestamp,
+            ) -> Result<u64, StoreError> {
+                (**self).count_matching(query, now).await
+            }
+
+            async fn update(&self, change: RecordUpdate) -> Result<WriteOutcome, StoreError> {
+                (**self).update(change).await
+            }
+
+            async fn delete(&self, id: &RecordId) -> Result<DeleteOutcome, StoreError> {
+                (**self).delete(id).await
+            }
+
+            async fn purge_expired(
+                &self,
+                purge: Purge,
+                now: Timestamp,
+                after: Option<&RecordId>,
+                limit: NonZeroUsize,
+            ) -> Result<Vec<RecordId>, StoreError> {
+                (**self).purge_expired(purge, now, after, limit).await
+            }
+
+            async fn list(
+                &self,
+                after: Option<&RecordId>,
+                limit: PageLimit,
+            ) -> Result<Page<Record>, StoreError> {
+                (**self).list(after, limit).await
+            }
+
+            async fn count(&self) -> Result<u64, StoreError> {
+                (**self).count().await
+            }
+
+            async fn setting(&self, name: &str) -> Result<Option<String>, StoreError> {
+                (**self).setting(name).await
+            }
+
+            async fn settings(&self) -> Result<Vec<(String, String)>, StoreError> {
+                (**self).settings().await
+            }
+
+            async fn put_setting(
+                &self,
+                name: &str,
+                value: &str,
+                put: PutSetting,
+            ) -> Result<String, StoreError> {
+                (**self).put_setting(name, value, put).await
+            }
+
+            async fn write_count(&self) -> Result<Option<WriteCount>, StoreError> {
+                (**self).write_count().await
+            }
+
+            async fn write_hooks(&self) -> Result<Vec<WriteHook>, StoreError> {
+                (**self).write_hooks().await
+            }
+
+            async fn close(&self) {
+                (**self).close().await;
+            }
+        }
+    };
 }
 
-#[async_trait]
-impl<S: RecordSink + ?Sized> RecordSink for Arc<S> {
-    async fn swap_batch(&self, batch: Arc<[Replacement]>) -> Result<Vec<WriteOutcome>, StoreError> {
-        (**self).swap_batch(batch).await
-    }
-}
-
-#[async_trait]
-impl<S: VaultStore + ?Sized> VaultStore for Arc<S> {
-    async fn insert(&self, records: Vec<Record>) -> Result<Vec<InsertOutcome>, StoreError> {
-        (**self).insert(records).await
-    }
-
-    async fn find(&self, tokens: &[Token]) -> Result<Vec<Option<Record>>, StoreError> {
-        (**self).find(tokens).await
-    }
-
-    async fn query(&self, query: &Query, now: Timestamp) -> Result<Page<Record>, StoreError> {
-        (**self).query(query, now).await
-    }
-
-    async fn count_matching(&self, query: &Query, now: Timestamp) -> Result<u64, StoreError> {
-        (**self).count_matching(query, now).await
-    }
-
-    async fn update(&self, change: RecordUpdate) -> Result<WriteOutcome, StoreError> {
-        (**self).update(change).await
-    }
-
-    async fn delete(&self, id: &RecordId) -> Result<DeleteOutcome, StoreError> {
-        (**self).delete(id).await
-    }
-
-    async fn purge_expired(
-        &self,
-        purge: Purge,
-        now: Timestamp,
-        after: Option<&RecordId>,
-        limit: NonZeroUsize,
-    ) -> Result<Vec<RecordId>, StoreError> {
-        (**self).purge_expired(purge, now, after, limit).await
-    }
-
-    async fn list(
-        &self,
-        after: Option<&RecordId>,
-        limit: PageLimit,
-    ) -> Result<Page<Record>, StoreError> {
-        (**self).list(after, limit).await
-    }
-
-    async fn count(&self) -> Result<u64, StoreError> {
-        (**self).count().await
-    }
-
-    async fn setting(&self, name: &str) -> Result<Option<String>, StoreError> {
-        (**self).setting(name).await
-    }
-
-    async fn settings(&self) -> Result<Vec<(String, String)>, StoreError> {
-        (**self).settings().await
-    }
-
-    async fn put_setting(
-        &self,
-        name: &str,
-        value: &str,
-        put: PutSetting,
-    ) -> Result<String, StoreError> {
-        (**self).put_setting(name, value, put).await
-    }
-
-    async fn write_count(&self) -> Result<Option<WriteCount>, StoreError> {
-        (**self).write_count().await
-    }
-
-    async fn write_hooks(&self) -> Result<Vec<WriteHook>, StoreError> {
-        (**self).write_hooks().await
-    }
-
-    async fn close(&self) {
-        (**self).close().await;
-    }
-}
+forward!(Arc);
+forward!(Box);
 
 #[cfg(test)]
 mod tests {

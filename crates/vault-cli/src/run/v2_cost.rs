@@ -104,8 +104,8 @@ impl V2Costs {
             return Ok(None);
         }
         for cost in &self.others {
-            let open = OpenPolicy { v2_costs: vec![*cost], ..OpenPolicy::default() };
-            let options = VaultOptions { open, ..VaultOptions::default() };
+            let open = OpenPolicy::default().v2_costs([*cost]);
+            let options = VaultOptions::default().open(open);
             let other = Vault::new(Arc::clone(vault.store()), options);
             let answers = other.read_many(&sample, key).await?;
             if answers.iter().any(Result::is_ok) {

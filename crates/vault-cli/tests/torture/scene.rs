@@ -60,7 +60,7 @@ impl Scene {
         let url = url(&folder);
         let cost = "t=2,m=19456,p=1".parse().unwrap();
         let store = url.parse::<vaultstore::StoreUrl>().unwrap().create().await.unwrap();
-        let new = InitOptions { cost, ..InitOptions::default() };
+        let new = InitOptions::default().cost(cost);
         let vault = Vault::init(Arc::clone(&store), new, VaultOptions::default()).await.unwrap();
         let sealer = Sealer::new(vault.seal_spec().await.unwrap());
         store.close().await;

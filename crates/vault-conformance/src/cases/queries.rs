@@ -70,7 +70,7 @@ pub async fn a_query_lets_through_exactly_what_its_filters_match<S: StoreUnderTe
     ];
     for (query, named) in named {
         for (soft_deleted, expired) in STATES.iter().flat_map(|one| STATES.map(|two| (*one, two))) {
-            let query = query.clone().with_soft_deleted(soft_deleted).with_expired(expired);
+            let query = query.clone().soft_deleted(soft_deleted).expired(expired);
             let expected: Vec<&str> = shelf
                 .iter()
                 .filter(|record| {
@@ -219,7 +219,7 @@ pub async fn count_matching_counts_what_the_filters_let_through<S: StoreUnderTes
     fill(&store, &shelf()).await;
     for (soft_deleted, expired) in STATES.iter().flat_map(|one| STATES.map(|two| (*one, two))) {
         for query in [Query::new(), Query::new().token_in(["t1", "T2", "t2", "x"].map(token))] {
-            let query = query.with_soft_deleted(soft_deleted).with_expired(expired);
+            let query = query.soft_deleted(soft_deleted).expired(expired);
             let expected = store.query(&query, NOW).await.unwrap().len() as u64;
             let narrow = query.after_id(RecordId::from_stored("b")).offset(3).limit(1);
             assert_eq!(store.count_matching(&narrow, NOW).await.unwrap(), expected, "{narrow:?}");

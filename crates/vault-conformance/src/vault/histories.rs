@@ -113,10 +113,7 @@ impl<'s, S: StoreUnderTest> User<'s, S> {
             }
             Step::Reopen => self.reopen().await,
             Step::Create { value, password, lasts } => {
-                let options = CreateOptions {
-                    expires_at: self.in_seconds(*lasts),
-                    ..CreateOptions::default()
-                };
+                let options = CreateOptions::default().expires_at(self.in_seconds(*lasts));
                 let token = self.vault().create(value, &self.keys[*password], options).await;
                 self.tokens.push(token.unwrap());
                 Answer::Done
@@ -301,7 +298,7 @@ fn query(soft_deleted: Only, expired: Only) -> Query {
         Only::With => Filter::Include,
         Only::Alone => Filter::Only,
     };
-    Query::new().with_soft_deleted(include(soft_deleted)).with_expired(include(expired))
+    Query::new().soft_deleted(include(soft_deleted)).expired(include(expired))
 }
 
 fn value(value: &Plaintext) -> Answer {

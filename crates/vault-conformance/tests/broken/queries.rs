@@ -19,8 +19,8 @@ impl BrokenStore {
     fn misread(&self, query: &Query, now: Timestamp) -> (Query, Timestamp) {
         let asked = query.clone();
         match self.defect {
-            Defect::QueryShowsSoftDeleted if asked.soft_deleted() == Filter::Exclude => {
-                (asked.with_soft_deleted(Filter::Include), now)
+            Defect::QueryShowsSoftDeleted if asked.soft_deleted_filter() == Filter::Exclude => {
+                (asked.soft_deleted(Filter::Include), now)
             }
             Defect::QueryTakesNoIdsForAny if asked.ids().is_some_and(BTreeSet::is_empty) => {
                 let any = contents_ids(&self.inner);

@@ -19,6 +19,20 @@ pub struct OpenPolicy {
 }
 
 impl OpenPolicy {
+    /// Sets the limits of the Argon2id cost.
+    #[must_use]
+    pub fn limits(mut self, limits: KdfLimits) -> Self {
+        self.limits = limits;
+        self
+    }
+
+    /// Sets the costs that are tried on a v2 envelope, in this order.
+    #[must_use]
+    pub fn v2_costs(mut self, costs: impl IntoIterator<Item = V2Params>) -> Self {
+        self.v2_costs = costs.into_iter().collect();
+        self
+    }
+
     /// 16 salts and costs besides the vault's own. A vault has one; each vault merged into it adds one,
     /// and so does each change of its cost. At the default limits a derivation takes about a second, so
     /// planted records delay a command by less than half a minute for each password.

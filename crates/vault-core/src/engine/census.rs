@@ -26,6 +26,8 @@ use vault_store::{RecordId, SealedRecord, UnreadableRow, VaultStore};
 pub type ValueCheck = Arc<dyn Fn(&RecordId, &Plaintext) -> ValueVerdict + Send + Sync>;
 
 /// The verdict of a [`ValueCheck`].
+///
+/// Exhaustive on purpose: a caller has to handle each outcome.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum ValueVerdict {
     /// The value is right.
@@ -45,6 +47,7 @@ pub struct CensusPlan {
 
 /// Whether to list the records that no given password opens.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
 pub enum Unopened {
     /// Only count them.
     #[default]

@@ -49,6 +49,8 @@ impl ProblemAt {
 }
 
 /// What is wrong with a record.
+///
+/// Exhaustive on purpose: a caller has to handle each outcome.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum ProblemKind {
     /// Modified since it was written, or moved from another record. Which of the two is not

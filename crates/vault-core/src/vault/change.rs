@@ -8,6 +8,8 @@ use crate::vault::VaultError;
 use vault_store::{Precondition, Record, RecordUpdate, Timestamp, Token, WriteOutcome};
 
 /// The result of [`Vault::upsert`].
+///
+/// Exhaustive on purpose: a caller has to handle each outcome.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Upserted {
     /// The record was created.

@@ -21,7 +21,7 @@ use vault_store::{
 /// use vault_core::{InitOptions, KdfParams, WriteFormat};
 ///
 /// // What the Go package makes with its lightweight preset.
-/// let new = InitOptions::default().with_cost(KdfParams::LIGHTWEIGHT).with_format(WriteFormat::V2);
+/// let new = InitOptions::default().cost(KdfParams::LIGHTWEIGHT).format(WriteFormat::V2);
 /// # assert_eq!(new.format, WriteFormat::V2);
 /// ```
 #[derive(Clone, Copy, Debug, Default)]
@@ -34,9 +34,16 @@ pub struct InitOptions {
 }
 
 impl InitOptions {
+    /// A vault whose Argon2id takes microseconds, see
+    /// [`VaultOptions::insecure_for_tests`].
+    #[must_use]
+    pub fn insecure_for_tests() -> Self {
+        Self::default().cost(KdfParams::insecure_for_tests())
+    }
+
     /// Sets the cost: a preset such as [`KdfParams::LIGHTWEIGHT`], or one of your own.
     #[must_use]
-    pub fn with_cost(mut self, cost: KdfParams) -> Self {
+    pub fn cost(mut self, cost: KdfParams) -> Self {
         self.cost = cost;
         self
     }
@@ -44,13 +51,15 @@ impl InitOptions {
     /// Sets the format: [`WriteFormat::V2`] for a database shared with programs that use the Go
     /// package.
     #[must_use]
-    pub fn with_format(mut self, format: WriteFormat) -> Self {
+    pub fn format(mut self, format: WriteFormat) -> Self {
         self.format = format;
         self
     }
 }
 
 /// The format of new records.
+///
+/// Exhaustive on purpose: whatever depends on the format has to handle each of them.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum WriteFormat {
     /// v3.
@@ -91,6 +100,14 @@ impl FromStr for WriteFormat {
 pub struct ParseWriteFormatError;
 
 /// Options for using a vault.
+///
+/// ```
+/// use vault_core::VaultOptions;
+/// use vault_core::password::PasswordPolicy;
+///
+/// let options = VaultOptions::default().passwords(PasswordPolicy::nist());
+/// # assert_eq!(options.passwords, PasswordPolicy::nist());
+/// ```
 #[derive(Clone)]
 pub struct VaultOptions {
     /// The limits for stored headers, the v2 costs to try, and whether v1 is opened. What is written
@@ -130,6 +147,57 @@ impl Default for VaultOptions {
             clock: Arc::new(SystemClock),
             kept_memory_kib: KdfParams::DEFAULT.m_cost(),
         }
+    }
+}
+
+impl VaultOptions {
+    /// The defaults, except that no cost is too low: for the tests of an application, which then
+    /// spend no time on Argon2id.
+    ///
+    /// ```
+    /// use vault_core::{CreateOptions, InitOptions, MemoryStore, Password, Vault, VaultOptions};
+    ///
+    /// # futures::executor::block_on(async {
+    /// // In a test: a vault in memory, at a cost that takes no time.
+    /// let (new, options) = (InitOptions::insecure_for_tests(), VaultOptions::insecure_for_tests());
+    /// let vault = Vault::init(MemoryStore::new(), new, options).await?;
+    ///
+    /// let key = vault.derive_key(Password::new("correct horse")).await?;
+    /// let token = vault.create(b"battery staple", &key, CreateOptions::default()).await?;
+    /// assert_eq!(vault.read(&token, &key).await?.as_bytes(), b"battery staple");
+    /// # Ok::<(), vault_core::VaultError>(()) }).unwrap();
+    /// ```
+    #[must_use]
+    pub fn insecure_for_tests() -> Self {
+        Self::default().with_limits(OpenPolicy::trusting().limits)
+    }
+
+    /// Sets what stored headers may ask for, and the v2 costs to try.
+    #[must_use]
+    pub fn open(mut self, policy: OpenPolicy) -> Self {
+        self.open = policy;
+        self
+    }
+
+    /// Sets the rules for new passwords.
+    #[must_use]
+    pub fn passwords(mut self, policy: PasswordPolicy) -> Self {
+        self.passwords = policy;
+        self
+    }
+
+    /// Sets the source of the current time.
+    #[must_use]
+    pub fn clock(mut self, clock: Arc<dyn Clock>) -> Self {
+        self.clock = clock;
+        self
+    }
+
+    /// Sets how much Argon2id memory, in KiB, is kept between two derivations.
+    #[must_use]
+    pub fn kept_memory_kib(mut self, kib: u32) -> Self {
+        self.kept_memory_kib = kib;
+        self
     }
 }
 

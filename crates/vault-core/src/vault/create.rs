@@ -10,15 +10,32 @@ use vault_store::{InsertOutcome, Record, RecordId, Timestamp, Token, TokenLength
 /// How often to draw another random token if one is taken. At the default length not even one
 /// collision is likely in the lifetime of a vault; at the minimum, 60 bits, eight in a row mean
 /// that something is broken.
-const TOKEN_TRIES: u32 = 8;
+pub(super) const TOKEN_TRIES: u32 = 8;
 
 /// Options for a new record.
 #[derive(Clone, Copy, Debug, Default)]
+#[non_exhaustive]
 pub struct CreateOptions {
     /// The length of the generated token.
     pub token_length: TokenLength,
     /// When the record expires; `None` means never.
     pub expires_at: Option<Timestamp>,
+}
+
+impl CreateOptions {
+    /// Sets the length of the token.
+    #[must_use]
+    pub fn token_length(mut self, length: TokenLength) -> Self {
+        self.token_length = length;
+        self
+    }
+
+    /// Sets the time of expiry; `None` means never.
+    #[must_use]
+    pub fn expires_at(mut self, time: impl Into<Option<Timestamp>>) -> Self {
+        self.expires_at = time.into();
+        self
+    }
 }
 
 impl Vault {
@@ -34,7 +51,7 @@ impl Vault {
     ///
     /// let expires_at = Some(SystemClock.now().plus(std::time::Duration::from_hours(24)));
     /// let token_length = TokenLength::new(40).unwrap();
-    /// let longer = CreateOptions { token_length, expires_at };
+    /// let longer = CreateOptions::default().token_length(token_length).expires_at(expires_at);
     /// let token = vault.create(b"until tomorrow", &key, longer).await?;
     /// assert_eq!(token.as_str().len(), 40);
     /// # Ok::<(), VaultError>(()) }).unwrap();
@@ -99,11 +116,26 @@ impl Vault {
         token: Token,
         expires_at: Option<Timestamp>,
     ) -> Result<InsertOutcome, VaultError> {
+        let record = self.new_record(value, key, token, expires_at).await?;
+        match self.store.insert(vec![record]).await?.as_slice() {
+            [outcome] => Ok(*outcome),
+            _ => Err(VaultError::Store(config::broken_contract())),
+        }
+    }
+
+    /// A record to insert, sealed under the key.
+    pub(super) async fn new_record(
+        &self,
+        value: &[u8],
+        key: &Arc<PasswordKey>,
+        token: Token,
+        expires_at: Option<Timestamp>,
+    ) -> Result<Record, VaultError> {
         self.options.passwords.allow(key.password())?;
         let now = self.options.clock.now();
         let id = RecordId::generate(now)?;
         let envelope = self.seal_value(value, id.clone(), token.clone(), key, None).await?;
-        let record = Record {
+        Ok(Record {
             id,
             token,
             envelope,
@@ -111,10 +143,6 @@ impl Vault {
             updated_at: now,
             expires_at,
             soft_deleted_at: None,
-        };
-        match self.store.insert(vec![record]).await?.as_slice() {
-            [outcome] => Ok(*outcome),
-            _ => Err(VaultError::Store(config::broken_contract())),
-        }
+        })
     }
 }

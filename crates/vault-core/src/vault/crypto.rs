@@ -207,7 +207,7 @@ mod tests {
     async fn filled(format: WriteFormat) -> (MemoryStore, Vec<Token>) {
         let store = MemoryStore::new();
         let vault = open_vault(&store);
-        let new = InitOptions::default().with_cost(cheap()).with_format(format);
+        let new = InitOptions::default().cost(cheap()).format(format);
         super::super::config::write(&*vault.store, new, &vault.options).await.unwrap();
         let key = vault.derive_key(Password::new("password")).await.unwrap();
         let mut tokens = Vec::new();

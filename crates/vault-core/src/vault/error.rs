@@ -41,6 +41,19 @@ pub enum VaultError {
     /// Another record, possibly a soft-deleted or expired one, has the token.
     #[error("another record has this token, perhaps a soft-deleted or expired one")]
     TokenTaken,
+    /// A batch is larger than [`MAX_BATCH_RECORDS`](crate::Vault::MAX_BATCH_RECORDS) or
+    /// [`MAX_BATCH_BYTES`](crate::Vault::MAX_BATCH_BYTES). Nothing was changed.
+    #[error(
+        "batch too large: {records} records of {bytes} bytes in all, and at most {} records of {} bytes are allowed",
+        crate::Vault::MAX_BATCH_RECORDS,
+        crate::Vault::MAX_BATCH_BYTES
+    )]
+    BatchTooLarge {
+        /// The number of values.
+        records: usize,
+        /// The bytes of all values together.
+        bytes: usize,
+    },
     /// Random tokens kept colliding.
     #[error("no free token was found")]
     NoFreeToken,

@@ -6,6 +6,7 @@
 mod change;
 mod config;
 mod create;
+mod create_many;
 mod crypto;
 mod error;
 mod read;
@@ -53,7 +54,7 @@ const UPDATE_ROUNDS: u32 = 8;
 /// | to | call |
 /// | --- | --- |
 /// | make and open a vault | [`init`](Vault::init), [`open`](Vault::open), [`open_or_init`](Vault::open_or_init), [`derive_key`](Vault::derive_key) |
-/// | make a record | [`create`](Vault::create), [`create_with_token`](Vault::create_with_token), [`upsert`](Vault::upsert) |
+/// | make a record | [`create`](Vault::create), [`create_many`](Vault::create_many), [`create_with_token`](Vault::create_with_token), [`upsert`](Vault::upsert) |
 /// | read | [`read`](Vault::read), [`read_or_none`](Vault::read_or_none), [`read_many`](Vault::read_many), [`resolve`](Vault::resolve), [`verify`](Vault::verify), [`exists`](Vault::exists) |
 /// | change | [`update`](Vault::update), [`overwrite`](Vault::overwrite), [`renew`](Vault::renew) |
 /// | remove | [`delete`](Vault::delete), [`soft_delete`](Vault::soft_delete), [`restore`](Vault::restore), [`delete_expired`](Vault::delete_expired), [`soft_delete_expired`](Vault::soft_delete_expired) |

@@ -100,7 +100,7 @@ impl Vault {
     /// # let vault = Vault::init(MemoryStore::new(), init, options).await?;
     /// # let key = vault.derive_key(Password::new("correct horse")).await?;
     /// let expires_at = Some(SystemClock.now());
-    /// let options = CreateOptions { expires_at, ..CreateOptions::default() };
+    /// let options = CreateOptions::default().expires_at(expires_at);
     /// let token = vault.create(b"value", &key, options).await?;
     /// assert_eq!(vault.soft_delete_expired().await?, 1);
     /// assert!(matches!(vault.read(&token, &key).await, Err(VaultError::SoftDeleted)));
@@ -124,7 +124,7 @@ impl Vault {
     /// # let vault = Vault::init(MemoryStore::new(), init, options).await?;
     /// # let key = vault.derive_key(Password::new("correct horse")).await?;
     /// let expires_at = Some(SystemClock.now());
-    /// let options = CreateOptions { expires_at, ..CreateOptions::default() };
+    /// let options = CreateOptions::default().expires_at(expires_at);
     /// let token = vault.create(b"value", &key, options).await?;
     /// assert_eq!(vault.delete_expired().await?, 1);
     /// assert!(matches!(vault.read(&token, &key).await, Err(VaultError::UnknownToken)));

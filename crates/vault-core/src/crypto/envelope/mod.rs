@@ -29,6 +29,7 @@ pub(crate) const TAG_LEN: usize = 16;
 /// Parsing uses no keys and does not detect damage: a text that parses has the form of its format,
 /// and [`open`](crate::crypto::seal::open) judges the rest.
 #[derive(Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub enum Envelope {
     /// The format of old vaults of the Go package; read only.
     V1(V1),
@@ -87,6 +88,8 @@ fn split_version(text: &[u8]) -> Option<(&[u8], &[u8])> {
 }
 
 /// The format of an envelope.
+///
+/// Exhaustive on purpose: whatever depends on the format has to handle each of them.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum Format {
     /// Read only, without effective authentication.

@@ -4,6 +4,7 @@ use zeroize::Zeroizing;
 
 /// How the plaintext of a v3 envelope is padded.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Default)]
+#[non_exhaustive]
 pub enum Padding {
     /// None: the length of the value is visible.
     #[default]

@@ -212,6 +212,8 @@ impl FromStr for V2Params {
 }
 
 /// The length of an AES key.
+///
+/// Exhaustive on purpose: AES has no other key lengths.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Default)]
 pub enum AesKeyLen {
     /// AES-128.

@@ -2,6 +2,7 @@
 
 mod limits;
 mod memory;
+mod text;
 
 use std::{fmt, str::FromStr};
 
@@ -64,6 +65,16 @@ impl KdfParams {
             return Err(InvalidKdfParams::MemoryTooLittle { m_cost, p });
         }
         Ok(Self { m_cost, t, p })
+    }
+
+    /// Returns the cheapest Argon2id there is (8 KiB, one pass, one lane), which takes microseconds.
+    ///
+    /// Only for tests of an application: a password under it is guessed at once. A vault accepts it
+    /// only with [`VaultOptions::insecure_for_tests`](crate::VaultOptions::insecure_for_tests),
+    /// where there is an example.
+    #[must_use]
+    pub const fn insecure_for_tests() -> Self {
+        Self { m_cost: 8, t: 1, p: 1 }
     }
 
     /// Returns the memory, in KiB.

@@ -4,6 +4,7 @@ use vault_store::StoreError;
 
 /// The store that an error is about.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub enum Side {
     /// The source.
     Source,

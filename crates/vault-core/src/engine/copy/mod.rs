@@ -30,6 +30,7 @@ pub struct CopyPlan {
 
 /// What the target may contain.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
 pub enum OnExisting {
     /// Only what is also in the source, byte for byte: an empty store, or an interrupted copy.
     #[default]

@@ -31,6 +31,7 @@ pub struct RekeyPlan {
 
 /// Whether a rekey writes.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
 pub enum RekeyMode {
     /// Write.
     #[default]
@@ -44,6 +45,8 @@ pub enum RekeyMode {
 /// Two groups of records that were merged under one password can never be told apart again. The
 /// engine therefore checks before the first write, and ends the run with
 /// [`RekeyError::Merge`](crate::engine::rekey::RekeyError::Merge) instead.
+///
+/// Exhaustive on purpose: a report has to name each choice.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum MergeCheck {
     /// Checks every record for which this is cheap: v1 and v3, with one read of the vault; not v2,
@@ -57,6 +60,8 @@ pub enum MergeCheck {
 }
 
 /// What to do about triggers and rules on the records table.
+///
+/// Exhaustive on purpose: a report has to name each choice.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum WriteHooks {
     /// Ends with [`RekeyError::WriteHooks`](crate::engine::rekey::RekeyError::WriteHooks) before
@@ -72,6 +77,7 @@ pub enum WriteHooks {
 ///
 /// Only the state distinguishes a moved record of such pairs from one that is still to be moved.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
 pub enum EarlierRun {
     /// Refuses, with [`RekeyError::Chain`](crate::engine::rekey::RekeyError::Chain), a vault that
     /// looks as if an earlier run whose state is missing had moved records.

@@ -55,6 +55,8 @@ impl RekeyCounts {
 }
 
 /// How a run ended.
+///
+/// Exhaustive on purpose: a caller has to handle each outcome.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum RunStatus {
     /// It has not ended: there are records left to scan.
