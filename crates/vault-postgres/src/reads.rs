@@ -73,15 +73,13 @@ pub(crate) async fn setting(shared: &Shared, name: &str) -> Result<Option<String
 /// Reads all settings, by name.
 pub(crate) async fn settings(shared: &Shared) -> Result<Vec<(String, String)>, Fault> {
     let query = sqlx::query(shared.statements.settings.sql());
-    let all = rows(shared, query, |row| match row.try_get::<Option<String>, _>(2)? {
-        Some(name) => {
+    let all = rows(shared, query, |row| {
+        if let Some(name) = row.try_get::<Option<String>, _>(2)? {
             let value = setting_value(row, &name)?;
-            Ok((name, value))
+            return Ok((name, value));
         }
-        None => {
-            let len = row.try_get::<i64, _>(3)?.unsigned_abs();
-            Err(OverLimit::StoredSettingName { len }.into())
-        }
+        let len = row.try_get::<i64, _>(3)?.unsigned_abs();
+        Err(OverLimit::StoredSettingName { len }.into())
     });
     let all = all.await?;
     if all.len() > MAX_SETTINGS { Err(OverLimit::StoredSettings.into()) } else { Ok(all) }

@@ -84,9 +84,10 @@ pub(crate) fn weight<T: Stored>(record: &mut T) -> usize {
 pub(crate) fn unreadable(row: &SqliteRow) -> Result<Option<UnreadableReason>, Fault> {
     if let Some(len) = row.try_get::<Option<i64>, _>(5)? {
         let (is_id, len) = (len > 0, len.unsigned_abs());
-        return Ok(Some(match is_id {
-            true => UnreadableReason::IdTooLong { len },
-            false => UnreadableReason::TokenTooLong { len },
+        return Ok(Some(if is_id {
+            UnreadableReason::IdTooLong { len }
+        } else {
+            UnreadableReason::TokenTooLong { len }
         }));
     }
     Ok(match row.try_get::<Option<&str>, _>(0) {
@@ -106,13 +107,11 @@ pub(crate) fn row_name(row: &SqliteRow) -> RowName {
 }
 
 fn id(row: &SqliteRow) -> Result<RecordId, Fault> {
-    match row.try_get::<Option<&str>, _>(0) {
-        Ok(Some(id)) => Ok(RecordId::from_stored(id)),
-        _ => {
-            let reason = unreadable(row)?.unwrap_or(UnreadableReason::NoId);
-            Err(Fault::Unreadable(row_name(row), reason))
-        }
+    if let Ok(Some(id)) = row.try_get::<Option<&str>, _>(0) {
+        return Ok(RecordId::from_stored(id));
     }
+    let reason = unreadable(row)?.unwrap_or(UnreadableReason::NoId);
+    Err(Fault::Unreadable(row_name(row), reason))
 }
 
 /// The token. NULL is read as empty, and invalid UTF-8 with replacement characters.
