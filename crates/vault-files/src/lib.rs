@@ -1,0 +1,16 @@
+//! Files that are created as a whole or not at all, even if the process is killed or the power fails.
+//!
+//! [`NewFile`] is for a vault's file, which a database writes: it is created in a private folder next
+//! to its path, flushed, and renamed to that path, which must be free; then the parent folder is
+//! flushed. [`Disk`] covers every change that vaultstore itself makes to files and folders, so that a
+//! test can record the changes and simulate a power cut after each of them.
+
+mod disk;
+mod new_file;
+#[cfg(test)]
+mod power;
+mod steps;
+
+pub use disk::{Disk, System, has_no_room};
+pub use new_file::{NewFile, Trouble};
+pub use steps::{create_folder, remove, replace};
