@@ -80,13 +80,35 @@ impl StoreUrl {
     /// # Errors
     /// As [`open`](Self::open). Nothing was changed then.
     pub async fn migrate(&self) -> Result<MigrationReport, StoreError> {
+        self.migrate_tables(false).await
+    }
+
+    /// As [`migrate`](Self::migrate), and creates the tables of a vault in a database that holds other
+    /// tables too, which `migrate` refuses, since the names of the tables may be mistyped.
+    ///
+    /// # Errors
+    /// As [`open`](Self::open). Nothing was changed then.
+    pub async fn migrate_or_create(&self) -> Result<MigrationReport, StoreError> {
+        self.migrate_tables(true).await
+    }
+
+    #[cfg_attr(
+        not(any(feature = "sqlite", feature = "postgres")),
+        expect(unused_variables, reason = "a file has no other tables")
+    )]
+    async fn migrate_tables(&self, create: bool) -> Result<MigrationReport, StoreError> {
         match *self {
             // redb's tables have been the same since the first version, and opening checks them.
             #[cfg(feature = "redb")]
             StoreUrl::Redb { .. } => self.open().await.map(|_| MigrationReport::default()),
             #[cfg(feature = "sqlite")]
             StoreUrl::Sqlite { ref path, ref tables } => {
-                let report = vault_sqlite::SqliteStore::migrate(path, sqlite(tables)).await?;
+                use vault_sqlite::SqliteStore;
+                let report = if create {
+                    SqliteStore::migrate_or_create(path, sqlite(tables)).await?
+                } else {
+                    SqliteStore::migrate(path, sqlite(tables)).await?
+                };
                 Ok(MigrationReport {
                     changes: report.changes.iter().map(ToString::to_string).collect(),
                     shared_tokens: report.shared_tokens,
@@ -96,9 +118,13 @@ impl StoreUrl {
             }
             #[cfg(feature = "postgres")]
             StoreUrl::Postgres { ref url, ref tables } => {
-                use vault_postgres::Migration;
-                let migration =
-                    vault_postgres::PostgresStore::migrate(url.as_str(), postgres(tables)).await?;
+                use vault_postgres::{Migration, PostgresStore};
+                let (url, options) = (url.as_str(), postgres(tables));
+                let migration = if create {
+                    PostgresStore::migrate_or_create(url, options).await?
+                } else {
+                    PostgresStore::migrate(url, options).await?
+                };
                 let changes = match migration {
                     Migration::Current => Vec::new(),
                     done => vec![done.to_string()],

@@ -145,7 +145,9 @@ fn sqlite(_: &str) -> Result<StoreUrl, ParseStoreUrlError> {
 #[cfg(feature = "postgres")]
 fn postgres(text: &str) -> Result<StoreUrl, ParseStoreUrlError> {
     use vault_postgres::PostgresUrl;
-    let (address, tables, others) = split_tables(text)?;
+    let (address, tables, mut others) = split_tables(text)?;
+    // As in libpq, nothing may follow the ? or the last &.
+    others.pop_if(|last| last.is_empty());
     let names = others.iter().filter_map(|parameter| parameter.split('=').next());
     for name in names {
         if !name.contains('%') && !PostgresUrl::is_parameter(name) {
@@ -435,6 +437,12 @@ mod tests {
             assert!(url.to_string().starts_with("postgres://localhost:6543/db"), "{url}");
             assert!(!format!("{url} {url:?}").contains("hunter2"));
             assert_eq!(url.file(), None);
+        }
+        for text in ["postgres://h/d?", "postgres://h/d?table=a&", "postgres://h/d?sslmode=disable&"] {
+            assert!(parse(text).is_ok(), "{text}");
+        }
+        for text in ["postgres://h/d?&", "postgres://h/d?&sslmode=disable"] {
+            assert!(parse(text).is_err(), "{text}");
         }
         for text in ["postgres://ann:pa/ss@host/db", "postgres:db"] {
             let error = ParseStoreUrlError::Postgres(vault_postgres::InvalidPostgresUrl::Form);

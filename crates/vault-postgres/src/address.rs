@@ -329,6 +329,9 @@ fn read_url(url: &str) -> Result<FromUrl, InvalidPostgresUrl> {
         put(name, value)?;
     }
     let mut seen = Vec::new();
+    // As in libpq, nothing may follow the ? or the last &.
+    let query = query.map(|query| query.strip_suffix('&').unwrap_or(query));
+    let query = query.filter(|query| !query.is_empty());
     for parameter in query.into_iter().flat_map(|query| query.split('&')) {
         let (name, value) = parameter.split_once('=').ok_or(UnknownParameter)?;
         let (mut value, name) = (decode(value).ok_or(Escape)?, decode(name).ok_or(Escape)?);

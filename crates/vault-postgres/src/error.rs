@@ -12,11 +12,13 @@
 use std::time::Duration;
 
 use sqlx::postgres::{PgDatabaseError, PgSeverity};
-use vault_store::{OverLimit, RowName, StoreError, StoreErrorKind as Kind, UnreadableReason};
+use vault_store::{
+    OverLimit, RowName, StoreError, StoreErrorKind as Kind, TableName, UnreadableReason,
+};
 
 use crate::options::PostgresOptions;
 use crate::place::Place;
-use crate::table_kind::{NotATable, TableKind};
+use crate::table_kind::{Around, NotATable, TableKind};
 
 /// An internal error, before it is phrased with the server.
 #[derive(Debug)]
@@ -127,16 +129,20 @@ pub(crate) fn code_of(error: &sqlx::Error) -> Option<&str> {
     sent_by_server(error).map(PgDatabaseError::code)
 }
 
-/// There are no tables with these names.
-pub(crate) fn absent(place: &Place, options: &PostgresOptions) -> StoreError {
-    let table = options.tables.meta();
-    StoreError::new(
-        Kind::NotAVault,
-        format!(
-            "{place}: no table {table} in this database, or none in the schemas that are searched"
-        ),
-    )
-    .with_hint("check the vault's address, or create the vault first with `vaultstore init`")
+/// A table of this name is missing, or is not one of a vault.
+pub(crate) fn missing(place: &Place, table: &TableName, around: &Around) -> StoreError {
+    let Around { found, schemas } = around;
+    let what = format!("{place}: the table {table} is missing or not one of a vault; {found}");
+    if found.vaults.is_empty() && !schemas.is_empty() {
+        let shown = schemas.iter().map(|schema| format!("\"{schema}\"")).collect::<Vec<_>>().join(", ");
+        let (what, hint) = (
+            format!("{what}, but there are vaults in other schemas: {shown}"),
+            "name the schema in the vault's address, as in ?options=-csearch_path%3DNAME",
+        );
+        return StoreError::new(Kind::NotAVault, what).with_hint(hint);
+    }
+    StoreError::new(Kind::NotAVault, what)
+        .with_hint(found.hint("create a vault in this database with `vaultstore init`"))
 }
 
 /// The tables with these names belong to another program.
@@ -206,6 +212,9 @@ pub(crate) fn damaged_schema(place: &Place, options: &PostgresOptions) -> StoreE
         format!(
             "{place}: {meta} describes a vault, but its version or the columns of {table} are not usable"
         ),
+    )
+    .with_hint(
+        "check the names of the tables in the vault's address; if they are right, restore the vault from a backup",
     )
 }
 
@@ -313,7 +322,11 @@ fn of_code(code: &str) -> Said {
             Some("grant the privilege, or use a role that has it"),
         ),
         "25006" => (Kind::Denied, "the server is read-only", Some("connect to the primary")),
-        "3D000" => (Kind::NotFound, "no such database", None),
+        "3D000" => (
+            Kind::NotFound,
+            "no such database",
+            Some("check the name of the database in the vault's address"),
+        ),
         "3F000" => (
             Kind::NotFound,
             "no such schema",

@@ -88,6 +88,7 @@
 #![cfg_attr(docsrs, feature(doc_cfg))]
 
 mod address;
+mod around;
 mod error;
 mod open;
 mod options;
@@ -114,6 +115,7 @@ use vault_store::{
 pub use crate::address::{InvalidPostgresUrl, Setting};
 pub use crate::options::{Migration, PostgresOptions};
 pub use crate::place::PostgresUrl;
+use crate::schema::Missing;
 use crate::shared::Effect::{Reads, Writes};
 use crate::shared::Shared;
 
@@ -147,16 +149,28 @@ impl PostgresStore {
         Ok(Self { shared: Arc::new(open::create(url, &options).await?) })
     }
 
-    /// Creates the tables of a vault, or upgrades them to this version; no record is changed or
-    /// removed.
+    /// Upgrades the tables of a vault to this version, or creates them in a database that has none; no
+    /// record is changed or removed.
     ///
-    /// Several processes may do so at the same time: one creates the tables, the others find them.
+    /// Several processes may do this at the same time: one creates the tables, the others find them.
     ///
     /// # Errors
-    /// `NotAVault` if the tables belong to another program, otherwise as [`open`](Self::open).
-    /// Nothing was changed.
+    /// `NotAVault` if there are tables and not those of the vault, whose names may be mistyped;
+    /// otherwise as [`open`](Self::open). Nothing was changed.
     pub async fn migrate(url: &str, options: PostgresOptions) -> Result<Migration, StoreError> {
-        open::migrate(url, &options).await
+        open::migrate(url, &options, Missing::Refuse).await
+    }
+
+    /// As [`migrate`](Self::migrate), and creates the tables of a vault beside those of other programs
+    /// too.
+    ///
+    /// # Errors
+    /// As [`migrate`](Self::migrate). The table of settings of another vault is refused.
+    pub async fn migrate_or_create(
+        url: &str,
+        options: PostgresOptions,
+    ) -> Result<Migration, StoreError> {
+        open::migrate(url, &options, Missing::Create).await
     }
 }
 
@@ -297,6 +311,12 @@ impl VaultStore for PostgresStore {
 
     async fn write_hooks(&self) -> Result<Vec<WriteHook>, StoreError> {
         self.shared.run(Reads, |shared| async move { reads::hooks(&shared).await }).await
+    }
+
+    /// Made of the server's system identifier, the database and the table. A replica has those of its
+    /// primary.
+    async fn place_id(&self) -> Result<Option<String>, StoreError> {
+        self.shared.run(Reads, |shared| async move { reads::place_id(&shared).await }).await
     }
 
     /// Also waits for the calls of dropped futures.

@@ -11,10 +11,11 @@ use sqlx::{
 use tokio::{runtime::Handle, time};
 use vault_store::{StoreError, StoreErrorKind};
 
+use crate::around;
 use crate::error::{self, Fault};
 use crate::options::{Migration, PostgresOptions};
 use crate::place::{self, Place, Server};
-use crate::schema::{self, Schema};
+use crate::schema::{self, Migrated, Missing, Schema};
 use crate::shared::{Shared, Stale};
 use crate::statements::Statements;
 
@@ -37,45 +38,83 @@ pub(crate) async fn open(url: &str, options: &PostgresOptions) -> Result<Shared,
     let in_words = |fault: Fault| fault.into_store_error(&place);
     let mut connection = connect(&server, &place, options).await?;
     let schema = schema::inspect(&mut connection, options).await.map_err(in_words)?;
+    let refused = refusal(&mut connection, &place, options, schema).await;
     // It has answered; how it handles the disconnect does not matter.
     let _ = connection.close().await;
-    let stale = Arc::new(Stale::default());
-    match schema {
-        Schema::Ours => Ok(Shared {
-            pool: pool(server, options, &stale),
-            stale,
-            statements: Statements::over(options.tables.vault(), options.tables.meta()),
-            place,
-            runtime,
-        }),
-        Schema::Unfinished => Err(error::unfinished(&place, options)),
-        Schema::Newer(version) => Err(error::newer_schema(&place, version)),
-        Schema::Absent => Err(error::absent(&place, options)),
-        Schema::Foreign => Err(error::foreign(&place, options)),
-        Schema::NotATable(what) => Err(error::not_a_table(&place, what)),
-        Schema::Damaged => Err(error::damaged_schema(&place, options)),
+    if let Some(refused) = refused {
+        return Err(refused);
     }
+    let stale = Arc::new(Stale::default());
+    Ok(Shared {
+        pool: pool(server, options, &stale),
+        stale,
+        statements: Statements::over(options.tables.vault(), options.tables.meta()),
+        place,
+        runtime,
+    })
+}
+
+/// Why what is there is not opened, and what else is there.
+async fn refusal(
+    connection: &mut PgConnection,
+    place: &Place,
+    options: &PostgresOptions,
+    schema: Schema,
+) -> Option<StoreError> {
+    Some(match schema {
+        Schema::Ours => return None,
+        Schema::Unfinished => error::unfinished(place, options),
+        Schema::Newer(version) => error::newer_schema(place, version),
+        Schema::NotATable(what) => error::not_a_table(place, what),
+        Schema::Absent | Schema::Foreign | Schema::NoRecords | Schema::Damaged => {
+            let around = match around::look(connection).await {
+                Ok(around) => around,
+                Err(fault) => return Some(fault.into_store_error(place)),
+            };
+            match schema {
+                // Under its right name, or with no other vault to be meant, it is damaged.
+                Schema::NoRecords | Schema::Damaged
+                    if around.found.vaults.is_empty()
+                        || around.found.vaults.contains(options.tables.vault()) =>
+                {
+                    error::damaged_schema(place, options)
+                }
+                Schema::Absent => error::missing(place, options.tables.meta(), &around),
+                Schema::Foreign => error::missing(place, options.tables.meta(), &around),
+                _ => error::missing(place, options.tables.vault(), &around),
+            }
+        }
+    })
 }
 
 /// Creates or upgrades the tables.
-pub(crate) async fn migrate(url: &str, options: &PostgresOptions) -> Result<Migration, StoreError> {
+pub(crate) async fn migrate(
+    url: &str,
+    options: &PostgresOptions,
+    missing: Missing,
+) -> Result<Migration, StoreError> {
     runtime()?;
     let Server { options: server, place, connect_timeout } = place::parse(url)?;
     let options = &within(options, connect_timeout);
     let mut connection = connect(&server, &place, options).await?;
-    let migrated = schema::migrate(&mut connection, options).await;
+    let migrated = match schema::migrate(&mut connection, options, missing).await {
+        Ok(Migrated::Done(migration)) => Ok(migration),
+        Ok(Migrated::Newer(version)) => Err(error::newer_schema(&place, version)),
+        Ok(Migrated::Foreign) => Err(error::foreign(&place, options)),
+        Ok(Migrated::NotATable(what)) => Err(error::not_a_table(&place, what)),
+        Ok(Migrated::NotHere(schema)) => {
+            let refused = refusal(&mut connection, &place, options, schema).await;
+            Err(refused.unwrap_or_else(|| error::foreign(&place, options)))
+        }
+        Err(fault) => Err(fault.into_store_error(&place)),
+    };
     let _ = connection.close().await;
-    match migrated.map_err(|fault| fault.into_store_error(&place))? {
-        schema::Migrated::Done(migration) => Ok(migration),
-        schema::Migrated::Newer(version) => Err(error::newer_schema(&place, version)),
-        schema::Migrated::Foreign => Err(error::foreign(&place, options)),
-        schema::Migrated::NotATable(what) => Err(error::not_a_table(&place, what)),
-    }
+    migrated
 }
 
 /// Creates a vault where there is none.
 pub(crate) async fn create(url: &str, options: &PostgresOptions) -> Result<Shared, StoreError> {
-    match migrate(url, options).await? {
+    match migrate(url, options, Missing::Create).await? {
         Migration::Created => open(url, options).await,
         Migration::Current => Err(error::already_there(&place::parse(url)?.place, options)),
     }

@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 
 use futures::TryStreamExt as _;
-use sqlx::{Postgres, Row as _, postgres::PgRow, query::Query};
+use sqlx::{AssertSqlSafe, Postgres, Row as _, postgres::PgRow, query::Query};
 use vault_store::{
     HasWeight, MAX_SETTINGS, OverLimit, Page as RecordPage, PageBuilder, PageLimit, Record,
     RecordId, RowName, SealedRecord, Token, UnreadableReason, UnreadableRow,
@@ -101,6 +101,31 @@ pub(crate) async fn hooks(shared: &Shared) -> Result<Vec<WriteHook>, Fault> {
         Ok(WriteHook::new(kind, row.try_get::<String, _>(1)?))
     })
     .await
+}
+
+/// What the server says of itself, the database and the records table.
+pub(crate) async fn place_id(shared: &Shared) -> Result<Option<String>, Fault> {
+    // The first names the cluster. Where a user may not ask, or a server has no such function, its
+    // start is as good: two addresses that are compared are asked one after the other.
+    const SERVER: [&str; 2] = [
+        "SELECT system_identifier::text FROM pg_control_system()",
+        "SELECT pg_postmaster_start_time()::text",
+    ];
+    let mut server = None;
+    for question in SERVER {
+        if server.is_none() {
+            server = sqlx::query_scalar::<_, String>(question).fetch_one(&shared.pool).await.ok();
+        }
+    }
+    let Some(server) = server else { return Ok(None) };
+    let table = format!(
+        "SELECT oid::text || ' ' || to_regclass('{}')::oid::text FROM pg_database \
+         WHERE datname = current_database()",
+        shared.statements.records
+    );
+    let table: Option<String> =
+        sqlx::query_scalar(AssertSqlSafe(table)).fetch_one(&shared.pool).await?;
+    Ok(table.map(|table| format!("{server} {table}")))
 }
 
 async fn page<T: HasWeight>(

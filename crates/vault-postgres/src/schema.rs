@@ -42,6 +42,7 @@ use sqlx::{AssertSqlSafe, Connection as _, Executor as _, PgConnection, Row as _
 
 use vault_store::TableName;
 
+use crate::around::{self, COLUMNS};
 use crate::error::{Fault, code_of};
 use crate::options::{Migration, PostgresOptions};
 use crate::table_kind::{NotATable, TableKind};
@@ -52,10 +53,6 @@ const UNFINISHED: u32 = 0;
 
 /// How often `migrate` starts over when another process does the same.
 const TRIES: usize = 10;
-
-/// The columns of the records, in their order.
-const COLUMNS: [&str; 7] =
-    ["id", "token", "envelope", "created_at", "updated_at", "expires_at", "soft_deleted_at"];
 
 /// What the database contains under the names of a vault's tables.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -72,7 +69,9 @@ pub(crate) enum Schema {
     Foreign,
     /// Something that cannot return all records.
     NotATable(NotATable),
-    /// A vault without a valid version or without its records table.
+    /// Settings of a vault, and no table of records with this name.
+    NoRecords,
+    /// A vault without a valid version, or with records whose columns are not those of a vault.
     Damaged,
 }
 
@@ -82,6 +81,17 @@ pub(crate) enum Migrated {
     Newer(u32),
     Foreign,
     NotATable(NotATable),
+    /// There are tables, and not those of the vault.
+    NotHere(Schema),
+}
+
+/// What to do if the database has tables, and not those of the vault.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Missing {
+    /// Create them.
+    Create,
+    /// Refuse: the names may be mistyped.
+    Refuse,
 }
 
 /// Recognizes a vault, without changing anything.
@@ -106,7 +116,7 @@ pub(crate) async fn inspect(
     }
     let columns = format!("SELECT {} FROM {} LIMIT 0", COLUMNS.join(", "), options.tables.vault());
     if let Err(error) = sqlx::query(AssertSqlSafe(columns)).execute(&mut *connection).await {
-        return not_a_table_of_ours(error, Schema::Damaged, Schema::Damaged);
+        return not_a_table_of_ours(error, Schema::NoRecords, Schema::Damaged);
     }
     Ok(match without_key(connection, options.tables.vault()).await? {
         None => Schema::Ours,
@@ -121,11 +131,21 @@ pub(crate) async fn inspect(
 pub(crate) async fn migrate(
     connection: &mut PgConnection,
     options: &PostgresOptions,
+    missing: Missing,
 ) -> Result<Migrated, Fault> {
     let schema: Option<String> =
         sqlx::query_scalar("SELECT current_schema()::text").fetch_one(&mut *connection).await?;
     if schema.is_none() {
         return Err(Fault::NoSchema);
+    }
+    // Asked first: of several processes that start in an empty database, one creates the tables.
+    let is_empty = around::look(connection).await?.found.is_empty;
+    match inspect(connection, options).await? {
+        found @ Schema::NoRecords => return Ok(Migrated::NotHere(found)),
+        found @ Schema::Absent if missing == Missing::Refuse && !is_empty => {
+            return Ok(Migrated::NotHere(found));
+        }
+        _ => {}
     }
     let mut tries = 1;
     loop {

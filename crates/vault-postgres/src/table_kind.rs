@@ -1,6 +1,6 @@
 //! What a name refers to that is not an ordinary table.
 
-use vault_store::TableName;
+use vault_store::{FoundTables, TableName};
 
 /// A relation with the name of a table that is not a table, or only part of one.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -20,4 +20,13 @@ pub(crate) enum TableKind {
     /// or a token.
     WithoutKey(&'static str),
     Other,
+}
+
+/// The tables with a vault's columns, and where else there are such.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Around {
+    /// In the schemas that the connection searches.
+    pub(crate) found: FoundTables,
+    /// Other schemas that hold a vault.
+    pub(crate) schemas: Vec<String>,
 }

@@ -56,7 +56,8 @@ fn of_many_migrations_at_once_exactly_one_makes_the_tables() {
         for round in 0..5 {
             let names = named(&format!("v{round}"), &format!("m{round}"));
             let (url, names) = (&place.url(), &names);
-            let all = join_all((0..8).map(|_| PostgresStore::migrate(url, names.clone()))).await;
+            let migrate = || PostgresStore::migrate_or_create(url, names.clone());
+            let all = join_all((0..8).map(|_| migrate())).await;
             let all: Vec<_> = all.into_iter().map(Result::unwrap).collect();
             let made = all.iter().filter(|migration| **migration == Migration::Created).count();
             assert_eq!((made, all.len()), (1, 8));
@@ -116,6 +117,52 @@ fn a_vault_of_another_version_or_a_damaged_one_is_told() {
         assert_eq!(place.open_error().await, StoreErrorKind::Corrupt);
         place.run("DROP TABLE vault").await;
         assert_eq!(place.open_error().await, StoreErrorKind::Corrupt);
+    });
+}
+
+/// A mistyped name is answered with the tables that are there: never "current", never "restore", and
+/// nothing is created for it.
+#[test]
+fn a_wrong_name_of_a_table_is_answered_with_the_right_one() {
+    in_a_schema(async |place| {
+        const COLUMNS: &str = "SELECT count(*) FROM information_schema.columns WHERE table_schema = current_schema()";
+        let right = named("secrets", "secrets_meta");
+        PostgresStore::create(&place.url(), right).await.unwrap().close().await;
+        place.run("CREATE TABLE customers (id int)").await;
+        let before = place.ask(COLUMNS).await;
+        for (vault, meta) in [
+            ("vault", "vault_meta"),
+            ("secret", "secrets_meta"),
+            ("secrets", "secret_meta"),
+            ("customers", "secrets_meta"),
+        ] {
+            let opened = PostgresStore::open(&place.url(), named(vault, meta)).await.unwrap_err();
+            let migrated = PostgresStore::migrate(&place.url(), named(vault, meta)).await;
+            for error in [opened, migrated.unwrap_err()] {
+                assert_eq!(error.kind(), StoreErrorKind::NotAVault, "{vault} {meta}: {error}");
+                let hint = error.hint().unwrap();
+                assert!(hint.contains("?table=secrets&meta=secrets_meta"), "{error} {hint}");
+            }
+            assert_eq!(place.ask(COLUMNS).await, before);
+        }
+        let taken = PostgresStore::migrate_or_create(&place.url(), named("more", "secrets_meta"));
+        assert_eq!(taken.await.unwrap_err().kind(), StoreErrorKind::NotAVault);
+        let more = PostgresStore::migrate_or_create(&place.url(), named("more", "more_meta"));
+        assert_eq!(more.await.unwrap(), Migration::Created);
+    });
+}
+
+/// The server is the same under each address of it, and two tables are two places.
+#[test]
+fn a_place_is_the_same_under_every_address() {
+    in_a_schema(async |place| {
+        let here = place.vault().await;
+        let again = PostgresStore::open(&place.url(), PostgresOptions::default()).await.unwrap();
+        let other = PostgresStore::create(&place.url(), named("other", "other_meta")).await.unwrap();
+        let id = here.place_id().await.unwrap();
+        assert!(id.is_some());
+        assert_eq!(again.place_id().await.unwrap(), id);
+        assert_ne!(other.place_id().await.unwrap(), id);
     });
 }
 

@@ -7,7 +7,7 @@ use std::{
 };
 
 use redb::{Builder, Database, ReadableDatabase, StorageBackend, backends::FileBackend};
-use vault_store::StoreError;
+use vault_store::{FileKind, StoreError};
 
 use crate::RedbOptions;
 use crate::error::{self, Fault};
@@ -56,8 +56,9 @@ pub(crate) fn open(
     }
     let (mut file, access) = open_file(path).map_err(|error| error::from_open(error, path))?;
     // redb would create a new database in an empty file.
-    if !starts_with_magic(&mut file).map_err(|error| error::from_open(error, path))? {
-        return Err(error::not_a_vault(path, "a file of another kind"));
+    match kind_of(&mut file).map_err(|error| error::from_open(error, path))? {
+        FileKind::Redb => {}
+        other => return Err(error::not_a_vault(path, &other.to_string())),
     }
     let opened = no_panic(|| {
         let file = FileBackend::new(file)?;
@@ -138,10 +139,10 @@ fn database_on(file: &VaultFile, options: &RedbOptions) -> Result<LeakedByPanic<
     Ok(LeakedByPanic::new(builder.create_with_backend(file.clone())?))
 }
 
-fn starts_with_magic(file: &mut File) -> io::Result<bool> {
-    let mut start = Vec::with_capacity(schema::MAGIC.len());
-    file.take(schema::MAGIC.len() as u64).read_to_end(&mut start)?;
-    Ok(start == schema::MAGIC)
+fn kind_of(file: &mut File) -> io::Result<FileKind> {
+    let mut start = Vec::with_capacity(FileKind::MAGIC_LEN);
+    file.take(FileKind::MAGIC_LEN as u64).read_to_end(&mut start)?;
+    Ok(FileKind::of(&start))
 }
 
 #[cfg(unix)]

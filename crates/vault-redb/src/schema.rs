@@ -29,9 +29,6 @@ const MARKER: Bytes = TableDefinition::new("vaultstore");
 const SCHEMA_KEY: &[u8] = b"schema";
 const SCHEMA_VERSION: u32 = 1;
 
-/// The first bytes of every redb file.
-pub(crate) const MAGIC: [u8; 9] = *b"redb\x1a\x0a\xa9\x0d\x0a";
-
 /// What a redb file contains.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Schema {

@@ -6,12 +6,17 @@
 //! "busy" or "full" has not happened. A commit that fails in any other way (the flush of the log,
 //! say) may be replayed by the recovery after a crash, so its kind is `UnknownOutcome`.
 
-use std::{fmt::Display, fs, io, path::Path};
+use std::{
+    fmt::Display,
+    fs::{self, File},
+    io::{self, Read as _},
+    path::Path,
+};
 
 use sqlx::error::DatabaseError;
 use tokio::task::JoinError;
 use vault_store::{
-    OverLimit, RowName, StoreError, StoreErrorKind as Kind, TableName, UnreadableReason,
+    FileKind, FoundTables, OverLimit, RowName, StoreError, StoreErrorKind as Kind, TableName, UnreadableReason,
 };
 
 /// An internal error, before it is phrased with the path.
@@ -102,8 +107,23 @@ impl Fault {
                 format!("{}: locked by another process", path.display()),
             )
             .with_source(error),
+            Self::Sqlx(error) if primary_code(&error) == Some(SQLITE_NOTADB) => {
+                StoreError::new(Kind::NotAVault, format!("{}: {}", path.display(), kind_of(path)))
+                    .with_source(error)
+            }
             other => other.into_store_error(path),
         }
+    }
+}
+
+/// What a file is that SQLite does not take for a database, and so holds no locks on.
+fn kind_of(path: &Path) -> String {
+    let mut start = Vec::with_capacity(FileKind::MAGIC_LEN);
+    let read = File::open(path)
+        .and_then(|file| file.take(FileKind::MAGIC_LEN as u64).read_to_end(&mut start));
+    match (read, FileKind::of(&start)) {
+        (Err(_), _) | (_, FileKind::Sqlite) => "not an SQLite database".to_owned(),
+        (Ok(_), kind) => format!("{kind}, not an SQLite database"),
     }
 }
 
@@ -156,13 +176,27 @@ pub(crate) fn hard_linked(path: &Path) -> StoreError {
 }
 
 /// The database is intact and has no records table of this name.
-pub(crate) fn no_vault_in(path: &Path, table: &TableName) -> StoreError {
+pub(crate) fn no_vault_in(path: &Path, table: &TableName, found: &FoundTables) -> StoreError {
     let path = path.display();
     StoreError::new(
         Kind::NotAVault,
-        format!("{path}: an SQLite database without a vault in the table {table}"),
+        format!("{path}: the table {table} is missing or not one of a vault; {found}"),
     )
-    .with_hint("check the path and the name of the table in the address (?table=NAME&meta=NAME)")
+    .with_hint(found.hint(if found.is_empty {
+        "create the tables of a vault with `vaultstore migrate`"
+    } else {
+        "create a vault in this database with `vaultstore migrate --create`"
+    }))
+}
+
+/// The settings of another vault would become those of a new one.
+pub(crate) fn settings_of_another(path: &Path, meta: &TableName, found: &FoundTables) -> StoreError {
+    let path = path.display();
+    StoreError::new(
+        Kind::NotAVault,
+        format!("{path}: the table {meta} belongs to another vault; {found}"),
+    )
+    .with_hint(found.hint("name other tables"))
 }
 
 /// The records table lacks a column that later versions added.

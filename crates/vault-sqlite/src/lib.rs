@@ -116,6 +116,7 @@ use vault_store::{
 pub use migrate::{MigrationReport, SchemaChange};
 
 use crate::error::Fault;
+use crate::migrate::Missing;
 use crate::schema::MetaTable;
 use crate::shared::Shared;
 
@@ -188,24 +189,46 @@ impl SqliteStore {
         Ok(Self { shared: Arc::new(open::open(path, &options, runtime).await?) })
     }
 
-    /// Creates what the tables of a database lack: a table, a column that later versions added, the
-    /// index that keeps tokens unique. It deletes and changes no record. This is also how to create
-    /// a vault within another program's database.
+    /// Creates what the tables of a vault lack: the table of settings, a column that later versions
+    /// added, the index that keeps tokens unique. It deletes and changes no record. In a database
+    /// without any table it creates both.
     ///
     /// The columns of an old table keep their types and stay nullable: rewriting the table would
     /// gain nothing.
     ///
     /// # Errors
-    /// As [`open`](Self::open); nothing was changed then. Reopen any store that was open meanwhile.
+    /// As [`open`](Self::open): also `NotAVault` for a database that has tables and not those of the
+    /// vault, whose names may be mistyped. Nothing was changed then. Reopen any store that was open
+    /// meanwhile.
     pub async fn migrate(
         path: impl AsRef<Path>,
         options: SqliteOptions,
     ) -> Result<MigrationReport, StoreError> {
-        let path = path.as_ref().to_owned();
+        Self::migrate_tables(path.as_ref(), options, Missing::Refuse).await
+    }
+
+    /// As [`migrate`](Self::migrate), and creates the tables of a vault within another program's
+    /// database too.
+    ///
+    /// # Errors
+    /// As [`migrate`](Self::migrate). The table of settings of another vault is refused.
+    pub async fn migrate_or_create(
+        path: impl AsRef<Path>,
+        options: SqliteOptions,
+    ) -> Result<MigrationReport, StoreError> {
+        Self::migrate_tables(path.as_ref(), options, Missing::Create).await
+    }
+
+    async fn migrate_tables(
+        path: &Path,
+        options: SqliteOptions,
+        missing: Missing,
+    ) -> Result<MigrationReport, StoreError> {
+        let path = path.to_owned();
         let runtime = Handle::try_current().map_err(|_| error::no_runtime(&path))?;
         let task = runtime.spawn({
             let path = path.clone();
-            async move { migrate::migrate(&path, &options).await }
+            async move { migrate::migrate(&path, &options, missing).await }
         });
         task.await.unwrap_or_else(|error| Err(Fault::WriteEnded(error).into_store_error(&path)))
     }

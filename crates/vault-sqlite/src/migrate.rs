@@ -3,7 +3,7 @@
 use std::{fmt, path::Path};
 
 use sqlx::{Connection as _, Row as _, SqliteConnection};
-use vault_store::{StoreError, TableNames};
+use vault_store::{FoundTables, StoreError, TableNames};
 
 use crate::error::{self, Fault};
 use crate::schema::{self, Encoding, MetaTable, TokenIndex, VaultTable};
@@ -60,13 +60,18 @@ impl fmt::Display for SchemaChange {
 pub(crate) async fn migrate(
     path: &Path,
     options: &SqliteOptions,
+    missing: Missing,
 ) -> Result<MigrationReport, StoreError> {
     let mut connection = open::connect(path, options).await?;
-    let report = match work(&mut connection, &options.tables).await {
+    let tables = &options.tables;
+    let report = match work(&mut connection, tables, missing).await {
         Ok(Outcome::Done(report)) => Ok(report),
         Ok(Outcome::Utf16) => Err(error::not_utf_8(path)),
-        Ok(Outcome::ForeignVault) => Err(error::no_vault_in(path, options.tables.vault())),
-        Ok(Outcome::ForeignMeta) => Err(error::no_vault_in(path, options.tables.meta())),
+        Ok(Outcome::NoVault(found)) => Err(error::no_vault_in(path, tables.vault(), &found)),
+        Ok(Outcome::NoMeta(found)) => Err(error::no_vault_in(path, tables.meta(), &found)),
+        Ok(Outcome::OthersMeta(found)) => {
+            Err(error::settings_of_another(path, tables.meta(), &found))
+        }
         Err(fault) => Err(fault.into_open_error(path)),
     };
     // What was committed stays, whether or not the log can be moved into the database now.
@@ -74,25 +79,52 @@ pub(crate) async fn migrate(
     report
 }
 
+/// What to do if the database has tables, and not those of the vault.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Missing {
+    /// Create them.
+    Create,
+    /// Refuse: the names may be mistyped.
+    Refuse,
+}
+
 enum Outcome {
     Done(MigrationReport),
     Utf16,
-    ForeignVault,
-    ForeignMeta,
+    NoVault(FoundTables),
+    NoMeta(FoundTables),
+    OthersMeta(FoundTables),
 }
 
-async fn work(connection: &mut SqliteConnection, tables: &TableNames) -> Result<Outcome, Fault> {
+async fn work(
+    connection: &mut SqliteConnection,
+    tables: &TableNames,
+    missing: Missing,
+) -> Result<Outcome, Fault> {
     let mut transaction = connection.begin_with("BEGIN IMMEDIATE").await?;
     let schema = schema::inspect(&mut transaction, tables).await?;
     if schema.encoding == Encoding::Utf16 {
         return Ok(Outcome::Utf16);
     }
-    if schema.meta == MetaTable::Foreign {
-        return Ok(Outcome::ForeignMeta);
+    let found = schema::look_around(&mut transaction).await?;
+    let is_mistyped = missing == Missing::Refuse && schema::has_its_settings_elsewhere(&found);
+    match (&schema.vault, schema.meta) {
+        (VaultTable::Foreign, _) => return Ok(Outcome::NoVault(found)),
+        (VaultTable::Absent, MetaTable::Present) if !found.vaults.is_empty() => {
+            return Ok(Outcome::OthersMeta(found));
+        }
+        (VaultTable::Absent, _) if missing == Missing::Refuse && !found.is_empty => {
+            return Ok(Outcome::NoVault(found));
+        }
+        (_, MetaTable::Foreign) => return Ok(Outcome::NoMeta(found)),
+        (VaultTable::Complete { .. } | VaultTable::Lacks(..), MetaTable::Absent) if is_mistyped => {
+            return Ok(Outcome::NoMeta(found));
+        }
+        _ => {}
     }
     let mut changes = Vec::new();
     let tokens = match schema.vault {
-        VaultTable::Foreign => return Ok(Outcome::ForeignVault),
+        VaultTable::Foreign => return Ok(Outcome::NoVault(found)),
         VaultTable::Complete { tokens } => tokens,
         VaultTable::Lacks(columns, tokens) => {
             for column in columns {

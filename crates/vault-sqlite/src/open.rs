@@ -17,7 +17,7 @@ use sqlx::{
     sqlite::{SqliteConnectOptions, SqlitePoolOptions, SqliteSynchronous},
 };
 use tokio::runtime::Handle;
-use vault_store::{StoreError, TableNames, WriteCounter};
+use vault_store::{FoundTables, StoreError, TableNames, WriteCounter};
 
 use crate::SqliteOptions;
 use crate::error::{self, Fault, SQLITE_CANTOPEN, SQLITE_READONLY};
@@ -82,7 +82,7 @@ pub(crate) async fn open(
         other => other,
     };
     let schema = schema.map_err(|fault| fault.into_open_error(path))?;
-    shared.meta = accept(&schema, path, &options.tables)?;
+    shared.meta = accept(&schema, path, &options.tables, &shared.readers).await?;
     shared.statements = Statements::new(&options.tables, schema.row);
     Ok(shared)
 }
@@ -100,7 +100,16 @@ pub(crate) async fn connect(
 
 /// Checks that the database is a vault that can be used as it is, and returns whether it has
 /// settings.
-fn accept(schema: &Schema, path: &Path, tables: &TableNames) -> Result<MetaTable, StoreError> {
+async fn accept(
+    schema: &Schema,
+    path: &Path,
+    tables: &TableNames,
+    pool: &SqlitePool,
+) -> Result<MetaTable, StoreError> {
+    let look_around = async || -> Result<FoundTables, Fault> {
+        schema::look_around(&mut *pool.acquire().await?).await
+    };
+    let in_words = |fault: Fault| fault.into_open_error(path);
     if schema.encoding == Encoding::Utf16 {
         return Err(error::not_utf_8(path));
     }
@@ -110,13 +119,18 @@ fn accept(schema: &Schema, path: &Path, tables: &TableNames) -> Result<MetaTable
             return Err(error::older_schema(path, columns.first().copied().unwrap_or_default()));
         }
         VaultTable::Absent | VaultTable::Foreign => {
-            return Err(error::no_vault_in(path, tables.vault()));
+            let found = look_around().await.map_err(in_words)?;
+            return Err(error::no_vault_in(path, tables.vault(), &found));
         }
     }
-    match schema.meta {
-        MetaTable::Foreign => Err(error::no_vault_in(path, tables.meta())),
-        present_or_absent => Ok(present_or_absent),
+    if schema.meta == MetaTable::Present {
+        return Ok(MetaTable::Present);
     }
+    let found = look_around().await.map_err(in_words)?;
+    if schema.meta == MetaTable::Foreign || schema::has_its_settings_elsewhere(&found) {
+        return Err(error::no_vault_in(path, tables.meta(), &found));
+    }
+    Ok(MetaTable::Absent)
 }
 
 /// The path for SQLite: text, and absolute, because SQLite would interpret `file:` and `:memory:`.

@@ -6,8 +6,8 @@
 //! only the columns matter, because SQLite does not enforce their types. Before 0.27 there was no
 //! `expires_at`; such a vault has to be migrated first.
 
-use sqlx::{Row as _, SqliteConnection};
-use vault_store::{TableName, TableNames};
+use sqlx::{AssertSqlSafe, Row as _, SqliteConnection};
+use vault_store::{FoundTables, TableName, TableNames};
 
 use crate::error::Fault;
 use crate::statements::Statement;
@@ -115,6 +115,46 @@ pub(crate) async fn inspect(
         meta: inspect_meta(connection, tables.meta()).await?,
         row: row_number(connection, tables.vault()).await?,
     })
+}
+
+/// Finds the tables that have the columns of a vault's, whatever their names are.
+pub(crate) async fn look_around(connection: &mut SqliteConnection) -> Result<FoundTables, Fault> {
+    const ANY: &str = "SELECT 1 FROM sqlite_schema WHERE type = 'table' LIMIT 1";
+    let is_empty = sqlx::query(ANY).fetch_optional(&mut *connection).await?.is_none();
+    // As in `inspect_vault`: only a key of its own makes a table one of records.
+    let has_key = "AND (SELECT group_concat(lower(info.name)) FROM pragma_table_info(stored.name) AS info \
+                   WHERE info.pk > 0) = 'id'";
+    Ok(FoundTables {
+        vaults: tables_with(connection, &VAULT_COLUMNS, has_key).await?,
+        metas: tables_with(connection, &META_COLUMNS, "").await?,
+        is_empty,
+    })
+}
+
+/// Whether the settings of the only vault of a database are in a table of another name: then the name
+/// was mistyped. A vault of the oldest generation has no settings anywhere.
+pub(crate) fn has_its_settings_elsewhere(found: &FoundTables) -> bool {
+    found.vaults.len() == 1 && !found.metas.is_empty()
+}
+
+async fn tables_with(
+    connection: &mut SqliteConnection,
+    columns: &[&str],
+    condition: &str,
+) -> Result<Vec<TableName>, Fault> {
+    /// More tables than these are not looked at, in a database of any program.
+    const LOOKED_AT: usize = 1000;
+    let query = format!(
+        "SELECT name FROM (SELECT name FROM sqlite_schema WHERE type = 'table' LIMIT {LOOKED_AT}) AS stored \
+         WHERE (SELECT count(*) FROM pragma_table_info(stored.name) AS info \
+                WHERE lower(info.name) IN ('{}')) = {} {condition} ORDER BY name",
+        columns.join("', '"),
+        columns.len()
+    );
+    let rows = sqlx::query(AssertSqlSafe(query)).fetch_all(connection).await?;
+    // Of a name that cannot be part of an address, an answer would be of no use.
+    let names = rows.iter().filter_map(|row| TableName::new(&row.try_get::<String, _>(0).ok()?).ok());
+    Ok(names.take(FoundTables::MOST).collect())
 }
 
 async fn inspect_vault(

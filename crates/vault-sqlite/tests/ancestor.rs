@@ -316,7 +316,10 @@ async fn a_migration_makes_a_vault_within_another_programs_database() {
     let path = folder.path().join("app.sqlite");
     execute(&path, "CREATE TABLE customers (id); INSERT INTO customers VALUES (1)").await;
     assert_eq!(open(&path).await.unwrap_err().kind(), StoreErrorKind::NotAVault);
-    let report = SqliteStore::migrate(&path, options()).await.unwrap();
+    // Unless it is asked for, the name may be a mistyped one.
+    let refused = SqliteStore::migrate(&path, options()).await.unwrap_err();
+    assert_eq!(refused.kind(), StoreErrorKind::NotAVault);
+    let report = SqliteStore::migrate_or_create(&path, options()).await.unwrap();
     assert_eq!(
         report.changes,
         [
@@ -341,7 +344,7 @@ async fn two_vaults_of_other_names_share_a_database() {
         if stores.is_empty() {
             stores.push(SqliteStore::create(&path, options).await.unwrap());
         } else {
-            SqliteStore::migrate(&path, options.clone()).await.unwrap();
+            SqliteStore::migrate_or_create(&path, options.clone()).await.unwrap();
             stores.push(SqliteStore::open(&path, options).await.unwrap());
         }
     }

@@ -166,6 +166,62 @@ async fn databases_of_other_programs_are_not_vaults_and_stay_as_they_are() {
     }
 }
 
+fn named(vault: &str, meta: &str) -> SqliteOptions {
+    let mut options = options();
+    let name = |text| vault_store::TableName::new(text).unwrap();
+    options.tables = vault_store::TableNames::new(name(vault), name(meta)).unwrap();
+    options
+}
+
+/// A mistyped name is answered with the tables that are there, and nothing is created for it.
+#[tokio::test]
+async fn a_wrong_name_of_a_table_is_answered_with_the_right_one() {
+    let folder = folder();
+    let path = folder.path().join("app.sqlite");
+    SqliteStore::create(&path, named("secrets", "secrets_meta")).await.unwrap().close().await;
+    execute(&path, "CREATE TABLE customers (id)").await;
+    let before = bytes_of(&path);
+    for (vault, meta) in [
+        ("vault", "vault_meta"),
+        ("secret", "secrets_meta"),
+        ("secrets", "secret_meta"),
+        ("customers", "secrets_meta"),
+        ("secrets", "customers"),
+    ] {
+        let opened = SqliteStore::open(&path, named(vault, meta)).await.unwrap_err();
+        let migrated = SqliteStore::migrate(&path, named(vault, meta)).await.unwrap_err();
+        for error in [opened, migrated] {
+            assert_eq!(error.kind(), StoreErrorKind::NotAVault, "{error}");
+            let hint = error.hint().unwrap();
+            assert!(hint.contains("?table=secrets&meta=secrets_meta"), "{error} {hint}");
+        }
+        is_unchanged(&path, &before);
+    }
+    // The settings of one vault are not those of another.
+    let error = SqliteStore::migrate_or_create(&path, named("more", "secrets_meta")).await;
+    assert_eq!(error.unwrap_err().kind(), StoreErrorKind::NotAVault);
+    SqliteStore::migrate_or_create(&path, named("more", "more_meta")).await.unwrap();
+    SqliteStore::open(&path, named("more", "more_meta")).await.unwrap().close().await;
+}
+
+#[tokio::test]
+async fn a_file_of_another_kind_is_named_with_the_beginning_of_its_address() {
+    let folder = folder();
+    let path = folder.path().join("file");
+    for (content, kind) in [
+        (&b"redb\x1a\x0a\xa9\x0d\x0a and so on"[..], "redb:"),
+        (b"vaultstore-rekey and so on", "the state of a rekey"),
+    ] {
+        fs::write(&path, content).unwrap();
+        let opened = SqliteStore::open(&path, options()).await.unwrap_err();
+        let migrated = SqliteStore::migrate(&path, options()).await.unwrap_err();
+        for error in [opened, migrated] {
+            assert_eq!(error.kind(), StoreErrorKind::NotAVault);
+            assert!(error.to_string().contains(kind), "{error}");
+        }
+    }
+}
+
 #[tokio::test]
 async fn a_database_in_utf_16_is_refused_since_its_order_is_another_one() {
     let folder = folder();

@@ -12,6 +12,7 @@
 
 mod change;
 mod error;
+mod found;
 mod limits;
 mod memory;
 mod page;
@@ -33,6 +34,7 @@ pub use change::{
     Replacement, WriteOutcome,
 };
 pub use error::{StoreError, StoreErrorKind};
+pub use found::{FileKind, FoundTables};
 pub use limits::{MAX_SETTING_LEN, MAX_SETTINGS, OverLimit};
 pub use memory::MemoryStore;
 pub use page::{HasRoom, HasWeight, Page, PageBuilder, PageLimit};

@@ -245,6 +245,16 @@ pub trait VaultStore: RecordSource + RecordSink {
         Ok(Vec::new())
     }
 
+    /// Returns what identifies the table of the records, the same under every address of its server.
+    /// Two stores with the same one hold the same records. `None` (the default) if the store cannot
+    /// tell, or if it is a file, which the file system identifies.
+    ///
+    /// # Errors
+    /// [`StoreError`].
+    async fn place_id(&self) -> Result<Option<String>, StoreError> {
+        Ok(None)
+    }
+
     /// Waits for running calls and releases what the store holds: connections, locks, log files.
     /// Later calls may fail with [`Stopped`](crate::error::StoreErrorKind::Stopped).
     ///
@@ -364,6 +374,10 @@ macro_rules! forward {
 
             async fn write_hooks(&self) -> Result<Vec<WriteHook>, StoreError> {
                 (**self).write_hooks().await
+            }
+
+            async fn place_id(&self) -> Result<Option<String>, StoreError> {
+                (**self).place_id().await
             }
 
             async fn close(&self) {

@@ -93,8 +93,12 @@ pub(crate) enum Command {
     Verify(VerifyArgs),
     /// Copy every record into another vault, on any backend, and compare the two
     Copy(CopyArgs),
-    /// Create or upgrade the tables of a vault, and report what was done; no record is changed
+    /// Upgrade the tables of a vault, or create them in an empty database, and report what was done;
+    /// no record is changed
     Migrate {
+        /// Create the tables even in a database that holds other tables
+        #[arg(long)]
+        create: bool,
         /// Print a JSON object
         #[arg(long)]
         json: bool,

@@ -16,15 +16,23 @@ use crate::render::progress::Progress;
 use crate::render::{self, End};
 
 pub(super) async fn run(context: &Context, args: CopyArgs) -> Result<Exit, Failure> {
-    if own_file::same_vault(&args.to, &context.url) {
-        return Err(Failure::usage(format!(
+    let into_itself = || {
+        Failure::usage(format!(
             "{} and {} are the same vault, which cannot be copied into itself",
             args.to, context.url
         ))
-        .hint("name another vault with --to"));
+        .hint("name another vault with --to")
+    };
+    if own_file::same_vault(&args.to, &context.url) {
+        return Err(into_itself());
     }
     let source = context.open_store().await?;
     let target = context.to_be_closed(open_or_create(&args.to).await?);
+    // A server has any number of addresses: only it can tell.
+    let place = source.place_id().await?;
+    if place.is_some() && place == target.place_id().await? {
+        return Err(into_itself());
+    }
     let mut plan = CopyPlan::new();
     if args.merge {
         plan = plan.into(OnExisting::Existing);

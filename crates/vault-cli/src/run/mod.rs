@@ -17,10 +17,13 @@ mod status;
 mod v2_cost;
 mod verify;
 
-use std::sync::{Arc, Mutex, PoisonError};
+use std::{
+    path::Path,
+    sync::{Arc, Mutex, PoisonError},
+};
 
 use vaultstore::kdf::KdfLimits;
-use vaultstore::{StoreErrorKind, StoreUrl, Vault, VaultOptions, VaultStore};
+use vaultstore::{StoreError, StoreErrorKind, StoreUrl, Vault, VaultOptions, VaultStore};
 
 use crate::args::{Cli, Command, OpenArgs, SettingsCommand};
 use crate::exit::{Exit, Failure};
@@ -69,7 +72,7 @@ async fn run_command(context: &Context, command: Command) -> Result<Exit, Failur
         Command::Census(args) => census::run(context, args).await,
         Command::Verify(args) => verify::run(context, args).await,
         Command::Copy(args) => copy::run(context, args).await,
-        Command::Migrate { json } => migrate::run(context, json).await,
+        Command::Migrate { create, json } => migrate::run(context, create, json).await,
         Command::BenchmarkRekey(args) => benchmark::run(context, args).await,
         Command::Status { json } => status::run(context, json).await,
         Command::Settings(command) => settings::run(context, command).await,
@@ -94,14 +97,25 @@ struct Context {
 impl Context {
     /// Opens the store of an existing vault.
     async fn open_store(&self) -> Result<Arc<dyn VaultStore>, Failure> {
-        let store = self.url.open().await.map_err(|error| match error.kind() {
-            StoreErrorKind::NotFound => {
-                Failure::failed(format!("there is no vault at {}", self.url))
-                    .hint("create one with `vaultstore init`, or name another with --vault")
-            }
-            _ => Failure::from(error),
-        })?;
+        let store = self.url.open().await.map_err(|error| self.not_opened(error))?;
         Ok(self.to_be_closed(store))
+    }
+
+    /// Says that nothing is there, with what helps: `init` creates a file, and no server's database.
+    fn not_opened(&self, error: StoreError) -> Failure {
+        let Some(path) = self.url.file().filter(|_| error.kind() == StoreErrorKind::NotFound) else {
+            return error.into();
+        };
+        if path.is_symlink() {
+            return Failure::failed(format!("{}: a symbolic link that leads nowhere", self.url))
+                .hint("check the link, or name another vault with --vault");
+        }
+        let folder = path.parent().filter(|folder| *folder != Path::new(""));
+        if folder.is_some_and(|folder| !folder.is_dir()) {
+            return error.into();
+        }
+        Failure::failed(format!("there is no vault at {}", self.url))
+            .hint("create one with `vaultstore init`, or name another with --vault")
     }
 
     /// Ensures that a store is closed before the process ends, which moves an SQLite log, with the
