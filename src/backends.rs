@@ -58,18 +58,46 @@ impl StoreUrl {
     /// [`StoreError`] of kind `AlreadyExists` if anything exists there, which is left unchanged.
     /// Otherwise as [`open`](Self::open).
     pub async fn create(&self) -> Result<Arc<dyn VaultStore>, StoreError> {
+        self.create_with(&[]).await
+    }
+
+    /// As [`create`](Self::create), with these settings, of which
+    /// [`InitOptions::settings`](vault_core::InitOptions::settings) makes those of a new vault: the store appears with all of
+    /// them or not at all, whenever the process is killed or the power is cut.
+    ///
+    /// # Errors
+    /// As [`create`](Self::create).
+    #[cfg_attr(
+        not(any(feature = "redb", feature = "sqlite", feature = "postgres")),
+        expect(unused_variables, reason = "without a backend nothing is created")
+    )]
+    pub async fn create_with(
+        &self,
+        settings: &[(String, String)],
+    ) -> Result<Arc<dyn VaultStore>, StoreError> {
         match *self {
             #[cfg(feature = "redb")]
             StoreUrl::Redb { ref path } => Ok(Arc::new(
-                vault_redb::RedbStore::create(path, vault_redb::RedbOptions::default()).await?,
+                vault_redb::RedbStore::create_with(
+                    path,
+                    vault_redb::RedbOptions::default(),
+                    settings,
+                )
+                .await?,
             )),
             #[cfg(feature = "sqlite")]
             StoreUrl::Sqlite { ref path, ref tables } => {
-                Ok(Arc::new(vault_sqlite::SqliteStore::create(path, sqlite(tables)).await?))
+                let options = sqlite(tables);
+                Ok(Arc::new(vault_sqlite::SqliteStore::create_with(path, options, settings).await?))
             }
             #[cfg(feature = "postgres")]
             StoreUrl::Postgres { ref url, ref tables } => Ok(Arc::new(
-                vault_postgres::PostgresStore::create(url.as_str(), postgres(tables)).await?,
+                vault_postgres::PostgresStore::create_with(
+                    url.as_str(),
+                    postgres(tables),
+                    settings,
+                )
+                .await?,
             )),
         }
     }

@@ -315,11 +315,10 @@ impl State {
         after: Option<&RecordId>,
         limit: NonZeroUsize,
     ) -> Result<Vec<RecordId>, Fault> {
-        let is_now = |time: Option<i64>| time.is_some_and(|time| time <= now.as_micros());
+        let time = |time: Option<i64>| time.map(Timestamp::from_micros);
         let entries = self.index.after(after).map(|entry| &entry.row);
         let expired = entries
-            .filter(|row| is_now(row.expires_at))
-            .filter(|row| purge == Purge::Delete || !is_now(row.soft_deleted_at))
+            .filter(|row| purge.takes(time(row.expires_at), time(row.soft_deleted_at), now))
             .take(limit.get());
         let (mut ids, mut operations) = (Vec::new(), Vec::new());
         for row in expired {
@@ -489,6 +488,26 @@ impl VaultStore for LogStore {
 
     async fn settings(&self) -> Result<Vec<(String, String)>, StoreError> {
         self.run(|state| Ok(state.index.settings.clone().into_iter().collect())).await
+    }
+
+    async fn init_settings(&self, settings: &[(String, String)]) -> Result<bool, StoreError> {
+        let settings = settings.to_vec();
+        self.run(move |state| {
+            if settings.iter().any(|(name, _)| state.index.settings.contains_key(name)) {
+                return Ok(false);
+            }
+            for (name, value) in &settings {
+                OverLimit::check_setting(name, value)?;
+            }
+            if state.index.settings.len() + settings.len() > MAX_SETTINGS {
+                return Err(OverLimit::OneSettingMore.into());
+            }
+            let operations = settings.into_iter();
+            let operations = operations.map(|(name, value)| Operation::Setting { name, value });
+            state.commit(operations.collect(), &[])?;
+            Ok(true)
+        })
+        .await
     }
 
     async fn put_setting(

@@ -5,15 +5,16 @@
 //! directory entry, before it replaces another.
 
 use std::{
-    fs::{self, DirBuilder, File, OpenOptions},
-    io::{self, Read as _, Write as _},
+    fs::{self, File, OpenOptions},
+    io::{self, Read as _},
     path::{Path, PathBuf},
 };
 
+use vault_files::System;
 use vaultstore::StoreUrl;
 
 pub(crate) use crate::platform::Identity;
-use crate::platform::{is_link_error, private, private_folder, sync_folder, without_links};
+use crate::platform::{is_link_error, private, without_links};
 
 /// Why a file that should be ours is not.
 #[derive(Debug)]
@@ -94,8 +95,7 @@ pub(crate) fn remove(path: &Path, magic: &[u8]) -> Result<(), Trouble> {
         Ok(file) if begins_with(&file, magic)? => {}
         Ok(_) => return Err(Trouble::Foreign),
     }
-    fs::remove_file(path)?;
-    sync_folder_of(path)?;
+    vault_files::remove(&System, path)?;
     Ok(())
 }
 
@@ -111,29 +111,14 @@ pub(crate) fn replace(path: &Path, magic: &[u8], bytes: &[u8]) -> Result<(), Tro
         Ok(file) if is_torn(&file, magic)? => fs::remove_file(&fresh)?,
         Ok(_) => return Err(Trouble::Foreign),
     }
-    let mut options = OpenOptions::new();
-    let mut file = private(without_links(options.write(true).create_new(true))).open(&fresh)?;
-    file.write_all(bytes)?;
-    file.sync_all()?;
-    fs::rename(&fresh, path)?;
-    sync_folder_of(path)?;
+    vault_files::replace(&System, &fresh, path, bytes)?;
     Ok(())
 }
 
 /// Creates a directory that only its owner can access, with its parents, each durable in its own
 /// parent.
 pub(crate) fn create_folder(folder: &Path) -> io::Result<()> {
-    if folder.is_dir() {
-        return Ok(());
-    }
-    if let Some(above) = folder.parent().filter(|above| *above != Path::new("")) {
-        create_folder(above)?;
-    }
-    match private_folder(&mut DirBuilder::new()).create(folder) {
-        Err(error) if error.kind() == io::ErrorKind::AlreadyExists && folder.is_dir() => {}
-        created => created?,
-    }
-    sync_folder_of(folder)
+    vault_files::create_folder(&System, folder)
 }
 
 /// The path at which a file is written before it replaces another one.
@@ -142,14 +127,6 @@ fn fresh_name(path: &Path) -> PathBuf {
     name.push(path.file_name().unwrap_or_default());
     name.push(".vaultstore-new");
     path.with_file_name(name)
-}
-
-pub(crate) fn sync_folder_of(path: &Path) -> io::Result<()> {
-    let folder = match path.parent() {
-        Some(folder) if folder != Path::new("") => folder,
-        _ => Path::new("."),
-    };
-    sync_folder(folder)
 }
 
 fn checked(file: File) -> Result<File, Trouble> {
@@ -162,8 +139,9 @@ fn begins_with(file: &File, magic: &[u8]) -> io::Result<bool> {
 
 fn is_torn(file: &File, magic: &[u8]) -> io::Result<bool> {
     let first = first_bytes(file, magic.len())?;
-    // A power failure may also leave a length without the bytes.
-    Ok(magic.starts_with(&first) || first.iter().all(|byte| *byte == 0))
+    let written = first.iter().zip(magic).take_while(|(byte, ours)| byte == ours).count();
+    // A power cut also leaves a length without all of the bytes.
+    Ok(first[written..].iter().all(|byte| *byte == 0))
 }
 
 fn first_bytes(file: &File, len: usize) -> io::Result<Vec<u8>> {
@@ -200,7 +178,7 @@ mod tests {
     fn a_file_is_replaced_also_after_a_torn_try_and_never_through_a_foreign_one() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("state");
-        for torn in [&b""[..], b"ou", b"\0\0\0\0\0", b"ours, but old"] {
+        for torn in [&b""[..], b"ou", b"ou\0\0\0", b"\0\0\0\0\0", b"ours, but old"] {
             fs::write(fresh_name(&path), torn).unwrap();
             replace(&path, MAGIC, b"ours").unwrap();
             assert_eq!(fs::read(&path).unwrap(), b"ours");

@@ -254,6 +254,7 @@ macro_rules! for_each_case {
             count_matching_counts_what_the_filters_let_through
 
             purging_takes_exactly_what_is_expired
+            an_end_before_1970_never_comes
             purging_for_good_frees_the_tokens
             purging_goes_in_bounded_steps
             purging_is_durable
@@ -267,6 +268,7 @@ macro_rules! for_each_case {
             two_callers_of_if_absent_agree
             settings_come_in_the_order_of_their_names
             settings_are_bounded_in_number_and_length
+            settings_of_a_new_vault_are_written_all_or_none
 
             the_store_never_looks_into_an_envelope
             a_large_envelope_comes_back_unchanged

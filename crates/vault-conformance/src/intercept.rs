@@ -163,4 +163,8 @@ impl<I: Intercept> VaultStore for Intercepted<I> {
     ) -> Result<String, StoreError> {
         self.0.around(self.0.inner().put_setting(name, value, put)).await
     }
+
+    async fn init_settings(&self, settings: &[(String, String)]) -> Result<bool, StoreError> {
+        self.0.around(self.0.inner().init_settings(settings)).await
+    }
 }

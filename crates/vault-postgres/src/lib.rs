@@ -146,7 +146,19 @@ impl PostgresStore {
     /// [`AlreadyExists`](vault_store::StoreErrorKind::AlreadyExists) if there is a vault; otherwise
     /// as [`migrate`](Self::migrate).
     pub async fn create(url: &str, options: PostgresOptions) -> Result<Self, StoreError> {
-        Ok(Self { shared: Arc::new(open::create(url, &options).await?) })
+        Self::create_with(url, options, &[]).await
+    }
+
+    /// As [`create`](Self::create), with these settings: tables and settings are made in one transaction.
+    ///
+    /// # Errors
+    /// As [`create`](Self::create).
+    pub async fn create_with(
+        url: &str,
+        options: PostgresOptions,
+        settings: &[(String, String)],
+    ) -> Result<Self, StoreError> {
+        Ok(Self { shared: Arc::new(open::create(url, &options, settings).await?) })
     }
 
     /// Upgrades the tables of a vault to this version, or creates them in a database that has none; no
@@ -158,7 +170,7 @@ impl PostgresStore {
     /// `NotAVault` if there are tables and not those of the vault, whose names may be mistyped;
     /// otherwise as [`open`](Self::open). Nothing was changed.
     pub async fn migrate(url: &str, options: PostgresOptions) -> Result<Migration, StoreError> {
-        open::migrate(url, &options, Missing::Refuse).await
+        open::migrate(url, &options, &[], Missing::Refuse).await
     }
 
     /// As [`migrate`](Self::migrate), and creates the tables of a vault beside those of other programs
@@ -170,7 +182,7 @@ impl PostgresStore {
         url: &str,
         options: PostgresOptions,
     ) -> Result<Migration, StoreError> {
-        open::migrate(url, &options, Missing::Create).await
+        open::migrate(url, &options, &[], Missing::Create).await
     }
 }
 
@@ -306,6 +318,16 @@ impl VaultStore for PostgresStore {
             .run(Writes, move |shared| async move {
                 writes::put_setting(&shared, &name, &value, put).await
             })
+            .await
+    }
+
+    async fn init_settings(&self, settings: &[(String, String)]) -> Result<bool, StoreError> {
+        let settings = settings.to_vec();
+        self.shared
+            .run(
+                Writes,
+                move |shared| async move { writes::init_settings(&shared, &settings).await },
+            )
             .await
     }
 

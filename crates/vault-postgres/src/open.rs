@@ -91,13 +91,14 @@ async fn refusal(
 pub(crate) async fn migrate(
     url: &str,
     options: &PostgresOptions,
+    settings: &[(String, String)],
     missing: Missing,
 ) -> Result<Migration, StoreError> {
     runtime()?;
     let Server { options: server, place, connect_timeout } = place::parse(url)?;
     let options = &within(options, connect_timeout);
     let mut connection = connect(&server, &place, options).await?;
-    let migrated = match schema::migrate(&mut connection, options, missing).await {
+    let migrated = match schema::migrate(&mut connection, options, settings, missing).await {
         Ok(Migrated::Done(migration)) => Ok(migration),
         Ok(Migrated::Newer(version)) => Err(error::newer_schema(&place, version)),
         Ok(Migrated::Foreign) => Err(error::foreign(&place, options)),
@@ -112,9 +113,13 @@ pub(crate) async fn migrate(
     migrated
 }
 
-/// Creates a vault where there is none.
-pub(crate) async fn create(url: &str, options: &PostgresOptions) -> Result<Shared, StoreError> {
-    match migrate(url, options, Missing::Create).await? {
+/// Creates a vault where there is none: tables and settings in one transaction.
+pub(crate) async fn create(
+    url: &str,
+    options: &PostgresOptions,
+    settings: &[(String, String)],
+) -> Result<Shared, StoreError> {
+    match migrate(url, options, settings, Missing::Create).await? {
         Migration::Created => open(url, options).await,
         Migration::Current => Err(error::already_there(&place::parse(url)?.place, options)),
     }

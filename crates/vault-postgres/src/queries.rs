@@ -14,7 +14,7 @@ use crate::error::Fault;
 use crate::reads;
 use crate::record::{self, Time};
 use crate::shared::Shared;
-use crate::statements::{TIMES, WEIGHT, envelope_columns, key_columns, odd_columns};
+use crate::statements::{TIMES, WEIGHT, bounded, end, envelope_columns, key_columns, odd_columns};
 
 /// Returns the records that a query selects. As with pages, the server sums up the bytes and sends
 /// no envelope that does not fit.
@@ -105,7 +105,7 @@ fn filter(sql: &mut QueryBuilder<Postgres>, query: &Query, now: Timestamp) -> Re
             Filter::Only => "TRUE",
             Filter::Exclude => "FALSE",
         };
-        sql.push(format!(" AND coalesce({column} <= ")).push_bind(Time(now));
+        sql.push(format!(" AND coalesce({} <= ", end(column))).push_bind(Time(now));
         sql.push(format!(", FALSE) = {state}"));
     }
     Ok(())
@@ -132,13 +132,14 @@ fn go_on_after(sql: &mut QueryBuilder<Postgres>, query: &Query) -> Result<(), Fa
 /// Later than any time that a [`Timestamp`] can represent.
 const NEVER: &str = "timestamptz '9999-12-31 23:59:59+00'";
 
-fn key(order: SortKey) -> &'static str {
+/// What rows are ordered by before their ids, as it is read.
+fn key(order: SortKey) -> String {
     match order {
-        SortKey::Id => "stored.id",
-        SortKey::Token => "stored.token",
-        SortKey::CreatedAt => "stored.created_at",
-        SortKey::UpdatedAt => "stored.updated_at",
-        SortKey::ExpiresAt => "coalesce(stored.expires_at, timestamptz '9999-12-31 23:59:59+00')",
+        SortKey::Id => "stored.id".to_owned(),
+        SortKey::Token => "stored.token".to_owned(),
+        SortKey::CreatedAt => bounded("stored.created_at"),
+        SortKey::UpdatedAt => bounded("stored.updated_at"),
+        SortKey::ExpiresAt => format!("coalesce({}, {NEVER})", end("stored.expires_at")),
     }
 }
 

@@ -47,9 +47,18 @@ pub(crate) fn whole(row: &PgRow) -> Result<Record, Fault> {
         envelope: envelope_of(row)?,
         created_at: row.try_get::<Time, _>(4)?.0,
         updated_at: row.try_get::<Time, _>(5)?.0,
-        expires_at: row.try_get::<Option<Time>, _>(6)?.map(|time| time.0),
-        soft_deleted_at: row.try_get::<Option<Time>, _>(7)?.map(|time| time.0),
+        expires_at: end(row, 6)?,
+        soft_deleted_at: end(row, 7)?,
     })
+}
+
+/// The times of expiry and of soft deletion in two columns, the first of which is named by its number.
+pub(crate) fn ends(row: &PgRow, column: usize) -> Result<[Option<Timestamp>; 2], Fault> {
+    Ok([end(row, column)?, end(row, column + 1)?])
+}
+
+fn end(row: &PgRow, column: usize) -> Result<Option<Timestamp>, Fault> {
+    Ok(row.try_get::<Option<Time>, _>(column)?.map(|time| time.0))
 }
 
 /// What a row is called whose id or token is too long, and why it is not read; `None` for a record.

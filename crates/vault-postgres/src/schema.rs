@@ -124,13 +124,15 @@ pub(crate) async fn inspect(
     })
 }
 
-/// Creates the tables of a vault, or upgrades them to this version; nothing else is changed.
+/// Creates the tables of a vault and, in the same transaction, these settings; or upgrades existing
+/// tables to this version. Nothing else is changed.
 ///
 /// Safe from several processes at the same time: the row of the version is locked while the tables
 /// are created. A process that loses the race for that row starts over and finds everything done.
 pub(crate) async fn migrate(
     connection: &mut PgConnection,
     options: &PostgresOptions,
+    settings: &[(String, String)],
     missing: Missing,
 ) -> Result<Migrated, Fault> {
     let schema: Option<String> =
@@ -149,7 +151,7 @@ pub(crate) async fn migrate(
     }
     let mut tries = 1;
     loop {
-        match try_migrate(connection, options).await {
+        match try_migrate(connection, options, settings).await {
             Err(Fault::Sqlx(error)) if tries < TRIES && was_outrun(&error) => tries += 1,
             Err(Fault::Sqlx(error)) => {
                 return not_a_table_of_ours(error, None, Some(Migrated::Foreign))?
@@ -197,6 +199,7 @@ async fn not_a_table(
 async fn try_migrate(
     connection: &mut PgConnection,
     options: &PostgresOptions,
+    settings: &[(String, String)],
 ) -> Result<Migrated, Fault> {
     if let Some(what) = not_a_table(connection, options).await? {
         return Ok(Migrated::NotATable(what));
@@ -242,6 +245,11 @@ async fn try_migrate(
         return Ok(Migrated::Foreign);
     } else if let Some(missing) = without_key(&mut transaction, records).await? {
         return Ok(Migrated::NotATable(missing));
+    }
+    for (name, value) in settings {
+        let setting = format!("INSERT INTO {meta} (scope, name, value) VALUES ('setting', $1, $2)");
+        let setting = sqlx::query(AssertSqlSafe(setting)).bind(name).bind(value);
+        setting.execute(&mut *transaction).await?;
     }
     let done = format!(
         "UPDATE {meta} SET value = '{VERSION}' WHERE scope = 'schema' AND name = 'version'"

@@ -50,6 +50,8 @@ pub(crate) struct Statements {
     pub(crate) update: Statement,
     pub(crate) exists: Statement,
     pub(crate) delete: Statement,
+    pub(crate) ended: Statement,
+    pub(crate) times: Statement,
     pub(crate) purge_soft: Statement,
     pub(crate) purge_for_good: Statement,
     pub(crate) put_setting: Statement,
@@ -147,14 +149,21 @@ impl Statements {
             update: update(records),
             exists: Statement::new(format!("SELECT 1 FROM {records} WHERE id = $1")),
             delete: Statement::new(format!("DELETE FROM {records} WHERE id = $1")),
+            ended: Statement::new(format!(
+                "SELECT id, expires_at, soft_deleted_at FROM {records} WHERE {} <= $1 \
+                 AND ($2::text IS NULL OR id > $2::text) AND (NOT $3::boolean OR coalesce({} > $1, TRUE)) \
+                 ORDER BY id LIMIT $4 FOR UPDATE",
+                end("expires_at"),
+                end("soft_deleted_at")
+            )),
             purge_soft: Statement::new(format!(
-                "{} UPDATE {records} AS stored SET soft_deleted_at = $1, updated_at = $1 FROM expired \
-                 WHERE stored.id = expired.id RETURNING stored.id",
-                expired(records, "AND (soft_deleted_at IS NULL OR soft_deleted_at > $1)")
+                "UPDATE {records} SET soft_deleted_at = $2, updated_at = $2 WHERE id = ANY($1) RETURNING id"
             )),
             purge_for_good: Statement::new(format!(
-                "{} DELETE FROM {records} AS stored USING expired WHERE stored.id = expired.id RETURNING stored.id",
-                expired(records, "")
+                "DELETE FROM {records} WHERE id = ANY($1) RETURNING id"
+            )),
+            times: Statement::new(format!(
+                "SELECT expires_at, soft_deleted_at FROM {records} WHERE id = $1 FOR UPDATE"
             )),
             put_setting: Statement::new(format!(
                 "INSERT INTO {meta} (scope, name, value) VALUES ('setting', $1, $2) \
@@ -228,14 +237,18 @@ fn hooks(records: &TableName) -> Statement {
     ))
 }
 
-/// The ids of up to `$3` records that are expired at `$1`, after `$2` if that is not NULL, in
-/// order. Because of the lock, a concurrent renewal either waits, or is waited for and evaluated
-/// again.
-fn expired(records: &TableName, more: &str) -> String {
+/// A time of expiry or soft deletion as it is read: NULL (never) before 1970
+/// ([`Timestamp::as_end`](vault_store::Timestamp::as_end)), and at most the last `Timestamp`.
+pub(crate) fn end(column: &str) -> String {
     format!(
-        "WITH expired AS (SELECT id FROM {records} WHERE expires_at <= $1 {more} \
-         AND ($2::text IS NULL OR id > $2::text) ORDER BY id LIMIT $3 FOR UPDATE)"
+        "CASE WHEN {column} >= timestamptz '1970-01-01 00:00:00+00' THEN {} END",
+        bounded(column)
     )
+}
+
+/// A time as it is read: at most the last time that a `Timestamp` holds.
+pub(crate) fn bounded(column: &str) -> String {
+    format!("least({column}, timestamptz '9999-12-30 22:00:00+00')")
 }
 
 /// Changes what is not NULL. A time that may itself be NULL has a parameter that says whether it
@@ -247,8 +260,6 @@ fn update(records: &TableName) -> Statement {
          expires_at = CASE WHEN $4::boolean THEN $5::timestamptz ELSE expires_at END, \
          soft_deleted_at = CASE WHEN $6::boolean THEN $7::timestamptz ELSE soft_deleted_at END \
          WHERE id = $1 AND ($9::bigint IS NULL OR (octet_length(envelope) = $9::bigint \
-         AND (envelope = $8::text OR $9::bigint > {LONGEST}))) \
-         AND (NOT $10::boolean OR expires_at IS NOT DISTINCT FROM $11::timestamptz) \
-         AND (NOT $12::boolean OR soft_deleted_at IS NOT DISTINCT FROM $13::timestamptz)"
+         AND (envelope = $8::text OR $9::bigint > {LONGEST})))"
     ))
 }

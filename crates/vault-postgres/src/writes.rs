@@ -87,6 +87,23 @@ pub(crate) async fn update(shared: &Shared, change: &RecordUpdate) -> Result<Wri
     let expected = if_matches.envelope.as_ref().map(record::expected);
     let time = |time: Option<_>| time.map(Time);
     let mut transaction = shared.begin().await?;
+    // Other programs store "never" in several ways, so the times are compared as they are read. The
+    // lock keeps them until the change is made.
+    if if_matches.names_times() {
+        let times = sqlx::query(shared.statements.times.sql()).bind(id);
+        let outcome = match times.fetch_optional(transaction.connection()).await? {
+            None => Some(WriteOutcome::Missing),
+            Some(row) => {
+                let [expires_at, soft_deleted_at] = record::ends(&row, 0)?;
+                let fits = if_matches.times_match(expires_at, soft_deleted_at);
+                (!fits).then_some(WriteOutcome::Conflict)
+            }
+        };
+        if let Some(outcome) = outcome {
+            transaction.abort().await?;
+            return Ok(outcome);
+        }
+    }
     let update = sqlx::query(shared.statements.update.sql())
         .bind(id)
         .bind(envelope)
@@ -96,11 +113,7 @@ pub(crate) async fn update(shared: &Shared, change: &RecordUpdate) -> Result<Wri
         .bind(!change.soft_deleted_at.is_keep())
         .bind(time(change.soft_deleted_at.apply(None)))
         .bind(expected.and_then(|(text, _)| text))
-        .bind(expected.map(|(_, len)| len))
-        .bind(!if_matches.expires_at.is_any())
-        .bind(time(if_matches.expires_at.value()))
-        .bind(!if_matches.soft_deleted_at.is_any())
-        .bind(time(if_matches.soft_deleted_at.value()));
+        .bind(expected.map(|(_, len)| len));
     if update.execute(transaction.connection()).await?.rows_affected() > 0 {
         verify(shared, &mut transaction, envelope.map(|envelope| (id, envelope)).into_iter())
             .await?;
@@ -113,7 +126,9 @@ pub(crate) async fn update(shared: &Shared, change: &RecordUpdate) -> Result<Wri
     Ok(if there.is_some() { WriteOutcome::Conflict } else { WriteOutcome::Missing })
 }
 
-/// Deletes or soft-deletes the next expired records with one statement.
+/// Deletes or soft-deletes the next expired records. The server selects and locks them, and
+/// [`Purge::takes`] decides about each from what was read. Because of the lock, a concurrent renewal
+/// either waits, or is waited for and evaluated again.
 pub(crate) async fn purge(
     shared: &Shared,
     purge: Purge,
@@ -127,16 +142,26 @@ pub(crate) async fn purge(
     };
     let after = after.map(|id| record::text(id.as_str())).transpose()?;
     let mut transaction = shared.begin().await?;
-    let query = sqlx::query(statement.sql())
+    let ended = sqlx::query(shared.statements.ended.sql())
         .bind(Time(now))
         .bind(after)
+        .bind(purge == Purge::SoftDelete)
         .bind(i64::try_from(limit.get()).unwrap_or(i64::MAX));
-    let purged = ids(&mut transaction, query).await?;
-    if purged.is_empty() {
-        transaction.abort().await?;
-    } else {
-        transaction.commit().await?;
+    let mut judged: Vec<String> = Vec::new();
+    for row in ended.fetch_all(transaction.connection()).await? {
+        let [expires_at, soft_deleted_at] = record::ends(&row, 1)?;
+        if purge.takes(expires_at, soft_deleted_at, now) {
+            judged.push(row.try_get(0)?);
+        }
     }
+    if judged.is_empty() {
+        transaction.abort().await?;
+        return Ok(Vec::new());
+    }
+    let query = sqlx::query(statement.sql()).bind(&judged);
+    let query = if purge == Purge::SoftDelete { query.bind(Time(now)) } else { query };
+    let purged = ids(&mut transaction, query).await?;
+    transaction.commit().await?;
     let mut purged: Vec<RecordId> = purged.into_iter().map(RecordId::from_stored).collect();
     purged.sort_unstable();
     Ok(purged)
@@ -181,6 +206,32 @@ pub(crate) async fn put_setting(
     transaction.commit().await?;
     // Nothing removes settings; if someone just did, the caller starts over.
     reads::setting_value(&row.ok_or(Fault::Outrun)?, name)
+}
+
+/// Writes the settings of a new vault, if none of them is stored.
+pub(crate) async fn init_settings(
+    shared: &Shared,
+    settings: &[(String, String)],
+) -> Result<bool, Fault> {
+    let mut transaction = shared.begin().await?;
+    for (name, value) in settings {
+        let (name, value) = (record::text(name)?, record::text(value)?);
+        OverLimit::check_setting(name, value)?;
+        let insert = sqlx::query(shared.statements.put_setting_if_absent.sql());
+        let insert = insert.bind(name).bind(value).execute(transaction.connection());
+        if insert.await?.rows_affected() == 0 {
+            transaction.abort().await?;
+            return Ok(false);
+        }
+    }
+    let all = sqlx::query(shared.statements.other_settings.sql()).bind("");
+    let all: i64 = all.fetch_one(transaction.connection()).await?.try_get(0)?;
+    if usize::try_from(all).is_ok_and(|all| all > MAX_SETTINGS) {
+        transaction.abort().await?;
+        return Err(OverLimit::OneSettingMore.into());
+    }
+    transaction.commit().await?;
+    Ok(true)
 }
 
 /// One attempt to insert; `None` if someone else took an id or a token in the meantime.

@@ -19,6 +19,7 @@
 use std::{io, path::Path};
 
 use redb::{DatabaseError, SetDurabilityError, StorageError, TableError, TransactionError};
+use vault_files::Trouble;
 use vault_store::{OverLimit, StoreError, StoreErrorKind as Kind};
 
 use crate::record::{Malformed, Unstorable};
@@ -80,11 +81,17 @@ impl Fault {
         let path = path.display();
         match self {
             Self::Redb(error) => from_redb(error, &path),
-            Self::CommitInDoubt(error) => StoreError::new(
-                Kind::UnknownOutcome,
-                format!("{path}: the disk failed while a change was being committed"),
-            )
-            .with_source(error),
+            Self::CommitInDoubt(error) => {
+                let cause = match &error {
+                    redb::Error::Io(io) if is_full(io.kind()) => "no space was left on the disk",
+                    _ => "the disk failed",
+                };
+                StoreError::new(
+                    Kind::UnknownOutcome,
+                    format!("{path}: {cause} while a change was being committed"),
+                )
+                .with_source(error)
+            }
             Self::Row { table, key, malformed } => StoreError::new(
                 Kind::Corrupt,
                 format!(
@@ -112,7 +119,7 @@ impl Fault {
             .with_hint("choose a shorter token"),
             Self::Stopped(Stop::Failed) => StoreError::new(
                 Kind::Stopped,
-                format!("{path}: an earlier failure of the disk has stopped this store"),
+                format!("{path}: an earlier input/output error has stopped this store"),
             ),
             Self::Stopped(Stop::Closed) => {
                 StoreError::new(Kind::Stopped, format!("{path}: this store was closed"))
@@ -209,6 +216,57 @@ pub(crate) fn from_open(error: io::Error, path: &Path) -> StoreError {
     StoreError::new(kind, sentence).with_source(error)
 }
 
+/// The creation of the file could not start.
+pub(crate) fn not_created(trouble: Trouble, path: &Path) -> StoreError {
+    match trouble {
+        Trouble::Io(error) => from_creation(error, path),
+        Trouble::Busy => StoreError::new(
+            Kind::Locked,
+            format!("{}: another process is creating this vault", path.display()),
+        ),
+        Trouble::Foreign(folder) => foreign_folder(&folder, path),
+    }
+}
+
+/// The folder in which a new file is prepared exists and could be read or changed by others.
+fn foreign_folder(folder: &Path, path: &Path) -> StoreError {
+    let (folder, path) = (folder.display(), path.display());
+    StoreError::new(
+        Kind::Other,
+        format!("{path}: the vault cannot be created, because {folder} is not a private folder"),
+    )
+    .with_hint(format!("remove {folder}, or choose another path"))
+}
+
+/// Creating the database failed, and nothing is left of it.
+pub(crate) fn creation_failed(fault: Fault, path: &Path) -> StoreError {
+    match fault {
+        // No one has this vault yet, so no one has to check whether it was committed.
+        Fault::Redb(redb::Error::Io(error)) | Fault::CommitInDoubt(redb::Error::Io(error)) => {
+            from_creation(error, path)
+        }
+        other => other.into_store_error(path),
+    }
+}
+
+/// As [`from_open`], while there is no vault that could be opened again.
+pub(crate) fn from_creation(error: io::Error, path: &Path) -> StoreError {
+    let shown = path.display();
+    let (kind, message) = match error.kind() {
+        kind if is_full(kind) => {
+            (Kind::Full, format!("{shown}: no space left on the disk to create the vault"))
+        }
+        io::ErrorKind::PermissionDenied | io::ErrorKind::ReadOnlyFilesystem => {
+            (Kind::Denied, format!("{shown}: no permission to create a file in this folder"))
+        }
+        io::ErrorKind::NotFound => {
+            (Kind::NotFound, format!("{shown}: the folder of the vault does not exist"))
+        }
+        _ => return from_open(error, path),
+    };
+    StoreError::new(kind, message).with_source(error)
+}
+
 /// The error after redb has panicked: its state can no longer be trusted.
 fn damaged(path: &impl std::fmt::Display) -> StoreError {
     StoreError::new(
@@ -234,10 +292,9 @@ fn from_redb(error: redb::Error, path: &impl std::fmt::Display) -> StoreError {
             Kind::NotAVault,
             format!("{path}: a redb file of an old format, in which no vault was ever written"),
         ),
-        redb::Error::PreviousIo => (
-            Kind::Stopped,
-            format!("{path}: an earlier failure of the disk has stopped this store"),
-        ),
+        redb::Error::PreviousIo => {
+            (Kind::Stopped, format!("{path}: an earlier input/output error has stopped this store"))
+        }
         redb::Error::ValueTooLarge(_) => {
             (Kind::Unsupported, format!("{path}: cannot hold a value of more than 3 GiB"))
         }
@@ -248,9 +305,7 @@ fn from_redb(error: redb::Error, path: &impl std::fmt::Display) -> StoreError {
 
 fn from_io(kind: io::ErrorKind, error: redb::Error, path: &impl std::fmt::Display) -> StoreError {
     let (kind, sentence) = match kind {
-        io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded | io::ErrorKind::FileTooLarge => {
-            (Kind::Full, format!("{path}: no space left on the disk"))
-        }
+        kind if is_full(kind) => (Kind::Full, format!("{path}: no space left on the disk")),
         io::ErrorKind::PermissionDenied | io::ErrorKind::ReadOnlyFilesystem => {
             (Kind::Denied, format!("{path}: permission denied for reading"))
         }
@@ -261,6 +316,13 @@ fn from_io(kind: io::ErrorKind, error: redb::Error, path: &impl std::fmt::Displa
         _ => (Kind::Stopped, format!("{path}: the disk failed")),
     };
     StoreError::new(kind, sentence).with_source(error)
+}
+
+fn is_full(kind: io::ErrorKind) -> bool {
+    matches!(
+        kind,
+        io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded | io::ErrorKind::FileTooLarge
+    )
 }
 
 fn describe(malformed: Malformed) -> &'static str {

@@ -113,7 +113,7 @@ fn store_of(shared: Shared) -> RedbStore {
 
 fn created_on(disk: &Disk) -> RedbStore {
     store_of(
-        open::create_in(disk.clone(), Path::new("disk"), &RedbOptions::default(), threads())
+        open::create_in(disk.clone(), Path::new("disk"), &RedbOptions::default(), threads(), &[])
             .unwrap(),
     )
 }

@@ -23,6 +23,9 @@
 //!   file open until it ends.
 //! - **Opening does not modify.** Opening a file that is not a vault, or a vault of a newer
 //!   version, changes no byte of it, even where redb would have repaired it.
+//! - **Created as a whole.** A new vault is created in a folder next to its path, flushed, and then
+//!   renamed. If the process is killed or the power fails at any moment, there is a complete vault
+//!   at the path, or nothing.
 //! - **Private.** A new file has mode 0600 from the start, whatever the umask.
 //! - **Damage is an error.** Corruption that redb detects, even by a panic, is reported as
 //!   [`Corrupt`](vault_store::StoreErrorKind::Corrupt). After a disk failure, the store refuses
@@ -78,6 +81,8 @@ mod writes;
 
 #[cfg(test)]
 mod faults;
+#[cfg(test)]
+mod power;
 
 use std::{num::NonZeroUsize, path::Path, sync::Arc};
 
@@ -136,10 +141,27 @@ impl RedbStore {
     ///
     /// # Errors
     /// [`AlreadyExists`](vault_store::StoreErrorKind::AlreadyExists) if anything exists at the
-    /// path, including a dangling symbolic link. On any error, no file is left behind.
+    /// path, including a dangling symbolic link; `Locked` if another process is creating the same
+    /// file. On any error, no file is left behind. A process that is killed leaves no file at the
+    /// path either. It may leave a folder next to it, which the next call for this path reuses.
     pub async fn create(path: impl AsRef<Path>, options: RedbOptions) -> Result<Self, StoreError> {
-        let open = move |path: &Path, threads: Threads| open::create(path, &options, threads);
-        Self::on_threads(path.as_ref(), open).await
+        Self::create_with(path, options, &[]).await
+    }
+
+    /// As [`create`](Self::create), with these settings: the file appears with all of them or not at all.
+    ///
+    /// # Errors
+    /// As [`create`](Self::create).
+    pub async fn create_with(
+        path: impl AsRef<Path>,
+        options: RedbOptions,
+        settings: &[(String, String)],
+    ) -> Result<Self, StoreError> {
+        let settings = settings.to_vec();
+        let create = move |path: &Path, threads: Threads| {
+            open::create(path, &options, threads, &settings)
+        };
+        Self::on_threads(path.as_ref(), create).await
     }
 
     /// Opens a vault and locks it. After a crash, redb first recovers it, which reads the whole
@@ -291,6 +313,11 @@ impl VaultStore for RedbStore {
     ) -> Result<String, StoreError> {
         let (name, value) = (name.to_owned(), value.to_owned());
         self.write(move |write| writes::put_setting(write, &name, &value, put)).await
+    }
+
+    async fn init_settings(&self, settings: &[(String, String)]) -> Result<bool, StoreError> {
+        let settings = settings.to_vec();
+        self.write(move |write| writes::init_settings(write, &settings)).await
     }
 
     /// No one else can have the file open: `external` stays 0.

@@ -7,6 +7,7 @@ use std::{
 };
 
 use redb::{Builder, Database, ReadableDatabase, StorageBackend, backends::FileBackend};
+use vault_files::NewFile;
 use vault_store::{FileKind, StoreError};
 
 use crate::RedbOptions;
@@ -16,29 +17,27 @@ use crate::leak::LeakedByPanic;
 use crate::schema::{self, Schema};
 use crate::shared::{Shared, Verdict, no_panic};
 use crate::threads::Threads;
+use crate::writes;
 
-/// Creates a new vault, and removes the file again if that fails.
+/// Creates a new vault with these settings, as a whole or not at all.
 pub(crate) fn create(
     path: &Path,
     options: &RedbOptions,
     threads: Threads,
+    settings: &[(String, String)],
 ) -> Result<Shared, StoreError> {
-    let mut flags = OpenOptions::new();
-    // Exclusive: fails if anything exists at the path, and follows no symbolic link.
-    flags.read(true).write(true).create_new(true);
-    owner_only(&mut flags);
-    let file = flags.open(path).map_err(|error| error::from_open(error, path))?;
+    let new = NewFile::begin(path).map_err(|trouble| error::not_created(trouble, path))?;
     let made = no_panic(|| {
-        let shared = create_in(FileBackend::new(file)?, path, options, threads)?;
-        sync_folder_of(path)?;
-        Ok(shared)
+        let mut flags = OpenOptions::new();
+        flags.read(true).write(true).create_new(true);
+        owner_only(&mut flags);
+        let file = flags.open(new.path())?;
+        create_in(FileBackend::new(file)?, path, options, threads, settings)
     });
-    made.map_err(|fault| {
-        // This is the file created above. If it cannot be removed, the original error is still the
-        // one to report.
-        let _ = fs::remove_file(path);
-        fault.into_store_error(path)
-    })
+    let shared = made.map_err(|fault| error::creation_failed(fault, path))?;
+    // redb has committed and flushed, and goes on in the file under its new name.
+    new.publish().map_err(|error| error::from_creation(error, path))?;
+    Ok(shared)
 }
 
 /// Opens a vault after making sure that it is one.
@@ -98,11 +97,16 @@ pub(crate) fn create_in(
     path: &Path,
     options: &RedbOptions,
     threads: Threads,
+    settings: &[(String, String)],
 ) -> Result<Shared, Fault> {
     let file = VaultFile::held_back(backend, Access::ReadWrite);
     file.release()?;
     let shared = Shared::new(database_on(&file, options)?, file, path, threads);
-    shared.write(|transaction| schema::create(transaction).map(Verdict::Commit))?;
+    shared.write(|transaction| {
+        schema::create(transaction)?;
+        writes::init_settings(transaction, settings)?;
+        Ok(Verdict::Commit(()))
+    })?;
     Ok(shared)
 }
 
@@ -153,15 +157,3 @@ fn owner_only(flags: &mut OpenOptions) {
 
 #[cfg(not(unix))]
 fn owner_only(_: &mut OpenOptions) {}
-
-/// A new file is durable only once its directory entry is.
-#[cfg(unix)]
-fn sync_folder_of(path: &Path) -> io::Result<()> {
-    let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty());
-    File::open(folder.unwrap_or(Path::new(".")))?.sync_all()
-}
-
-#[cfg(not(unix))]
-fn sync_folder_of(_: &Path) -> io::Result<()> {
-    Ok(())
-}

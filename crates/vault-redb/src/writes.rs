@@ -124,6 +124,27 @@ pub(crate) fn put_setting(
     Ok(Verdict::Commit(value.to_owned()))
 }
 
+/// Writes the settings of a new vault, if none of them is stored.
+pub(crate) fn init_settings(
+    transaction: &WriteTransaction,
+    new: &[(String, String)],
+) -> Result<Verdict<bool>, Fault> {
+    let mut settings = transaction.open_table(SETTINGS)?;
+    for (name, _) in new {
+        if settings.get(name.as_bytes())?.is_some() {
+            return Ok(Verdict::Abort(false));
+        }
+    }
+    for (name, value) in new {
+        OverLimit::check_setting(name, value)?;
+        settings.insert(name.as_bytes(), value.as_bytes())?;
+    }
+    if settings.len()? > MAX_SETTINGS as u64 {
+        return Err(OverLimit::OneSettingMore.into());
+    }
+    Ok(Verdict::Commit(true))
+}
+
 /// A transaction that changed nothing is not worth two flushes.
 fn commit_if_any<T: PartialEq>(outcomes: Vec<T>, changed: &T) -> Verdict<Vec<T>> {
     if outcomes.contains(changed) { Verdict::Commit(outcomes) } else { Verdict::Abort(outcomes) }
@@ -198,7 +219,7 @@ fn expired(
         let Ok(record) = readable(id.value(), row.value(), record::decode_without_envelope) else {
             continue;
         };
-        if !record.is_expired(now) || (purge == Purge::SoftDelete && record.is_soft_deleted(now)) {
+        if !purge.takes(record.expires_at, record.soft_deleted_at, now) {
             continue;
         }
         expired.push(record.id);

@@ -15,6 +15,7 @@ use std::{
 
 use sqlx::error::DatabaseError;
 use tokio::task::JoinError;
+use vault_files::Trouble;
 use vault_store::{
     FileKind, FoundTables, OverLimit, RowName, StoreError, StoreErrorKind as Kind, TableName, UnreadableReason,
 };
@@ -59,10 +60,12 @@ pub(crate) enum Unstorable {
 impl Fault {
     /// One line that names the vault, with a hint where the kind has none or a worse one.
     pub(crate) fn into_store_error(self, path: &Path) -> StoreError {
+        let file = path;
         let path = path.display();
         match self {
+            Self::Sqlx(error) if found_no_room(&error, file) => full(&path).with_source(error),
             Self::Sqlx(error) => from_sqlx(error, &path),
-            Self::Commit(error) => from_commit(error, &path),
+            Self::Commit(error) => from_commit(error, file),
             Self::Unreadable(name, reason) => StoreError::new(
                 Kind::Corrupt,
                 format!("{path}: the row {name} cannot be read: {reason}"),
@@ -259,6 +262,73 @@ pub(crate) fn from_io(error: io::Error, path: &Path) -> StoreError {
     StoreError::new(kind, sentence).with_source(error)
 }
 
+/// The creation of the file could not start, or the file could not be renamed to its path.
+pub(crate) fn not_created(trouble: Trouble, path: &Path) -> StoreError {
+    let shown = path.display();
+    let error = match trouble {
+        Trouble::Busy => {
+            let message = format!("{shown}: another process is creating this vault");
+            return StoreError::new(Kind::Locked, message);
+        }
+        Trouble::Foreign(folder) => return foreign_folder(&folder, path),
+        Trouble::Io(error) => error,
+    };
+    let (kind, message) = match error.kind() {
+        io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => {
+            return no_room_for(path).with_source(error);
+        }
+        io::ErrorKind::PermissionDenied | io::ErrorKind::ReadOnlyFilesystem => {
+            (Kind::Denied, format!("{shown}: no permission to create a file in this folder"))
+        }
+        io::ErrorKind::NotFound => {
+            (Kind::NotFound, format!("{shown}: the folder of the vault does not exist"))
+        }
+        _ => return from_io(error, path),
+    };
+    StoreError::new(kind, message).with_source(error)
+}
+
+/// The folder in which a new file is prepared exists and could be read or changed by others.
+fn foreign_folder(folder: &Path, path: &Path) -> StoreError {
+    let (folder, path) = (folder.display(), path.display());
+    StoreError::new(
+        Kind::Other,
+        format!("{path}: the vault cannot be created, because {folder} is not a private folder"),
+    )
+    .with_hint(format!("remove {folder}, or choose another path"))
+}
+
+/// A log or journal at the path of a new vault belongs to a database that is gone.
+pub(crate) fn changes_of_another(path: &Path, left: &Path) -> StoreError {
+    let (path, left) = (path.display(), left.display());
+    StoreError::new(
+        Kind::Other,
+        format!(
+            "{path}: the vault cannot be created next to {left}, which SQLite would apply to it"
+        ),
+    )
+    .with_hint(format!("restore the database that {left} belongs to, or remove {left}"))
+}
+
+/// Creating the database failed, and nothing is left of it.
+pub(crate) fn creation_failed(fault: Fault, made: &Path, path: &Path) -> StoreError {
+    match fault {
+        // No one has this vault yet, so no one has to check whether it was committed.
+        Fault::Sqlx(error) | Fault::Commit(error) => {
+            if found_no_room(&error, made) {
+                return no_room_for(path).with_source(error);
+            }
+            from_sqlx(error, &path.display())
+        }
+        other => other.into_store_error(path),
+    }
+}
+
+fn no_room_for(path: &Path) -> StoreError {
+    let message = format!("{}: no space left on the disk to create the vault", path.display());
+    StoreError::new(Kind::Full, message)
+}
+
 // https://www.sqlite.org/rescode.html
 pub(crate) const SQLITE_ERROR: u8 = 1;
 const SQLITE_PERM: u8 = 3;
@@ -283,6 +353,20 @@ fn code(error: &sqlx::Error) -> Option<i32> {
     error.as_database_error().and_then(DatabaseError::code)?.parse().ok()
 }
 
+/// Returns whether SQLite failed because the disk is full. It reports this for a write to the database
+/// or its journal. If it cannot create or extend one of its other files, it reports an I/O error or a
+/// missing permission, so the file system itself is asked.
+fn found_no_room(error: &sqlx::Error, path: &Path) -> bool {
+    match primary_code(error) {
+        Some(SQLITE_FULL) => true,
+        // The shared memory is a file next to the database. SQLite reports this code only if that
+        // file does not fit on the disk.
+        Some(SQLITE_IOERR) if code(error) == Some(SQLITE_IOERR_SHMSIZE) => true,
+        Some(SQLITE_IOERR | SQLITE_CANTOPEN) => vault_files::has_no_room(path),
+        _ => false,
+    }
+}
+
 fn from_sqlx(error: sqlx::Error, path: &impl Display) -> StoreError {
     if let sqlx::Error::Io(io) = &error
         && let Some(limit) = limit_of_system(io, path)
@@ -299,12 +383,6 @@ fn from_sqlx(error: sqlx::Error, path: &impl Display) -> StoreError {
         }
         Some(SQLITE_PERM | SQLITE_READONLY | SQLITE_CANTOPEN) => {
             return denied(path).with_source(error);
-        }
-        Some(SQLITE_FULL) => return full(path).with_source(error),
-        // The shared memory is a file next to the database. SQLite reports this code only if that
-        // file does not fit on the disk.
-        Some(SQLITE_IOERR) if code(&error) == Some(SQLITE_IOERR_SHMSIZE) => {
-            return full(path).with_source(error);
         }
         Some(SQLITE_IOERR) => return disk_failed(path).with_source(error),
         Some(SQLITE_CORRUPT) => {
@@ -327,14 +405,22 @@ fn from_sqlx(error: sqlx::Error, path: &impl Display) -> StoreError {
     StoreError::new(Kind::Other, sentence).with_source(error)
 }
 
-fn from_commit(error: sqlx::Error, path: &impl Display) -> StoreError {
+fn from_commit(error: sqlx::Error, file: &Path) -> StoreError {
+    let path = &file.display();
     match primary_code(&error) {
         Some(SQLITE_BUSY | SQLITE_LOCKED) => busy(path),
         Some(SQLITE_FULL) => full(path),
-        _ => StoreError::new(
-            Kind::UnknownOutcome,
-            format!("{path}: the disk failed while a change was being committed"),
-        ),
+        _ => {
+            let cause = if found_no_room(&error, file) {
+                "no space was left on the disk"
+            } else {
+                "the disk failed"
+            };
+            StoreError::new(
+                Kind::UnknownOutcome,
+                format!("{path}: {cause} while a change was being committed"),
+            )
+        }
     }
     .with_source(error)
 }

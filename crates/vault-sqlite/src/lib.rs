@@ -29,6 +29,9 @@
 //!   to it then.
 //! - **What was written is stored.** If the database has triggers, what they made of an envelope is
 //!   read before the commit. If it differs, nothing is changed and the call fails.
+//! - **Created as a whole.** A new vault is created in a folder next to its path, flushed, and then
+//!   renamed. If the process is killed or the power fails at any moment, there is a complete vault
+//!   at the path, or nothing.
 //! - **Private.** A new file, its log and the index of the log have mode 0600 from the start,
 //!   whatever the umask.
 //!
@@ -45,7 +48,7 @@
 //! | a token that is NULL | an empty one |
 //! | a token that is no UTF-8 | with replacement characters |
 //! | `created_at` or `updated_at` that is no time | 1970-01-01 00:00:00 |
-//! | `expires_at` or `soft_deleted_at` that is no time | never, as the ancestor reads it |
+//! | `expires_at` or `soft_deleted_at` that is no time, or a time before 1970 (Go's zero time) | never, as the ancestor reads it |
 //!
 //! A row whose id is NULL, of another type, not UTF-8 or longer than
 //! [`MAX_KEY_LEN`](vault_store::MAX_KEY_LEN), or whose token is longer than that, is not a record:
@@ -167,15 +170,30 @@ impl SqliteStore {
     ///
     /// # Errors
     /// [`AlreadyExists`](vault_store::StoreErrorKind::AlreadyExists) if anything exists at the
-    /// path, including a dangling symbolic link. On any error, no file is left behind. Fails
+    /// path, including a dangling symbolic link; `Locked` if another process is creating the same
+    /// file. On any error, no file is left behind. A process that is killed leaves no file at the
+    /// path either. It may leave a folder next to it, which the next call for this path reuses. Fails
     /// outside a tokio runtime.
     pub async fn create(
         path: impl AsRef<Path>,
         options: SqliteOptions,
     ) -> Result<Self, StoreError> {
+        Self::create_with(path, options, &[]).await
+    }
+
+    /// As [`create`](Self::create), with these settings: the file appears with all of them or not at all.
+    ///
+    /// # Errors
+    /// As [`create`](Self::create).
+    pub async fn create_with(
+        path: impl AsRef<Path>,
+        options: SqliteOptions,
+        settings: &[(String, String)],
+    ) -> Result<Self, StoreError> {
         let path = path.as_ref();
         let runtime = Handle::try_current().map_err(|_| error::no_runtime(path))?;
-        Ok(Self { shared: Arc::new(open::create(path, &options, runtime).await?) })
+        let shared = open::create(path, &options, settings, runtime).await?;
+        Ok(Self { shared: Arc::new(shared) })
     }
 
     /// Opens a vault without changing anything; read-only if this user may not write.
@@ -403,6 +421,20 @@ impl VaultStore for SqliteStore {
                 Box::pin(async move {
                     writes::put_setting(connection, statements, &name, &value, put).await
                 })
+            })
+            .await
+    }
+
+    async fn init_settings(&self, settings: &[(String, String)]) -> Result<bool, StoreError> {
+        if self.shared.meta != MetaTable::Present {
+            return Err(Fault::NoMetaTable.into_store_error(&self.shared.path));
+        }
+        let settings = settings.to_vec();
+        self.shared
+            .write(move |connection, statements| {
+                Box::pin(
+                    async move { writes::init_settings(connection, statements, &settings).await },
+                )
             })
             .await
     }

@@ -13,17 +13,19 @@ use std::{
 
 use futures::channel::oneshot;
 use sqlx::{
-    ConnectOptions as _, Executor as _, SqliteConnection, SqlitePool,
+    ConnectOptions as _, Connection as _, Executor as _, SqliteConnection, SqlitePool,
     sqlite::{SqliteConnectOptions, SqlitePoolOptions, SqliteSynchronous},
 };
 use tokio::runtime::Handle;
+use vault_files::{NewFile, Trouble};
 use vault_store::{FoundTables, StoreError, TableNames, WriteCounter};
 
 use crate::SqliteOptions;
 use crate::error::{self, Fault, SQLITE_CANTOPEN, SQLITE_READONLY};
 use crate::schema::{self, Encoding, MetaTable, Schema, VaultTable};
-use crate::shared::{Shared, begin_write};
-use crate::statements::Statements;
+use crate::shared::Shared;
+use crate::statements::{ENDS, MOMENTS, Statements};
+use crate::{time, writes};
 
 /// Number of concurrent readers.
 const READERS: u32 = 4;
@@ -37,28 +39,36 @@ const ROW_BUFFER: usize = 512;
 /// memory until it is committed.
 const CACHE: &str = "-16384";
 
-/// Creates a new vault, and removes the files again if that fails.
+/// Creates a new vault with these settings, as a whole or not at all.
 pub(crate) async fn create(
     path: &Path,
     options: &SqliteOptions,
+    settings: &[(String, String)],
     runtime: Handle,
 ) -> Result<Shared, StoreError> {
     let location = location(path)?;
-    make_file(&location).await.map_err(|error| error::from_io(error, path))?;
-    let shared = shared(path, options, &location, MetaTable::Present, runtime);
-    match fill(&shared, &location, &options.tables).await {
-        Ok(()) => Ok(shared),
-        Err(fault) => {
-            shared.readers.close().await;
-            shared.writer.close().await;
-            for ending in ["", "-wal", "-shm", "-journal"] {
-                // All belong to the file created above. If one cannot be removed, the original
-                // error is still the one to report.
-                let _ = fs::remove_file(beside(&location, ending));
-            }
-            Err(fault.into_store_error(path))
-        }
+    let place = location.clone();
+    let new = blocking(move || NewFile::begin(&place)).await;
+    let new = new.map_err(|trouble| error::not_created(trouble, path))?;
+    if let Some(left) = left_by_another(&location) {
+        return Err(error::changes_of_another(path, &left));
     }
+    let made = new.path();
+    let file = blocking(move || make_file(&made).map_err(Trouble::Io)).await;
+    file.map_err(|trouble| error::not_created(trouble, path))?;
+    if let Err(fault) = fill(&new.path(), options, settings).await {
+        let failed = error::creation_failed(fault, &new.path(), path);
+        // Removing the folder is input and output, too.
+        let remove = move || {
+            drop(new);
+            Ok(())
+        };
+        let _ = blocking(remove).await;
+        return Err(failed);
+    }
+    let published = blocking(move || new.publish().map_err(Trouble::Io)).await;
+    published.map_err(|trouble| error::not_created(trouble, path))?;
+    Ok(shared(path, options, &location, MetaTable::Present, runtime))
 }
 
 /// Opens a vault after making sure that it is one.
@@ -185,6 +195,8 @@ fn connect_options(location: &Path, options: &SqliteOptions) -> SqliteConnectOpt
         .create_if_missing(false)
         .busy_timeout(options.busy_timeout)
         .row_buffer_size(ROW_BUFFER)
+        .collation(ENDS, time::compare_ends)
+        .collation(MOMENTS, time::compare_moments)
         .pragma("cache_size", CACHE)
         // The creator of the file must not be able to make its views and triggers call functions
         // with side effects.
@@ -282,37 +294,47 @@ fn beside(location: &Path, ending: &str) -> PathBuf {
     name.into()
 }
 
+/// A log or journal whose database is gone: SQLite would apply it to the new one.
+fn left_by_another(location: &Path) -> Option<PathBuf> {
+    let names = ["-wal", "-journal"].map(|ending| beside(location, ending));
+    names.into_iter().find(|name| fs::metadata(name).is_ok_and(|found| found.len() > 0))
+}
+
 /// Creates an empty file that only its owner can read and write. SQLite gives its additional files
 /// the same mode.
-async fn make_file(location: &Path) -> io::Result<()> {
-    let location = location.to_owned();
-    let made = on_thread(move || {
-        let mut flags = fs::OpenOptions::new();
-        // Exclusive: fails if anything exists at the path, and follows no symbolic link.
-        flags.write(true).create_new(true);
-        owner_only(&mut flags);
-        flags.open(location).map(drop)
-    });
-    made.await
+fn make_file(location: &Path) -> io::Result<()> {
+    let mut flags = fs::OpenOptions::new();
+    flags.write(true).create_new(true);
+    owner_only(&mut flags);
+    flags.open(location).map(drop)
+}
+
+/// Makes tables and settings in one transaction, and closes the file, so that nothing of it is beside it.
+async fn fill(
+    location: &Path,
+    options: &SqliteOptions,
+    settings: &[(String, String)],
+) -> Result<(), Fault> {
+    let mut connection = durable(connect_options(location, options)).connect().await?;
+    let mut transaction = connection.begin_with("BEGIN IMMEDIATE").await?;
+    schema::create(&mut transaction, &options.tables).await?;
+    let statements = Statements::new(&options.tables, schema::ROW_NUMBER);
+    writes::init_settings(&mut transaction, &statements, settings).await?;
+    transaction.commit().await.map_err(Fault::Commit)?;
+    connection.close().await?;
+    Ok(())
 }
 
 /// Runs what blocks on a thread of its own: the pool of the runtime panics where the system starts
 /// no thread.
-async fn on_thread(task: impl FnOnce() -> io::Result<()> + Send + 'static) -> io::Result<()> {
+async fn blocking<T: Send + 'static>(
+    work: impl FnOnce() -> Result<T, Trouble> + Send + 'static,
+) -> Result<T, Trouble> {
     let (answer, receiver) = oneshot::channel();
     thread::Builder::new()
         .name("vaultstore-sqlite".to_owned())
-        .spawn(move || drop(answer.send(task())))?;
+        .spawn(move || drop(answer.send(work())))?;
     receiver.await.map_err(io::Error::other)?
-}
-
-async fn fill(shared: &Shared, location: &Path, tables: &TableNames) -> Result<(), Fault> {
-    let mut transaction = begin_write(&shared.writer).await?;
-    schema::create(&mut transaction, tables).await?;
-    transaction.commit().await.map_err(Fault::Commit)?;
-    let location: Arc<Path> = location.into();
-    on_thread(move || sync_folder_of(&location)).await.map_err(sqlx::Error::Io)?;
-    Ok(())
 }
 
 #[cfg(unix)]
@@ -323,17 +345,6 @@ fn owner_only(flags: &mut fs::OpenOptions) {
 
 #[cfg(not(unix))]
 fn owner_only(_: &mut fs::OpenOptions) {}
-
-/// A new file is durable only once its directory entry is.
-#[cfg(unix)]
-fn sync_folder_of(location: &Path) -> io::Result<()> {
-    fs::File::open(location.parent().unwrap_or(Path::new("/")))?.sync_all()
-}
-
-#[cfg(not(unix))]
-fn sync_folder_of(_: &Path) -> io::Result<()> {
-    Ok(())
-}
 
 #[cfg(test)]
 mod tests {

@@ -12,7 +12,7 @@ use vault_store::{
 
 use crate::error::Fault;
 use crate::packed::Packed;
-use crate::statements::{Statement, Statements, moment};
+use crate::statements::{Statement, Statements, end, moment};
 use crate::{reads, time};
 
 /// Returns the records that a query selects.
@@ -22,7 +22,7 @@ pub(crate) async fn query(
     query: &Query,
     now: Timestamp,
 ) -> Result<Page<Record>, Fault> {
-    let rest = format!("{}{}", conditions(query, Place::Counts), order(query));
+    let rest = format!("{}{}", conditions(query, Place::Counts, now), order(query));
     let limit = query.page_limit();
     match query.envelopes() {
         Envelopes::Loaded => {
@@ -52,7 +52,7 @@ pub(crate) async fn count(
     query: &Query,
     now: Timestamp,
 ) -> Result<u64, Fault> {
-    let statement = statements.query_count.followed_by(&conditions(query, Place::IsIgnored));
+    let statement = statements.query_count.followed_by(&conditions(query, Place::IsIgnored, now));
     let row = bind(&statement, query, now, 0)?.fetch_one(connection).await?;
     Ok(row.try_get::<i64, _>(0)?.unsigned_abs())
 }
@@ -90,7 +90,7 @@ fn bind<'q>(
         .bind(place.map(|place| place.id.as_str().to_owned()))
         .bind(number(query.page_limit().records.get()))
         .bind(reads::INLINE)
-        .bind(time::comparable_text(now)?)
+        .bind(time::precise_text(now)?)
         .bind(key)
         .bind(i64::try_from(query.skipped().saturating_add(passed)).unwrap_or(i64::MAX))
         .bind(id_places)
@@ -99,9 +99,9 @@ fn bind<'q>(
         .bind(token_bytes))
 }
 
-fn conditions(query: &Query, place: Place) -> String {
-    const SOFT_DELETED: &str = concat!("ifnull(", moment!("v.soft_deleted_at"), " <= ?4, FALSE)");
-    const EXPIRED: &str = concat!("ifnull(", moment!("v.expires_at"), " <= ?4, FALSE)");
+fn conditions(query: &Query, place: Place, now: Timestamp) -> String {
+    const SOFT_DELETED: &str = concat!("(", end!("v.soft_deleted_at"), " <= ?4)");
+    const EXPIRED: &str = concat!("(", end!("v.expires_at"), " <= ?4)");
     const IDS: &str = "v.id COLLATE BINARY IN (SELECT CAST(substr(?8, row.value->>0, row.value->>1) AS TEXT) \
                        FROM json_each(?7) AS row)";
     const TOKENS: &str = "v.vault_token COLLATE BINARY IN \
@@ -118,13 +118,15 @@ fn conditions(query: &Query, place: Place) -> String {
     if query.tokens().is_some() {
         and(TOKENS);
     }
+    // By a clock before 1970, which compares as never itself, nothing has ended.
+    let at_all = |state| if now.as_end().is_some() { state } else { "FALSE" };
     for (state, include) in
         [(SOFT_DELETED, query.soft_deleted_filter()), (EXPIRED, query.expired_filter())]
     {
         match include {
             Filter::Include => {}
-            Filter::Only => and(state),
-            Filter::Exclude => and(&format!("NOT {state}")),
+            Filter::Only => and(at_all(state)),
+            Filter::Exclude => and(&format!("NOT {}", at_all(state))),
         }
     }
     if query.position().is_some() && place == Place::Counts {
@@ -134,8 +136,8 @@ fn conditions(query: &Query, place: Place) -> String {
         };
         match key(query.order()) {
             None => and(&format!("v.id COLLATE BINARY {ahead} ?1")),
-            Some(Key { column, bound }) => and(&format!(
-                "({column} {ahead} {bound} OR ({column} = {bound} AND v.id COLLATE BINARY {ahead} ?1))"
+            Some(column) => and(&format!(
+                "({column} {ahead} ?5 OR ({column} = ?5 AND v.id COLLATE BINARY {ahead} ?1))"
             )),
         }
     }
@@ -147,35 +149,18 @@ fn order(query: &Query) -> String {
         SortOrder::Ascending => "ASC",
         SortOrder::Descending => "DESC",
     };
-    let key = key(query.order()).map(|Key { column, .. }| format!("{column} {way}, "));
+    let key = key(query.order()).map(|column| format!("{column} {way}, "));
     let key = key.unwrap_or_default();
     format!(" ORDER BY {key}v.id COLLATE BINARY {way} LIMIT ?2 OFFSET ?6")
 }
 
-/// The SQL of the primary sort key, for rows and for the cursor.
-struct Key {
-    column: &'static str,
-    bound: &'static str,
-}
-
-/// Every row has a key, the same as its record when it is read: an invalid time is the epoch, or
-/// never.
-fn key(order: SortKey) -> Option<Key> {
-    const TIME: &str = "datetime(?5, 'subsec')";
-    let (column, bound) = match order {
+/// The SQL of the primary sort key. Every row has one, and its collation compares it as it is read.
+fn key(order: SortKey) -> Option<&'static str> {
+    Some(match order {
         SortKey::Id => return None,
-        SortKey::Token => ("ifnull(CAST(v.vault_token AS TEXT), '') COLLATE BINARY", "?5"),
-        SortKey::CreatedAt => (
-            concat!("ifnull(", moment!("v.created_at"), ", datetime(0, 'unixepoch', 'subsec'))"),
-            TIME,
-        ),
-        SortKey::UpdatedAt => (
-            concat!("ifnull(", moment!("v.updated_at"), ", datetime(0, 'unixepoch', 'subsec'))"),
-            TIME,
-        ),
-        SortKey::ExpiresAt => {
-            (concat!("ifnull(", moment!("v.expires_at"), ", '9999-12-31 23:59:59.000')"), TIME)
-        }
-    };
-    Some(Key { column, bound })
+        SortKey::Token => "ifnull(CAST(v.vault_token AS TEXT), '') COLLATE BINARY",
+        SortKey::CreatedAt => moment!("v.created_at"),
+        SortKey::UpdatedAt => moment!("v.updated_at"),
+        SortKey::ExpiresAt => end!("v.expires_at"),
+    })
 }

@@ -122,8 +122,6 @@ impl<T, W> Work<T> for W where
 }
 
 /// Starts as a writer: a reader that becomes one may fail because it is too late.
-pub(crate) async fn begin_write(
-    pool: &SqlitePool,
-) -> Result<Transaction<'static, Sqlite>, sqlx::Error> {
+async fn begin_write(pool: &SqlitePool) -> Result<Transaction<'static, Sqlite>, sqlx::Error> {
     pool.begin_with("BEGIN IMMEDIATE").await
 }

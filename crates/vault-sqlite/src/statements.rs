@@ -92,40 +92,30 @@ macro_rules! whole {
     };
 }
 
-/// A time in a column, as text that compares chronologically, to the millisecond; NULL for an
-/// invalid time and for "never".
-///
-/// SQLite would also accept a number as a time, and the word "now".
+/// The collation that compares times of expiry and of soft deletion as this crate reads them, whatever
+/// text they are: see [`time::compare_ends`](crate::time::compare_ends). SQLite's own functions accept
+/// other texts as times (30 February, 24:00) and know no "never".
+pub(crate) const ENDS: &str = "vaultstore_ends";
+
+/// The same for times of creation and modification: see
+/// [`time::compare_moments`](crate::time::compare_moments).
+pub(crate) const MOMENTS: &str = "vaultstore_moments";
+
+/// A time of expiry or soft deletion in a column, which compares as it is read.
+macro_rules! end {
+    ($column:literal) => {
+        concat!("ifnull(CAST(", $column, " AS TEXT), '') COLLATE vaultstore_ends")
+    };
+}
+
+/// A time of creation or modification in a column, which compares as it is read.
 macro_rules! moment {
     ($column:literal) => {
-        concat!(
-            "CASE WHEN trim(",
-            $column,
-            ", char(9, 10, 13, 32)) GLOB '[0-9][0-9][0-9][0-9]-[0-9][0-9]-[0-9][0-9]*' AND trim(",
-            $column,
-            ", char(9, 10, 13, 32)) < '9999-12-30 22:00:01' THEN datetime(trim(",
-            $column,
-            ", char(9, 10, 13, 32)), 'subsec') END"
-        )
+        concat!("ifnull(CAST(", $column, " AS TEXT), '') COLLATE vaultstore_moments")
     };
 }
 
-pub(crate) use moment;
-
-/// The ids of up to `?2` records that are expired at `?3`, after `?1` if that is not NULL, in
-/// order.
-macro_rules! expired {
-    ($more:expr) => {
-        concat!(
-            "v.id COLLATE BINARY IN (SELECT v.id FROM {vault} AS v WHERE typeof(v.id) = 'text' \
-             AND (?1 IS NULL OR v.id COLLATE BINARY > ?1) AND ",
-            moment!("v.expires_at"),
-            " <= ?3",
-            $more,
-            " ORDER BY v.id COLLATE BINARY LIMIT ?2) RETURNING id"
-        )
-    };
-}
+pub(crate) use {end, moment};
 
 /// A packed text of the current row, at these indices of its position and length.
 macro_rules! packed {
@@ -198,11 +188,18 @@ statements! {
               expires_at = ifnull(?4, expires_at), soft_deleted_at = ifnull(?5, soft_deleted_at) \
               WHERE v.id COLLATE BINARY = ?1 AND (?6 IS NULL OR CAST(v.vault_value AS BLOB) = ?6) \
               AND (?7 IS NULL OR octet_length(v.vault_value) = ?7)";
-    purge_soft = concat!(
-        "UPDATE {vault} AS v SET soft_deleted_at = ?4, updated_at = ?4 WHERE ",
-        expired!(concat!(" AND ifnull(", moment!("v.soft_deleted_at"), " > ?3, TRUE)"))
+    // Candidates of a purge, after `?1` if that is not NULL, in order; each is judged once more when it was read.
+    ended = concat!(
+        "SELECT v.id, v.expires_at, v.soft_deleted_at FROM {vault} AS v WHERE typeof(v.id) = 'text' \
+         AND (?1 IS NULL OR v.id COLLATE BINARY > ?1) AND ", end!("v.expires_at"), " <= ?2 ORDER BY v.id COLLATE BINARY"
     );
-    purge_for_good = concat!("DELETE FROM {vault} AS v WHERE ", expired!(""));
+    purge_soft = concat!(
+        "UPDATE {vault} AS v SET soft_deleted_at = ?3, updated_at = ?3 WHERE v.id COLLATE BINARY IN \
+         (SELECT ", text!(0, 1), " FROM json_each(?1) AS row)"
+    );
+    purge_for_good = concat!(
+        "DELETE FROM {vault} AS v WHERE v.id COLLATE BINARY IN (SELECT ", text!(0, 1), " FROM json_each(?1) AS row)"
+    );
     delete = "DELETE FROM {vault} AS v WHERE v.id COLLATE BINARY = ?1";
     // Which of the rows (id, token) have an id or a token that a record already has.
     taken = concat!(

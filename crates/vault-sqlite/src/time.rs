@@ -1,5 +1,7 @@
 //! Times in the schema of the Go package: text in UTC, in whole seconds.
 
+use std::cmp::Ordering;
+
 use jiff::{civil, tz::TimeZone};
 use vault_store::Timestamp;
 
@@ -19,13 +21,6 @@ pub(crate) fn text(time: Timestamp) -> Result<String, Unstorable> {
         .filter(|time| time.year() >= 0)
         .map(|time| time.strftime("%Y-%m-%d %H:%M:%S").to_string())
         .ok_or(Unstorable::TimeTooEarly)
-}
-
-/// Formats a time that compares with the result of SQLite's `datetime(…, 'subsec')`: rounded down
-/// to the millisecond.
-pub(crate) fn comparable_text(time: Timestamp) -> Result<String, Unstorable> {
-    let millis = time.as_micros().div_euclid(1000).rem_euclid(1000);
-    Ok(format!("{}.{millis:03}", text(time)?))
 }
 
 /// Formats a time to the microsecond.
@@ -51,6 +46,22 @@ pub(crate) fn read(stored: Option<&[u8]>) -> Option<Timestamp> {
         TimeZone::UTC.to_timestamp(time).ok()
     })?;
     Some(Timestamp::from_micros(time.as_microsecond()))
+}
+
+/// How SQLite compares two stored ends, be it expiry or soft deletion: [`ENDS`](crate::statements::ENDS). What is never
+/// is later than every time.
+pub(crate) fn compare_ends(one: &str, other: &str) -> Ordering {
+    let end = |text: &str| read(Some(text.as_bytes())).and_then(Timestamp::as_end);
+    match (end(one), end(other)) {
+        (Some(one), Some(other)) => one.cmp(&other),
+        (one, other) => one.is_none().cmp(&other.is_none()),
+    }
+}
+
+/// How SQLite compares two stored times of creation or of change: [`MOMENTS`](crate::statements::MOMENTS).
+pub(crate) fn compare_moments(one: &str, other: &str) -> Ordering {
+    let moment = |text: &str| read_or_epoch(Some(text.as_bytes()));
+    moment(one).cmp(&moment(other))
 }
 
 /// Parses a time of creation or modification; an invalid one is 1970-01-01.
@@ -83,7 +94,6 @@ mod tests {
     fn parts_of_a_second_are_kept_for_comparing_only() {
         let time = Timestamp::from_micros(1_795_308_918_250_999);
         assert_eq!(text(time).unwrap(), "2026-11-22 00:55:18");
-        assert_eq!(comparable_text(time).unwrap(), "2026-11-22 00:55:18.250");
         assert_eq!(precise_text(time).unwrap(), "2026-11-22 00:55:18.250999");
         let before_1970 = Timestamp::from_micros(-1);
         assert_eq!(precise_text(before_1970).unwrap(), "1969-12-31 23:59:59.999999");
@@ -122,6 +132,22 @@ mod tests {
             assert_eq!(read(stored), None, "{stored:?}");
             assert_eq!(read_or_epoch(stored), Timestamp::from_micros(0), "{stored:?}");
         }
+    }
+
+    #[test]
+    fn what_is_no_end_is_later_than_every_end_and_all_of_it_is_equal() {
+        let never = ["", "soon", NEVER, "0001-01-01 00:00:00", "1969-12-31 23:59:59", "2024-02-30"];
+        for one in never {
+            assert_eq!(compare_ends(one, "9999-12-30 22:00:00"), Ordering::Greater, "{one}");
+            assert_eq!(compare_ends("1970-01-01", one), Ordering::Less, "{one}");
+            for other in never {
+                assert_eq!(compare_ends(one, other), Ordering::Equal, "{one} {other}");
+            }
+        }
+        let (berlin, utc) = ("2026-11-22T01:55:18+01:00", "2026-11-22 00:55:18.000001");
+        assert_eq!(compare_ends(berlin, utc), Ordering::Less);
+        assert_eq!(compare_moments("soon", "1970-01-01"), Ordering::Equal);
+        assert_eq!(compare_moments("0001-01-01", "soon"), Ordering::Less);
     }
 
     proptest! {

@@ -113,7 +113,9 @@ pub(crate) async fn update(
     })
 }
 
-/// Deletes or soft-deletes the next expired records with one statement.
+/// Deletes or soft-deletes the next expired records. SQLite selects them, and [`Purge::takes`]
+/// decides about each from what was read. The transaction, which started as a writer, keeps them
+/// unchanged in between.
 pub(crate) async fn purge(
     connection: &mut SqliteConnection,
     statements: &Statements,
@@ -126,19 +128,29 @@ pub(crate) async fn purge(
         Purge::SoftDelete => &statements.purge_soft,
         Purge::Delete => &statements.purge_for_good,
     };
-    let query = statement
-        .query()
-        .bind(after.map(RecordId::as_str))
-        .bind(i64::try_from(limit.get()).unwrap_or(i64::MAX))
-        .bind(time::comparable_text(now)?)
-        .bind(time::text(now)?);
-    let mut rows = query.fetch(connection);
+    let ended =
+        statements.ended.query().bind(after.map(RecordId::as_str)).bind(time::precise_text(now)?);
+    let mut rows = ended.fetch(&mut *connection);
     let mut purged = Vec::new();
     while let Some(row) = rows.try_next().await? {
-        purged.push(RecordId::from_stored(row.try_get::<String, _>(0)?));
+        let [expires_at, soft_deleted_at] = [1, 2].map(|column| record::bytes(&row, column));
+        // A row whose id cannot be read is left alone: nothing could name it.
+        if purge.takes(time::read(expires_at?), time::read(soft_deleted_at?), now)
+            && let Ok(id) = row.try_get::<String, _>(0)
+        {
+            purged.push(RecordId::from_stored(id));
+        }
+        if purged.len() == limit.get() {
+            break;
+        }
     }
-    // RETURNING is unordered.
-    purged.sort_unstable();
+    drop(rows);
+    if !purged.is_empty() {
+        let ids = purged.iter().map(|id| [id.as_bytes()]);
+        let (places, bytes) = Packed::rows(ids).into_parameters();
+        let query = statement.query().bind(places).bind(bytes).bind(time::text(now)?);
+        query.execute(connection).await?;
+    }
     Ok(purged)
 }
 
@@ -184,6 +196,23 @@ pub(crate) async fn put_setting(
         statements.add_setting.query().bind(name).bind(value).execute(connection).await?;
     }
     Ok(value.to_owned())
+}
+
+/// Writes the settings of a new vault, if none of them is stored.
+pub(crate) async fn init_settings(
+    connection: &mut SqliteConnection,
+    statements: &Statements,
+    settings: &[(String, String)],
+) -> Result<bool, Fault> {
+    for (name, _) in settings {
+        if reads::setting(connection, statements, name).await?.is_some() {
+            return Ok(false);
+        }
+    }
+    for (name, value) in settings {
+        put_setting(connection, statements, name, value, PutSetting::Always).await?;
+    }
+    Ok(true)
 }
 
 /// Writes the replacements whose records are still as expected, and returns their ids.

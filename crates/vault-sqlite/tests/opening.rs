@@ -83,6 +83,22 @@ async fn create_refuses_whatever_is_there_and_leaves_it() {
     assert_eq!(open(&vault).await.unwrap().count().await.unwrap(), 500);
 }
 
+/// SQLite would roll a journal back into the new database, and replay a log.
+#[tokio::test]
+async fn create_next_to_a_log_or_journal_of_a_lost_database_is_refused() {
+    for ending in ["-wal", "-journal"] {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("vault.sqlite");
+        let left = folder.path().join(format!("vault.sqlite{ending}"));
+        fs::write(&left, "pages").unwrap();
+        assert_eq!(create_error(&path).await, StoreErrorKind::Other);
+        assert_eq!(fs::read(&left).unwrap(), b"pages");
+        assert!(!path.exists());
+        fs::write(&left, "").unwrap();
+        SqliteStore::create(&path, options()).await.unwrap().close().await;
+    }
+}
+
 #[tokio::test]
 async fn create_in_a_missing_folder_is_not_found() {
     let folder = folder();

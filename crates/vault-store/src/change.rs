@@ -51,6 +51,21 @@ pub enum Purge {
     Delete,
 }
 
+impl Purge {
+    /// Returns whether this purge takes a record with these times, according to
+    /// [`Timestamp::has_come`]. Every removal of expired records is decided here.
+    #[must_use]
+    pub fn takes(
+        self,
+        expires_at: Option<Timestamp>,
+        soft_deleted_at: Option<Timestamp>,
+        now: Timestamp,
+    ) -> bool {
+        Timestamp::has_come(expires_at, now)
+            && (self == Self::Delete || !Timestamp::has_come(soft_deleted_at, now))
+    }
+}
+
 /// The outcome of deleting a record.
 ///
 /// Exhaustive on purpose: a caller has to handle each outcome.
@@ -218,8 +233,22 @@ impl Precondition {
     /// Returns whether the times of a record meet the condition.
     #[must_use]
     pub fn times_hold_for(&self, record: &Record) -> bool {
-        self.expires_at.matches(&record.expires_at)
-            && self.soft_deleted_at.matches(&record.soft_deleted_at)
+        self.times_match(record.expires_at, record.soft_deleted_at)
+    }
+
+    /// Returns whether these times of expiry and soft deletion meet the condition. All times that
+    /// mean never ([`Timestamp::as_end`]) are the same.
+    #[must_use]
+    pub fn times_match(
+        &self,
+        expires_at: Option<Timestamp>,
+        soft_deleted_at: Option<Timestamp>,
+    ) -> bool {
+        let end = |time: Option<Timestamp>| time.and_then(Timestamp::as_end);
+        let fits = |expected: &Expected<Timestamp>, stored| {
+            expected.is_any() || end(expected.value()) == end(stored)
+        };
+        fits(&self.expires_at, expires_at) && fits(&self.soft_deleted_at, soft_deleted_at)
     }
 
     /// Returns whether there is a condition on the record's times.

@@ -166,8 +166,7 @@ impl Inner {
     ) -> Vec<RecordId> {
         let expired: Vec<RecordId> = self
             .after(after)
-            .filter(|record| record.is_expired(now))
-            .filter(|record| purge == Purge::Delete || !record.is_soft_deleted(now))
+            .filter(|record| purge.takes(record.expires_at, record.soft_deleted_at, now))
             .take(limit.get())
             .map(|record| record.id.clone())
             .collect();
@@ -361,6 +360,20 @@ impl VaultStore for MemoryStore {
             inner.settings.insert(name.to_owned(), value.to_owned());
         }
         Ok(inner.settings.entry(name.to_owned()).or_insert_with(|| value.to_owned()).clone())
+    }
+
+    async fn init_settings(&self, settings: &[(String, String)]) -> Result<bool, StoreError> {
+        let within = |(name, value): &(String, String)| OverLimit::check_setting(name, value);
+        settings.iter().try_for_each(within).map_err(refused)?;
+        let mut inner = self.lock_to_write();
+        if settings.iter().any(|(name, _)| inner.settings.contains_key(name)) {
+            return Ok(false);
+        }
+        if inner.settings.len() + settings.len() > MAX_SETTINGS {
+            return Err(refused(OverLimit::OneSettingMore));
+        }
+        inner.settings.extend(settings.iter().cloned());
+        Ok(true)
     }
 
     async fn write_count(&self) -> Result<Option<WriteCount>, StoreError> {

@@ -356,7 +356,10 @@ impl Cursor {
             SortKey::Token => SortValue::Token(token.clone()),
             SortKey::CreatedAt => SortValue::Time(created_at),
             SortKey::UpdatedAt => SortValue::Time(updated_at),
-            SortKey::ExpiresAt => expires_at.map_or(SortValue::Never, SortValue::Time),
+            SortKey::ExpiresAt => {
+                let end = expires_at.and_then(Timestamp::as_end);
+                end.map_or(SortValue::Never, SortValue::Time)
+            }
         };
         Self { rank, id: id.clone() }
     }

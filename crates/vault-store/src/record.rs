@@ -143,9 +143,9 @@ pub struct Record {
     pub created_at: Timestamp,
     /// When its owner last changed it. A rekey does not update it.
     pub updated_at: Timestamp,
-    /// When it expires; `None` means never.
+    /// When it expires; `None` means never, and so does a time before 1970 ([`Timestamp::as_end`]).
     pub expires_at: Option<Timestamp>,
-    /// When it was soft-deleted; `None` means that it is not.
+    /// When it was soft-deleted; `None` means that it is not, and so does a time before 1970.
     pub soft_deleted_at: Option<Timestamp>,
 }
 
@@ -159,13 +159,13 @@ impl Record {
     /// Returns whether the record is expired at `now`.
     #[must_use]
     pub fn is_expired(&self, now: Timestamp) -> bool {
-        self.expires_at.is_some_and(|at| at <= now)
+        Timestamp::has_come(self.expires_at, now)
     }
 
     /// Returns whether the record is soft-deleted at `now`.
     #[must_use]
     pub fn is_soft_deleted(&self, now: Timestamp) -> bool {
-        self.soft_deleted_at.is_some_and(|at| at <= now)
+        Timestamp::has_come(self.soft_deleted_at, now)
     }
 }
 

@@ -189,6 +189,13 @@ pub trait VaultStore: RecordSource + RecordSink {
         put: PutSetting,
     ) -> Result<String, StoreError>;
 
+    /// Writes the settings of a new vault in one atomic step, if none of these names is stored.
+    /// Returns `false` if any is; then nothing is written.
+    ///
+    /// # Errors
+    /// [`StoreError`].
+    async fn init_settings(&self, settings: &[(String, String)]) -> Result<bool, StoreError>;
+
     /// Returns whole records in id order after an id, including soft-deleted and expired ones,
     /// bounded as in [`RecordSource::read_page`]. The default is a query.
     ///
@@ -366,6 +373,13 @@ macro_rules! forward {
                 put: PutSetting,
             ) -> Result<String, StoreError> {
                 (**self).put_setting(name, value, put).await
+            }
+
+            async fn init_settings(
+                &self,
+                settings: &[(String, String)],
+            ) -> Result<bool, StoreError> {
+                (**self).init_settings(settings).await
             }
 
             async fn write_count(&self) -> Result<Option<WriteCount>, StoreError> {

@@ -12,6 +12,12 @@ const HISTORIES_PER_SECOND: u64 = 500;
 /// It plays at least as many as in CI.
 const LEAST_HISTORIES: u64 = 100_000;
 
+/// How many disks after a power cut are looked at per second of a scenario: about as many as one core can.
+const DISKS_PER_SECOND: u64 = 100;
+
+/// It looks at least at as many.
+const LEAST_DISKS: u64 = 10_000;
+
 /// The minimum duration of each scenario, and the random seed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Torture {
@@ -49,6 +55,13 @@ impl Torture {
             .env("VAULTSTORE_SIM_HISTORIES", histories.to_string())
             .env("VAULTSTORE_SIM_FIRST_SEED", (self.seed << 32).to_string())
             .run_and_look(|line| figures.extend(simulated(line)))?;
+        let disks = LEAST_DISKS.max(self.seconds * DISKS_PER_SECOND);
+        workspace
+            .cargo("test")
+            .args(["--release", "--package", "vaultstore-redb", "--lib", "power::"])
+            .args(["--", "--nocapture", "--test-threads=1"])
+            .env("VAULTSTORE_POWER_IMAGES", disks.to_string())
+            .run_and_look(|line| figures.extend(found(line)))?;
         let server = Server::of_environment_or_own()?;
         let mut command = workspace.cargo("test");
         server.tell(&mut command);

@@ -1,10 +1,10 @@
 //! Unix: modes, `O_NOFOLLOW`, SIGINT and SIGTERM, resource limits.
 
 use std::{
-    fs::{self, DirBuilder, File, OpenOptions},
+    fs::{self, File, OpenOptions},
     io,
     os::fd::AsFd as _,
-    os::unix::fs::{DirBuilderExt as _, MetadataExt as _, OpenOptionsExt as _},
+    os::unix::fs::{MetadataExt as _, OpenOptionsExt as _},
     os::unix::net::UnixStream,
     path::Path,
 };
@@ -52,16 +52,6 @@ pub(crate) fn is_link_error(error: &io::Error) -> bool {
 /// Makes a new file accessible only to its owner.
 pub(crate) fn private(options: &mut OpenOptions) -> &mut OpenOptions {
     options.mode(0o600)
-}
-
-/// Makes a new directory accessible only to its owner.
-pub(crate) fn private_folder(builder: &mut DirBuilder) -> &mut DirBuilder {
-    builder.mode(0o700)
-}
-
-/// Makes the entries of a directory durable.
-pub(crate) fn sync_folder(folder: &Path) -> io::Result<()> {
-    File::open(folder)?.sync_all()
 }
 
 /// Standard input without the library's buffer.

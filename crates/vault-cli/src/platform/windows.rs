@@ -2,7 +2,7 @@
 //! Ctrl-Break and closing the console ask the process to end.
 
 use std::{
-    fs::{self, DirBuilder, File, OpenOptions},
+    fs::{self, File, OpenOptions},
     io,
     os::windows::fs::{MetadataExt as _, OpenOptionsExt as _},
     os::windows::io::AsHandle as _,
@@ -56,16 +56,6 @@ pub(crate) fn is_link_error(_error: &io::Error) -> bool {
 /// A new file inherits the access rights of its directory.
 pub(crate) fn private(options: &mut OpenOptions) -> &mut OpenOptions {
     options
-}
-
-/// A new directory inherits the access rights of its parent.
-pub(crate) fn private_folder(builder: &mut DirBuilder) -> &mut DirBuilder {
-    builder
-}
-
-/// A directory cannot be flushed; NTFS journals its entries.
-pub(crate) fn sync_folder(_folder: &Path) -> io::Result<()> {
-    Ok(())
 }
 
 /// Standard input without the library's buffer.

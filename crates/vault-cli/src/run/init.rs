@@ -1,10 +1,6 @@
 //! `init`.
 
-use std::{
-    fs,
-    path::{Path, PathBuf},
-    sync::Arc,
-};
+use std::sync::Arc;
 
 use vaultstore::{StoreErrorKind, Vault, VaultOptions, VaultStore};
 
@@ -27,21 +23,21 @@ pub(super) async fn run(context: &Context, args: &InitArgs) -> Result<Exit, Fail
 }
 
 async fn make(context: &Context, args: &InitArgs) -> Result<(), Failure> {
-    let (store, half_made) = match context.url.create().await {
-        Ok(store) => (store, HalfMade(context.url.file().map(Path::to_owned))),
+    let new = plan::new_vault(args);
+    let options = VaultOptions::default().with_limits(settings::limits_for(context, &args.kdf));
+    // The vault appears with its settings or not at all.
+    match context.url.create_with(&new.settings(&options)?).await {
+        Ok(store) => drop(context.to_be_closed(store)),
         Err(error) if error.kind() == StoreErrorKind::AlreadyExists => {
-            (untouched_store(context).await?, HalfMade(None))
+            let store = context.to_be_closed(untouched_store(context).await?);
+            Vault::init(store, new, options).await?;
         }
         Err(error) => return Err(error.into()),
-    };
-    let store = context.to_be_closed(store);
-    let options = VaultOptions::default().with_limits(settings::limits_for(context, &args.kdf));
-    Vault::init(store, plan::new_vault(args), options).await?;
-    half_made.keep();
+    }
     Ok(())
 }
 
-/// A store whose tables exist and are empty, as left by `migrate` or by an `init` that was killed.
+/// A store whose tables exist and are empty, as left by `migrate`.
 async fn untouched_store(context: &Context) -> Result<Arc<dyn VaultStore>, Failure> {
     let taken = || {
         Failure::failed(format!("{}: exists already, and was left as it is", context.url))
@@ -55,27 +51,4 @@ async fn untouched_store(context: &Context) -> Result<Arc<dyn VaultStore>, Failu
         return Ok(store);
     }
     Err(taken())
-}
-
-/// A file created by this command that is not a vault yet, and must not get in the way of the next
-/// `init`.
-struct HalfMade(Option<PathBuf>);
-
-impl HalfMade {
-    fn keep(mut self) {
-        self.0 = None;
-    }
-}
-
-impl Drop for HalfMade {
-    fn drop(&mut self) {
-        if let Some(path) = &self.0 {
-            // Report the original failure.
-            for suffix in ["", "-wal", "-shm"] {
-                let mut path = path.clone().into_os_string();
-                path.push(suffix);
-                let _ = fs::remove_file(path);
-            }
-        }
-    }
 }

@@ -16,6 +16,8 @@ mod files;
 #[cfg(test)]
 mod hostile;
 #[cfg(test)]
+mod making;
+#[cfg(test)]
 mod passwords;
 #[cfg(test)]
 mod records;

@@ -3,8 +3,8 @@
 use std::num::NonZeroUsize;
 
 use vault_store::{
-    InsertOutcome, Precondition, Purge, Record, RecordId, RecordUpdate, Timestamp, VaultStore,
-    WriteOutcome,
+    Expected, Filter, InsertOutcome, Precondition, Purge, Query, Record, RecordId, RecordUpdate,
+    SortKey, SortOrder, Timestamp, VaultStore, WriteOutcome,
 };
 
 use super::MOST_POLLS;
@@ -56,6 +56,52 @@ pub async fn purging_takes_exactly_what_is_expired<S: StoreUnderTest>(subject: &
     shelf.retain(|record| !gone.contains(&record.id));
     assert_eq!(list_all(&store, WIDE).await, shelf);
     assert_eq!(store.purge_expired(Purge::Delete, NOW, None, MANY).await.unwrap(), []);
+}
+
+/// "A time before 1970 is never": no filter shows such a record as ended, no purge takes it, and a change that expects
+/// "never" finds it so.
+pub async fn an_end_before_1970_never_comes<S: StoreUnderTest>(subject: &S) {
+    // Go's zero time, as it stands in the year 1.
+    let zero = Some(seconds(-62_135_596_800));
+    let store = subject.fresh().await;
+    let ended = |id: &str, expires_at, soft_deleted_at| Record {
+        expires_at,
+        soft_deleted_at,
+        ..record(id)
+    };
+    let (some, none) = (Some(seconds(5)), None);
+    let zeros = [ended("a", zero, zero), ended("b", zero, none), ended("c", none, zero)];
+    fill(&store, &zeros).await;
+    fill(&store, &[ended("d", some, zero)]).await;
+
+    let live = Query::new().with_expired(Filter::Exclude);
+    let found = store.query(&live, NOW).await.unwrap();
+    assert_eq!(crate::samples::ids(&found), ids(&["a", "b", "c"]));
+    assert_eq!(store.count_matching(&live, NOW).await.unwrap(), 3);
+    let by_end = Query::all().order_by(SortKey::ExpiresAt, SortOrder::Ascending);
+    let found = store.query(&by_end, NOW).await.unwrap();
+    assert_eq!(crate::samples::ids(&found), ids(&["d", "a", "b", "c"]));
+    let rest = store.query(&by_end.after(&found[1]), NOW).await.unwrap();
+    assert_eq!(crate::samples::ids(&rest), ids(&["b", "c"]));
+
+    let hidden = store.purge_expired(Purge::SoftDelete, NOW, None, MANY).await.unwrap();
+    assert_eq!(hidden, ids(&["d"]));
+    assert_eq!(store.purge_expired(Purge::Delete, NOW, None, MANY).await.unwrap(), ids(&["d"]));
+    assert_eq!(store.count().await.unwrap(), 3);
+
+    for stored in list_all(&store, WIDE).await {
+        assert!(!stored.is_expired(NOW) && !stored.is_soft_deleted(NOW), "{}", stored.id);
+        let change = RecordUpdate::of(stored.id.clone()).updated_at(NOW);
+        let as_read = change.clone().if_times_match(&stored);
+        assert_eq!(store.update(as_read).await.unwrap(), WriteOutcome::Applied);
+        let never = Precondition {
+            expires_at: Expected::Unset,
+            soft_deleted_at: Expected::Unset,
+            ..Precondition::default()
+        };
+        let never = change.if_matches(never);
+        assert_eq!(store.update(never).await.unwrap(), WriteOutcome::Applied);
+    }
 }
 
 /// [`Purge::Delete`] "frees the tokens", and [`Purge::SoftDelete`] does not.

@@ -51,6 +51,26 @@ pub async fn two_callers_of_if_absent_agree<S: StoreUnderTest>(subject: &S) {
     }
 }
 
+/// "In one atomic step, if none of these names is stored. Returns `false` if any is; then nothing is
+/// written." Of several concurrent calls, exactly one writes all.
+pub async fn settings_of_a_new_vault_are_written_all_or_none<S: StoreUnderTest>(subject: &S) {
+    let pair = |name: &str, value: &str| (name.to_owned(), value.to_owned());
+    let store = subject.fresh().await;
+    store.put_setting("b", "stored", PutSetting::Always).await.unwrap();
+    let refused = [pair("a", "1"), pair("b", "2"), pair("c", "3")];
+    assert!(!store.init_settings(&refused).await.unwrap());
+    assert_eq!(store.settings().await.unwrap(), [pair("b", "stored")]);
+
+    let store = subject.fresh().await;
+    let all = ["0", "1", "2", "3"].map(|value| [pair("format", value), pair("kdf", value)]);
+    let answers = join_all(all.iter().map(|settings| store.init_settings(settings))).await;
+    let won: Vec<_> =
+        answers.into_iter().zip(&all).filter(|(won, _)| *won.as_ref().unwrap()).collect();
+    assert_eq!(won.len(), 1);
+    let store = subject.reopen(store).await;
+    assert_eq!(store.settings().await.unwrap(), *won[0].1);
+}
+
 /// "Returns all settings in the order of their names."
 pub async fn settings_come_in_the_order_of_their_names<S: StoreUnderTest>(subject: &S) {
     let store = subject.fresh().await;

@@ -96,6 +96,7 @@ pub(crate) enum Defect {
     IfAbsentTellsOwnValue,
     EmptySettingIsAbsent,
     SettingsWithoutCase,
+    InitsSettingsOneByOne,
 
     QueryShowsSoftDeleted,
     QueryTakesNoIdsForAny,
@@ -108,6 +109,7 @@ pub(crate) enum Defect {
     LengthOnlyWithoutLength,
     CountsOnePage,
     PurgesWhatIsNotExpired,
+    PurgesZeroTimes,
     PurgeHidesAgain,
     PurgeKeepsTokens,
     PurgeIsUnbounded,
@@ -498,6 +500,20 @@ impl VaultStore for BrokenStore {
         }
         let stored = self.inner.put_setting(&name, value, put).await?;
         Ok(if self.defect == Defect::IfAbsentTellsOwnValue { value.to_owned() } else { stored })
+    }
+
+    async fn init_settings(&self, settings: &[(String, String)]) -> Result<bool, StoreError> {
+        self.about_to(Defect::ForgetsSettings).await;
+        if self.defect != Defect::InitsSettingsOneByOne {
+            return self.inner.init_settings(settings).await;
+        }
+        let mut all_new = true;
+        for (name, value) in settings {
+            yield_once().await;
+            let stored = self.inner.put_setting(name, value, PutSetting::IfAbsent).await?;
+            all_new &= stored == *value;
+        }
+        Ok(all_new)
     }
 }
 

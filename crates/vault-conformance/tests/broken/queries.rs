@@ -107,6 +107,15 @@ impl BrokenStore {
                 let later = Timestamp::from_micros(now.as_micros() + 1_000_000);
                 inner.purge_expired(purge, later, after, limit).await
             }
+            Defect::PurgesZeroTimes => {
+                for record in contents(inner).await {
+                    if record.expires_at.is_some_and(|at| at.as_end().is_none()) {
+                        let expire = RecordUpdate::of(record.id).expires_at(Some(now));
+                        inner.update(expire).await?;
+                    }
+                }
+                inner.purge_expired(purge, now, after, limit).await
+            }
             Defect::PurgeHidesAgain if purge == Purge::SoftDelete => {
                 let found = self.expired(now, after, limit).await;
                 for id in &found {

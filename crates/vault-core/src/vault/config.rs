@@ -48,6 +48,17 @@ impl InitOptions {
         self
     }
 
+    /// Returns the settings of such a new vault, with a salt of its own, for a store that creates tables
+    /// and settings in one step.
+    ///
+    /// # Errors
+    /// [`VaultError::Settings`] for a cost that a vault with these options would refuse.
+    pub fn settings(&self, options: &VaultOptions) -> Result<Vec<(String, String)>, VaultError> {
+        check_cost(self.cost, options)?;
+        let kdf = KdfSetting::generate(self.cost)?.to_string();
+        Ok(vec![(FORMAT.to_owned(), self.format.to_string()), (KDF.to_owned(), kdf)])
+    }
+
     /// Sets the format: [`WriteFormat::V2`] for a database shared with programs that use the Go
     /// package.
     #[must_use]
@@ -216,18 +227,12 @@ pub(super) async fn write(
     new: InitOptions,
     options: &VaultOptions,
 ) -> Result<(), VaultError> {
-    check_cost(new.cost, options)?;
-    let kdf = KdfSetting::generate(new.cost)?.to_string();
-    if store.setting(KDF).await?.is_some() {
-        return Err(VaultError::AlreadyAVault);
+    // All in one step: a process that is killed half-way has written nothing, and of two that do
+    // this at the same time, one gets an error.
+    if store.init_settings(&new.settings(options)?).await? {
+        return Ok(());
     }
-    // Only the salt makes it a vault, so it comes last. Of two concurrent calls, one fails.
-    for (name, value) in [(FORMAT, new.format.to_string()), (KDF, kdf)] {
-        if store.put_setting(name, &value, PutSetting::IfAbsent).await? != value {
-            return Err(VaultError::AlreadyAVault);
-        }
-    }
-    Ok(())
+    Err(VaultError::AlreadyAVault)
 }
 
 /// Reads how new records are sealed, and draws a salt if there is none.

@@ -42,8 +42,8 @@ impl From<Record> for RecordInfo {
             token: record.token,
             created_at: record.created_at,
             updated_at: record.updated_at,
-            expires_at: record.expires_at,
-            soft_deleted_at: record.soft_deleted_at,
+            expires_at: record.expires_at.and_then(Timestamp::as_end),
+            soft_deleted_at: record.soft_deleted_at.and_then(Timestamp::as_end),
         }
     }
 }

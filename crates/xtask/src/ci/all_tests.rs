@@ -13,9 +13,10 @@ use crate::workspace::Workspace;
 const SIMULATION: &str = "VAULTSTORE_SIM_HISTORIES";
 
 /// Test targets of which every test needs a server.
-const SERVER_TARGETS: [&str; 6] = [
+const SERVER_TARGETS: [&str; 7] = [
     "postgres_conformance",
     "postgres_dropped_begins",
+    "postgres_odd_times",
     "postgres_opening",
     "postgres_tls",
     "postgres_trouble",

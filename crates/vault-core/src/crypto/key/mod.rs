@@ -182,7 +182,7 @@ pub enum VerifyError {
     Kdf(#[from] KdfError),
     /// Two derivations of one password differ.
     #[error(
-        "two derivations of the same key differ, so this computer's memory is faulty; nothing was written"
+        "two derivations of the same key differ, so this computer's memory is faulty; check it"
     )]
     Mismatch,
 }

@@ -287,6 +287,10 @@ impl CopySession {
     /// Copies salt, cost and format, with which the copy continues like the source.
     async fn copy_settings(&mut self) -> Result<(), CopyError> {
         let settings = self.source.settings().await.map_err(CopyError::of(Side::Source))?;
+        // A new target gets all of them or none, whenever the process is killed.
+        if self.target.init_settings(&settings).await.map_err(CopyError::of(Side::Target))? {
+            return Ok(());
+        }
         for (name, value) in settings {
             let stored = self.target.put_setting(&name, &value, PutSetting::IfAbsent).await;
             if stored.map_err(CopyError::of(Side::Target))? != value {
