@@ -438,7 +438,9 @@ mod tests {
             assert!(!format!("{url} {url:?}").contains("hunter2"));
             assert_eq!(url.file(), None);
         }
-        for text in ["postgres://h/d?", "postgres://h/d?table=a&", "postgres://h/d?sslmode=disable&"] {
+        for text in
+            ["postgres://h/d?", "postgres://h/d?table=a&", "postgres://h/d?sslmode=disable&"]
+        {
             assert!(parse(text).is_ok(), "{text}");
         }
         for text in ["postgres://h/d?&", "postgres://h/d?&sslmode=disable"] {

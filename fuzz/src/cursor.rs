@@ -8,7 +8,7 @@ use std::{
 };
 
 use vault_core::store::{
-    EnvelopeText, HasWeight as _, InsertOutcome, MAX_KEY_LEN, PageLimit, RecordSource as _,
+    EnvelopeText, HasWeight, InsertOutcome, MAX_KEY_LEN, PageLimit, RecordSource as _,
 };
 use vault_core::{MemoryStore, Record, RecordId, Timestamp, Token, VaultStore as _};
 
@@ -66,7 +66,7 @@ fn scanned(store: &MemoryStore, limit: PageLimit) -> Vec<RecordId> {
         if page.is_empty() {
             return seen;
         }
-        assert_within(limit, page.iter().map(|record| record.weight()));
+        assert_within(limit, page.iter().map(HasWeight::weight));
         take_ascending(&mut seen, page.into_iter().map(|record| record.id));
     }
 }
@@ -78,7 +78,7 @@ fn listed(store: &MemoryStore, limit: PageLimit) -> Vec<RecordId> {
         if page.is_empty() {
             return seen;
         }
-        assert_within(limit, page.iter().map(|record| record.weight()));
+        assert_within(limit, page.iter().map(HasWeight::weight));
         take_ascending(&mut seen, page.into_iter().map(|record| record.id));
     }
 }

@@ -47,7 +47,7 @@ pub trait StoreUnderTest: Sync {
     /// id of a sample. A store that cannot hold any stores none.
     ///
     /// Default: checks that the store refuses a record whose id is longer than
-    /// [`MAX_KEY_LEN`](vault_store::MAX_KEY_LEN), and stores nothing. A backend on a database that
+    /// [`MAX_KEY_LEN`], and stores nothing. A backend on a database that
     /// others can also write to stores such a row, or one whose id is not text, past the store.
     fn plant_unreadable(
         &self,

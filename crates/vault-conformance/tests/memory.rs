@@ -1,5 +1,7 @@
 //! The reference store keeps its own contract.
 
+#![expect(clippy::unwrap_used, reason = "a test that fails panics, in its helpers too")]
+
 use vault_conformance::{Planted, StoreUnderTest};
 use vault_store::{
     EnvelopeText, InsertOutcome, MemoryStore, Record, UnreadableReason, VaultStore as _,

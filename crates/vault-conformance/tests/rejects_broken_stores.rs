@@ -141,6 +141,8 @@ const REJECTIONS: &[(Defect, &str)] = &[
     (Defect::ForgetsPurges, "purging_is_durable"),
     (Defect::HalfPurgeOnDrop, "dropping_a_purge_leaves_it_done_or_not_done"),
     (Defect::UpdateIgnoresTimes, "update_changes_nothing_unless_the_times_are_the_expected_ones"),
+    (Defect::FindInOrderOfTokens, "create_many_returns_one_token_per_value_in_order"),
+    (Defect::HalfInsertOnDrop, "dropping_create_many_leaves_all_records_or_none"),
     (Defect::InsertsInTwoSteps, "of_two_creates_of_one_token_exactly_one_wins"),
     (Defect::InsertsInTwoSteps, "of_two_upserts_exactly_one_creates"),
     (Defect::UpdateInTwoSteps, "an_update_against_a_delete_is_told"),

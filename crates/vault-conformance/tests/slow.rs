@@ -1,6 +1,8 @@
 //! A store whose calls are pending for a while keeps the contract too: futures are dropped before,
 //! during and after.
 
+#![expect(clippy::unwrap_used, reason = "a test that fails panics, in its helpers too")]
+
 use vault_conformance::{Fault, FaultPlan, FaultyStore, StoreUnderTest, run_all};
 use vault_store::{EnvelopeText, InsertOutcome, MemoryStore, Record, VaultStore as _};
 

@@ -1,7 +1,11 @@
 //! What a rekey makes of envelopes that were changed, cut, lengthened, swapped or taken from
 //! elsewhere: never a panic, never a wrong value, and the right outcome in its report.
 
-#![expect(clippy::unwrap_used, reason = "a test that fails panics, in its helpers too")]
+#![expect(
+    clippy::unwrap_used,
+    clippy::panic,
+    reason = "a test that fails panics, in its helpers too"
+)]
 
 mod v1;
 

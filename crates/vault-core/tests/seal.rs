@@ -1,7 +1,7 @@
 //! Sealing and opening through the public API: round trips, and the stated answer to everything
 //! that is not one.
 
-#![expect(clippy::unwrap_used, reason = "a test that panics fails")]
+#![expect(clippy::unwrap_used, clippy::panic, reason = "a test that panics fails")]
 
 use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD};
 use proptest::prelude::*;

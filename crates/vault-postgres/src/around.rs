@@ -21,8 +21,11 @@ pub(crate) async fn look(connection: &mut PgConnection) -> Result<Around, Fault>
     let any: bool = sqlx::query_scalar(ANY).fetch_one(&mut *connection).await?;
     let vaults = tables_with(connection, &COLUMNS).await?;
     let metas = tables_with(connection, &META_COLUMNS).await?;
-    let mut schemas: Vec<String> =
-        vaults.iter().filter(|table| !table.is_searched).map(|table| table.schema.clone()).collect();
+    let mut schemas: Vec<String> = vaults
+        .iter()
+        .filter(|table| !table.is_searched)
+        .map(|table| table.schema.clone())
+        .collect();
     schemas.dedup();
     schemas.truncate(FoundTables::MOST);
     let searched = |tables: Vec<Table>| {
@@ -30,8 +33,7 @@ pub(crate) async fn look(connection: &mut PgConnection) -> Result<Around, Fault>
         let names = names.filter_map(|table| TableName::new(&table.name).ok());
         names.take(FoundTables::MOST).collect()
     };
-    let found =
-        FoundTables { vaults: searched(vaults), metas: searched(metas), is_empty: !any };
+    let found = FoundTables { vaults: searched(vaults), metas: searched(metas), is_empty: !any };
     Ok(Around { found, schemas })
 }
 
@@ -41,11 +43,8 @@ struct Table {
     is_searched: bool,
 }
 
-async fn tables_with(
-    connection: &mut PgConnection,
-    columns: &[&str],
-) -> Result<Vec<Table>, Fault> {
-    const TABLES: &str = "SELECT relname::text, space.nspname::text, pg_table_is_visible(class.oid) \
+async fn tables_with(connection: &mut PgConnection, columns: &[&str]) -> Result<Vec<Table>, Fault> {
+    const TABLES: &str = "SELECT relname::text, space.nspname::text, coalesce(pg_table_is_visible(class.oid), FALSE) \
         FROM pg_class AS class JOIN pg_namespace AS space ON space.oid = relnamespace \
         WHERE relkind IN ('r', 'p') AND space.nspname !~ '^(pg_|information_schema$)' \
         AND (SELECT count(*) FROM pg_attribute WHERE attrelid = class.oid AND attnum > 0 \

@@ -134,7 +134,8 @@ pub(crate) fn missing(place: &Place, table: &TableName, around: &Around) -> Stor
     let Around { found, schemas } = around;
     let what = format!("{place}: the table {table} is missing or not one of a vault; {found}");
     if found.vaults.is_empty() && !schemas.is_empty() {
-        let shown = schemas.iter().map(|schema| format!("\"{schema}\"")).collect::<Vec<_>>().join(", ");
+        let shown =
+            schemas.iter().map(|schema| format!("\"{schema}\"")).collect::<Vec<_>>().join(", ");
         let (what, hint) = (
             format!("{what}, but there are vaults in other schemas: {shown}"),
             "name the schema in the vault's address, as in ?options=-csearch_path%3DNAME",

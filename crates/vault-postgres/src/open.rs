@@ -79,8 +79,9 @@ async fn refusal(
                 {
                     error::damaged_schema(place, options)
                 }
-                Schema::Absent => error::missing(place, options.tables.meta(), &around),
-                Schema::Foreign => error::missing(place, options.tables.meta(), &around),
+                Schema::Absent | Schema::Foreign => {
+                    error::missing(place, options.tables.meta(), &around)
+                }
                 _ => error::missing(place, options.tables.vault(), &around),
             }
         }

@@ -116,7 +116,7 @@ pub(crate) async fn inspect(
     }
     let columns = format!("SELECT {} FROM {} LIMIT 0", COLUMNS.join(", "), options.tables.vault());
     if let Err(error) = sqlx::query(AssertSqlSafe(columns)).execute(&mut *connection).await {
-        return not_a_table_of_ours(error, Schema::NoRecords, Schema::Damaged);
+        return not_a_table_of_ours(error, Schema::NoRecords, Schema::NoRecords);
     }
     Ok(match without_key(connection, options.tables.vault()).await? {
         None => Schema::Ours,

@@ -58,7 +58,7 @@ fn an_end_is_judged_in_the_database_as_it_is_read() {
             (Filter::Only, Filter::Include),
             (Filter::Exclude, Filter::Include),
         ] {
-            let query = Query::new().with_soft_deleted(soft_deleted).with_expired(expired);
+            let query = Query::new().soft_deleted(soft_deleted).expired(expired);
             let expected: Vec<_> =
                 all.iter().filter(|record| query.matches(record, NOW)).cloned().collect();
             assert_eq!(store.query(&query, NOW).await.unwrap(), expected, "{query:?}");

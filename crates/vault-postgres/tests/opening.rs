@@ -125,7 +125,8 @@ fn a_vault_of_another_version_or_a_damaged_one_is_told() {
 #[test]
 fn a_wrong_name_of_a_table_is_answered_with_the_right_one() {
     in_a_schema(async |place| {
-        const COLUMNS: &str = "SELECT count(*) FROM information_schema.columns WHERE table_schema = current_schema()";
+        const COLUMNS: &str =
+            "SELECT count(*) FROM information_schema.columns WHERE table_schema = current_schema()";
         let right = named("secrets", "secrets_meta");
         PostgresStore::create(&place.url(), right).await.unwrap().close().await;
         place.run("CREATE TABLE customers (id int)").await;
@@ -145,9 +146,10 @@ fn a_wrong_name_of_a_table_is_answered_with_the_right_one() {
             }
             assert_eq!(place.ask(COLUMNS).await, before);
         }
-        let taken = PostgresStore::migrate_or_create(&place.url(), named("more", "secrets_meta"));
+        let url = place.url();
+        let taken = PostgresStore::migrate_or_create(&url, named("more", "secrets_meta"));
         assert_eq!(taken.await.unwrap_err().kind(), StoreErrorKind::NotAVault);
-        let more = PostgresStore::migrate_or_create(&place.url(), named("more", "more_meta"));
+        let more = PostgresStore::migrate_or_create(&url, named("more", "more_meta"));
         assert_eq!(more.await.unwrap(), Migration::Created);
     });
 }
@@ -158,7 +160,8 @@ fn a_place_is_the_same_under_every_address() {
     in_a_schema(async |place| {
         let here = place.vault().await;
         let again = PostgresStore::open(&place.url(), PostgresOptions::default()).await.unwrap();
-        let other = PostgresStore::create(&place.url(), named("other", "other_meta")).await.unwrap();
+        let other =
+            PostgresStore::create(&place.url(), named("other", "other_meta")).await.unwrap();
         let id = here.place_id().await.unwrap();
         assert!(id.is_some());
         assert_eq!(again.place_id().await.unwrap(), id);

@@ -158,9 +158,8 @@ impl RedbStore {
         settings: &[(String, String)],
     ) -> Result<Self, StoreError> {
         let settings = settings.to_vec();
-        let create = move |path: &Path, threads: Threads| {
-            open::create(path, &options, threads, &settings)
-        };
+        let create =
+            move |path: &Path, threads: Threads| open::create(path, &options, threads, &settings);
         Self::on_threads(path.as_ref(), create).await
     }
 

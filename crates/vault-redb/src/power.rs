@@ -184,7 +184,7 @@ fn record(number: usize) -> Record {
         envelope: EnvelopeText::from_stored(vec![b'a'; 100 + number % 7 * 900]),
         created_at: Timestamp::from_micros(1),
         updated_at: Timestamp::from_micros(2),
-        expires_at: (number % 11 == 0).then(|| Timestamp::from_micros(3)),
+        expires_at: number.is_multiple_of(11).then(|| Timestamp::from_micros(3)),
         soft_deleted_at: None,
     }
 }
@@ -193,8 +193,7 @@ fn record(number: usize) -> Record {
 fn live() -> Story {
     let disk = Recorder::default();
     let (options, threads) = (RedbOptions::default(), Threads::start().unwrap());
-    let shared =
-        open::create_in(disk.clone(), Path::new("disk"), &options, threads, &[]).unwrap();
+    let shared = open::create_in(disk.clone(), Path::new("disk"), &options, threads, &[]).unwrap();
     let store = RedbStore { shared: Arc::new(shared) };
     let (before, start) = (disk.bytes(), disk.changes());
     let mut states = BTreeMap::new();

@@ -52,11 +52,14 @@ struct Pool {
     changed: Condvar,
 }
 
+/// What is called once.
+type Task = Box<dyn FnOnce() + Send>;
+
 #[derive(Default)]
 struct State {
     waiting: VecDeque<Job>,
     /// How those who wait for a running task learn that there will be no answer.
-    running: BTreeMap<u64, Box<dyn FnOnce() + Send>>,
+    running: BTreeMap<u64, Task>,
     started: u64,
     writing: bool,
     idle: usize,
@@ -68,9 +71,9 @@ struct State {
 
 struct Job {
     work: Work,
-    run: Box<dyn FnOnce() + Send>,
+    run: Task,
     /// Called instead of `run`, or while it runs, if it will not be answered.
-    lost: Box<dyn FnOnce() + Send>,
+    lost: Task,
 }
 
 thread_local! {
@@ -188,7 +191,7 @@ impl Pool {
         }
     }
 
-    fn next(&self) -> Option<(u64, Work, Box<dyn FnOnce() + Send>)> {
+    fn next(&self) -> Option<(u64, Work, Task)> {
         let mut state = self.lock();
         loop {
             let writing = state.writing;
@@ -223,7 +226,9 @@ impl Pool {
         let running = std::mem::take(&mut state.running);
         let waiting = std::mem::take(&mut state.waiting);
         drop(state);
-        running.into_values().for_each(|lost| lost());
+        for lost in running.into_values() {
+            lost();
+        }
         for job in waiting {
             std::mem::forget(job.run);
             (job.lost)();
@@ -270,6 +275,7 @@ impl fmt::Debug for State {
 
 #[cfg(test)]
 mod tests {
+    use std::process::Command;
     use std::sync::mpsc;
 
     use futures::FutureExt as _;
@@ -306,8 +312,24 @@ mod tests {
         }
     }
 
+    /// Set in the process in which a write panics.
+    const CHILD: &str = "VAULTSTORE_TEST_PANICS_TWICE";
+
+    /// In a process of its own: the thread that panics stays inside the panic hook for good, and the
+    /// test runner takes the hook when it ends.
     #[test]
     fn a_write_that_panics_twice_leaves_everyone_without_an_answer_and_the_process_alive() {
+        if std::env::var_os(CHILD).is_some() {
+            panic_twice();
+            std::process::exit(0);
+        }
+        let name = "threads::tests::a_write_that_panics_twice_leaves_everyone_without_an_answer_and_the_process_alive";
+        let mut child = Command::new(std::env::current_exe().unwrap());
+        let output = child.args([name, "--exact", "--nocapture"]).env(CHILD, "1").output().unwrap();
+        assert!(output.status.success(), "{output:?}");
+    }
+
+    fn panic_twice() {
         let threads = Threads::start().unwrap();
         let (begun, wait) = mpsc::channel();
         // A reader that waits for a lock that the writer never gives back.

@@ -17,7 +17,8 @@ use sqlx::error::DatabaseError;
 use tokio::task::JoinError;
 use vault_files::Trouble;
 use vault_store::{
-    FileKind, FoundTables, OverLimit, RowName, StoreError, StoreErrorKind as Kind, TableName, UnreadableReason,
+    FileKind, FoundTables, OverLimit, RowName, StoreError, StoreErrorKind as Kind, TableName,
+    UnreadableReason,
 };
 
 /// An internal error, before it is phrased with the path.
@@ -193,7 +194,11 @@ pub(crate) fn no_vault_in(path: &Path, table: &TableName, found: &FoundTables) -
 }
 
 /// The settings of another vault would become those of a new one.
-pub(crate) fn settings_of_another(path: &Path, meta: &TableName, found: &FoundTables) -> StoreError {
+pub(crate) fn settings_of_another(
+    path: &Path,
+    meta: &TableName,
+    found: &FoundTables,
+) -> StoreError {
     let path = path.display();
     StoreError::new(
         Kind::NotAVault,

@@ -153,7 +153,8 @@ async fn tables_with(
     );
     let rows = sqlx::query(AssertSqlSafe(query)).fetch_all(connection).await?;
     // Of a name that cannot be part of an address, an answer would be of no use.
-    let names = rows.iter().filter_map(|row| TableName::new(&row.try_get::<String, _>(0).ok()?).ok());
+    let names =
+        rows.iter().filter_map(|row| TableName::new(&row.try_get::<String, _>(0).ok()?).ok());
     Ok(names.take(FoundTables::MOST).collect())
 }
 

@@ -496,7 +496,10 @@ fn the_job_of_another_process() {
     let (_store, answer) = runtime.block_on(async {
         if job == "0" {
             fs::write(format!("{}-control", path.display()), "").unwrap();
-            (SqliteStore::create(&path, options()).await.ok(), "created".to_owned())
+            let store = SqliteStore::create(&path, options()).await.unwrap();
+            // The first change makes the log.
+            store.put_setting("a", "b", PutSetting::Always).await.unwrap();
+            (Some(store), "created".to_owned())
         } else {
             match open(&path).await {
                 Ok(store) => (None, read_and_try_to_write(&store).await),

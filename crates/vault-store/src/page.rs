@@ -271,6 +271,6 @@ mod tests {
         page.unreadable(|| RowName::number("rowid", 1), UnreadableReason::NoId);
         let page = page.finish();
         assert_eq!(page.unreadable.len(), 1);
-        assert!(page != [], "a page that names a row is not equal to none");
+        assert_ne!(page, Vec::new(), "a page that names a row is not equal to none");
     }
 }

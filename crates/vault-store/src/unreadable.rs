@@ -130,7 +130,7 @@ mod tests {
         assert_eq!(RowName::number("rowid", -1).as_str(), "rowid -1");
         assert_eq!(RowName::key("key", b"a\xff\"\x1b").as_str(), r#"key "a\xff\"\x1b""#);
         assert_eq!(RowName::new("é\u{202e}\n").as_str(), r"\u{e9}\u{202e}\n");
-        assert!(RowName::key("key", &[0xff; 100_000]).as_str().len() < 300);
+        assert!(RowName::key("key", &vec![0xff; 100_000]).as_str().len() < 300);
     }
 
     #[test]

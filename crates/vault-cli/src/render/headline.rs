@@ -1,5 +1,7 @@
 //! The first line of a rekey's report: what a person who reads nothing else must know.
 
+use std::fmt::Write as _;
+
 use vaultstore::rekey::{RekeyCounts, RunStatus, Shard};
 use vaultstore::{Password, RekeyReport};
 
@@ -59,7 +61,7 @@ pub(crate) fn headline(report: &RekeyReport, wording: &Wording) -> String {
             (not_tried.other_salts, "with other salts, not tried"),
         ] {
             if count > 0 {
-                line.push_str(&format!("; {} {of}", records(count)));
+                let _ = write!(line, "; {} {of}", records(count));
             }
         }
     }

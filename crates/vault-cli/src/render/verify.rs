@@ -94,7 +94,8 @@ impl Verdict {
     /// A line for each question.
     pub(crate) fn text(&self) -> String {
         let answers = [&self.given, &self.absent].into_iter().flatten();
-        answers.map(|answer| format!("{}\n", answer.sentence)).collect()
+        let sentences: Vec<_> = answers.map(|answer| answer.sentence.as_str()).collect();
+        if sentences.is_empty() { String::new() } else { sentences.join("\n") + "\n" }
     }
 }
 

@@ -39,7 +39,7 @@ pub(super) async fn run(context: &Context, args: CensusArgs) -> Result<Exit, Fai
     tell_v2_cost(&session, &costs, end).await?;
     Ok(match end {
         End::Stopped => Exit::Interrupted,
-        End::Complete if report.damaged + report.malformed + planted(&report) > 0 => Exit::Remains,
+        End::Complete if report.damaged + report.malformed + planted(report) > 0 => Exit::Remains,
         End::Complete => Exit::Done,
     })
 }

@@ -103,7 +103,8 @@ impl Context {
 
     /// Says that nothing is there, with what helps: `init` creates a file, and no server's database.
     fn not_opened(&self, error: StoreError) -> Failure {
-        let Some(path) = self.url.file().filter(|_| error.kind() == StoreErrorKind::NotFound) else {
+        let Some(path) = self.url.file().filter(|_| error.kind() == StoreErrorKind::NotFound)
+        else {
             return error.into();
         };
         if path.is_symlink() {

@@ -151,7 +151,7 @@ fn tell_resumed(report: &RekeyReport, path: &Path) {
     let rekeyed = figures::count(earlier.counts.rekeyed);
     exit::note(&if report.dry_run {
         format!(
-            "a rekey with these passwords was interrupted after {scanned} records were scanned and {rekeyed} re-encrypted; \
+            "an earlier rekey with these passwords scanned {scanned} records and re-encrypted {rekeyed}; \
              rekey would resume from {}",
             path.display()
         )

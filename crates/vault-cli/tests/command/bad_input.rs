@@ -112,7 +112,7 @@ fn init_never_touches_what_is_there_and_leaves_nothing_half_made() {
     // Refused only after the file was made; the next one finds the place free.
     let fresh = ["--vault", "redb:fresh.redb", "init", "--kdf"];
     sandbox.run(&[&fresh[..], &["t=1,m=64,p=1"]].concat()).fails(2);
-    sandbox.run(&[&fresh[..], &["t=1,m=4194304,p=1"]].concat()).fails(2);
+    sandbox.run(&[&fresh[..], &["t=65,m=19456,p=1"]].concat()).fails(2);
     sandbox.run(&[&fresh[..], &[CHEAP]].concat()).succeeds();
 }
 

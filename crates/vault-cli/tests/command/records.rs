@@ -155,7 +155,7 @@ fn settings_are_shown_and_only_sound_ones_are_kept() {
     for wrong in [
         ["kdf", "cheap"],
         ["kdf", "t=1,m=64,p=1"],
-        ["kdf", "t=1,m=4194304,p=1"],
+        ["kdf", "t=65,m=19456,p=1"],
         ["format", "v1"],
         ["color", "red"],
     ] {

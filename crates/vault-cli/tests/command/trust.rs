@@ -68,7 +68,7 @@ fn v1_is_opened_only_with_the_option_and_its_hint_names_it() {
     }
     assert_eq!(sandbox.envelope("tk_v1"), v1());
     // It is of another password, which is only known once it is tried.
-    let (report, stderr) = rekey(&sandbox, &["--allow-v1"], 0);
+    let (report, stderr) = rekey(&sandbox, &["--allow-v1"], 4);
     assert_eq!((&report["v1_not_tried"], &report["other_password"]), (&0.into(), &1.into()));
     assert!(!stderr.contains("--allow-v1"), "{stderr}");
 }

@@ -34,7 +34,7 @@ async fn fill_the_disk(backend: &str, url: fn(&TempDir) -> String, file: &str) {
         let under = scene.check(&[("old", "new")]).await;
         let failed = if output.status.code() == Some(1) {
             let stderr = String::from_utf8_lossy(&output.stderr);
-            assert_eq!(stderr.lines().count(), 1, "{stderr}");
+            assert_eq!(stderr.lines().count(), 2, "an error and a hint: {stderr}");
             true
         } else {
             // What the store did not take has failed, and the rest went on.

@@ -99,7 +99,7 @@ fn narrow(pipe: &PipeReader) {
 fn narrow(_: &PipeReader) {}
 
 /// What a scanned record can be.
-const OUTCOMES: [&str; 8] = [
+const OUTCOMES: [&str; 11] = [
     "rekeyed",
     "other_password",
     "already_new",
@@ -108,6 +108,9 @@ const OUTCOMES: [&str; 8] = [
     "conflict",
     "missing",
     "failed",
+    "v1_not_tried",
+    "below_floor",
+    "other_salts",
 ];
 
 /// The report of a rekey that ended with this code. Every record that was scanned is one thing.

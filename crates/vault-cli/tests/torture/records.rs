@@ -18,8 +18,11 @@ pub(crate) const NAMES: [&str; 4] = ["old", "new", "rival", "other"];
 /// Whose a record is that nobody can open.
 pub(crate) const DAMAGED: &str = "damaged";
 
-/// The cost of the v2 records, which a rekey has to be told, and of a v3 record with a weak header.
+/// The cost of the v2 records, which a rekey has to be told.
 pub(crate) const WEAK: &str = "t=1,m=8,p=1";
+
+/// The cost of v3 records with another salt than the vault's.
+const MERGED: &str = "t=3,m=19456,p=1";
 
 /// How many records the standard data set repeats itself after, in the order of their ids.
 const CYCLE: usize = 20;
@@ -59,6 +62,8 @@ impl Due {
 pub(crate) struct Sealer {
     spec: SealParams,
     weak: KdfParams,
+    /// Another salt and cost, as of a vault that was merged into this one.
+    merged: KdfSetting,
     keys: BTreeMap<&'static str, Arc<PasswordKey>>,
 }
 
@@ -67,7 +72,8 @@ impl Sealer {
         let key = |name: &'static str| {
             (name, Arc::new(PasswordKey::new(Password::new(format!("the password {name}")))))
         };
-        Self { spec, weak: WEAK.parse().unwrap(), keys: NAMES.map(key).into() }
+        let merged = KdfSetting::generate(MERGED.parse().unwrap()).unwrap();
+        Self { spec, weak: WEAK.parse().unwrap(), merged, keys: NAMES.map(key).into() }
     }
 
     /// The record of this number in the standard data set: 40 % old, 20 % already new, 20 %
@@ -109,8 +115,8 @@ impl Sealer {
                 self.sealed_for(id, token, "old", "größer 🔑".as_bytes(), &self.spec)
             }
             _ => {
-                let kdf = KdfSetting::generate(self.weak).unwrap();
-                self.sealed_as(id, "old", b"weak", &SealParams::V3 { kdf, padding: Padding::None })
+                let spec = SealParams::V3 { kdf: self.merged, padding: Padding::None };
+                self.sealed_as(id, "old", b"merged", &spec)
             }
         }
     }

@@ -69,7 +69,11 @@ fn a_server_that_is_gone_ends_the_run_in_good_time_with_a_state() {
         let output = rekey.finish();
         let took = begun.elapsed();
         assert!(took < GONE, "{took:?}");
-        assert_eq!(String::from_utf8_lossy(&output.stderr).lines().count(), 1);
+        assert_eq!(
+            String::from_utf8_lossy(&output.stderr).lines().count(),
+            2,
+            "an error and a hint"
+        );
         assert_eq!(report(&output, 1)["end"], "failed");
         assert_eq!(scene.states().len(), 1);
         // What is begun without a server ends at once.

@@ -80,7 +80,7 @@ fn the_state_is_the_users_own_and_refused_for_what_it_is() {
             let output = scene.rekey(from, to, more).output().unwrap();
             assert_eq!(output.status.code(), Some(2));
             let stderr = String::from_utf8(output.stderr).unwrap();
-            assert_eq!(stderr.lines().count(), 1, "{stderr}");
+            assert_eq!(stderr.lines().count(), 2, "an error and a hint: {stderr}");
         };
         refused("old", "rival", &[]);
         refused("rival", "new", &[]);

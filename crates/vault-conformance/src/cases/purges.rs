@@ -74,7 +74,7 @@ pub async fn an_end_before_1970_never_comes<S: StoreUnderTest>(subject: &S) {
     fill(&store, &zeros).await;
     fill(&store, &[ended("d", some, zero)]).await;
 
-    let live = Query::new().with_expired(Filter::Exclude);
+    let live = Query::new().expired(Filter::Exclude);
     let found = store.query(&live, NOW).await.unwrap();
     assert_eq!(crate::samples::ids(&found), ids(&["a", "b", "c"]));
     assert_eq!(store.count_matching(&live, NOW).await.unwrap(), 3);

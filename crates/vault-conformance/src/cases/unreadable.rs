@@ -1,4 +1,4 @@
-//! The contract of [`RecordSource`](vault_store::RecordSource) about unreadable rows, and about the
+//! The contract of [`RecordSource`] about unreadable rows, and about the
 //! size of a page.
 
 use std::collections::BTreeSet;
@@ -113,10 +113,10 @@ async fn planted<S: StoreUnderTest>(subject: &S) -> (S::Store, Vec<Record>, Vec<
 }
 
 fn assert_names<T>(page: &Page<T>, places: &[usize]) {
-    let names: BTreeSet<_> = page.unreadable.iter().map(|row| &row.name).collect();
+    let distinct: BTreeSet<_> = page.unreadable.iter().map(|row| &row.name).collect();
     let named: u64 = page.unreadable.iter().map(UnreadableRow::rows).sum();
     assert_eq!(named, places.len() as u64);
-    assert_eq!(names.len(), page.unreadable.len(), "two rows have one name");
+    assert_eq!(distinct.len(), page.unreadable.len(), "two rows have one name");
     // There is no position after the last record.
     let before: Vec<_> = page.unreadable.iter().map(|row| row.position).collect();
     assert_eq!(before, places);

@@ -22,8 +22,9 @@ pub async fn create_many_returns_one_token_per_value_in_order<S: StoreUnderTest>
     let values: Vec<String> = (0..100).map(|number| format!("value {number}")).collect();
     let tokens = vault.create_many(&values, &key, CreateOptions::default()).await.unwrap();
     assert_eq!((tokens.len(), store.count().await.unwrap()), (100, 100));
-    for (token, value) in tokens.iter().zip(&values) {
-        assert_eq!(vault.read(token, &key).await.unwrap().as_bytes(), value.as_bytes());
+    let read = vault.read_many(&tokens, &key).await.unwrap();
+    for (read, value) in read.into_iter().zip(&values) {
+        assert_eq!(read.unwrap().as_bytes(), value.as_bytes());
     }
     let none: [&str; 0] = [];
     assert_eq!(vault.create_many(&none, &key, CreateOptions::default()).await.unwrap(), []);

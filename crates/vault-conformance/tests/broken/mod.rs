@@ -20,9 +20,9 @@ use std::{
 use async_trait::async_trait;
 use vault_store::{
     Change, DeleteOutcome, EnvelopeText, InsertOutcome, MAX_KEY_LEN, MAX_SETTING_LEN, MemoryStore,
-    Page, PageLimit, Precondition, Purge, PutSetting, Query, Record, RecordId, RecordSink,
-    RecordSource, RecordUpdate, Replacement, SealedRecord, StoreError, StoreErrorKind, Timestamp,
-    Token, UnreadableReason, VaultStore, WriteCount, WriteOutcome,
+    OverLimit, Page, PageLimit, Precondition, Purge, PutSetting, Query, Record, RecordId,
+    RecordSink, RecordSource, RecordUpdate, Replacement, SealedRecord, StoreError, StoreErrorKind,
+    Timestamp, Token, UnreadableReason, VaultStore, WriteCount, WriteOutcome,
 };
 
 /// What is wrong with a [`BrokenStore`].
@@ -327,6 +327,12 @@ impl VaultStore for BrokenStore {
 
     async fn insert(&self, records: Vec<Record>) -> Result<Vec<InsertOutcome>, StoreError> {
         self.about_to(Defect::ForgetsInserts).await;
+        if self.defect != Defect::TakesLongKeys
+            && let Some(over) =
+                records.iter().find_map(|record| OverLimit::check_record(record).err())
+        {
+            return Err(StoreError::new(StoreErrorKind::Unsupported, format!("{over:?}")));
+        }
         let mut kept = Vec::new();
         for record in records {
             match self.kept(&record.envelope) {

@@ -13,13 +13,14 @@ use crate::workspace::Workspace;
 const SIMULATION: &str = "VAULTSTORE_SIM_HISTORIES";
 
 /// Test targets of which every test needs a server.
-const SERVER_TARGETS: [&str; 7] = [
+const SERVER_TARGETS: [&str; 8] = [
     "postgres_conformance",
     "postgres_dropped_begins",
     "postgres_odd_times",
     "postgres_opening",
     "postgres_tls",
     "postgres_trouble",
+    "postgres_whole",
     "torture",
 ];
 
