@@ -5,8 +5,8 @@ use std::{future::Future, num::NonZeroUsize, sync::Arc};
 use async_trait::async_trait;
 use vault_store::{
     DeleteOutcome, InsertOutcome, Page, PageLimit, Purge, PutSetting, Query, Record, RecordId,
-    RecordSink, RecordSource, RecordUpdate, Replacement, SealedRecord, StoreError, Timestamp,
-    Token, VaultStore, WriteCount, WriteOutcome,
+    RecordSink, RecordSource, RecordUpdate, Replacement, ScrubOptions, ScrubReport, SealedRecord,
+    StoreError, Timestamp, Token, Transform, VaultStore, WriteCount, WriteOutcome,
 };
 
 /// Intercepts the calls to a store; [`Intercepted`] turns it into a store.
@@ -166,5 +166,17 @@ impl<I: Intercept> VaultStore for Intercepted<I> {
 
     async fn init_settings(&self, settings: &[(String, String)]) -> Result<bool, StoreError> {
         self.0.around(self.0.inner().init_settings(settings)).await
+    }
+
+    async fn scrub(&self, options: ScrubOptions) -> Result<ScrubReport, StoreError> {
+        self.0.around(self.0.inner().scrub(options)).await
+    }
+
+    async fn rebuild(
+        &self,
+        transform: Box<dyn Transform>,
+        options: ScrubOptions,
+    ) -> Result<ScrubReport, StoreError> {
+        self.0.around(self.0.inner().rebuild(transform, options)).await
     }
 }

@@ -78,9 +78,10 @@ pub mod query {
 pub mod store {
     pub use vault_store::{
         BoundTo, Change, DeleteOutcome, EnvelopeText, Expected, HasRoom, HasWeight, InsertOutcome,
-        MAX_ENVELOPE_LEN, MAX_KEY_LEN, MAX_SETTING_LEN, MAX_SETTINGS, OverLimit, Page, PageBuilder,
-        PageLimit, ParseTableNameError, Precondition, Purge, PutSetting, RecordSink, RecordSource,
-        RecordUpdate, Replacement, RngError, RowName, SealedRecord, TableName, TableNames,
+        MAX_ENVELOPE_LEN, MAX_KEY_LEN, MAX_SETTING_LEN, MAX_SETTINGS, OldBlocks, OverLimit, Page,
+        PageBuilder, PageLimit, ParseTableNameError, Precondition, Purge, PutSetting, RecordSink,
+        RecordSource, RecordUpdate, Remains, RemainsKind, Replacement, RngError, RowName,
+        ScrubOptions, ScrubReport, SealedRecord, TableName, TableNames, Transform,
         UnreadableReason, UnreadableRow, WriteCount, WriteCounter, WriteGuard, WriteHook,
         WriteHookKind, WriteOutcome,
     };

@@ -11,10 +11,11 @@ use async_trait::async_trait;
 use crate::change::{
     DeleteOutcome, InsertOutcome, Purge, PutSetting, RecordUpdate, Replacement, WriteOutcome,
 };
-use crate::error::StoreError;
+use crate::error::{StoreError, StoreErrorKind};
 use crate::page::{Page, PageLimit};
 use crate::query::Query;
 use crate::record::{Record, RecordId, SealedRecord};
+use crate::scrub::{ScrubOptions, ScrubReport, Transform};
 use crate::time::Timestamp;
 use crate::token::Token;
 use crate::write_count::WriteCount;
@@ -262,12 +263,61 @@ pub trait VaultStore: RecordSource + RecordSink {
         Ok(None)
     }
 
+    /// Writes the whole vault again, byte for byte, so that its storage no longer tells which records
+    /// were replaced: not by where they lie, nor by what is left of earlier envelopes. The default is
+    /// [`Unsupported`](StoreErrorKind::Unsupported).
+    ///
+    /// - Everything that can be read is as before: ids, tokens, envelopes, times, settings,
+    ///   unreadable rows.
+    /// - It is atomic: a crash leaves the storage from before or from after, each with everything.
+    /// - Concurrent writers wait or get [`Retryable`](StoreErrorKind::Retryable). What was
+    ///   acknowledged is never lost.
+    /// - What the store counted before and after is the same, or nothing is changed.
+    /// - What it could not reach is in [`remains`](ScrubReport::remains). The report never claims
+    ///   that something was erased from a disk.
+    /// - Dropping the future leaves it done or not done.
+    ///
+    /// # Errors
+    /// [`StoreError`]. Nothing was changed, except after
+    /// [`UnknownOutcome`](StoreErrorKind::UnknownOutcome). Whatever the store cannot preserve is
+    /// refused, by name, before anything is written.
+    async fn scrub(&self, options: ScrubOptions) -> Result<ScrubReport, StoreError> {
+        let _ = options;
+        Err(no_scrub())
+    }
+
+    /// As [`scrub`](Self::scrub), and gives each record the envelope that `transform` returns for
+    /// it. All records are read from one snapshot under the lock of writers, so each envelope that
+    /// is replaced is the one that the transform was given. Nothing of the result can be read before
+    /// all of it can. The default is [`Unsupported`](StoreErrorKind::Unsupported).
+    ///
+    /// # Errors
+    /// As [`scrub`](Self::scrub), and every error of the transform.
+    async fn rebuild(
+        &self,
+        transform: Box<dyn Transform>,
+        options: ScrubOptions,
+    ) -> Result<ScrubReport, StoreError> {
+        let _ = (transform, options);
+        Err(no_rebuild())
+    }
+
     /// Waits for running calls and releases what the store holds: connections, locks, log files.
     /// Later calls may fail with [`Stopped`](crate::error::StoreErrorKind::Stopped).
     ///
     /// A dropped store does the same in the background, for which an exiting process may not have
     /// the time. The default does nothing.
     async fn close(&self) {}
+}
+
+fn no_scrub() -> StoreError {
+    StoreError::new(StoreErrorKind::Unsupported, "this store cannot be scrubbed")
+        .with_hint("copy the vault to another place, and destroy this one")
+}
+
+fn no_rebuild() -> StoreError {
+    StoreError::new(StoreErrorKind::Unsupported, "this store cannot be rebuilt while it is rekeyed")
+        .with_hint("rekey it in place, then scrub it")
 }
 
 // A shared or boxed store is a store: `Vault::new` takes any of them, also `Box<dyn VaultStore>`.
@@ -392,6 +442,18 @@ macro_rules! forward {
 
             async fn place_id(&self) -> Result<Option<String>, StoreError> {
                 (**self).place_id().await
+            }
+
+            async fn scrub(&self, options: ScrubOptions) -> Result<ScrubReport, StoreError> {
+                (**self).scrub(options).await
+            }
+
+            async fn rebuild(
+                &self,
+                transform: Box<dyn Transform>,
+                options: ScrubOptions,
+            ) -> Result<ScrubReport, StoreError> {
+                (**self).rebuild(transform, options).await
             }
 
             async fn close(&self) {

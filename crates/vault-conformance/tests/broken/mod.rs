@@ -4,6 +4,7 @@
 
 mod pages;
 mod queries;
+mod scrubs;
 mod writes;
 
 use std::{
@@ -21,8 +22,9 @@ use async_trait::async_trait;
 use vault_store::{
     Change, DeleteOutcome, EnvelopeText, InsertOutcome, MAX_KEY_LEN, MAX_SETTING_LEN, MemoryStore,
     OverLimit, Page, PageLimit, Precondition, Purge, PutSetting, Query, Record, RecordId,
-    RecordSink, RecordSource, RecordUpdate, Replacement, SealedRecord, StoreError, StoreErrorKind,
-    Timestamp, Token, UnreadableReason, VaultStore, WriteCount, WriteOutcome,
+    RecordSink, RecordSource, RecordUpdate, Replacement, ScrubOptions, ScrubReport, SealedRecord,
+    StoreError, StoreErrorKind, Timestamp, Token, Transform, UnreadableReason, VaultStore,
+    WriteCount, WriteOutcome,
 };
 
 /// What is wrong with a [`BrokenStore`].
@@ -126,6 +128,12 @@ pub(crate) enum Defect {
     ForgetsUpdates,
     ForgetsDeletes,
     ForgetsSettings,
+
+    ScrubRestoresSoftDeleted,
+    ScrubRevertsWritesBeside,
+    HalfScrubOnDrop,
+    RebuildIgnoresTransform,
+    RebuildsUntilItFails,
 }
 
 /// A store in memory with one defect.
@@ -461,6 +469,18 @@ impl VaultStore for BrokenStore {
             _ => {}
         }
         self.inner.delete(id).await
+    }
+
+    async fn scrub(&self, options: ScrubOptions) -> Result<ScrubReport, StoreError> {
+        self.scrubbed(options).await
+    }
+
+    async fn rebuild(
+        &self,
+        transform: Box<dyn Transform>,
+        options: ScrubOptions,
+    ) -> Result<ScrubReport, StoreError> {
+        self.rebuilt(transform, options).await
     }
 
     async fn count(&self) -> Result<u64, StoreError> {

@@ -41,7 +41,7 @@ use crate::engine::census::{CensusPlan, CensusSession};
 use crate::engine::rekey::{RekeyError, RekeyPlan, RekeySession};
 use crate::engine::settings::SettingsFailure;
 use crate::scan::{error::ScanError, workers::Workers};
-use vault_store::{Record, Token, VaultStore};
+use vault_store::{Record, ScrubOptions, ScrubReport, Token, VaultStore};
 
 /// How often to retry a change that another writer overtook.
 const UPDATE_ROUNDS: u32 = 8;
@@ -60,7 +60,7 @@ const UPDATE_ROUNDS: u32 = 8;
 /// | remove | [`delete`](Vault::delete), [`soft_delete`](Vault::soft_delete), [`restore`](Vault::restore), [`delete_expired`](Vault::delete_expired), [`soft_delete_expired`](Vault::soft_delete_expired) |
 /// | look at records | [`records`](Vault::records) |
 /// | configure | [`setting`](Vault::setting), [`set_setting`](Vault::set_setting), [`settings`](Vault::settings) |
-/// | pass over all records | [`rekey`](Vault::rekey), [`census`](Vault::census) |
+/// | pass over all records | [`rekey`](Vault::rekey), [`census`](Vault::census), [`scrub`](Vault::scrub) |
 ///
 /// # Concurrency
 /// Any number of processes may use one store. Of two that create one token, or change one record,
@@ -327,6 +327,16 @@ impl Vault {
         let own = config::own_kdf(&*self.store).await?;
         let (store, policy) = (Arc::clone(&self.store), self.options.open.clone());
         CensusSession::start(store, plan, policy, own).await
+    }
+
+    /// Writes the whole storage again, byte for byte, without any password: afterwards it no longer
+    /// tells which records a rekey replaced. [`VaultStore::scrub`] says what is guaranteed, and
+    /// [`ScrubReport`] what a store could not reach.
+    ///
+    /// # Errors
+    /// [`VaultError::Store`].
+    pub async fn scrub(&self, options: ScrubOptions) -> Result<ScrubReport, VaultError> {
+        Ok(self.store.scrub(options).await?)
     }
 
     /// Returns the record of a token, in any state.
