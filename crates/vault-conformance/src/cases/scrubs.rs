@@ -1,7 +1,13 @@
 //! The contract of [`VaultStore::scrub`] and [`VaultStore::rebuild`]. A store that answers
 //! [`Unsupported`](StoreErrorKind::Unsupported) passes.
 
-use std::{sync::Barrier, thread};
+use std::{
+    sync::{
+        Arc, Barrier,
+        atomic::{AtomicBool, Ordering::SeqCst},
+    },
+    thread,
+};
 
 use vault_store::{
     EnvelopeText, InsertOutcome, MAX_ENVELOPE_LEN, Page, PutSetting, Record, RecordSink,
@@ -66,40 +72,59 @@ pub async fn no_write_beside_a_scrub_is_lost<S: StoreUnderTest>(subject: &S) {
         return;
     }
     let start = Barrier::new(2);
-    let written = thread::scope(|scope| {
+    let has_ended = AtomicBool::new(false);
+    let (held, inserted) = thread::scope(|scope| {
         let writer = scope.spawn(|| {
+            let _ends = Sets(&has_ended);
             start.wait();
-            let mut held = record("record-000007");
-            let mut inserted = Vec::new();
-            for number in 0..WRITES {
-                let new = envelope(&format!("v3:written {number}"));
-                let batch = [Replacement {
-                    id: held.id.clone(),
-                    expected: held.envelope.clone(),
-                    new: new.clone(),
-                }];
-                let outcomes = subject
-                    .block_on(patiently(async || store.swap_batch(batch.to_vec().into()).await));
-                assert_eq!(outcomes, [WriteOutcome::Applied]);
-                held.envelope = new;
-                let record = record(&format!("written-{number:03}"));
-                let outcomes =
-                    subject.block_on(patiently(async || store.insert(vec![record.clone()]).await));
-                assert_eq!(outcomes, [InsertOutcome::Inserted]);
-                inserted.push(record);
-            }
-            (held, inserted)
+            write_beside(subject, &store)
         });
-        start.wait();
-        while !writer.is_finished() {
-            subject.block_on(patiently(async || store.scrub(ScrubOptions::default()).await));
-        }
+        let scrubber = scope.spawn(|| {
+            start.wait();
+            while !has_ended.load(SeqCst) {
+                subject.block_on(patiently(async || store.scrub(ScrubOptions::default()).await));
+            }
+        });
+        scrubber.join().unwrap();
         writer.join().unwrap()
     });
-    expected[7] = written.0;
-    expected.extend(written.1);
+    expected[7] = held;
+    expected.extend(inserted);
     assert_eq!(list_all(&store, WIDE).await, expected);
     assert_eq!(list_all(&subject.reopen(store).await, WIDE).await, expected);
+}
+
+/// Replaces one record again and again, and inserts others; what was acknowledged at the end.
+fn write_beside<S: StoreUnderTest>(subject: &S, store: &S::Store) -> (Record, Vec<Record>) {
+    let mut held = record("record-000007");
+    let mut inserted = Vec::new();
+    for number in 0..WRITES {
+        let new = envelope(&format!("v3:written {number}"));
+        let batch: Arc<[_]> = [Replacement {
+            id: held.id.clone(),
+            expected: held.envelope.clone(),
+            new: new.clone(),
+        }]
+        .into();
+        let outcomes = subject.block_on(patiently(async || store.swap_batch(batch.clone()).await));
+        assert_eq!(outcomes, [WriteOutcome::Applied]);
+        held.envelope = new;
+        let record = record(&format!("written-{number:03}"));
+        let outcomes =
+            subject.block_on(patiently(async || store.insert(vec![record.clone()]).await));
+        assert_eq!(outcomes, [InsertOutcome::Inserted]);
+        inserted.push(record);
+    }
+    (held, inserted)
+}
+
+/// Says that its thread has ended, also by a panic.
+struct Sets<'a>(&'a AtomicBool);
+
+impl Drop for Sets<'_> {
+    fn drop(&mut self) {
+        self.0.store(true, SeqCst);
+    }
 }
 
 /// "Dropping the future leaves it done or not done", and harms no later write.
