@@ -66,7 +66,7 @@ impl Bench {
         let kdf = KdfSetting::generate(params).expect("the system has randomness");
         let key = PasswordKey::new(Password::new("a password"));
         key.prepare(&kdf, &mut KdfMemory::new()).expect("there are 8 KiB");
-        let policy = OpenPolicy { v2_costs: vec![V2Params::new(params)], ..OpenPolicy::trusting() };
+        let policy = OpenPolicy::trusting().v2_costs([V2Params::new(params)]);
         let id = RecordId::from_stored("0192f0c1-0000-7000-8000-000000000000");
         let token = Token::from_stored("tk_0123456789abcdefghjkmnpqrstvw".to_owned());
         Self { kdf, key, id, token, policy }
@@ -211,8 +211,8 @@ impl Bench {
     /// An in-memory vault whose records all have one password. Their ids and tokens are not those
     /// of the envelope, which only the password can reveal.
     fn vault_of(&self, text: &EnvelopeText) -> Vault {
-        let new = InitOptions { cost: self.kdf.params, format: WriteFormat::V3 };
-        let options = VaultOptions { open: OpenPolicy::trusting(), ..VaultOptions::default() };
+        let new = InitOptions::default().cost(self.kdf.params).format(WriteFormat::V3);
+        let options = VaultOptions::default().open(OpenPolicy::trusting());
         let vault = block_on(Vault::init(Arc::new(MemoryStore::new()), new, options))
             .expect("the store is empty");
         let now = Timestamp::from_micros(0);

@@ -46,7 +46,7 @@ fn measure(group: &mut BenchmarkGroup<'_, WallTime>, name: &str, params: KdfPara
     let derive = |memory: &mut KdfMemory| {
         PasswordKey::new(Password::new(PASSWORD)).prepare(&kdf, memory).expect("there is memory");
     };
-    group.bench_function(criterion::BenchmarkId::new("memory taken anew", name), |bencher| {
+    group.bench_function(criterion::BenchmarkId::new("fresh memory", name), |bencher| {
         bencher.iter(|| derive(&mut KdfMemory::new()));
     });
     let mut memory = KdfMemory::new();

@@ -39,7 +39,7 @@ const VALUE_LEN: usize = 300;
 const FILL: usize = 10_000;
 
 /// The password of the records that do not match.
-const BYSTANDER: &str = "of somebody else";
+const BYSTANDER: &str = "of another user";
 
 fn main() {
     let mut criterion = Criterion::default().configure_from_args();
@@ -100,8 +100,8 @@ fn measure(
 
 fn filled(store: Arc<dyn VaultStore>, records: usize, password: &str) -> Vault {
     let cost = KdfParams::new(8, 1, 1).expect("the cheapest Argon2id");
-    let options = VaultOptions { open: OpenPolicy::trusting(), ..VaultOptions::default() };
-    let new = InitOptions { cost, format: WriteFormat::V3 };
+    let options = VaultOptions::default().open(OpenPolicy::trusting());
+    let new = InitOptions::default().cost(cost).format(WriteFormat::V3);
     let vault = block_on(Vault::init(store, new, options)).expect("the store is empty");
     let spec = block_on(vault.seal_spec()).expect("the vault is new");
     let keys = [password, BYSTANDER].map(|password| PasswordKey::new(Password::new(password)));
@@ -139,10 +139,10 @@ fn record(number: usize, key: &PasswordKey, spec: &SealParams, memory: &mut KdfM
 fn rekey(vault: &Vault, records: usize, passwords: &mut [&str; 2]) -> Duration {
     let [old, new] = *passwords;
     let plan = RekeyPlan::new().pair(Password::new(old), Password::new(new));
-    let begun = Instant::now();
+    let started = Instant::now();
     let session = block_on(vault.rekey(plan)).expect("the plan makes sense");
     let report = block_on(session.run()).expect("nothing fails");
-    let took = begun.elapsed();
+    let took = started.elapsed();
     assert_eq!(report.counts.rekeyed, records.div_ceil(2) as u64);
     passwords.swap(0, 1);
     took
@@ -152,7 +152,7 @@ fn rekey(vault: &Vault, records: usize, passwords: &mut [&str; 2]) -> Duration {
 fn floor(store: &dyn VaultStore, records: usize) -> Duration {
     let limit = PageLimit::new(RunOptions::DEFAULT_PAGE_RECORDS, RunOptions::DEFAULT_PAGE_BYTES);
     let mut written = 0;
-    let begun = Instant::now();
+    let started = Instant::now();
     let mut page = block_on(store.read_page(None, limit)).expect("the store can be read");
     while let Some(end) = page.last() {
         let after = end.id.clone();
@@ -173,7 +173,7 @@ fn floor(store: &dyn VaultStore, records: usize) -> Duration {
         written += outcomes.len();
         page = next.expect("the store can be read");
     }
-    let took = begun.elapsed();
+    let took = started.elapsed();
     assert!(written * 2 >= records);
     took
 }

@@ -62,8 +62,9 @@ impl StoreUrl {
     }
 
     /// As [`create`](Self::create), with these settings, of which
-    /// [`InitOptions::settings`](vault_core::InitOptions::settings) makes those of a new vault: the store appears with all of
-    /// them or not at all, whenever the process is killed or the power is cut.
+    /// [`InitOptions::settings`](vault_core::InitOptions::settings) makes those of a new vault: the
+    /// store appears with all of them or not at all, whenever the process is killed or the power is
+    /// cut.
     ///
     /// # Errors
     /// As [`create`](Self::create).
@@ -111,8 +112,8 @@ impl StoreUrl {
         self.migrate_tables(false).await
     }
 
-    /// As [`migrate`](Self::migrate), and creates the tables of a vault in a database that holds other
-    /// tables too, which `migrate` refuses, since the names of the tables may be mistyped.
+    /// As [`migrate`](Self::migrate), and creates the tables of a vault in a database that holds
+    /// other tables too, which `migrate` refuses, since the names of the tables may be mistyped.
     ///
     /// # Errors
     /// As [`open`](Self::open). Nothing was changed then.

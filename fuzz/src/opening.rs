@@ -30,8 +30,8 @@ pub fn open(data: &[u8]) {
 }
 
 /// Text of up to three parts, divided by line feeds, is an id and two tokens: what is sealed for
-/// the id and the first token opens for exactly these, wherever the bytes of one may seem to go on
-/// in the other.
+/// the id and the first token opens for exactly these, wherever the bytes of one may seem to
+/// continue in the other.
 pub fn open_for_token(data: &[u8]) {
     let Ok(text) = std::str::from_utf8(data) else { return };
     let mut parts = text.split('\n');
@@ -80,10 +80,9 @@ fn answer(text: Vec<u8>, password: &str, id: &str, token: &str) -> Option<OpenOu
     let envelope = Envelope::parse(&EnvelopeText::from_stored(text)).ok()?;
     let cheapest = KdfParams::new(sealer::M_KIB, 1, 1).expect("Argon2id is defined for it");
     // a stored header may ask for a little more than the cheapest, so that inputs stay fast
-    let floor = KdfMinimum::NONE;
-    let limits = KdfLimits { max_m_kib: 64, max_t: 2, max_p: 4, max_work_kib: 128, floor };
-    let v2_costs = vec![V2Params::new(cheapest)];
-    let policy = OpenPolicy { limits, v2_costs, ..OpenPolicy::trusting() };
+    let mut limits = KdfLimits::up_to(64).floor(KdfMinimum::NONE);
+    (limits.max_t, limits.max_p, limits.max_work_kib) = (2, 4, 128);
+    let policy = OpenPolicy::trusting().limits(limits).v2_costs([V2Params::new(cheapest)]);
     let key = PasswordKey::new(Password::new(password));
     let (id, token) = (RecordId::from_stored(id), Token::from_stored(token.to_owned()));
     let bound_to = BoundTo { id: &id, token: &token };

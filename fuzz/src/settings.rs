@@ -1,4 +1,4 @@
-//! Settings come from the store, costs from whoever types them: neither panics, and what is
+//! Settings come from the store, costs from the caller: neither panics, and what is
 //! understood is written back so that it is understood the same.
 
 use std::{fmt::Display, str::FromStr};

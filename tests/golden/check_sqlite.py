@@ -2,7 +2,7 @@
 
     check_sqlite.py BINARY
 
-A vault that `init --format v2` makes is one that a program of the Go ancestor opens: its tables, its times, v2 in every
+A vault that `init --format v2` makes is one that a program of the Go package opens: its tables, its times, v2 in every
 row, also after an update and a rekey. The script fails when anything is not so.
 """
 

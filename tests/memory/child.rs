@@ -68,8 +68,8 @@ pub(crate) fn live(folder: &Path) {
 
 async fn make_vault(folder: &Path) -> Vault {
     let url: StoreUrl = format!("redb:{}", folder.join("vault").display()).parse().unwrap();
-    let open = OpenPolicy { v2_costs: vec![V2Params::new(cost())], ..OpenPolicy::trusting() };
-    let options = VaultOptions { open, ..VaultOptions::default() };
+    let open = OpenPolicy::trusting().v2_costs([V2Params::new(cost())]);
+    let options = VaultOptions::default().open(open);
     let new = InitOptions::default().cost(cost());
     Vault::init(url.create().await.unwrap(), new, options).await.unwrap()
 }
@@ -162,5 +162,5 @@ fn wait_for_threads_to_end() {
         }
         std::thread::sleep(Duration::from_millis(10));
     }
-    panic!("threads go on: {:?}", threads());
+    panic!("threads keep running: {:?}", threads());
 }

@@ -12,7 +12,7 @@ use sha2::{Sha256, block_api::compress256};
 
 use crate::child::{RECORDS, cost, secret};
 
-/// One form of a half of a secret: whoever wipes only a part of one has not wiped it.
+/// One form of a half of a secret: wiping only a part of one does not wipe it.
 pub(crate) struct Needle {
     pub(crate) name: String,
     pub(crate) form: &'static str,
@@ -57,7 +57,7 @@ pub(crate) fn of_a_life(folder: &Path) -> Vec<Needle> {
     needles
 }
 
-/// Only the raw form is held: that nobody writes it down in another one is what the others are for.
+/// Only the raw form is held: that it is written in no other one is what the others are for.
 fn forms(name: &str, bytes: &[u8], is_held: bool) -> Vec<Needle> {
     let (first, second) = bytes.split_at(bytes.len() / 2);
     let halves = [("first", first), ("second", second)];
@@ -108,8 +108,8 @@ fn expand<const LEN: usize>(master: &[u8], info: &[&[u8]]) -> [u8; LEN] {
     okm
 }
 
-/// The two states of SHA-256 that an HMAC key is kept as, as they lie in memory: whoever has them
-/// has the key.
+/// The two states of SHA-256 that an HMAC key is kept as, as they lie in memory: an attacker who
+/// has them has the key.
 fn hmac_states(key: &[u8; 32]) -> [Vec<u8>; 2] {
     [0x36_u8, 0x5c].map(|pad| {
         let mut block = [pad; 64];

@@ -16,7 +16,7 @@ use crate::args::{
 use crate::priority;
 
 pub(crate) fn new_vault(args: &InitArgs) -> InitOptions {
-    InitOptions { cost: args.kdf, format: args.format }
+    InitOptions::default().cost(args.kdf).format(args.format)
 }
 
 /// The given v2 costs; without any, the cost with which the vault itself writes v2, or the default.
@@ -25,7 +25,7 @@ pub(crate) fn vault_options(
     own: Option<V2Params>,
     limits: KdfLimits,
 ) -> VaultOptions {
-    let mut options = VaultOptions::default().with_limits(limits);
+    let mut options = VaultOptions::default().limits(limits);
     let costs = if open.v2_presets.is_empty() {
         own.into_iter().collect()
     } else {

@@ -1,4 +1,4 @@
-//! The memory of a running command is nobody's business: no core file is written of it, and no
+//! The memory of a running command stays private: no core file is written of it, and no
 //! other process of its user may look into it.
 
 #![cfg(target_os = "linux")]

@@ -30,7 +30,8 @@ const MOST_POLLS: usize = 10_000;
 pub use crate::rekey::{
     a_dropped_rekey_loses_nothing, a_failing_store_never_loses_a_record, a_rekey_is_idempotent,
     a_rekey_moves_exactly_the_records_under_the_old_password, a_second_rekey_finds_nothing,
-    a_stopped_rekey_counts_exactly_what_was_committed, no_write_beside_a_rekey_is_lost_or_reverted,
+    a_stopped_rekey_counts_exactly_what_was_committed,
+    no_concurrent_write_is_lost_or_reverted_by_a_rekey,
     no_write_between_two_polls_of_a_rekey_is_lost_or_reverted,
 };
 pub use crate::vault::{

@@ -287,7 +287,7 @@ macro_rules! for_each_case {
             a_failing_store_never_loses_a_record
             a_dropped_rekey_loses_nothing
             a_stopped_rekey_counts_exactly_what_was_committed
-            no_write_beside_a_rekey_is_lost_or_reverted
+            no_concurrent_write_is_lost_or_reverted_by_a_rekey
             no_write_between_two_polls_of_a_rekey_is_lost_or_reverted
 
             create_many_returns_one_token_per_value_in_order

@@ -1,8 +1,8 @@
 //! The bulk rekey on the store under test: the guarantees of a rekey must hold on every backend,
 //! despite failures, dropped calls and concurrent writers.
 
-mod beside;
-mod broken_off;
+mod concurrent_writers;
+mod interrupted;
 mod ledger;
 mod random;
 mod watched;
@@ -17,11 +17,11 @@ use vault_store::{EnvelopeText, PageLimit, Record, VaultStore};
 
 use self::ledger::{Ledger, Moved, Owner};
 pub use self::{
-    beside::{
-        no_write_beside_a_rekey_is_lost_or_reverted,
+    concurrent_writers::{
+        no_concurrent_write_is_lost_or_reverted_by_a_rekey,
         no_write_between_two_polls_of_a_rekey_is_lost_or_reverted,
     },
-    broken_off::{
+    interrupted::{
         a_dropped_rekey_loses_nothing, a_failing_store_never_loses_a_record,
         a_stopped_rekey_counts_exactly_what_was_committed,
     },

@@ -28,11 +28,7 @@ pub use self::{
 
 /// Options that permit the lowest Argon2id cost: it is not what is tested here.
 fn options(clock: &Arc<SetClock>) -> VaultOptions {
-    VaultOptions {
-        open: OpenPolicy::trusting(),
-        clock: Arc::<SetClock>::clone(clock),
-        ..VaultOptions::default()
-    }
+    VaultOptions::default().open(OpenPolicy::trusting()).clock(Arc::<SetClock>::clone(clock))
 }
 
 /// A new vault at that cost.

@@ -170,8 +170,8 @@ const REJECTIONS: &[(Defect, &str)] = &[
     (Defect::PrefixOnDrop, "a_dropped_rekey_loses_nothing"),
     (Defect::ForgetsBatches, "a_dropped_rekey_loses_nothing"),
     (Defect::ForgetsBatches, "a_stopped_rekey_counts_exactly_what_was_committed"),
-    (Defect::LastWriteWins, "no_write_beside_a_rekey_is_lost_or_reverted"),
-    (Defect::ConflictOverwrites, "no_write_beside_a_rekey_is_lost_or_reverted"),
+    (Defect::LastWriteWins, "no_concurrent_write_is_lost_or_reverted_by_a_rekey"),
+    (Defect::ConflictOverwrites, "no_concurrent_write_is_lost_or_reverted_by_a_rekey"),
     (
         Defect::ChecksAndWritesInTwoSteps,
         "no_write_between_two_polls_of_a_rekey_is_lost_or_reverted",
@@ -207,7 +207,7 @@ fn the_same_store_without_a_defect_passes() {
     }
 }
 
-/// The random histories must not rely on the cases beside them.
+/// The random histories must not rely on the other cases.
 #[test]
 fn random_histories_reject_broken_stores_as_well() {
     let defects = [

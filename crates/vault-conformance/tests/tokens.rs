@@ -50,12 +50,10 @@ fn world_with(passwords: PasswordPolicy) -> World {
     let store =
         FaultyStore::new(MemoryStore::new(), never, Fault::ErrorBefore(StoreErrorKind::Other));
     let clock = Arc::new(Hand(AtomicI64::new(1_000_000)));
-    let options = VaultOptions {
-        open: OpenPolicy::trusting(),
-        clock: clock.clone(),
-        passwords,
-        ..VaultOptions::default()
-    };
+    let options = VaultOptions::default()
+        .open(OpenPolicy::trusting())
+        .clock(clock.clone())
+        .passwords(passwords);
     let new = InitOptions::default().cost(KdfParams::new(8, 1, 1).unwrap());
     let vault = block_on(Vault::init(store.clone(), new, options)).unwrap();
     let key = block_on(vault.derive_key(Password::new("password"))).unwrap();
@@ -230,10 +228,7 @@ fn a_policy_is_for_new_passwords_only() {
 
     // A record from before the rule is read and updated, and not taken over or rekeyed to such a
     // password.
-    let old = Vault::new(
-        world.store.clone(),
-        VaultOptions { open: OpenPolicy::trusting(), ..VaultOptions::default() },
-    );
+    let old = Vault::new(world.store.clone(), VaultOptions::default().open(OpenPolicy::trusting()));
     block_on(old.create_with_token(b"old", short, token.clone(), None)).unwrap();
     assert_eq!(block_on(vault.read(&token, short)).unwrap().as_bytes(), b"old");
     block_on(vault.update(&token, b"new", short)).unwrap();

@@ -1,4 +1,5 @@
-//! Writes vectors that another implementation is to open: `golden [COUNT]` prints COUNT random sealed values as JSON.
+//! Writes vectors that another implementation is to open: `golden [COUNT]` prints COUNT random
+//! sealed values as JSON.
 //!
 //! `cargo run -p vault-core --example golden -- 500 | python tests/golden/make.py verify -`
 

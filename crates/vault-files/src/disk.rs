@@ -7,7 +7,8 @@ use std::{
 };
 
 /// Changes to files and folders. Nothing is durable before it is flushed: the content of a file by
-/// [`sync_file`](Self::sync_file), a name by [`sync_folder`](Self::sync_folder) of its parent folder.
+/// [`sync_file`](Self::sync_file), a name by [`sync_folder`](Self::sync_folder) of its parent
+/// folder.
 pub trait Disk {
     /// Creates a file that only its owner can read and write, with this content. Fails if anything
     /// exists at the path, and follows no symbolic link.
@@ -114,8 +115,8 @@ impl Disk for System {
     }
 }
 
-/// Returns whether the file system of a file, or of its parent folder, has no space left. A database
-/// that cannot create or extend one of its files does not always say why.
+/// Returns whether the file system of a file, or of its parent folder, has no space left. A
+/// database that cannot create or extend one of its files does not always say why.
 #[must_use]
 #[cfg(unix)]
 pub fn has_no_room(path: &Path) -> bool {

@@ -1,9 +1,10 @@
-//! Files that are created as a whole or not at all, even if the process is killed or the power fails.
+//! Files that are created as a whole or not at all, even if the process is killed or the power
+//! fails.
 //!
-//! [`NewFile`] is for a vault's file, which a database writes: it is created in a private folder next
-//! to its path, flushed, and renamed to that path, which must be free; then the parent folder is
-//! flushed. [`Disk`] covers every change that vaultstore itself makes to files and folders, so that a
-//! test can record the changes and simulate a power cut after each of them.
+//! [`NewFile`] is for a vault's file, which a database writes: it is created in a private folder
+//! next to its path, flushed, and renamed to that path, which must be free; then the parent folder
+//! is flushed. [`Disk`] covers every change that vaultstore itself makes to files and folders, so
+//! that a test can record the changes and simulate a power cut after each of them.
 
 mod disk;
 mod new_file;

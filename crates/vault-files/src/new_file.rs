@@ -22,8 +22,8 @@ const LONGEST_NAME: usize = 200;
 pub enum Trouble {
     /// Another process is creating the same file.
     Busy,
-    /// Something that does not belong to this user has the name of the folder in which the file would
-    /// be created.
+    /// Something that does not belong to this user has the name of the folder in which the file
+    /// would be created.
     Foreign(PathBuf),
     /// An error of the system: `AlreadyExists` if anything exists at the path.
     Io(io::Error),
@@ -37,7 +37,7 @@ impl From<io::Error> for Trouble {
 
 /// A file that is being created, in a private folder next to its path.
 ///
-/// The folder has a fixed name, so that whoever creates the same file next reuses what a killed
+/// The folder has a fixed name, so that the next creation of the same file reuses what a killed
 /// process has left, and a lock, so that a folder in use is not reused. Dropping this value removes
 /// the folder.
 #[derive(Debug)]
@@ -54,7 +54,7 @@ impl NewFile {
     /// # Errors
     /// [`Trouble`]; then nothing was changed.
     pub fn begin(place: &Path) -> Result<Self, Trouble> {
-        let folder = folder_beside(place)?;
+        let folder = private_folder(place)?;
         let is_taken = is_taken(place)?;
         if is_taken && !folder.exists() {
             return Err(io::Error::from(io::ErrorKind::AlreadyExists).into());
@@ -77,7 +77,8 @@ impl NewFile {
         Ok(new)
     }
 
-    /// The path at which to create the file. Nothing is there, and no one else can access its folder.
+    /// The path at which to create the file. Nothing is there, and no one else can access its
+    /// folder.
     #[must_use]
     pub fn path(&self) -> PathBuf {
         self.folder.join(FILES[0])
@@ -86,8 +87,8 @@ impl NewFile {
     /// Renames the complete file to its path and makes it durable.
     ///
     /// # Errors
-    /// `AlreadyExists` if something has been created at the path in the meantime, or what the system
-    /// says; then nothing of this file is at the path.
+    /// `AlreadyExists` if something has been created at the path in the meantime, or what the
+    /// system says; then nothing of this file is at the path.
     pub fn publish(self) -> io::Result<()> {
         steps::publish(&System, &self.path(), &self.place)
     }
@@ -121,7 +122,7 @@ fn is_taken(place: &Path) -> io::Result<bool> {
     }
 }
 
-fn folder_beside(place: &Path) -> io::Result<PathBuf> {
+fn private_folder(place: &Path) -> io::Result<PathBuf> {
     let name = place.file_name().ok_or(io::ErrorKind::InvalidInput)?;
     let mut folder = OsString::from(".");
     if name.len() <= LONGEST_NAME {
@@ -212,7 +213,7 @@ mod tests {
     fn what_is_there_is_left_alone() {
         let folder = tempfile::tempdir().unwrap();
         let place = folder.path().join("v");
-        let exists = |begun: Result<NewFile, Trouble>| match begun {
+        let exists = |started: Result<NewFile, Trouble>| match started {
             Err(Trouble::Io(error)) => error.kind() == io::ErrorKind::AlreadyExists,
             _ => false,
         };
@@ -237,7 +238,7 @@ mod tests {
         let left = folder.path().join("left");
         fs::rename(&new.folder, &left).unwrap();
         drop(new);
-        fs::rename(&left, folder_beside(&place).unwrap()).unwrap();
+        fs::rename(&left, private_folder(&place).unwrap()).unwrap();
         let new = NewFile::begin(&place).unwrap();
         assert!(!new.path().exists());
         fs::write(new.path(), "whole").unwrap();
@@ -251,17 +252,17 @@ mod tests {
         use std::os::unix::fs::{PermissionsExt as _, symlink};
         let folder = tempfile::tempdir().unwrap();
         let place = folder.path().join("v");
-        let beside = folder_beside(&place).unwrap();
-        fs::create_dir(&beside).unwrap();
-        fs::set_permissions(&beside, fs::Permissions::from_mode(0o777)).unwrap();
-        assert!(matches!(NewFile::begin(&place), Err(Trouble::Foreign(path)) if path == beside));
-        fs::remove_dir(&beside).unwrap();
-        symlink(folder.path(), &beside).unwrap();
+        let private = private_folder(&place).unwrap();
+        fs::create_dir(&private).unwrap();
+        fs::set_permissions(&private, fs::Permissions::from_mode(0o777)).unwrap();
+        assert!(matches!(NewFile::begin(&place), Err(Trouble::Foreign(path)) if path == private));
+        fs::remove_dir(&private).unwrap();
+        symlink(folder.path(), &private).unwrap();
         assert!(matches!(NewFile::begin(&place), Err(Trouble::Foreign(_))));
-        fs::remove_file(&beside).unwrap();
-        fs::write(&beside, "theirs").unwrap();
+        fs::remove_file(&private).unwrap();
+        fs::write(&private, "theirs").unwrap();
         assert!(matches!(NewFile::begin(&place), Err(Trouble::Foreign(_))));
-        assert_eq!(fs::read(&beside).unwrap(), b"theirs");
+        assert_eq!(fs::read(&private).unwrap(), b"theirs");
     }
 
     #[test]

@@ -1,8 +1,8 @@
 //! Power cuts: after each change, every disk that the changes may have left is looked at.
 //!
-//! A change is on the disk for certain once it was flushed; of the others any may be there and any may be missing, a file's
-//! content may be there in part, and a name without the content. The controls leave out one flush after another, and the
-//! test has to notice each.
+//! A change is on the disk for certain once it was flushed; of the others any may be there and any
+//! may be missing, a file's content may be there in part, and a name without the content. The
+//! controls leave out one flush after another, and the test has to notice each.
 
 use std::{
     cell::{Cell, RefCell},
@@ -14,7 +14,8 @@ use std::{
 use crate::disk::Disk;
 use crate::steps;
 
-/// One change, in the order in which they were made. Files are known by numbers, whatever they are called.
+/// One change, in the order in which they were made. Files are known by numbers, whatever they are
+/// called.
 #[derive(Clone, Debug)]
 enum Change {
     Write { file: usize, content: Vec<u8> },
@@ -207,8 +208,8 @@ fn images(before: &Image, log: &[Change]) -> Vec<Image> {
     images
 }
 
-/// Looks at every image of every cut: what is read is one of `during`, and `after` once all was done. Gives the first that is
-/// something else.
+/// Looks at every image of every cut: what is read is one of `during`, and `after` once all was
+/// done. Gives the first that is something else.
 fn first_violation(
     before: &Image,
     log: &[Change],
@@ -240,7 +241,7 @@ fn check(disk: &Recorder, path: &str, during: &[Option<&str>], after: Option<&st
     for flush in flushes {
         let mut sabotaged = log.clone();
         let left_out = sabotaged.remove(flush);
-        assert!(violation(&sabotaged).is_some(), "nobody misses {left_out:?}");
+        assert!(violation(&sabotaged).is_some(), "no check misses {left_out:?}");
     }
 }
 

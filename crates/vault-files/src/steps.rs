@@ -1,4 +1,5 @@
-//! Changes to files in steps such that a power cut after any step leaves the old state or the new one.
+//! Changes to files in steps such that a power cut after any step leaves the old state or the new
+//! one.
 
 use std::{io, path::Path};
 
@@ -14,8 +15,8 @@ pub(crate) fn publish(disk: &impl Disk, made: &Path, place: &Path) -> io::Result
     })
 }
 
-/// Replaces a file by one with these bytes, which is written under another name first: a reader, even
-/// after a power cut, gets the old file or the new one.
+/// Replaces a file by one with these bytes, which is written under another name first: a reader,
+/// even after a power cut, gets the old file or the new one.
 ///
 /// # Errors
 /// What the system says; the old file may be in place still.

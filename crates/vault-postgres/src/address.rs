@@ -6,7 +6,8 @@
 //! refused. None is ignored, because a setting without effect misleads: about encryption, the
 //! server, or the user.
 //!
-//! Three deliberate differences from libpq: a variable set to the empty text counts as unset;
+//! Three deliberate differences from libpq: a variable set to the empty text counts as unset, or is
+//! refused where it would decide who logs in (`PGUSER`, `PGPASSWORD`, `PGSSLCERT`, `PGSSLKEY`);
 //! without `sslmode`, a host other than this machine gets `verify-full`; and a parameter may not be
 //! given twice.
 
@@ -418,7 +419,7 @@ impl Settings<'_> {
             Some(Err(())) => {
                 Err(InvalidPostgresUrl::Value { setting, expected: "a text in UTF-8" })
             }
-            // Most of these are unset then. The driver would take these for values.
+            // Most count as unset. The driver would take these for values.
             Some(Ok(value)) if value.is_empty() => match name {
                 "user" | "password" | "sslcert" | "sslkey" => {
                     Err(InvalidPostgresUrl::Empty(setting))

@@ -58,7 +58,7 @@
 //! variables (`PGHOST`, `PGSSLMODE` and so on); the password can also be in `~/.pgpass` or the file
 //! named by `PGPASSFILE`. The list is closed: any other parameter is an error, and so is a variable
 //! of libpq with an unsupported value (`PGSERVICE`, several hosts). An empty variable counts as
-//! unset.
+//! unset, except that an empty `PGUSER`, `PGPASSWORD`, `PGSSLCERT` or `PGSSLKEY` is an error.
 //!
 //! TLS is the feature `tls` (rustls, with the certificates that the operating system trusts and
 //! those of `sslrootcert=FILE`; libpq's default files in `~/.postgresql` are not read). Without
@@ -149,7 +149,8 @@ impl PostgresStore {
         Self::create_with(url, options, &[]).await
     }
 
-    /// As [`create`](Self::create), with these settings: tables and settings are made in one transaction.
+    /// As [`create`](Self::create), with these settings: tables and settings are made in one
+    /// transaction.
     ///
     /// # Errors
     /// As [`create`](Self::create).
@@ -161,10 +162,11 @@ impl PostgresStore {
         Ok(Self { shared: Arc::new(open::create(url, &options, settings).await?) })
     }
 
-    /// Upgrades the tables of a vault to this version, or creates them in a database that has none; no
-    /// record is changed or removed.
+    /// Upgrades the tables of a vault to this version, or creates them in a database that has none;
+    /// no record is changed or removed.
     ///
-    /// Several processes may do this at the same time: one creates the tables, the others find them.
+    /// Several processes may do this at the same time: one creates the tables, the others find
+    /// them.
     ///
     /// # Errors
     /// `NotAVault` if there are tables and not those of the vault, whose names may be mistyped;
@@ -173,8 +175,8 @@ impl PostgresStore {
         open::migrate(url, &options, &[], Missing::Refuse).await
     }
 
-    /// As [`migrate`](Self::migrate), and creates the tables of a vault beside those of other programs
-    /// too.
+    /// As [`migrate`](Self::migrate), and creates the tables of a vault next to those of other
+    /// programs too.
     ///
     /// # Errors
     /// As [`migrate`](Self::migrate). The table of settings of another vault is refused.
@@ -335,8 +337,8 @@ impl VaultStore for PostgresStore {
         self.shared.run(Reads, |shared| async move { reads::hooks(&shared).await }).await
     }
 
-    /// Made of the server's system identifier, the database and the table. A replica has those of its
-    /// primary.
+    /// Made of the server's system identifier, the database and the table. A replica has those of
+    /// its primary.
     async fn place_id(&self) -> Result<Option<String>, StoreError> {
         self.shared.run(Reads, |shared| async move { reads::place_id(&shared).await }).await
     }

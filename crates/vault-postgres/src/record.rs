@@ -52,7 +52,8 @@ pub(crate) fn whole(row: &PgRow) -> Result<Record, Fault> {
     })
 }
 
-/// The times of expiry and of soft deletion in two columns, the first of which is named by its number.
+/// The times of expiry and of soft deletion in two columns, the first of which is named by its
+/// number.
 pub(crate) fn ends(row: &PgRow, column: usize) -> Result<[Option<Timestamp>; 2], Fault> {
     Ok([end(row, column)?, end(row, column + 1)?])
 }

@@ -127,8 +127,8 @@ pub(crate) async fn update(shared: &Shared, change: &RecordUpdate) -> Result<Wri
 }
 
 /// Deletes or soft-deletes the next expired records. The server selects and locks them, and
-/// [`Purge::takes`] decides about each from what was read. Because of the lock, a concurrent renewal
-/// either waits, or is waited for and evaluated again.
+/// [`Purge::takes`] decides about each from what was read. Because of the lock, a concurrent
+/// renewal either waits, or is waited for and evaluated again.
 pub(crate) async fn purge(
     shared: &Shared,
     purge: Purge,

@@ -70,7 +70,8 @@ impl StoreUnderTest for Postgres {
         store
     }
 
-    /// A row whose id is longer than any that is read; repeated, it has room in the index all the same.
+    /// A row whose id is longer than any that is read; repeated, it has room in the index all the
+    /// same.
     async fn plant_unreadable(
         &self,
         store: PostgresStore,

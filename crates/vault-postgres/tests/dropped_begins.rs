@@ -89,7 +89,7 @@ fn a_store_whose_futures_are_dropped_loses_none_and_leaves_no_transaction_open()
             let batch = [replacement(&target, "v3:target")];
             let write = store.swap_batch(batch.into());
             dropped += usize::from(poll_at_most(write, round % MOST_POLLS).await.is_none());
-            // The dropped call runs to its end by itself; a transaction that nobody ends would
+            // The dropped call runs to its end by itself; a transaction that is never ended would
             // stay.
             let begin = Instant::now();
             while place.ask(&open).await > 0 {

@@ -120,8 +120,8 @@ fn a_vault_of_another_version_or_a_damaged_one_is_told() {
     });
 }
 
-/// A mistyped name is answered with the tables that are there: never "current", never "restore", and
-/// nothing is created for it.
+/// A mistyped name is answered with the tables that are there: never "current", never "restore",
+/// and nothing is created for it.
 #[test]
 fn a_wrong_name_of_a_table_is_answered_with_the_right_one() {
     in_a_schema(async |place| {

@@ -18,7 +18,7 @@ use crate::support::{Place, all_ids, records, runtime};
 /// Where the cluster listens.
 const ADDRESS: &str = "127.0.0.1";
 
-/// Somebody who signs certificates.
+/// A certificate authority.
 struct Authority {
     issuer: Issuer<'static, KeyPair>,
     certificate: PathBuf,

@@ -118,8 +118,8 @@ fn a_pool_that_is_used_up_may_be_tried_again_and_a_closed_one_not() {
     });
 }
 
-/// A server that crashes in the middle loses nothing that was answered, and the same store goes on
-/// when it is back.
+/// A server that crashes in the middle loses nothing that was answered, and the same store
+/// continues when it is back.
 #[test]
 fn a_server_that_crashes_and_restarts_loses_nothing() {
     let cluster = Cluster::start().unwrap();
@@ -160,7 +160,7 @@ fn a_server_that_crashes_and_restarts_loses_nothing() {
     });
 }
 
-/// The answer to a commit is lost on the way: nobody may say that nothing was changed, because it
+/// The answer to a commit is lost on the way: no one may say that nothing was changed, because it
 /// was.
 #[test]
 fn a_commit_whose_answer_is_lost_is_an_unknown_outcome() {

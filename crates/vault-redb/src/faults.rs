@@ -178,7 +178,7 @@ fn sweep(errno: i32) -> std::collections::HashMap<StoreErrorKind, usize> {
         *kinds.entry(error.kind()).or_insert(0) += 1;
 
         let read_on = block_on(store.count()).unwrap_err().kind();
-        assert_eq!(read_on, StoreErrorKind::Stopped, "a failed store goes on");
+        assert_eq!(read_on, StoreErrorKind::Stopped, "a failed store continues");
         drop(store);
         disk.fail_after(usize::MAX, errno);
         let store = opened_on(&disk);
@@ -271,5 +271,5 @@ fn a_file_of_another_program_that_was_not_closed_is_left_as_it_is() {
     .unwrap();
     assert!(matches!(opened, Opened::Other(crate::schema::Schema::Foreign)));
     drop(opened);
-    assert!(disk.contents() == crashed, "opening changed somebody else's file");
+    assert!(disk.contents() == crashed, "opening changed a foreign file");
 }

@@ -148,7 +148,8 @@ impl RedbStore {
         Self::create_with(path, options, &[]).await
     }
 
-    /// As [`create`](Self::create), with these settings: the file appears with all of them or not at all.
+    /// As [`create`](Self::create), with these settings: the file appears with all of them or not
+    /// at all.
     ///
     /// # Errors
     /// As [`create`](Self::create).

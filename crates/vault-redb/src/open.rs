@@ -35,7 +35,7 @@ pub(crate) fn create(
         create_in(FileBackend::new(file)?, path, options, threads, settings)
     });
     let shared = made.map_err(|fault| error::creation_failed(fault, path))?;
-    // redb has committed and flushed, and goes on in the file under its new name.
+    // redb has committed and flushed, and continues in the file under its new name.
     new.publish().map_err(|error| error::from_creation(error, path))?;
     Ok(shared)
 }

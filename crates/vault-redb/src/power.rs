@@ -1,8 +1,10 @@
-//! Power cuts: at every change of the file, disks as the cut may have left them are opened, and every record is compared.
+//! Power cuts: at every change of the file, disks as the cut may have left them are opened, and
+//! every record is compared.
 //!
-//! What was flushed is on the disk for certain; of what was written since, any part may be there and any may be missing, in
-//! sectors of 512 bytes. Whatever was answered is there, and whatever was not is there wholly or not at all. A second cut
-//! comes while the first is recovered from. The controls leave flushes out, and the test has to notice them.
+//! What was flushed is on the disk for certain; of what was written since, any part may be there
+//! and any may be missing, in sectors of 512 bytes. Whatever was answered is there, and whatever
+//! was not is there wholly or not at all. A second cut comes while the first is recovered from. The
+//! controls leave flushes out, and the test has to notice them.
 //!
 //! `VAULTSTORE_POWER_IMAGES` says how many disks are looked at.
 
@@ -169,7 +171,8 @@ fn open(disk: &Recorder) -> Option<RedbStore> {
     }
 }
 
-/// What happened: a disk, the changes made to it, and what the vault held after so many of them.
+/// What happened: a disk, the changes made to it, and what the vault held after each number of
+/// them.
 struct Story {
     before: Vec<u8>,
     log: Vec<Change>,
@@ -189,7 +192,8 @@ fn record(number: usize) -> Record {
     }
 }
 
-/// A vault's life: records are created until the file grows, rekeyed page by page, changed, deleted and purged.
+/// A vault's life: records are created until the file grows, rekeyed page by page, changed, deleted
+/// and purged.
 fn live() -> Story {
     let disk = Recorder::default();
     let (options, threads) = (RedbOptions::default(), Threads::start().unwrap());
@@ -243,7 +247,7 @@ fn live() -> Story {
     Story { before, log, states }
 }
 
-/// A disk after so many changes: what was flushed, and of the rest what chance keeps.
+/// A disk after that many changes: what was flushed, and of the rest what chance keeps.
 fn disk_after(before: &[u8], log: &[Change], chance: &mut Chance) -> Vec<u8> {
     let flushed = log.iter().rposition(|change| matches!(change, Change::Flush)).unwrap_or(0);
     let mut bytes = before.to_vec();
@@ -268,14 +272,15 @@ fn disk_after(before: &[u8], log: &[Change], chance: &mut Chance) -> Vec<u8> {
     bytes
 }
 
-/// What a cut after so many changes may leave: what was answered last, or what was on its way.
+/// What a cut after that many changes may leave: what was answered last, or what was on its way.
 fn allowed(states: &BTreeMap<usize, Contents>, cut: usize) -> Vec<&Contents> {
     let answered = states.range(..=cut).next_back();
     let under_way = states.range(cut + 1..).next();
     answered.into_iter().chain(under_way).map(|(_, contents)| contents).collect()
 }
 
-/// Looks at so many disks; gives the number of recoveries that were cut as well, or what was wrong.
+/// Looks at that many disks; gives the number of recoveries that were cut as well, or what was
+/// wrong.
 fn look(story: &Story, log: &[Change], cuts: &[usize], images: usize) -> Result<usize, String> {
     let mut second_cuts = 0;
     for seed in 0..images {

@@ -30,7 +30,7 @@ enum Flow {
 enum Candidate<'r> {
     /// Without its envelope.
     Record(Record),
-    /// Nobody can read it.
+    /// It is unreadable.
     Unreadable(&'r [u8], UnreadableReason),
 }
 

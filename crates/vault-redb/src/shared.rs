@@ -4,7 +4,10 @@ use std::{
     mem,
     panic::{AssertUnwindSafe, catch_unwind},
     path::{Path, PathBuf},
-    sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError},
+    sync::{
+        Arc, Mutex, MutexGuard, OnceLock, PoisonError,
+        atomic::{AtomicBool, Ordering::Relaxed},
+    },
 };
 
 use redb::{Database, Durability, ReadTransaction, ReadableDatabase, WriteTransaction};
@@ -23,6 +26,8 @@ pub(crate) struct Shared {
     file: VaultFile,
     path: PathBuf,
     stop: OnceLock<Stop>,
+    /// redb has found damage, after which it may refuse writes as if the disk had failed.
+    is_damaged: AtomicBool,
     threads: Threads,
     writes: WriteCounter,
 }
@@ -48,6 +53,7 @@ impl Shared {
             file,
             path: path.to_owned(),
             stop: OnceLock::new(),
+            is_damaged: AtomicBool::new(false),
             writes: WriteCounter::default(),
         }
     }
@@ -80,8 +86,17 @@ impl Shared {
     }
 
     /// Puts a fault into words. After some, the store answers every later call with why it does not
-    /// go on.
+    /// continue.
     pub(crate) fn failed(&self, fault: Fault) -> StoreError {
+        let fault = match fault {
+            Fault::Redb(redb::Error::PreviousIo) if self.is_damaged.load(Relaxed) => {
+                Fault::Stopped(Stop::Damaged)
+            }
+            fault => fault,
+        };
+        if matches!(fault, Fault::Redb(redb::Error::Corrupted(_))) {
+            self.is_damaged.store(true, Relaxed);
+        }
         if let Some(stop) = fault.stop() {
             // Report the first reason.
             let _ = self.stop.set(stop);
@@ -160,8 +175,8 @@ impl Shared {
     }
 }
 
-/// Closing writes to the file, over which redb may panic if it is damaged. So it is done on a thread
-/// where a panic harms nobody, and waited for: the file can be opened again afterwards.
+/// Closing writes to the file, over which redb may panic if it is damaged. So it is done on a
+/// thread where a panic harms no caller, and waited for: the file can be opened again afterwards.
 impl Drop for Shared {
     fn drop(&mut self) {
         let database = self.handle().take();

@@ -9,8 +9,8 @@
 //! Over a damaged file redb 4.5 panics, and where it was changing a tree, it panics again in a drop
 //! while the first panic unwinds: then the process is aborted, and no `catch_unwind` of ours helps.
 //! Only the panic hook runs before anything unwinds. Ours takes a thread that was writing out of
-//! service right there: it answers every call that waits, and never returns. What the thread holds of
-//! redb's is never used or dropped again. A thread that was reading unwinds as usual.
+//! service right there: it answers every call that waits, and never returns. What the thread holds
+//! of redb's is never used or dropped again. A thread that was reading unwinds as usual.
 
 use std::{
     cell::Cell,
@@ -24,8 +24,8 @@ use std::{
 
 use futures::channel::oneshot;
 
-/// The most threads of one store. redb reads on several at a time; more would only wait for the same
-/// disk.
+/// The most threads of one store. redb reads on several at a time; more would only wait for the
+/// same disk.
 const MOST: usize = 8;
 
 /// How long a thread, except the last one, waits for work before it ends.
@@ -91,8 +91,8 @@ impl Threads {
         Ok(Self(Arc::new(Handle(pool))))
     }
 
-    /// Runs a task on one of the threads. It runs to its end, or never begins, even if the answer is
-    /// no longer awaited. `None` if there is no answer, because it or another task panicked.
+    /// Runs a task on one of the threads. It runs to its end, or never begins, even if the answer
+    /// is no longer awaited. `None` if there is no answer, because it or another task panicked.
     pub(crate) async fn run<T: Send + 'static>(
         &self,
         work: Work,
@@ -115,8 +115,8 @@ impl Threads {
         receiver.await.ok()
     }
 
-    /// Does as [`run`](Self::run) with a task that writes, and blocks until it is done; says whether
-    /// it was. On one of the threads themselves, the task runs at once.
+    /// Does as [`run`](Self::run) with a task that writes, and blocks until it is done; says
+    /// whether it was. On one of the threads themselves, the task runs at once.
     pub(crate) fn run_and_wait(&self, task: impl FnOnce() + Send + 'static) -> bool {
         if let Some((_, pool)) = AT_WORK.take() {
             AT_WORK.set(Some((Work::Write, pool)));
@@ -315,8 +315,8 @@ mod tests {
     /// Set in the process in which a write panics.
     const CHILD: &str = "VAULTSTORE_TEST_PANICS_TWICE";
 
-    /// In a process of its own: the thread that panics stays inside the panic hook for good, and the
-    /// test runner takes the hook when it ends.
+    /// In a process of its own: the thread that panics stays inside the panic hook for good, and
+    /// the test runner takes the hook when it ends.
     #[test]
     fn a_write_that_panics_twice_leaves_everyone_without_an_answer_and_the_process_alive() {
         if std::env::var_os(CHILD).is_some() {
@@ -331,11 +331,11 @@ mod tests {
 
     fn panic_twice() {
         let threads = Threads::start().unwrap();
-        let (begun, wait) = mpsc::channel();
+        let (started, wait) = mpsc::channel();
         // A reader that waits for a lock that the writer never gives back.
         let (lock, stuck) = mpsc::channel::<()>();
         let reader = threads.run(Work::Read, move || {
-            begun.send(()).unwrap();
+            started.send(()).unwrap();
             stuck.recv().unwrap();
         });
         let writer = threads.run(Work::Write, move || {

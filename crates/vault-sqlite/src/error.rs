@@ -358,9 +358,9 @@ fn code(error: &sqlx::Error) -> Option<i32> {
     error.as_database_error().and_then(DatabaseError::code)?.parse().ok()
 }
 
-/// Returns whether SQLite failed because the disk is full. It reports this for a write to the database
-/// or its journal. If it cannot create or extend one of its other files, it reports an I/O error or a
-/// missing permission, so the file system itself is asked.
+/// Returns whether SQLite failed because the disk is full. It reports this for a write to the
+/// database or its journal. If it cannot create or extend one of its other files, it reports an I/O
+/// error or a missing permission, so the file system itself is asked.
 fn found_no_room(error: &sqlx::Error, path: &Path) -> bool {
     match primary_code(error) {
         Some(SQLITE_FULL) => true,
@@ -441,8 +441,8 @@ fn denied(path: &impl Display) -> StoreError {
     )
 }
 
-/// The error of a file or a thread that a limit of the system is behind, and neither a permission nor
-/// the disk.
+/// The error of a file or a thread that a limit of the system is behind, and neither a permission
+/// nor the disk.
 fn limit_of_system(error: &io::Error, path: &impl Display) -> Option<StoreError> {
     if vault_store::is_out_of_files(error) {
         return Some(vault_store::out_of_files(path));

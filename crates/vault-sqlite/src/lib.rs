@@ -48,7 +48,7 @@
 //! | a token that is NULL | an empty one |
 //! | a token that is no UTF-8 | with replacement characters |
 //! | `created_at` or `updated_at` that is no time | 1970-01-01 00:00:00 |
-//! | `expires_at` or `soft_deleted_at` that is no time, or a time before 1970 (Go's zero time) | never, as the ancestor reads it |
+//! | `expires_at` or `soft_deleted_at` that is no time, or a time before 1970 (Go's zero time) | never, as the Go package reads it |
 //!
 //! A row whose id is NULL, of another type, not UTF-8 or longer than
 //! [`MAX_KEY_LEN`](vault_store::MAX_KEY_LEN), or whose token is longer than that, is not a record:
@@ -172,8 +172,8 @@ impl SqliteStore {
     /// [`AlreadyExists`](vault_store::StoreErrorKind::AlreadyExists) if anything exists at the
     /// path, including a dangling symbolic link; `Locked` if another process is creating the same
     /// file. On any error, no file is left behind. A process that is killed leaves no file at the
-    /// path either. It may leave a folder next to it, which the next call for this path reuses. Fails
-    /// outside a tokio runtime.
+    /// path either. It may leave a folder next to it, which the next call for this path reuses.
+    /// Fails outside a tokio runtime.
     pub async fn create(
         path: impl AsRef<Path>,
         options: SqliteOptions,
@@ -181,7 +181,8 @@ impl SqliteStore {
         Self::create_with(path, options, &[]).await
     }
 
-    /// As [`create`](Self::create), with these settings: the file appears with all of them or not at all.
+    /// As [`create`](Self::create), with these settings: the file appears with all of them or not
+    /// at all.
     ///
     /// # Errors
     /// As [`create`](Self::create).
@@ -215,9 +216,9 @@ impl SqliteStore {
     /// gain nothing.
     ///
     /// # Errors
-    /// As [`open`](Self::open): also `NotAVault` for a database that has tables and not those of the
-    /// vault, whose names may be mistyped. Nothing was changed then. Reopen any store that was open
-    /// meanwhile.
+    /// As [`open`](Self::open): also `NotAVault` for a database that has tables and not those of
+    /// the vault, whose names may be mistyped. Nothing was changed then. Reopen any store that was
+    /// open meanwhile.
     pub async fn migrate(
         path: impl AsRef<Path>,
         options: SqliteOptions,

@@ -81,8 +81,8 @@ pub(crate) async fn open(
     look_at(path)?;
     let mut shared = shared(path, options, &location, MetaTable::Absent, runtime);
     let schema = match inspect(&shared.readers, &options.tables).await {
-        Err(Fault::Sqlx(error)) if needs_files_beside(&error) && !error::is_short_of_files() => {
-            if has_changes_beside(&location) {
+        Err(Fault::Sqlx(error)) if needs_log_files(&error) && !error::is_short_of_files() => {
+            if has_log_or_journal(&location) {
                 return Err(error::log_cannot_be_read(path).with_source(error));
             }
             let immutable = connect_options(&location, options).read_only(true).immutable(true);
@@ -259,15 +259,15 @@ async fn inspect(pool: &SqlitePool, tables: &TableNames) -> Result<Schema, Fault
 /// A database with a write-ahead log needs files next to it, even for reading. If this user cannot
 /// create any, the file may be read as immutable, provided that there are no pending changes next
 /// to it.
-fn needs_files_beside(error: &sqlx::Error) -> bool {
+fn needs_log_files(error: &sqlx::Error) -> bool {
     matches!(error::primary_code(error), Some(SQLITE_CANTOPEN | SQLITE_READONLY))
 }
 
 /// Whether a log or a journal may contain part of the database. They are next to the file itself,
 /// not next to a link to it. If that cannot be determined, assume so.
-fn has_changes_beside(location: &Path) -> bool {
+fn has_log_or_journal(location: &Path) -> bool {
     let Ok(file) = fs::canonicalize(location) else { return true };
-    let is_empty = |ending| match fs::metadata(beside(&file, ending)) {
+    let is_empty = |ending| match fs::metadata(sibling(&file, ending)) {
         Ok(found) => found.len() == 0,
         Err(error) => error.kind() == io::ErrorKind::NotFound,
     };
@@ -288,7 +288,7 @@ fn has_other_names(_: &fs::Metadata) -> bool {
 }
 
 /// SQLite's additional files are named after the database, with a suffix.
-fn beside(location: &Path, ending: &str) -> PathBuf {
+fn sibling(location: &Path, ending: &str) -> PathBuf {
     let mut name = OsString::from(location);
     name.push(ending);
     name.into()
@@ -296,7 +296,7 @@ fn beside(location: &Path, ending: &str) -> PathBuf {
 
 /// A log or journal whose database is gone: SQLite would apply it to the new one.
 fn left_by_another(location: &Path) -> Option<PathBuf> {
-    let names = ["-wal", "-journal"].map(|ending| beside(location, ending));
+    let names = ["-wal", "-journal"].map(|ending| sibling(location, ending));
     names.into_iter().find(|name| fs::metadata(name).is_ok_and(|found| found.len() > 0))
 }
 
@@ -309,7 +309,8 @@ fn make_file(location: &Path) -> io::Result<()> {
     flags.open(location).map(drop)
 }
 
-/// Makes tables and settings in one transaction, and closes the file, so that nothing of it is beside it.
+/// Makes tables and settings in one transaction, and closes the file, so that no log or journal
+/// remains.
 async fn fill(
     location: &Path,
     options: &SqliteOptions,
@@ -359,11 +360,11 @@ mod tests {
             let folder = tempfile::tempdir().unwrap();
             let file = folder.path().join("v.db");
             fs::write(&file, "").unwrap();
-            fs::write(beside(&file, ending), content).unwrap();
+            fs::write(sibling(&file, ending), content).unwrap();
             let link = folder.path().join("elsewhere");
             std::os::unix::fs::symlink(&file, &link).unwrap();
-            assert_eq!(has_changes_beside(&link), found, "{ending:?} {content:?}");
-            assert_eq!(has_changes_beside(&file), found, "{ending:?} {content:?}");
+            assert_eq!(has_log_or_journal(&link), found, "{ending:?} {content:?}");
+            assert_eq!(has_log_or_journal(&file), found, "{ending:?} {content:?}");
         }
     }
 }

@@ -131,8 +131,8 @@ pub(crate) async fn look_around(connection: &mut SqliteConnection) -> Result<Fou
     })
 }
 
-/// Whether the settings of the only vault of a database are in a table of another name: then the name
-/// was mistyped. A vault of the oldest generation has no settings anywhere.
+/// Whether the settings of the only vault of a database are in a table of another name: then the
+/// name was mistyped. A vault of the oldest generation has no settings anywhere.
 pub(crate) fn has_its_settings_elsewhere(found: &FoundTables) -> bool {
     found.vaults.len() == 1 && !found.metas.is_empty()
 }

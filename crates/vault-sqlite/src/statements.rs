@@ -92,9 +92,9 @@ macro_rules! whole {
     };
 }
 
-/// The collation that compares times of expiry and of soft deletion as this crate reads them, whatever
-/// text they are: see [`time::compare_ends`](crate::time::compare_ends). SQLite's own functions accept
-/// other texts as times (30 February, 24:00) and know no "never".
+/// The collation that compares times of expiry and of soft deletion as this crate reads them,
+/// whatever text they are: see [`time::compare_ends`](crate::time::compare_ends). SQLite's own
+/// functions accept other texts as times (30 February, 24:00) and know no "never".
 pub(crate) const ENDS: &str = "vaultstore_ends";
 
 /// The same for times of creation and modification: see
@@ -188,7 +188,8 @@ statements! {
               expires_at = ifnull(?4, expires_at), soft_deleted_at = ifnull(?5, soft_deleted_at) \
               WHERE v.id COLLATE BINARY = ?1 AND (?6 IS NULL OR CAST(v.vault_value AS BLOB) = ?6) \
               AND (?7 IS NULL OR octet_length(v.vault_value) = ?7)";
-    // Candidates of a purge, after `?1` if that is not NULL, in order; each is judged once more when it was read.
+    // Candidates of a purge, after `?1` if that is not NULL, in order; each is judged once more
+    // when it was read.
     ended = concat!(
         "SELECT v.id, v.expires_at, v.soft_deleted_at FROM {vault} AS v WHERE typeof(v.id) = 'text' \
          AND (?1 IS NULL OR v.id COLLATE BINARY > ?1) AND ", end!("v.expires_at"), " <= ?2 ORDER BY v.id COLLATE BINARY"

@@ -48,8 +48,8 @@ pub(crate) fn read(stored: Option<&[u8]>) -> Option<Timestamp> {
     Some(Timestamp::from_micros(time.as_microsecond()))
 }
 
-/// How SQLite compares two stored ends, be it expiry or soft deletion: [`ENDS`](crate::statements::ENDS). What is never
-/// is later than every time.
+/// How SQLite compares two stored ends, be it expiry or soft deletion:
+/// [`ENDS`](crate::statements::ENDS). What is never is later than every time.
 pub(crate) fn compare_ends(one: &str, other: &str) -> Ordering {
     let end = |text: &str| read(Some(text.as_bytes())).and_then(Timestamp::as_end);
     match (end(one), end(other)) {
@@ -58,7 +58,8 @@ pub(crate) fn compare_ends(one: &str, other: &str) -> Ordering {
     }
 }
 
-/// How SQLite compares two stored times of creation or of change: [`MOMENTS`](crate::statements::MOMENTS).
+/// How SQLite compares two stored times of creation or of change:
+/// [`MOMENTS`](crate::statements::MOMENTS).
 pub(crate) fn compare_moments(one: &str, other: &str) -> Ordering {
     let moment = |text: &str| read_or_epoch(Some(text.as_bytes()));
     moment(one).cmp(&moment(other))

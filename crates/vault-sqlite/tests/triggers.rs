@@ -1,5 +1,5 @@
-//! Triggers that somebody else made: they are named, and what they make of an envelope is not taken
-//! for what was written.
+//! Triggers that another program made: they are named, and what they make of an envelope is not
+//! taken for what was written.
 
 #![expect(clippy::unwrap_used, reason = "a test that fails panics, in its helpers too")]
 
@@ -140,8 +140,8 @@ fn what_a_trigger_refuses_is_a_failed_record_with_the_reason() {
     Runtime::new().unwrap().block_on(async {
         let store = SqliteStore::create(&path, SqliteOptions::default()).await.unwrap();
         let cost = "t=1,m=8,p=1".parse().unwrap();
-        let new = InitOptions { cost, format: WriteFormat::V3 };
-        let options = VaultOptions { open: OpenPolicy::trusting(), ..VaultOptions::default() };
+        let new = InitOptions::default().cost(cost).format(WriteFormat::V3);
+        let options = VaultOptions::default().open(OpenPolicy::trusting());
         let vault = Vault::init(store, new, options).await.unwrap();
         let key = vault.derive_key(Password::new("old")).await.unwrap();
         for _ in 0..3 {

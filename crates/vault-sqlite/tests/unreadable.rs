@@ -1,4 +1,5 @@
-//! Rows that nobody can read, and settings that nobody should load, as other programs can write them into a database.
+//! Unreadable rows, and settings that are too long to load, as other programs can write them into a
+//! database.
 
 #![expect(clippy::unwrap_used, reason = "a test that fails panics, in its helpers too")]
 
@@ -13,7 +14,8 @@ use vault_store::{
     UnreadableReason as Reason, VaultStore as _,
 };
 
-/// As an old generation of the Go package makes it: every column may be NULL, and an id may have any type.
+/// As an old generation of the Go package makes it: every column may be NULL, and an id may have
+/// any type.
 const ANY_ID: &str = "CREATE TABLE vault (id PRIMARY KEY, vault_token, vault_value, created_at, \
                       updated_at, expires_at, soft_deleted_at); \
                       CREATE TABLE vault_meta (id integer PRIMARY KEY AUTOINCREMENT, object_type text, \
@@ -33,7 +35,7 @@ async fn execute(path: &Path, sql: &str) {
     connection.close().await.unwrap();
 }
 
-/// A vault of two records, `b` and `d`, beside rows with these ids and tokens.
+/// A vault of two records, `b` and `d`, among rows with these ids and tokens.
 async fn vault(folder: &TempDir, schema: &str, rows: &[(&str, &str)]) -> SqliteStore {
     let path = folder.path().join("vault.sqlite");
     execute(&path, schema).await;

@@ -66,7 +66,8 @@ impl FoundTables {
     pub const MOST: usize = 5;
 }
 
-/// What a database holds instead of the tables that were asked for: the end of an error's first line.
+/// What a database holds instead of the tables that were asked for: the end of an error's first
+/// line.
 impl fmt::Display for FoundTables {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match (&self.vaults[..], &self.metas[..]) {

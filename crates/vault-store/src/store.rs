@@ -253,9 +253,9 @@ pub trait VaultStore: RecordSource + RecordSink {
         Ok(Vec::new())
     }
 
-    /// Returns what identifies the table of the records, the same under every address of its server.
-    /// Two stores with the same one hold the same records. `None` (the default) if the store cannot
-    /// tell, or if it is a file, which the file system identifies.
+    /// Returns what identifies the table of the records, the same under every address of its
+    /// server. Two stores with the same one hold the same records. `None` (the default) if the
+    /// store cannot tell, or if it is a file, which the file system identifies.
     ///
     /// # Errors
     /// [`StoreError`].

@@ -39,18 +39,20 @@ impl Timestamp {
 
     /// This time as a time of expiry or of soft deletion: `None`, which is never, before 1970.
     ///
-    /// A time before 1970 is another program's word for "none": Go's zero time (the year 1), for example, which the Go
-    /// ancestor of this program reads as "never". No record has ended then, so none is hidden or removed because of it.
+    /// A time before 1970 is another program's word for "none": Go's zero time (the year 1), for
+    /// example, which the Go go_vault of this program reads as "never". No record has ended then,
+    /// so none is hidden or removed because of it.
     #[must_use]
     pub const fn as_end(self) -> Option<Self> {
         if self.0 < 0 { None } else { Some(self) }
     }
 
-    /// Whether a time of expiry or of soft deletion has come: from the very moment on, and never for `None` and for
-    /// what [`as_end`](Self::as_end) reads as never.
+    /// Whether a time of expiry or of soft deletion has come: from the very moment on, and never
+    /// for `None` and for what [`as_end`](Self::as_end) reads as never.
     ///
-    /// This is the one judge of such times. A store may select candidates in another way, but what it shows as expired
-    /// or removes as expired, this function has judged, or another one that agrees with it on every time.
+    /// This is the one judge of such times. A store may select candidates in another way, but what
+    /// it shows as expired or removes as expired, this function has judged, or another one that
+    /// agrees with it on every time.
     #[must_use]
     pub fn has_come(end: Option<Self>, now: Self) -> bool {
         end.and_then(Self::as_end).is_some_and(|at| at <= now)

@@ -36,7 +36,7 @@ impl WriteCount {
 /// ```
 #[derive(Debug, Default)]
 pub struct WriteCounter {
-    begun: AtomicU64,
+    started: AtomicU64,
     ended: AtomicU64,
 }
 
@@ -45,7 +45,7 @@ impl WriteCounter {
     /// longer can. Do so in the task that performs the write, because the caller's future may be
     /// dropped earlier.
     pub fn begin(&self) -> WriteGuard<'_> {
-        self.begun.fetch_add(1, SeqCst);
+        self.started.fetch_add(1, SeqCst);
         WriteGuard(self)
     }
 
@@ -55,8 +55,8 @@ impl WriteCounter {
     pub fn count(&self) -> Option<u64> {
         // The order matters: a write that starts in between counts as in progress.
         let ended = self.ended.load(SeqCst);
-        let begun = self.begun.load(SeqCst);
-        (begun == ended).then_some(begun)
+        let started = self.started.load(SeqCst);
+        (started == ended).then_some(started)
     }
 }
 

@@ -17,13 +17,13 @@ const FLOOR: &str = "floor";
 
 /// Runs the benches whose names contain the filter.
 pub(crate) fn run(workspace: &Workspace, filter: Option<&str>) -> Result<(), String> {
-    let begun = SystemTime::now();
+    let started = SystemTime::now();
     let mut command = workspace.cargo("bench");
     command
         .args(["--package", "vaultstore", "--all-features", "--benches", "--"])
         .args(filter)
         .run()?;
-    let figures = measured_since(&workspace.target.join("criterion"), begun)?;
+    let figures = measured_since(&workspace.target.join("criterion"), started)?;
     show(&figures);
     Ok(())
 }
@@ -51,11 +51,11 @@ impl Figure {
 }
 
 /// Reads Criterion's results.
-fn measured_since(folder: &Path, begun: SystemTime) -> Result<Vec<Figure>, String> {
+fn measured_since(folder: &Path, started: SystemTime) -> Result<Vec<Figure>, String> {
     let mut figures = Vec::new();
     for file in estimates_below(folder)? {
         let written = fs::metadata(&file).and_then(|about| about.modified());
-        if written.is_ok_and(|written| written >= begun) {
+        if written.is_ok_and(|written| written >= started) {
             figures.push(figure(&file)?);
         }
     }

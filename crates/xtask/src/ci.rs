@@ -46,7 +46,7 @@ pub(crate) fn run(workspace: &Workspace, word: &str) -> Result<(), String> {
     if checks.is_empty() {
         return Err(format!("no check is called {word}"));
     }
-    let begun = Instant::now();
+    let started = Instant::now();
     let mut summary = Vec::new();
     for (number, (name, check)) in checks.iter().enumerate() {
         println!("\n==== {} of {}: {name}", number + 1, checks.len());
@@ -67,7 +67,7 @@ pub(crate) fn run(workspace: &Workspace, word: &str) -> Result<(), String> {
     for line in summary {
         println!("{line}");
     }
-    println!("{:7.1} s  in all", begun.elapsed().as_secs_f64());
+    println!("{:7.1} s  in all", started.elapsed().as_secs_f64());
     Ok(())
 }
 

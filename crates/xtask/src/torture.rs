@@ -12,7 +12,8 @@ const HISTORIES_PER_SECOND: u64 = 500;
 /// It plays at least as many as in CI.
 const LEAST_HISTORIES: u64 = 100_000;
 
-/// How many disks after a power cut are looked at per second of a scenario: about as many as one core can.
+/// How many disks after a power cut are looked at per second of a scenario: about as many as one
+/// core can.
 const DISKS_PER_SECOND: u64 = 100;
 
 /// It looks at least at as many.

@@ -175,18 +175,12 @@ pub(crate) struct CensusArgs {
 #[derive(Debug, Args)]
 pub(crate) struct VerifyArgs {
     #[command(flatten)]
-    pub(crate) passwords: PasswordsArgs,
+    pub(crate) census: CensusArgs,
     #[command(flatten)]
     pub(crate) absent: AbsentPasswordsArgs,
     /// List every record that no password opens and every damaged one, not only the first ten
     #[arg(long)]
     pub(crate) list_all: bool,
-    #[command(flatten)]
-    pub(crate) run: RunArgs,
-    #[command(flatten)]
-    pub(crate) open: OpenArgs,
-    #[command(flatten)]
-    pub(crate) output: OutputArgs,
 }
 
 #[derive(Debug, Args)]

@@ -232,7 +232,7 @@ fn limit_hint(over: &CostOverLimit) -> Cow<'static, str> {
     match limit_option(over) {
         Some(option) => format!("use {option} if the vault's owner chose this cost").into(),
         // No preset and no recommendation has as many passes or lanes.
-        None => "somebody may have planted it; restore it from a backup".into(),
+        None => "an attacker may have planted it; restore it from a backup".into(),
     }
 }
 

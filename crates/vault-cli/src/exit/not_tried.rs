@@ -3,37 +3,30 @@
 use vaultstore::run::NotTriedCounts;
 
 use super::say;
-use crate::render::figures;
+use crate::render::figures::records;
 
-/// One line for each reason, and one for what to do.
+/// For each reason, a line that says how many and why, and one that says what to do.
 pub(crate) fn tell_not_tried(counts: &NotTriedCounts) {
-    if counts.v1 > 0 {
-        say::warn(&format!(
-            "{} of v1 not tried: anyone with write access to the database can forge v1",
-            records(counts.v1)
-        ));
-        say::hint(
+    for (count, why, hint) in [
+        (
+            counts.v1,
+            "of v1 not tried: anyone with write access to the database can forge v1",
             "use --allow-v1 if the vault comes from the Go package and only people you trust can write to it",
-        );
+        ),
+        (
+            counts.below_floor,
+            "with an Argon2id cost below the floor not tried: an attacker may have planted them to test guesses at a password",
+            "a census lists them by salt and cost; delete them unless a program of yours wrote them",
+        ),
+        (
+            counts.other_salts,
+            "not tried: their salts and costs are more than --max-salts allows besides the vault's own",
+            "raise --max-salts if records of many vaults were merged into this one",
+        ),
+    ] {
+        if count > 0 {
+            say::warn(&format!("{} {why}", records(count)));
+            say::hint(hint);
+        }
     }
-    if counts.below_floor > 0 {
-        say::warn(&format!(
-            "{} with an Argon2id cost below the floor not tried: somebody may have planted them to test guesses at a password",
-            records(counts.below_floor)
-        ));
-        say::hint(
-            "find them by their salt and cost in a census, and delete them if nobody of yours wrote them",
-        );
-    }
-    if counts.other_salts > 0 {
-        say::warn(&format!(
-            "{} not tried: there are more salts and costs than are tried besides the vault's own",
-            records(counts.other_salts)
-        ));
-        say::hint("raise --max-salts if records of many vaults were merged into this one");
-    }
-}
-
-fn records(count: u64) -> String {
-    format!("{} record{}", figures::count(count), if count == 1 { "" } else { "s" })
 }

@@ -9,6 +9,11 @@ pub(crate) fn count(number: u64) -> String {
     HumanCount(number).to_string()
 }
 
+/// `1 record`, `1,234 records`.
+pub(crate) fn records(number: u64) -> String {
+    format!("{} record{}", count(number), if number == 1 { "" } else { "s" })
+}
+
 /// In the largest binary unit that leaves a number of 1 or more.
 pub(crate) fn bytes(number: u64) -> String {
     BinaryBytes(number).to_string()

@@ -5,7 +5,7 @@ use std::fmt::Write as _;
 use vaultstore::rekey::{RekeyCounts, RunStatus, Shard};
 use vaultstore::{Password, RekeyReport};
 
-use super::figures;
+use super::figures::{self, records};
 
 /// What a headline has to know of the plan, and of v2 records that nothing opened.
 #[derive(Clone, Debug)]
@@ -90,7 +90,7 @@ fn unfinished(report: &RekeyReport, wording: &Wording) -> String {
     let in_use = report.merge.found.max(counts.already_new);
     match report.end {
         RunStatus::Refused if in_use == 0 => {
-            "REFUSED, and nothing was written: the vault does not fit what is known of these pairs"
+            "REFUSED, and nothing was written: an earlier run may have rekeyed these pairs already"
                 .to_owned()
         }
         RunStatus::Refused => format!(
@@ -208,10 +208,6 @@ fn done(report: &RekeyReport, wording: &Wording) -> String {
             records(failed)
         ),
     }
-}
-
-fn records(count: u64) -> String {
-    format!("{} record{}", figures::count(count), if count == 1 { "" } else { "s" })
 }
 
 /// `1 opens`, `2 open`.

@@ -24,7 +24,7 @@ const TICK: Duration = Duration::from_millis(250);
 pub(crate) struct Progress {
     phase: &'static str,
     total: u64,
-    begun: Instant,
+    started: Instant,
     show: Show,
 }
 
@@ -70,7 +70,7 @@ impl Progress {
             ProgressMode::Json => Show::Json,
             ProgressMode::None => Show::Nothing,
         };
-        Self { phase, total, begun: Instant::now(), show }
+        Self { phase, total, started: Instant::now(), show }
     }
 
     pub(crate) fn step<D: Serialize>(&mut self, step: &Step<'_, D>) {
@@ -88,7 +88,7 @@ impl Progress {
                 }
             }
             Show::Json => {
-                let elapsed_seconds = self.begun.elapsed().as_secs_f64();
+                let elapsed_seconds = self.started.elapsed().as_secs_f64();
                 let line = Line { phase: self.phase, total: self.total, elapsed_seconds, step };
                 if let Ok(line) = serde_json::to_string(&line) {
                     tell(&shown::json(&line));
@@ -107,7 +107,7 @@ impl Progress {
     }
 
     fn sentence<D: Serialize>(&self, step: &Step<'_, D>) -> String {
-        let (done, elapsed) = (figures::count(step.done), self.begun.elapsed());
+        let (done, elapsed) = (figures::count(step.done), self.started.elapsed());
         let left = match left(step.done, self.total, elapsed) {
             Some(left) => format!(", about {} left", figures::about(left)),
             None => String::new(),

@@ -1,5 +1,5 @@
-//! What the reports of `census`, `verify` and `rekey` share: how many ids they list, and the records
-//! that nothing could check.
+//! What the reports of `census`, `verify` and `rekey` share: how many ids they list, and the
+//! records that nothing could check.
 
 use std::fmt::Write as _;
 

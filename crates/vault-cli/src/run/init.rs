@@ -24,7 +24,7 @@ pub(super) async fn run(context: &Context, args: &InitArgs) -> Result<Exit, Fail
 
 async fn make(context: &Context, args: &InitArgs) -> Result<(), Failure> {
     let new = plan::new_vault(args);
-    let options = VaultOptions::default().with_limits(settings::limits_for(context, &args.kdf));
+    let options = VaultOptions::default().limits(settings::limits_for(context, &args.kdf));
     // The vault appears with its settings or not at all.
     match context.url.create_with(&new.settings(&options)?).await {
         Ok(store) => drop(context.to_be_closed(store)),
@@ -44,7 +44,11 @@ async fn untouched_store(context: &Context) -> Result<Arc<dyn VaultStore>, Failu
             .hint("use it, or name another place with --vault")
     };
     let store = context.url.open().await.map_err(|error| match error.kind() {
-        StoreErrorKind::NotAVault => taken(),
+        StoreErrorKind::NotAVault => Failure::failed(format!(
+            "{}: something other than a vault exists there, and was left as it is",
+            context.url
+        ))
+        .hint("name another place with --vault"),
         _ => error.into(),
     })?;
     if store.count().await? == 0 && store.settings().await?.is_empty() {

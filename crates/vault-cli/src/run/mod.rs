@@ -101,7 +101,8 @@ impl Context {
         Ok(self.to_be_closed(store))
     }
 
-    /// Says that nothing is there, with what helps: `init` creates a file, and no server's database.
+    /// Says that nothing is there, with what helps: `init` creates a file, and no server's
+    /// database.
     fn not_opened(&self, error: StoreError) -> Failure {
         let Some(path) = self.url.file().filter(|_| error.kind() == StoreErrorKind::NotFound)
         else {
@@ -136,7 +137,7 @@ impl Context {
 
     /// Opens the vault, for commands that open no record.
     async fn open(&self) -> Result<Vault, Failure> {
-        let options = VaultOptions::default().with_limits(self.limits);
+        let options = VaultOptions::default().limits(self.limits);
         Ok(Vault::new(self.open_store().await?, options))
     }
 

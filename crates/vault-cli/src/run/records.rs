@@ -118,7 +118,7 @@ async fn value_and_password(
         let mut passwords = if value.value_file.is_some() {
             Passwords::default()
         } else {
-            Passwords::beside_value_on_stdin()
+            Passwords::with_value_on_stdin()
         };
         // The password first: prompt before a long pipe has been read.
         let password = passwords.read(password.source(), prompt)?;

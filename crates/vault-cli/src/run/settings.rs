@@ -131,8 +131,8 @@ pub(super) async fn format(store: &dyn VaultStore) -> Result<Option<WriteFormat>
     Ok(store.setting(FORMAT).await?.and_then(|format| format.parse().ok()))
 }
 
-/// Returns the cost of the v2 records that this vault writes, if it writes v2 and the cost is within
-/// the limits. The vault itself reports invalid settings.
+/// Returns the cost of the v2 records that this vault writes, if it writes v2 and the cost is
+/// within the limits. The vault itself reports invalid settings.
 pub(super) async fn own_v2_cost(
     store: &dyn VaultStore,
     limits: &KdfLimits,
@@ -143,8 +143,8 @@ pub(super) async fn own_v2_cost(
     Ok(own_cost(store, limits).await?.map(V2Params::new))
 }
 
-/// Returns the cost in the vault's own setting, if that is valid and within the limits: whoever can
-/// write to the database must not choose what a guess or a read costs.
+/// Returns the cost in the vault's own setting, if that is valid and within the limits: anyone who
+/// can write to the database must not choose what a guess or a read costs.
 pub(super) async fn own_cost(
     store: &dyn VaultStore,
     limits: &KdfLimits,

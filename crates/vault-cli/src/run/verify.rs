@@ -6,7 +6,7 @@ use vaultstore::census::{CensusPlan, Unopened};
 use super::census::{Named, tell_v2_cost, to_its_end};
 use super::v2_cost::{self, V2Costs};
 use super::{Context, blocking};
-use crate::args::{AbsentPasswordsArgs, OpenArgs, PasswordsArgs, VerifyArgs};
+use crate::args::{AbsentPasswordsArgs, CensusArgs, OpenArgs, PasswordsArgs, VerifyArgs};
 use crate::exit::{self, Exit, Failure};
 use crate::plan;
 use crate::render::unchecked::SHOWN;
@@ -15,11 +15,12 @@ use crate::render::{self, End};
 use crate::secrets::{Passwords, Prompt};
 
 pub(super) async fn run(context: &Context, args: VerifyArgs) -> Result<Exit, Failure> {
-    let VerifyArgs { passwords, absent, list_all, run, open, output } = args;
+    let VerifyArgs { census, absent, list_all } = args;
+    let CensusArgs { passwords, run, open, output } = census;
     let vault = context.open_for(&open).await?;
     let costs = V2Costs::of(&**vault.store(), &open, context).await?;
     let (absent, given) = blocking(move || read(passwords, absent)).await?;
-    // Whoever asks that a password opens nothing means: at no cost that is known of.
+    // That a password opens nothing must hold at every cost that is known of.
     let vault =
         if absent.names.is_empty() { vault } else { at_every_cost(context, &open, &vault, &costs) };
     let streams = list_all && !output.json;

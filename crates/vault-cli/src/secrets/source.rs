@@ -30,7 +30,7 @@ enum Stdin {
 
 impl Passwords {
     /// Standard input contains the value.
-    pub(crate) fn beside_value_on_stdin() -> Self {
+    pub(crate) fn with_value_on_stdin() -> Self {
         Self { stdin: Stdin::Taken }
     }
 

@@ -49,7 +49,7 @@ fn a_variable_that_is_empty_does_not_switch_the_check_of_certificates_off() {
         let (mut stream, _) = listener.accept().unwrap();
         let mut asked = [0; 8];
         std::io::Read::read_exact(&mut stream, &mut asked).unwrap();
-        // "No TLS here": libpq's default would go on in clear.
+        // "No TLS here": libpq's default would continue in clear text.
         std::io::Write::write_all(&mut stream, b"N").unwrap();
         let mut rest = Vec::new();
         std::io::Read::read_to_end(&mut stream, &mut rest).unwrap();

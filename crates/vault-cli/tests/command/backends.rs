@@ -197,7 +197,7 @@ fn closing_takes_the_log_and_the_old_envelopes_with_it() {
 #[test]
 fn a_server_that_is_not_there_is_one_sentence_without_the_password() {
     let sandbox = Sandbox::empty();
-    // Port 1 is nobody's.
+    // Nothing listens on port 1.
     let url = format!("postgres://ann:{CANARY}@127.0.0.1:1/vault");
     let answer = sandbox.run(&["list", "--vault", &url]).fails(1);
     assert!(answer.stderr.contains("127.0.0.1:1"), "{answer:?}");

@@ -1,4 +1,4 @@
-//! What somebody who can write to the database, and knows no password, does not gain.
+//! What an attacker who can write to the database but knows no password does not gain.
 
 use futures::executor::block_on;
 use vaultstore::store::PageLimit;

@@ -6,13 +6,13 @@
 #[cfg(test)]
 mod addresses;
 #[cfg(test)]
-mod ancestor;
-#[cfg(test)]
 mod backends;
 #[cfg(test)]
 mod bad_input;
 #[cfg(test)]
 mod files;
+#[cfg(test)]
+mod go_package;
 #[cfg(test)]
 mod hostile;
 #[cfg(test)]

@@ -1,4 +1,5 @@
-//! What is created appears whole or not at all: `init` and `copy`, killed at every size of their files, then run again.
+//! What is created appears whole or not at all: `init` and `copy`, killed at every size of their
+//! files, then run again.
 
 use std::fs;
 

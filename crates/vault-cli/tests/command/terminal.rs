@@ -67,9 +67,9 @@ impl Terminal {
     }
 
     fn wait_for_silence(&self) {
-        let begun = Instant::now();
+        let started = Instant::now();
         while self.echoes() {
-            assert!(begun.elapsed() < Duration::from_secs(20), "no prompt came");
+            assert!(started.elapsed() < Duration::from_secs(20), "no prompt came");
             std::thread::sleep(Duration::from_millis(5));
         }
     }
@@ -195,9 +195,9 @@ fn ctrl_c_and_a_signal_bring_the_echo_back() {
     let kill = Command::new("kill").args(["-TERM", "--", &group]).status().unwrap();
     assert!(kill.success());
     let _ = child.wait_with_output().unwrap();
-    let begun = Instant::now();
+    let started = Instant::now();
     while !terminal.echoes() {
-        assert!(begun.elapsed() < Duration::from_secs(20), "the echo stayed off");
+        assert!(started.elapsed() < Duration::from_secs(20), "the echo stayed off");
         std::thread::sleep(Duration::from_millis(5));
     }
 }

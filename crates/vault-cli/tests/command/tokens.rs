@@ -8,7 +8,7 @@ use vaultstore::{Timestamp, Token};
 
 use crate::sandbox::Sandbox;
 
-/// Lets a record expire in 1970, so that nobody waits.
+/// Lets a record expire in 1970, so that no test waits.
 fn expire(sandbox: &Sandbox, token: &str) {
     let store = sandbox.store();
     let found = block_on(store.find(&[Token::new(token).unwrap()])).unwrap();

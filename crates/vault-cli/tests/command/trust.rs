@@ -1,4 +1,5 @@
-//! Which records the command tries a password on, and what it makes of settings that somebody changed.
+//! Which records the command tries a password on, and what it makes of settings that another
+//! program changed.
 
 use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD};
 use serde_json::Value;
@@ -25,7 +26,7 @@ fn v1() -> Vec<u8> {
     vectors[1]["text"].as_str().unwrap().as_bytes().to_vec()
 }
 
-/// A v3 record under the old password, with a salt and cost of somebody's own.
+/// A v3 record under the old password, with a salt and cost of its own.
 fn v3(token: &str, params: KdfParams) -> Vec<u8> {
     let kdf = KdfSetting { params, salt: Salt::from_bytes([7; Salt::LEN]) };
     let key = PasswordKey::new(Password::new(format!("{CANARY} old")));

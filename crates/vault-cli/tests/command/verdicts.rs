@@ -1,4 +1,5 @@
-//! What `verify`, `rekey` and `test-rekey` conclude: the line that a person believes, and the exit code that a script does.
+//! What `verify`, `rekey` and `test-rekey` conclude: the line that a person believes, and the exit
+//! code that a script does.
 
 use std::fs;
 
@@ -179,7 +180,7 @@ fn the_auditor_is_told_whether_a_password_opens_anything() {
     let answer = absent(&sandbox, &old).succeeds();
     let last = lines(&answer).pop().unwrap();
     assert!(last.starts_with("ABSENT: none of 2 records"), "{last}");
-    // Each source, and with a question about the others beside it.
+    // Each source, and combined with a question about the others.
     let line = format!("printf '{CANARY} %s' new");
     assert_eq!(absent(&sandbox, &["--absent-password-command", &line]).code, Some(3));
     assert_eq!(absent(&sandbox, &[&old[..], &["--password-file", "new"]].concat()).code, Some(3));
@@ -200,7 +201,7 @@ fn what_could_not_be_checked_is_not_absent() {
     assert!(last.starts_with("NOT CONFIRMED") && last.contains("1 of 2"), "{last}");
 }
 
-/// Whoever asks whether a password opens nothing must not have to know the costs of the v2 records.
+/// Asking whether a password opens nothing requires no knowledge of the v2 costs.
 #[test]
 fn a_password_is_not_absent_because_of_a_v2_cost() {
     for cost in ["lightweight", CHEAP] {

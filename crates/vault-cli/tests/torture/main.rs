@@ -6,11 +6,11 @@
 //! its chances begin.
 //!
 //! No scenario hopes for the moment at which something happens: a rekey waits between two pages
-//! while nobody reads what it tells (`process.rs`), and what has to be seen is tried until it is
+//! while its output is not read (`process.rs`), and what has to be seen is tried until it is
 //! (`rounds.rs`).
 
 #[cfg(test)]
-mod beside;
+mod concurrent_rekeys;
 #[cfg(test)]
 mod disk;
 #[cfg(test)]

@@ -284,8 +284,8 @@ async fn add_seconds(url: &str, table: &str, stop: &AtomicBool) -> Added {
     added
 }
 
-/// A deadlock that the server finds: somebody locks two records of one page in the other order. The
-/// rekey is the one that is undone, since it has waited longer.
+/// A deadlock that the server finds: another client locks two records of one page in the other
+/// order. The rekey is the one that is undone, since it has waited longer.
 #[test]
 fn a_deadlock_loses_nothing() {
     run(async {
@@ -323,9 +323,9 @@ fn a_deadlock_loses_nothing() {
 async fn wait_until_it_waits() {
     let mut admin = admin().await;
     let waiting = "SELECT count(*) FROM pg_stat_activity WHERE usename = 'locked' AND wait_event_type = 'Lock'";
-    let begun = Instant::now();
+    let started = Instant::now();
     while number(&mut admin, waiting).await == 0 {
-        assert!(begun.elapsed() < Duration::from_mins(5), "nobody waits for a lock");
+        assert!(started.elapsed() < Duration::from_mins(5), "no client waits for a lock");
     }
 }
 

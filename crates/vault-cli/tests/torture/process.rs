@@ -8,8 +8,8 @@ use std::{
 
 use serde_json::Value;
 
-/// A rekey that tells every page on a narrow pipe. While nobody reads it, it waits before its next
-/// page, some pages further on at most, and with no lock of a store in its hands.
+/// A rekey that reports every page on a narrow pipe. While that is not read, it waits before its
+/// next page, some pages further on at most, and with no lock of a store in its hands.
 pub(crate) struct Rekey {
     child: Child,
     lines: Lines<BufReader<PipeReader>>,
@@ -29,8 +29,8 @@ impl Rekey {
         Self { child, lines, said: String::new() }
     }
 
-    /// Lets it go on until it has rekeyed so many records, earlier runs included; whether it came
-    /// that far.
+    /// Lets it continue until it has rekeyed that many records, earlier runs included; whether it
+    /// came that far.
     pub(crate) fn until(&mut self, rekeyed: u64) -> bool {
         while let Some(step) = self.step() {
             if step["rekeyed"].as_u64() >= Some(rekeyed) {
@@ -40,7 +40,7 @@ impl Rekey {
         false
     }
 
-    /// Lets it go on until it has rekeyed so many records, which it must come to.
+    /// Lets it continue until it has rekeyed that many records, which it must come to.
     pub(crate) fn reach(&mut self, rekeyed: u64) {
         let reached = self.until(rekeyed);
         assert!(reached, "{:?} before {rekeyed} records: {}", self.child.wait(), self.said);
@@ -65,7 +65,7 @@ impl Rekey {
         self.child.wait().unwrap()
     }
 
-    /// Lets it go on to its end.
+    /// Lets it run to its end.
     pub(crate) fn finish(mut self) -> Output {
         while self.step().is_some() {}
         let mut stdout = Vec::new();
@@ -74,7 +74,7 @@ impl Rekey {
         Output { status, stdout, stderr: std::mem::take(&mut self.said).into_bytes() }
     }
 
-    /// Lets all of them go on to their ends at once.
+    /// Lets all of them run to their ends at once.
     pub(crate) fn finish_all(all: Vec<Self>) -> Vec<Output> {
         let ends: Vec<_> = all.into_iter().map(|one| thread::spawn(move || one.finish())).collect();
         ends.into_iter().map(|end| end.join().unwrap()).collect()

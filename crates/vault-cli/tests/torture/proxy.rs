@@ -15,7 +15,7 @@ use std::{
 /// What sqlx sends to commit: the text of a simple query.
 const COMMIT: &[u8] = b"COMMIT\0";
 
-/// Every so many commits there is a cut: never two in a row, which would need no proxy but a server
+/// There is a cut every few commits: never two in a row, which would need no proxy but a server
 /// that is down.
 const EVERY: u32 = 3;
 
@@ -58,7 +58,7 @@ pub(crate) struct Proxy {
 #[derive(Default)]
 struct State {
     commits: AtomicU32,
-    begun: AtomicU32,
+    started: AtomicU32,
     fired: Mutex<Vec<Cut>>,
     /// Waits for the next long reply, on whatever connection it comes.
     page: AtomicBool,
@@ -92,7 +92,7 @@ impl State {
         if !(self.commits.fetch_add(1, SeqCst) + 1).is_multiple_of(EVERY) {
             return None;
         }
-        let number = self.begun.fetch_add(1, SeqCst) as usize;
+        let number = self.started.fetch_add(1, SeqCst) as usize;
         Some(Cut::ALL[number % Cut::ALL.len()])
     }
 

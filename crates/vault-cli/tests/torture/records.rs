@@ -15,7 +15,7 @@ use vaultstore::{KdfParams, Password, PasswordKey, Record, RecordId, Timestamp, 
 /// The passwords by name; each has a file of that name.
 pub(crate) const NAMES: [&str; 4] = ["old", "new", "rival", "other"];
 
-/// Whose a record is that nobody can open.
+/// The owner of a record that no password opens.
 pub(crate) const DAMAGED: &str = "damaged";
 
 /// The cost of the v2 records, which a rekey has to be told.
@@ -158,8 +158,7 @@ impl Sealer {
     /// The names that open a record, and what to.
     pub(crate) fn openers(&self, record: &Record) -> Vec<(&'static str, Vec<u8>)> {
         let envelope = Envelope::parse(&record.envelope).unwrap();
-        let policy =
-            OpenPolicy { v2_costs: vec![V2Params::new(self.weak)], ..OpenPolicy::trusting() };
+        let policy = OpenPolicy::trusting().v2_costs([V2Params::new(self.weak)]);
         let (checked, mut memory) = (check(&envelope, &policy).unwrap(), KdfMemory::new());
         let mut openers = Vec::new();
         for (name, key) in &self.keys {
@@ -173,7 +172,7 @@ impl Sealer {
     }
 }
 
-/// Nobody can open it, each time for another reason.
+/// No password opens it, each time for another reason.
 fn damaged(due: Due, number: usize) -> Due {
     let mut text = due.record.envelope.as_bytes().unwrap().to_vec();
     let middle = text.len() / 2;

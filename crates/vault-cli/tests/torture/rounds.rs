@@ -1,4 +1,4 @@
-//! How long a scenario goes on, its chances, and what it tells in the end.
+//! How long a scenario runs, its chances, and what it reports.
 
 use std::{
     env,
@@ -9,7 +9,7 @@ use std::{
 /// needs.
 const PATIENCE: Duration = Duration::from_mins(30);
 
-/// The rounds of a scenario: at least so many, for so long under torture, and until all that has to
+/// The rounds of a scenario: at least a number, for a time under torture, and until all that has to
 /// be seen was.
 pub(crate) struct Rounds {
     done: u32,

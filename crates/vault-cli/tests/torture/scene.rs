@@ -67,7 +67,7 @@ impl Scene {
         Self { folder, url, sealer, ledger: BTreeMap::new(), checked: 0 }
     }
 
-    /// A vault with so many records of the standard data set.
+    /// A vault with that many records of the standard data set.
     pub(crate) async fn standard(url: impl FnOnce(&TempDir) -> String, count: usize) -> Self {
         let mut scene = Self::at(url).await;
         let sealer = scene.sealer.clone();
@@ -97,12 +97,12 @@ impl Scene {
 
     /// The vault's store. On a machine that is busy enough a server does not answer at once.
     pub(crate) async fn open(&self) -> Arc<dyn VaultStore> {
-        let (url, begun) = (self.url.parse::<vaultstore::StoreUrl>().unwrap(), Instant::now());
+        let (url, started) = (self.url.parse::<vaultstore::StoreUrl>().unwrap(), Instant::now());
         loop {
             match url.open().await {
                 Ok(store) => return store,
                 Err(error) => assert!(
-                    error.kind().is_retryable() && begun.elapsed() < Duration::from_mins(2),
+                    error.kind().is_retryable() && started.elapsed() < Duration::from_mins(2),
                     "{error:?}"
                 ),
             }
@@ -193,7 +193,7 @@ impl Scene {
         }
     }
 
-    /// Leaves the vault as an SQLite file, and the ledger beside it, for a reader that shares
+    /// Leaves the vault as an SQLite file, and the ledger next to it, for a reader that shares
     /// nothing with ours, if `cargo xtask` has named a folder for them.
     pub(crate) fn leave(&self, name: &str) {
         let Some(folder) = env::var_os("VAULTSTORE_TORTURE_LEAVE").map(PathBuf::from) else {

@@ -24,7 +24,7 @@ fn a_server_that_crashes_loses_nothing() {
             crashes += 1;
             let dies = rounds.below(2) == 0;
             if dies {
-                // It dies with the server, and the next one goes on.
+                // It dies with the server, and the next one resumes.
                 rekey.kill();
             }
             cluster.start_again().unwrap();
@@ -52,7 +52,7 @@ fn a_server_that_crashes_loses_nothing() {
     });
 }
 
-/// How long a run goes on at most without a server: half a minute, and as much again for a slow
+/// The most time that a run continues without a server: half a minute, and as much again for a slow
 /// machine.
 const GONE: Duration = Duration::from_mins(1);
 
@@ -65,9 +65,9 @@ fn a_server_that_is_gone_ends_the_run_in_good_time_with_a_state() {
         let mut rekey = Rekey::begin(scene.merge("old", "new", &["--page-size", "10"]));
         rekey.reach(100);
         cluster.crash().unwrap();
-        let begun = Instant::now();
+        let started = Instant::now();
         let output = rekey.finish();
-        let took = begun.elapsed();
+        let took = started.elapsed();
         assert!(took < GONE, "{took:?}");
         assert_eq!(
             String::from_utf8_lossy(&output.stderr).lines().count(),
@@ -76,11 +76,11 @@ fn a_server_that_is_gone_ends_the_run_in_good_time_with_a_state() {
         );
         assert_eq!(report(&output, 1)["end"], "failed");
         assert_eq!(scene.states().len(), 1);
-        // What is begun without a server ends at once.
-        let begun = Instant::now();
+        // What is started without a server ends at once.
+        let started = Instant::now();
         let output = scene.merge("old", "new", &[]).output().unwrap();
         assert_eq!(output.status.code(), Some(1));
-        assert!(begun.elapsed() < Duration::from_secs(10));
+        assert!(started.elapsed() < Duration::from_secs(10));
 
         cluster.start_again().unwrap();
         let last = report(&scene.merge("old", "new", &[]).output().unwrap(), 3);

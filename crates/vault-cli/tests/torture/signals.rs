@@ -119,7 +119,7 @@ fn starting_over_asks_again_and_a_merge_has_its_own_exit_code() {
         let mut scene = scene().await;
         interrupted(&scene, "-INT", 1);
         let moved = scene.check(&[("old", "new")]).await["new"];
-        // Whoever starts over cannot know that these are its own.
+        // A run that starts over cannot know that these are its own.
         let refused = scene.rekey("old", "new", &["--restart"]).output().unwrap();
         let refusal = report(&refused, 5);
         assert_eq!(

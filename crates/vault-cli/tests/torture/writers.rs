@@ -1,4 +1,4 @@
-//! Writers at full speed beside a rekey.
+//! Writers at full speed during a rekey.
 
 use std::{
     collections::BTreeMap,
@@ -24,7 +24,7 @@ use crate::records::{Due, Sealer};
 use crate::rounds::{Chances, figures, run, seconds};
 use crate::scene::{Scene, postgres, redb, sqlite};
 
-/// How many writers there are; each has records of its own, which only a rekey changes beside it.
+/// How many writers there are; each has records of its own, which only a rekey changes as well.
 const WRITERS: usize = 3;
 
 /// Whom the records are of at first.
@@ -96,9 +96,9 @@ async fn at_full_speed(backend: &str, url: fn(&TempDir) -> String, by: RekeyBy) 
         })
         .collect();
 
-    let (begun, mut done) = (Instant::now(), Done::default());
-    while begun.elapsed() < time || done.settled == 0 {
-        assert!(begun.elapsed() < time + PATIENCE, "no conflict was seen");
+    let (started, mut done) = (Instant::now(), Done::default());
+    while started.elapsed() < time || done.settled == 0 {
+        assert!(started.elapsed() < time + PATIENCE, "no conflict was seen");
         let complete = rekey(&scene, shared.as_ref(), &mut done).await;
         assert!(complete || done.rekeys > 0);
     }
@@ -112,7 +112,7 @@ async fn at_full_speed(backend: &str, url: fn(&TempDir) -> String, by: RekeyBy) 
         }
     }
     assert!(counts.iter().all(|count| *count > 0), "{counts:?}");
-    assert!(rekey(&scene, shared.as_ref(), &mut done).await, "nobody writes any more");
+    assert!(rekey(&scene, shared.as_ref(), &mut done).await, "no writer is left");
     if let Some(store) = shared {
         store.close().await;
     }
@@ -122,7 +122,7 @@ async fn at_full_speed(backend: &str, url: fn(&TempDir) -> String, by: RekeyBy) 
     let Done { rekeys, moved, settled, passes } = done;
     figures(
         &format!(
-            "writers at full speed for {} s beside rekeys of {records} v3 records on {backend}",
+            "writers at full speed for {} s during rekeys of {records} v3 records on {backend}",
             time.as_secs()
         ),
         &format!(
@@ -163,11 +163,11 @@ async fn rekey(scene: &Scene, shared: Option<&Arc<dyn VaultStore>>, done: &mut D
 
 fn told(output: &Output, done: &mut Done) -> bool {
     let complete = output.status.code() == Some(0);
-    // Somebody still writes under the old password, or all the time to the same record.
+    // A writer still writes under the old password, or all the time to the same record.
     let report = report(output, if complete { 0 } else { 3 });
     let count = |name: &str| report[name].as_u64().unwrap();
     assert_eq!(count("failed"), 0);
-    // The same command goes on where the last one ended, and counts the whole job.
+    // The same command resumes where the last one ended, and counts the whole job.
     let before = report["earlier"]["rekeyed"].as_u64().unwrap_or(0);
     done.moved += count("rekeyed") - before;
     done.settled += count("conflicts_settled");

@@ -58,8 +58,8 @@ pub async fn purging_takes_exactly_what_is_expired<S: StoreUnderTest>(subject: &
     assert_eq!(store.purge_expired(Purge::Delete, NOW, None, MANY).await.unwrap(), []);
 }
 
-/// "A time before 1970 is never": no filter shows such a record as ended, no purge takes it, and a change that expects
-/// "never" finds it so.
+/// "A time before 1970 is never": no filter shows such a record as ended, no purge takes it, and a
+/// change that expects "never" finds it so.
 pub async fn an_end_before_1970_never_comes<S: StoreUnderTest>(subject: &S) {
     // Go's zero time, as it stands in the year 1.
     let zero = Some(seconds(-62_135_596_800));

@@ -51,8 +51,8 @@ pub async fn two_callers_of_if_absent_agree<S: StoreUnderTest>(subject: &S) {
     }
 }
 
-/// "In one atomic step, if none of these names is stored. Returns `false` if any is; then nothing is
-/// written." Of several concurrent calls, exactly one writes all.
+/// "In one atomic step, if none of these names is stored. Returns `false` if any is; then nothing
+/// is written." Of several concurrent calls, exactly one writes all.
 pub async fn settings_of_a_new_vault_are_written_all_or_none<S: StoreUnderTest>(subject: &S) {
     let pair = |name: &str, value: &str| (name.to_owned(), value.to_owned());
     let store = subject.fresh().await;
@@ -83,7 +83,8 @@ pub async fn settings_come_in_the_order_of_their_names<S: StoreUnderTest>(subjec
     assert_eq!(store.settings().await.unwrap(), expected);
 }
 
-/// "What would not be read again is refused": long values and names, and more settings than are read.
+/// "What would not be read again is refused": long values and names, and more settings than are
+/// read.
 pub async fn settings_are_bounded_in_number_and_length<S: StoreUnderTest>(subject: &S) {
     let store = subject.fresh().await;
     let longest = "é".repeat(MAX_SETTING_LEN / 2);

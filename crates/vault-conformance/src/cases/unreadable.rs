@@ -37,7 +37,7 @@ pub async fn ids_and_tokens_count_as_bytes_of_a_page<S: StoreUnderTest>(subject:
     }
 }
 
-/// "A row that nobody can read is no record, and hides none: the page that goes past it names it,
+/// "An unreadable row is no record, and hides none: the page that goes past it names it,
 /// at its place."
 pub async fn a_row_that_nobody_can_read_is_named_at_its_place_and_hides_none<S: StoreUnderTest>(
     subject: &S,
@@ -55,7 +55,7 @@ pub async fn a_row_that_nobody_can_read_is_named_at_its_place_and_hides_none<S: 
     }
 }
 
-/// "A row that nobody can read is left out. The store names those that it meets on its way."
+/// "An unreadable row is left out. The store names those that it meets on its way."
 pub async fn a_query_names_the_rows_that_nobody_can_read<S: StoreUnderTest>(subject: &S) {
     let (store, records, places) = planted(subject).await;
     for order in [SortKey::Id, SortKey::Token, SortKey::CreatedAt, SortKey::ExpiresAt] {

@@ -69,7 +69,7 @@ pub async fn a_dropped_batch_that_comes_to_pass_is_counted<S: StoreUnderTest>(su
         let stored = store.read_records(std::slice::from_ref(&record.id)).await.unwrap();
         let now = settled_count(&store).await;
         let unchanged = stored == [Some(sealed(&record))];
-        assert!(unchanged || !now.advanced_only_by(&before, 0), "nobody counted a write");
+        assert!(unchanged || !now.advanced_only_by(&before, 0), "no write was counted");
     }
 }
 

@@ -44,7 +44,7 @@ impl Owner {
         Password::new(match self {
             Self::Old => "the old password",
             Self::New => "the new password",
-            Self::Foreign => "somebody else's",
+            Self::Foreign => "foreign",
             Self::Rival => "a rival's",
             Self::Legacy => "bravo-p\u{e4}ssw\u{f6}rd-\u{fc}n\u{ef}c\u{f8}d\u{e9}-\u{1f511}",
             Self::Nobody => "",
@@ -91,11 +91,11 @@ fn cheap() -> KdfParams {
 
 /// Options that permit the low cost.
 pub(super) fn options() -> VaultOptions {
-    VaultOptions { open: policy(), ..VaultOptions::default() }
+    VaultOptions::default().open(policy())
 }
 
 fn policy() -> OpenPolicy {
-    OpenPolicy { v2_costs: vec![V2Params::new(cheap())], ..OpenPolicy::trusting() }
+    OpenPolicy::trusting().v2_costs([V2Params::new(cheap())])
 }
 
 /// The token of each record is derived from its id.
@@ -106,7 +106,7 @@ fn token_of(id: &RecordId) -> Token {
 impl Ledger {
     /// Creates a vault in an empty store.
     pub(super) async fn of_new_vault(store: &Arc<impl VaultStore + 'static>) -> Arc<Self> {
-        let new = InitOptions { cost: cheap(), format: WriteFormat::V3 };
+        let new = InitOptions::default().cost(cheap()).format(WriteFormat::V3);
         let vault = Vault::init(Arc::clone(store), new, options()).await.unwrap();
         Arc::new(Self {
             spec: vault.seal_spec().await.unwrap(),

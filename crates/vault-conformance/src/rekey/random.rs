@@ -180,8 +180,8 @@ async fn run(
     plan: RekeyPlan,
     mut deed: impl AsyncFnMut(),
 ) -> (Option<RekeyReport>, Option<RekeyState>) {
-    let begun = Vault::new(store, ledger::options()).rekey(plan).await;
-    let Ok(mut session) = begun else { return (None, None) };
+    let started = Vault::new(store, ledger::options()).rekey(plan).await;
+    let Ok(mut session) = started else { return (None, None) };
     let mut state = None;
     while let Ok(Some(_)) = session.step().await {
         state = Some(session.state().unwrap());
@@ -197,7 +197,7 @@ async fn write(store: &Arc<impl VaultStore>, ledger: &Ledger, which: Index, owne
         .collect();
     if !ids.is_empty() {
         // The rekey may have intervened, which is reported as a conflict.
-        ledger.rewrite(&**store, which.get(&ids), owner, b"written beside").await;
+        ledger.rewrite(&**store, which.get(&ids), owner, b"written meanwhile").await;
     }
 }
 

@@ -181,7 +181,7 @@ impl BrokenStore {
         assert_eq!(self.inner.insert(vec![record]).await.unwrap(), [InsertOutcome::Inserted]);
     }
 
-    /// As [`plant`](Self::plant), a row that nobody can read.
+    /// As [`plant`](Self::plant), an unreadable row.
     pub(crate) fn plant_unreadable(&self, place: RecordId) {
         self.inner.plant_unreadable(place, UnreadableReason::IdNotText);
     }

@@ -19,7 +19,7 @@ impl BrokenStore {
         Page { records: page, unreadable }
     }
 
-    /// The rows that nobody can read before the last record of a page.
+    /// The unreadable rows before the last record of a page.
     async fn unreadable(
         &self,
         after: Option<&RecordId>,

@@ -5,16 +5,17 @@ use crate::crypto::kdf::{CostBelowMinimum, KdfLimits, KdfMinimum};
 
 /// What to permit and try when opening. It is the caller's, and nothing in a database changes it.
 #[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct OpenPolicy {
     /// The limits for stored v3 headers, at most and at least.
     pub limits: KdfLimits,
     /// The costs to try on a v2 envelope, in order; each takes one Argon2id computation.
     pub v2_costs: Vec<V2Params>,
-    /// Whether v1 envelopes are opened. Not by default: an attacker with write access to the database
-    /// can forge one that opens under any password.
+    /// Whether v1 envelopes are opened. Not by default: an attacker with write access to the
+    /// database can forge one that opens under any password.
     pub allow_v1: bool,
-    /// How many salts and costs other than the vault's own are tried on v3 records: in a run over the
-    /// whole vault, and per minute in a [`Vault`](crate::Vault).
+    /// How many salts and costs other than the vault's own are tried on v3 records: in a run over
+    /// the whole vault, and per minute in a [`Vault`](crate::Vault).
     pub max_salts: u32,
 }
 
@@ -33,9 +34,23 @@ impl OpenPolicy {
         self
     }
 
-    /// 16 salts and costs besides the vault's own. A vault has one; each vault merged into it adds one,
-    /// and so does each change of its cost. At the default limits a derivation takes about a second, so
-    /// planted records delay a command by less than half a minute for each password.
+    /// Sets whether v1 envelopes are opened.
+    #[must_use]
+    pub fn allow_v1(mut self, allow: bool) -> Self {
+        self.allow_v1 = allow;
+        self
+    }
+
+    /// Sets how many salts and costs other than the vault's own are tried.
+    #[must_use]
+    pub fn max_salts(mut self, number: u32) -> Self {
+        self.max_salts = number;
+        self
+    }
+
+    /// 16 salts and costs besides the vault's own. A vault has one; each vault merged into it adds
+    /// one, and so does each change of its cost. At the default limits a derivation takes about a
+    /// second, so planted records delay a command by less than half a minute for each password.
     pub const DEFAULT_MAX_SALTS: u32 = 16;
 
     /// Also opens v1, and v3 of every cost below the ceiling: for records that only you can have
@@ -75,7 +90,8 @@ pub enum NotTried {
         _0.params, _0.floor.min_m_kib, _0.floor.min_work_kib
     )]
     BelowFloor(CostBelowMinimum),
-    /// Its salt and cost are not the vault's own, and as many others as the policy permits were tried.
+    /// Its salt and cost are not the vault's own, and as many others as the policy permits were
+    /// tried.
     #[error(
         "the record has another salt or cost than the vault's own, and the limit of such derivations is reached, so no \
          password was tried on it"
@@ -92,7 +108,7 @@ impl NotTried {
                 "allow v1 if the vault comes from the Go package and only people you trust can write to it"
             }
             Self::BelowFloor(_) => {
-                "somebody may have planted it to test guesses at passwords; if a program of yours wrote it with a lower \
+                "an attacker may have planted it to test guesses at passwords; if a program of yours wrote it with a lower \
                  floor, use that program"
             }
             Self::Salt => {

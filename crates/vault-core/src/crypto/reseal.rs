@@ -1,8 +1,8 @@
 //! How a record that is sealed again is sealed: what it keeps of its format, cost and salt.
 //!
-//! A vault's settings lie in its database, so whoever can write to it can change them. They say how new
-//! records are sealed; what a record has already is only changed for the better, or where the caller
-//! asks for it.
+//! A vault's settings lie in its database, so anyone who can write to it can change them. They say
+//! how new records are sealed; what a record has already is only changed for the better, or where
+//! the caller asks for it.
 
 use crate::crypto::envelope::{Padding, V2Params};
 use crate::crypto::kdf::{KdfLimits, KdfParams, KdfSetting};
@@ -31,8 +31,8 @@ pub(crate) struct Reseal {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Target {
     Spec(SealParams),
-    /// With the cost, key length and salt length that opened it, so that the program that wrote it reads
-    /// it again.
+    /// With the cost, key length and salt length that opened it, so that the program that wrote it
+    /// reads it again.
     V2(V2Params),
 }
 

@@ -20,7 +20,7 @@ pub(crate) struct RunPolicy {
 }
 
 impl RunPolicy {
-    /// At most as many salts and costs as the policy says beside the vault's own.
+    /// At most as many salts and costs as the policy allows besides the vault's own.
     pub(crate) fn new(policy: OpenPolicy, own: impl IntoIterator<Item = KdfSetting>) -> Self {
         Self { policy, own: own.into_iter().collect(), others: Some(Arc::default()) }
     }

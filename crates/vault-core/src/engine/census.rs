@@ -121,8 +121,8 @@ pub struct CensusReport {
     unopened_v2: u64,
     /// For each key of the plan, in order: how many records it opened.
     pub opened: Vec<u64>,
-    /// Records without a problem that no key of the plan opened, including those that no key was tried
-    /// on.
+    /// Records without a problem that no key of the plan opened, including those that no key was
+    /// tried on.
     pub unopened: u64,
     /// Records that no key was tried on. Without keys, only the costs below the floor are counted.
     pub not_tried: NotTriedCounts,
@@ -156,7 +156,7 @@ pub struct CensusSession {
     inspector: Arc<Inspector>,
     scan: Scan<Inspector>,
     list_unopened: Unopened,
-    begun: Instant,
+    started: Instant,
     total: u64,
     report: CensusReport,
 }
@@ -189,8 +189,8 @@ impl CensusSession {
             retry,
             plan.options.page(),
         );
-        let (list_unopened, begun) = (plan.list_unopened, Instant::now());
-        Ok(Self { store, workers, inspector, scan, list_unopened, begun, total, report })
+        let (list_unopened, started) = (plan.list_unopened, Instant::now());
+        Ok(Self { store, workers, inspector, scan, list_unopened, started, total, report })
     }
 
     /// Returns how many records the vault held at the start.
@@ -209,7 +209,7 @@ impl CensusSession {
     /// Dropping the future loses nothing; the next call continues.
     pub async fn step(&mut self) -> Result<Option<&CensusReport>, ScanError> {
         let step = std::future::poll_fn(|cx| self.scan.poll_next(cx)).await;
-        self.report.elapsed = self.begun.elapsed();
+        self.report.elapsed = self.started.elapsed();
         let Some(examined) = step.transpose()? else { return Ok(None) };
         self.report.derivations += examined.derivations;
         for inspected in examined.findings {

@@ -1,8 +1,6 @@
 //! The format and cost of an envelope, read from the start of its text.
 
-use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD};
-
-use crate::crypto::envelope::Format;
+use crate::crypto::envelope::{Format, Peek};
 use crate::crypto::kdf::KdfParams;
 use crate::crypto::seal::SealParams;
 use vault_store::EnvelopeText;
@@ -21,14 +19,9 @@ impl EnvelopeKind {
     /// The kind of an intact envelope: only its first characters are read.
     // format.md §1, §3.2
     pub(crate) fn of(text: &EnvelopeText) -> Self {
-        let text = text.as_bytes().unwrap_or_default();
-        if text.starts_with(b"v2:") {
-            return Self { format: Format::V2, cost: None };
-        }
-        match text.strip_prefix(b"v3:") {
-            Some(body) => Self { format: Format::V3, cost: v3_cost(body) },
-            None => Self { format: Format::V1, cost: None },
-        }
+        let peek = Peek::at(text);
+        let kdf = peek.v3_header().and_then(|header| header.kdf().ok());
+        Self { format: peek.format(), cost: kdf.map(|kdf| kdf.params) }
     }
 
     /// The kind of what these parameters write.
@@ -38,15 +31,6 @@ impl EnvelopeKind {
             SealParams::V2 { params } => Self { format: Format::V2, cost: Some(*params) },
         }
     }
-}
-
-/// The first 10 bytes of a v3 header: the suite, then m and t of 4 bytes each, and p of one.
-fn v3_cost(body: &[u8]) -> Option<KdfParams> {
-    let mut front = [0; 12];
-    URL_SAFE_NO_PAD.decode_slice(body.get(..16)?, &mut front).ok()?;
-    let [_, m0, m1, m2, m3, t0, t1, t2, t3, p, ..] = front;
-    let (m, t) = (u32::from_be_bytes([m0, m1, m2, m3]), u32::from_be_bytes([t0, t1, t2, t3]));
-    KdfParams::new(m, t, u32::from(p)).ok()
 }
 
 #[cfg(test)]

@@ -11,6 +11,7 @@ use std::{
     time::Duration,
 };
 
+use crate::crypto::envelope::{Peek, V3KdfChars};
 use vault_store::{HasWeight as _, PageLimit, SealedRecord};
 
 /// How long the workers should need for one commit's worth of records.
@@ -28,17 +29,13 @@ const GROUP: usize = 64;
 /// memory.
 const MAX_KNOWN: usize = 1024;
 
-/// The length of this part of a v3 text: the prefix, suite, cost and all of the salt but its last
-/// four bits.
-const V3_KDF_CHARS: usize = 3 + 34;
-
 /// The expected cost of a record, judged by its first characters.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Weight {
     /// Microseconds.
     Cheap,
     /// At least one Argon2id.
-    Dear,
+    Argon2,
 }
 
 /// Records of one weight that are examined together: one expensive record, or several inexpensive
@@ -53,22 +50,22 @@ pub(crate) struct Group {
 pub(crate) struct Cost {
     cheap: Duration,
     cheap_records: u32,
-    dear: Duration,
-    dear_records: u32,
+    argon2: Duration,
+    argon2_records: u32,
 }
 
 impl Cost {
     pub(crate) fn add(&mut self, weight: Weight, records: usize, time: Duration) {
         let (sum, sum_records) = match weight {
             Weight::Cheap => (&mut self.cheap, &mut self.cheap_records),
-            Weight::Dear => (&mut self.dear, &mut self.dear_records),
+            Weight::Argon2 => (&mut self.argon2, &mut self.argon2_records),
         };
         *sum += time;
         *sum_records += u32::try_from(records).unwrap_or(u32::MAX);
     }
 
     pub(crate) fn total(&self) -> Duration {
-        self.cheap + self.dear
+        self.cheap + self.argon2
     }
 }
 
@@ -76,10 +73,10 @@ pub(crate) struct BatchSizer {
     most: PageLimit,
     workers: u32,
     cheap: Duration,
-    dear: Duration,
+    argon2: Duration,
     /// The mean over the records of the last commit, which determines the size of the next page.
     mean: Duration,
-    known: HashSet<[u8; V3_KDF_CHARS]>,
+    known: HashSet<V3KdfChars>,
 }
 
 impl BatchSizer {
@@ -90,7 +87,7 @@ impl BatchSizer {
             // Estimates until something was measured, chosen to commit too early rather than too
             // late.
             cheap: Duration::from_micros(50),
-            dear: Duration::from_millis(500),
+            argon2: Duration::from_millis(500),
             mean: Duration::from_millis(1),
             known: HashSet::new(),
         }
@@ -129,7 +126,7 @@ impl BatchSizer {
             let weight = self.weigh(record);
             let expected = match weight {
                 Weight::Cheap => self.cheap,
-                Weight::Dear => self.dear,
+                Weight::Argon2 => self.argon2,
             };
             if let Some(record) = waiting.pop_front() {
                 add_to_last_group(&mut chunk, weight, record);
@@ -155,8 +152,8 @@ impl BatchSizer {
         if let Some(mean) = cost.cheap.checked_div(cost.cheap_records) {
             self.cheap = (self.cheap + mean) / 2;
         }
-        if let Some(mean) = cost.dear.checked_div(cost.dear_records) {
-            self.dear = (self.dear + mean) / 2;
+        if let Some(mean) = cost.argon2.checked_div(cost.argon2_records) {
+            self.argon2 = (self.argon2 + mean) / 2;
         }
     }
 
@@ -166,16 +163,16 @@ impl BatchSizer {
     }
 
     fn weigh(&mut self, record: &SealedRecord) -> Weight {
-        let text = record.envelope.as_bytes().unwrap_or_default();
-        if text.starts_with(b"v2:") {
-            return Weight::Dear;
+        let peek = Peek::at(&record.envelope);
+        if peek.needs_own_argon2() {
+            return Weight::Argon2;
         }
-        match text.first_chunk::<V3_KDF_CHARS>() {
-            Some(kdf) if text.starts_with(b"v3:") && !self.known.contains(kdf) => {
+        match peek.v3_kdf_chars() {
+            Some(kdf) if !self.known.contains(kdf) => {
                 if self.known.len() < MAX_KNOWN {
                     self.known.insert(*kdf);
                 }
-                Weight::Dear
+                Weight::Argon2
             }
             _ => Weight::Cheap,
         }
@@ -225,7 +222,7 @@ mod tests {
         assert_eq!(cut(&mut pace, &mut waiting), 8);
         for _ in 0..10 {
             let mut cost = Cost::default();
-            cost.add(Weight::Dear, 1, Duration::from_millis(100));
+            cost.add(Weight::Argon2, 1, Duration::from_millis(100));
             pace.learn(&cost);
         }
         let records = cut(&mut pace, &mut waiting);
@@ -247,7 +244,7 @@ mod tests {
         waiting.extend(records(1, "v1 text"));
         let mut pace = BatchSizer::new(PageLimit::new(16_384, 8 << 20), NonZeroUsize::MIN);
         let groups: Vec<_> = pace.cut(&mut waiting).into_iter().flatten().collect();
-        let alone = groups.iter().filter(|group| group.weight == Weight::Dear);
+        let alone = groups.iter().filter(|group| group.weight == Weight::Argon2);
         assert_eq!(alone.map(|group| group.records.len()).collect::<Vec<_>>(), [1, 1]);
         assert!(groups.iter().all(|group| (1..=GROUP).contains(&group.records.len())));
         assert_eq!(groups.iter().map(|group| group.records.len()).sum::<usize>(), 153);
@@ -275,6 +272,6 @@ mod tests {
         let mut pace = pace();
         let text = format!("v3:{}", "A".repeat(200));
         let weights: Vec<_> = records(3, &text).iter().map(|record| pace.weigh(record)).collect();
-        assert_eq!(weights, [Weight::Dear, Weight::Cheap, Weight::Cheap]);
+        assert_eq!(weights, [Weight::Argon2, Weight::Cheap, Weight::Cheap]);
     }
 }

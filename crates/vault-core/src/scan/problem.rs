@@ -9,6 +9,7 @@ pub const MAX_PROBLEMS: usize = 1000;
 
 /// A record that no password opens.
 #[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct Problem {
     /// The record.
     pub at: ProblemAt,
@@ -79,7 +80,7 @@ pub struct NotTriedCounts {
     pub v1: u64,
     /// Of v3, with a cost below the floor.
     pub below_floor: u64,
-    /// Of v3, with a salt and cost beyond as many as the policy tries beside the vault's own.
+    /// Of v3, with a salt and cost beyond as many as the policy tries besides the vault's own.
     pub other_salts: u64,
 }
 

@@ -51,7 +51,7 @@ pub(crate) struct Tries {
 
 impl Tries {
     /// Grants an operation that belongs to this one as many attempts, within the remaining time.
-    pub(crate) fn anew(self) -> Self {
+    pub(crate) fn renewed(self) -> Self {
         Self { failed: 0, ..self }
     }
 }
@@ -140,7 +140,7 @@ mod tests {
         assert!(since.is_some());
         let tries = Tries { failed: 1, since };
         assert!(!block_on(retry.again_after(&error, &mut tries.clone())));
-        assert!(!block_on(retry.again_after(&error, &mut tries.anew())));
+        assert!(!block_on(retry.again_after(&error, &mut tries.renewed())));
         assert!(block_on(retry.again_after(&error, &mut Tries { since: None, ..tries })));
     }
 

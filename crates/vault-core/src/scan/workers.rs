@@ -204,7 +204,7 @@ mod tests {
     fn dropping_the_pool_stops_a_long_task_between_two_records() {
         let workers = two();
         let stop = workers.stop();
-        let (started, begun) = mpsc::channel();
+        let (started, has_begun) = mpsc::channel();
         let counted = workers.submit(move |_| {
             started.send(()).unwrap();
             let mut records = 0u64;
@@ -213,7 +213,7 @@ mod tests {
             }
             records
         });
-        begun.recv().unwrap();
+        has_begun.recv().unwrap();
         drop(workers);
         block_on(counted).unwrap();
     }

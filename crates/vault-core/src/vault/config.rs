@@ -25,6 +25,7 @@ use vault_store::{
 /// # assert_eq!(new.format, WriteFormat::V2);
 /// ```
 #[derive(Clone, Copy, Debug, Default)]
+#[non_exhaustive]
 pub struct InitOptions {
     /// The Argon2id cost of new records. A v3 vault pays it once per password, a v2 vault once per
     /// record.
@@ -48,8 +49,8 @@ impl InitOptions {
         self
     }
 
-    /// Returns the settings of such a new vault, with a salt of its own, for a store that creates tables
-    /// and settings in one step.
+    /// Returns the settings of such a new vault, with a salt of its own, for a store that creates
+    /// tables and settings in one step.
     ///
     /// # Errors
     /// [`VaultError::Settings`] for a cost that a vault with these options would refuse.
@@ -120,9 +121,10 @@ pub struct ParseWriteFormatError;
 /// # assert_eq!(options.passwords, PasswordPolicy::nist());
 /// ```
 #[derive(Clone)]
+#[non_exhaustive]
 pub struct VaultOptions {
-    /// The limits for stored headers, the v2 costs to try, and whether v1 is opened. What is written
-    /// keeps to the same limits.
+    /// The limits for stored headers, the v2 costs to try, and whether v1 is opened. What is
+    /// written keeps to the same limits.
     pub open: OpenPolicy,
     /// The rules for new passwords. Records under older ones are read and updated as they are.
     pub passwords: PasswordPolicy,
@@ -134,17 +136,18 @@ pub struct VaultOptions {
 }
 
 impl VaultOptions {
-    /// Also opens v1 records, which anybody who can write to the database can forge: for a vault that
-    /// comes from the Go package, until its records have left v1.
+    /// Also opens v1 records, which anybody who can write to the database can forge: for a vault
+    /// that comes from the Go package, until its records have left v1.
     #[must_use]
     pub fn allow_v1(mut self) -> Self {
         self.open.allow_v1 = true;
         self
     }
 
-    /// With these limits of the Argon2id cost, for records that are read and for those that are written.
+    /// With these limits of the Argon2id cost, for records that are read and for those that are
+    /// written.
     #[must_use]
-    pub fn with_limits(mut self, limits: KdfLimits) -> Self {
+    pub fn limits(mut self, limits: KdfLimits) -> Self {
         self.open.limits = limits;
         self
     }
@@ -180,7 +183,7 @@ impl VaultOptions {
     /// ```
     #[must_use]
     pub fn insecure_for_tests() -> Self {
-        Self::default().with_limits(OpenPolicy::trusting().limits)
+        Self::default().limits(OpenPolicy::trusting().limits)
     }
 
     /// Sets what stored headers may ask for, and the v2 costs to try.
@@ -327,8 +330,8 @@ pub(super) fn check_cost(cost: KdfParams, options: &VaultOptions) -> Result<(), 
     Ok(())
 }
 
-/// The salt and cost that the vault calls its own, where it has any and they can be understood. Whoever
-/// can write to the database can change them.
+/// The salt and cost that the vault calls its own, where it has any and they can be understood.
+/// Anyone who can write to the database can change them.
 pub(super) async fn own_kdf(store: &dyn VaultStore) -> Result<Option<KdfSetting>, StoreError> {
     Ok(store.setting(KDF).await?.and_then(|kdf| kdf.parse().ok()))
 }

@@ -123,7 +123,8 @@ impl Vault {
         }
     }
 
-    /// `present` is how the replaced record is sealed; its cost and salt are kept as a rekey keeps them.
+    /// `present` is how the replaced record is sealed; its cost and salt are kept as a rekey keeps
+    /// them.
     pub(super) async fn seal_value(
         &self,
         value: &[u8],

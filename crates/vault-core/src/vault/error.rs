@@ -31,8 +31,8 @@ pub enum VaultError {
     /// The record is not an envelope that this version reads.
     #[error("the record cannot be read: {0}")]
     Malformed(#[source] Malformed),
-    /// The record's form is none that the [`OpenPolicy`](crate::envelope::OpenPolicy) trusts, so the key
-    /// was not tried.
+    /// The record's form is none that the [`OpenPolicy`](crate::envelope::OpenPolicy) trusts, so
+    /// the key was not tried.
     #[error(transparent)]
     NotTried(NotTried),
     /// Other writers kept changing the record.

@@ -10,6 +10,7 @@ use vault_store::{Record, SealedRecord, Token};
 
 /// The result of [`Vault::resolve`]: every name is in exactly one of the two maps.
 #[derive(Debug)]
+#[non_exhaustive]
 pub struct Resolved<N> {
     /// The values, including empty ones.
     pub values: BTreeMap<N, Plaintext>,

@@ -134,7 +134,8 @@ impl<'v> Records<'v> {
 
     /// Returns all records that match a query as a stream. They are read page by page, each with
     /// the query's limit, by keyset: a record that exists throughout and keeps its place in the
-    /// order is returned exactly once. Unreadable rows are left out; [`list`](Self::list) names them.
+    /// order is returned exactly once. Unreadable rows are left out; [`list`](Self::list) names
+    /// them.
     ///
     /// ```
     /// # use vault_core::{*, query::*, records::*, store::*, time::*, token::*};

@@ -9,7 +9,8 @@ use crate::crypto::seal::check;
 use crate::vault::VaultError;
 
 impl Vault {
-    /// Checks whether the key may be tried on this envelope, if it has to derive a master key for it.
+    /// Checks whether the key may be tried on this envelope, if it has to derive a master key for
+    /// it.
     pub(super) async fn take_salt(
         &self,
         envelope: &Envelope,

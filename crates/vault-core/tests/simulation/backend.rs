@@ -30,7 +30,7 @@ pub(crate) enum Sabotage {
     CheckpointBeforeWrite,
     /// Later passes are shown an empty vault.
     OnePass,
-    /// The store counts the writes of the rekeyer that asks, and nobody else's.
+    /// The store counts the writes of the rekeyer that asks, and no others.
     CountsOnlyOwnWrites,
 }
 

@@ -29,7 +29,7 @@ impl Chance {
         usize::try_from(self.next() % bound as u64).unwrap()
     }
 
-    /// Once in so many times; 0 is never.
+    /// Once in that many times; 0 is never.
     pub(crate) fn one_in(&mut self, times: usize) -> bool {
         self.strikes && times != 0 && self.below(times) == 0
     }

@@ -16,7 +16,7 @@ use crate::counters::{Counters, add};
 
 pub(crate) struct Chaos {
     chance: Mutex<Chance>,
-    /// One call in so many goes wrong; 0 is none.
+    /// One call in that many fails; 0 is none.
     rarity: AtomicUsize,
     late: Mutex<Vec<Late>>,
     trace: AtomicU64,
@@ -41,7 +41,7 @@ pub(crate) enum Fate {
     FailsAfter(StoreErrorKind),
     /// It fails as of unknown outcome and takes effect later.
     Late,
-    /// Against the contract: so many replacements of a batch take effect at most, and then it
+    /// Against the contract: at most that many replacements of a batch take effect, and then it
     /// fails.
     Torn(usize, StoreErrorKind),
 }

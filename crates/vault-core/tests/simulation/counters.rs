@@ -83,7 +83,7 @@ counters! {
     resumes
     /// Rekeys that came to their end.
     completions
-    /// Completed rekeys that moved a record, while somebody wrote, failed or rekeyed beside them.
+    /// Completed rekeys that moved a record, concurrent with writers, failures or other rekeys.
     eventful_completions
     /// Completed rekeys that went on from the state of another.
     resumed_completions

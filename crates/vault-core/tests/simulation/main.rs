@@ -1,10 +1,10 @@
 //! Thousands of seeded histories of the real rekey engine over a store in memory, on one thread,
 //! poll by poll.
 //!
-//! A history is a small vault of all three formats with one to three rekeyers and a writer beside
-//! them. The rekeyers have one target or several, one pair of passwords or several, all of the
-//! vault or a part of it. Store calls take their time, fail before or after their effect, take
-//! effect in part or late; rekeyers are stopped, dropped and begun anew. Then the faults end, a
+//! A history is a small vault of all three formats with one to three rekeyers and a concurrent
+//! writer. The rekeyers have one target or several, one pair of passwords or several, all of
+//! the vault or a part of it. Store calls take their time, fail before or after their effect, take
+//! effect in part or late; rekeyers are stopped, dropped and restarted. Then the faults end, a
 //! rekey runs undisturbed, the next one finds nothing, and every record must be what the ledger
 //! says.
 //!
@@ -20,7 +20,7 @@ mod counters;
 mod plans;
 mod rekeyer;
 mod store;
-#[path = "../v1/mod.rs"]
+#[path = "../engine/v1.rs"]
 mod v1;
 mod world;
 
@@ -68,7 +68,7 @@ fn play(seed: u64, sabotage: Sabotage, counters: &Arc<Counters>) -> Result<u64, 
         }
     }
     chaos.end();
-    // Whoever was not done goes on where it was.
+    // Unfinished rekeyers resume where they were.
     for rekeyer in &mut rekeyers[..takes] {
         rekeyer.run_undisturbed(&mut world, &chaos)?;
     }
@@ -82,7 +82,7 @@ fn play(seed: u64, sabotage: Sabotage, counters: &Arc<Counters>) -> Result<u64, 
 }
 
 /// Plays a history of pairs that chain: a record that was moved to a password is not moved on from
-/// it, whatever fails and dies, and however often the run goes on.
+/// it, whatever fails and dies, and however often the run resumes.
 fn play_chain(seed: u64, counters: &Arc<Counters>) -> Result<u64, Violation> {
     let mut chance = Chance::of_seed(seed);
     let chaos = Chaos::new(seed, chance.pick(&[0, 6, 12, 25]), Arc::clone(counters));
@@ -115,7 +115,7 @@ fn play_chain(seed: u64, counters: &Arc<Counters>) -> Result<u64, Violation> {
     Ok(chaos.traced())
 }
 
-/// Plays so many histories on all cores, and tells the first seed that ends badly.
+/// Plays that many histories on all cores, and reports the first seed that ends badly.
 fn play_all(
     seeds: std::ops::Range<u64>,
     play: impl Fn(u64) -> Result<u64, Violation> + Sync,

@@ -1,4 +1,4 @@
-//! One rekeyer: begins, is polled, stopped or dropped, and goes on from its state; each of its
+//! One rekeyer: begins, is polled, stopped or dropped, and resumes from its state; each of its
 //! reports is checked.
 
 use std::{
@@ -44,7 +44,7 @@ pub(crate) struct Rekeyer {
 #[derive(Default)]
 struct Job {
     kept: Option<RekeyState>,
-    begun: u64,
+    started: u64,
     /// The ways to the store of all its runs; the last is that of the present one.
     stores: Vec<Arc<Intercepted<SimStore>>>,
     /// Whether a run died when it may have written what its state does not know.
@@ -58,7 +58,7 @@ enum State {
     Stopping(BoxFuture<'static, Box<RekeySession>>),
 }
 
-/// How a run is begun.
+/// How a run is started.
 #[derive(Clone, Copy)]
 struct Begin {
     dry_run: RekeyMode,
@@ -175,7 +175,7 @@ impl Rekeyer {
         Ok(())
     }
 
-    /// Pairs that chain move a record on when they are begun anew.
+    /// Pairs that chain move a record on when they start over.
     fn chains(&self) -> bool {
         self.plan.chains()
     }
@@ -201,7 +201,7 @@ impl Rekeyer {
     fn begin_as(&mut self, world: &World, chaos: &Arc<Chaos>, begin: Begin) {
         let store =
             SimStore::new(world.store.clone(), self.sabotage, chaos, begin.gone_from, begin.counts);
-        let options = VaultOptions { open: policy(), ..VaultOptions::default() };
+        let options = VaultOptions::default().open(policy());
         let vault = Vault::new(Arc::clone(&store), options);
         let timer: Arc<Chaos> = Arc::clone(chaos);
         let run = RunOptions::default().without_threads().page_limit(begin.page).timer(timer);
@@ -212,14 +212,14 @@ impl Rekeyer {
                 plan = plan.resume(state);
             }
             None if self.chains() && !self.job.stores.is_empty() => {}
-            None => self.job = Job { begun: world.time, ..Job::default() },
+            None => self.job = Job { started: world.time, ..Job::default() },
         }
         (self.firsts_seen, self.counts_seen) = (0, 0);
         self.job.stores.push(store);
         self.state = State::Beginning(async move { vault.rekey(plan).await }.boxed());
     }
 
-    /// Rekeys the quiet vault to the end: goes on where it was, or begins anew.
+    /// Rekeys the quiet vault to the end: resumes where it was, or starts over.
     pub(crate) fn run_undisturbed(
         &mut self,
         world: &mut World,
@@ -326,7 +326,7 @@ impl Rekeyer {
         chaos: &Chaos,
     ) -> Result<(), Violation> {
         let counts = report.counts;
-        let least = world.present_since(self.job.begun, self.plan.shard);
+        let least = world.present_since(self.job.started, self.plan.shard);
         let most = world.born + world.rewritten;
         ensure!(
             (least..=most).contains(&counts.scanned),
@@ -356,7 +356,7 @@ impl Rekeyer {
     }
 }
 
-/// Nobody is woken: the history decides who is polled when.
+/// No task is woken: the history decides who is polled when.
 fn poll<F: Future + Unpin>(mut future: F) -> Poll<F::Output> {
     pin!(&mut future).poll(&mut Context::from_waker(Waker::noop()))
 }

@@ -155,7 +155,7 @@ impl Drop for Way<'_> {
     }
 }
 
-/// Beside these calls a rekey only counts, and reads settings.
+/// Besides these calls a rekey only counts, and reads settings.
 impl Intercept for SimStore {
     type Inner = MemoryStore;
 

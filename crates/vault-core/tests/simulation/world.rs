@@ -1,4 +1,5 @@
-//! A small vault, the writers beside its rekeyers, and the ledger of what every record must be.
+//! A small vault, the writers concurrent with its rekeyers, and the ledger of what every record
+//! must be.
 
 use std::{
     collections::BTreeMap,
@@ -73,10 +74,8 @@ static SPEC: LazyLock<SealParams> = LazyLock::new(|| {
     let kdf = KdfSetting::generate(KdfParams::new(8, 1, 1).unwrap()).unwrap();
     SealParams::V3 { kdf, padding: Padding::None }
 });
-static POLICY: LazyLock<OpenPolicy> = LazyLock::new(|| OpenPolicy {
-    v2_costs: vec![V2Params::new(SPEC.params())],
-    ..OpenPolicy::trusting()
-});
+static POLICY: LazyLock<OpenPolicy> =
+    LazyLock::new(|| OpenPolicy::trusting().v2_costs([V2Params::new(SPEC.params())]));
 
 pub(crate) fn policy() -> OpenPolicy {
     POLICY.clone()
@@ -118,7 +117,7 @@ pub(crate) struct World {
     pub(crate) born: u64,
     /// How often one was written again.
     pub(crate) rewritten: u64,
-    /// One record in so many is not sealed as v3; 0 is none.
+    /// One record in that many is not sealed as v3; 0 is none.
     odd_format_rarity: usize,
     last_seen: Vec<Record>,
 }
@@ -367,7 +366,7 @@ impl World {
 
     /// Every record is there with its last acknowledged value, under exactly one password: one that
     /// a plan moves it to, where there is one, else its own; nothing else changed, and none is
-    /// there beside them.
+    /// there as well.
     pub(crate) fn check(&self, moves: &[Move]) -> Result<(), Violation> {
         let records = self.records();
         let stored: Vec<_> = records.iter().map(|record| &record.id).collect();

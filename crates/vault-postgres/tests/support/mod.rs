@@ -22,7 +22,7 @@ use vault_store::{
     TableName, TableNames, Timestamp, Token,
 };
 
-/// The runtime of all tests of a binary; it goes on while a test's thread waits.
+/// The runtime of all tests of a binary; it keeps running while a test's thread waits.
 pub fn runtime() -> &'static Runtime {
     static RUNTIME: OnceLock<Runtime> = OnceLock::new();
     RUNTIME.get_or_init(|| Runtime::new().unwrap())

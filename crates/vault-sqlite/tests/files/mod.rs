@@ -31,11 +31,11 @@ pub(crate) fn bytes_of(path: &Path) -> Vec<u8> {
     fs::read(path).unwrap()
 }
 
-/// The file holds what it held, and no log or journal was left beside it.
+/// The file holds what it held, and no log or journal was left next to it.
 pub(crate) fn is_unchanged(path: &Path, before: &[u8]) {
     assert!(fs::read(path).unwrap() == before, "{} was changed", path.display());
-    let beside = fs::read_dir(path.parent().unwrap()).unwrap().count();
-    assert_eq!(beside, 1, "something was left beside {}", path.display());
+    let files = fs::read_dir(path.parent().unwrap()).unwrap().count();
+    assert_eq!(files, 1, "something was left next to {}", path.display());
 }
 
 /// A connection of the test's own, to a file that is made if there is none.

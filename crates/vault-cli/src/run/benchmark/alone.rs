@@ -17,11 +17,11 @@ pub(super) fn derivations_per_second(params: KdfParams) -> Result<f64, Failure> 
     let mut memory = KdfMemory::new();
     // The first one also allocates the memory.
     derive(&key, params, &mut memory)?;
-    let (begun, before) = (Instant::now(), memory.derivations());
-    while begun.elapsed() < TIME {
+    let (started, before) = (Instant::now(), memory.derivations());
+    while started.elapsed() < TIME {
         derive(&key, params, &mut memory)?;
     }
-    Ok(figures::per_second(memory.derivations() - before, begun.elapsed()))
+    Ok(figures::per_second(memory.derivations() - before, started.elapsed()))
 }
 
 fn derive(key: &PasswordKey, params: KdfParams, memory: &mut KdfMemory) -> Result<(), Failure> {

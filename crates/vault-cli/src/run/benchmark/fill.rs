@@ -50,7 +50,7 @@ pub(super) async fn fill(
     filling: Filling,
     progress: &mut Progress,
 ) -> Result<Filled, Failure> {
-    let begun = Instant::now();
+    let started = Instant::now();
     let mut chunks = start_threads(&filling)?;
     let mut counts = vec![0; filling.keys.len()];
     let mut batch = Vec::with_capacity(BATCH + CHUNK);
@@ -72,7 +72,7 @@ pub(super) async fn fill(
         return Err(Failure::failed("a thread that fills the vault ended too early")
             .hint("this is a bug in vaultstore; please report it"));
     }
-    Ok(Filled { counts, elapsed: begun.elapsed() })
+    Ok(Filled { counts, elapsed: started.elapsed() })
 }
 
 fn start_threads(filling: &Filling) -> Result<mpsc::Receiver<Chunk>, Failure> {
@@ -104,9 +104,9 @@ fn seal_share(share: u64, filling: &Filling, sender: &mpsc::Sender<Chunk>) {
 }
 
 fn seal_chunk(most: u64, filling: &Filling, memory: &mut KdfMemory) -> Chunk {
-    let begun = Instant::now();
+    let started = Instant::now();
     let mut chunk = Vec::new();
-    while (chunk.len() as u64) < most && chunk.len() < CHUNK && begun.elapsed() < CHUNK_TIME {
+    while (chunk.len() as u64) < most && chunk.len() < CHUNK && started.elapsed() < CHUNK_TIME {
         let now = SystemClock.now();
         let id = RecordId::generate(now)?;
         let key = &filling.keys[filling.population.group(&id)];

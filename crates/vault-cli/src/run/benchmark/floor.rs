@@ -20,7 +20,7 @@ pub(super) async fn measure(
     limit: PageLimit,
     progress: &mut Progress,
 ) -> Result<Duration, Failure> {
-    let begun = Instant::now();
+    let started = Instant::now();
     let mut done = 0;
     let mut page = store.read_page(None, limit).await?;
     while let Some(last) = page.last() {
@@ -40,7 +40,7 @@ pub(super) async fn measure(
         page = next?;
         progress.step(&Step { done, note: String::new(), detail: &NoDetail {} });
     }
-    Ok(begun.elapsed())
+    Ok(started.elapsed())
 }
 
 async fn rewrite(store: &dyn VaultStore, batch: Arc<[Replacement]>) -> Result<(), Failure> {
@@ -51,6 +51,6 @@ async fn rewrite(store: &dyn VaultStore, batch: Arc<[Replacement]>) -> Result<()
     if outcomes.iter().all(|outcome| *outcome == WriteOutcome::Applied) {
         return Ok(());
     }
-    Err(Failure::failed("a row changed while nobody else had the vault")
+    Err(Failure::failed("a row changed although no other process uses the vault")
         .hint("check this machine's disk and memory"))
 }

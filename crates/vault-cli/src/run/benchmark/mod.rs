@@ -83,13 +83,13 @@ async fn make_vault(
     url: &StoreUrl,
 ) -> Result<Vault, Failure> {
     let store = context.to_be_closed(url.create().await?);
-    let new = InitOptions { cost: args.kdf, format: args.format };
+    let new = InitOptions::default().cost(args.kdf).format(args.format);
     Ok(Vault::init(store, new, options(args)).await?)
 }
 
 /// Reopens the vault, as each separate command would: what a store caches from the previous phase,
 /// or still has to clean up, is not part of the next one.
-async fn open_anew(
+async fn reopen(
     context: &Context,
     args: &BenchmarkArgs,
     url: &StoreUrl,
@@ -106,9 +106,9 @@ fn options(args: &BenchmarkArgs) -> VaultOptions {
     let mut open = OpenPolicy::trusting();
     open.v2_costs = vec![V2Params::new(args.kdf)];
     if let Some(memory) = KdfLimits::memory_for(&args.kdf) {
-        open.limits = KdfLimits { floor: open.limits.floor, ..KdfLimits::up_to(memory) };
+        open.limits = KdfLimits::up_to(memory).floor(open.limits.floor);
     }
-    VaultOptions { open, ..VaultOptions::default() }
+    VaultOptions::default().open(open)
 }
 
 /// All phases in order. The floor is measured before and after, because rewriting a file changes
@@ -133,7 +133,7 @@ async fn measure(
         keys: passwords.present().collect(),
     };
     let filled = fill::fill(&**vault.store(), filling, &mut start("fill", records)).await?;
-    let vault = open_anew(context, args, url, vault).await?;
+    let vault = reopen(context, args, url, vault).await?;
     let floor_before =
         floor::measure(&**vault.store(), &population, page, &mut start("floor", records)).await?;
     let alone_per_second = match args.format {
@@ -147,13 +147,13 @@ async fn measure(
         WriteFormat::V3 | WriteFormat::V3Padme => None,
     };
 
-    let vault = open_anew(context, args, url, vault).await?;
+    let vault = reopen(context, args, url, vault).await?;
     let until_rekey = memory::peak();
     let counted_anew = memory::forget_peak();
     let report = rekey(args, &vault, &passwords, &mut start("rekey", records)).await?;
     let of_rekey = counted_anew.and_then(|()| memory::peak());
 
-    let vault = open_anew(context, args, url, vault).await?;
+    let vault = reopen(context, args, url, vault).await?;
     let floor_after =
         floor::measure(&**vault.store(), &population, page, &mut start("floor", records)).await?;
     let verified =

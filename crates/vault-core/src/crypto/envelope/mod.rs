@@ -3,6 +3,7 @@
 //! The formats are specified in `docs/format.md`; comments here cite its sections.
 
 mod padding;
+mod peek;
 mod v1;
 mod v2;
 mod v3;
@@ -10,6 +11,7 @@ mod v3;
 use std::fmt;
 
 pub use padding::Padding;
+pub(crate) use peek::{Peek, V3KdfChars};
 #[cfg(test)]
 pub(crate) use v1::LEAST_CONTENT_LEN;
 pub use v1::V1;

@@ -10,6 +10,7 @@ use crate::crypto::kdf::KdfParams;
 /// The limits are the caller's, never the database's. All presets of [`KdfParams`] are within the
 /// defaults, except [`KdfParams::RFC9106_FIRST`], whose readers need [`KdfLimits::up_to`] 2 GiB.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct KdfLimits {
     /// Maximum memory, in KiB.
     pub max_m_kib: u32,
@@ -36,16 +37,23 @@ impl KdfLimits {
     /// The passes over the maximum memory that are permitted.
     const PASSES: u64 = 4;
 
-    /// Limits for headers of up to this much memory, in KiB, and the work of four passes over it (at
-    /// least that of 256 MiB). The rest is as in the defaults.
+    /// Limits for headers of up to this much memory, in KiB, and the work of four passes over it
+    /// (at least that of 256 MiB). The rest is as in the defaults.
     #[must_use]
     pub fn up_to(max_m_kib: u32) -> Self {
         let max_work_kib = (Self::PASSES * u64::from(max_m_kib)).max(1 << 20);
         Self { max_m_kib, max_t: 64, max_p: 64, max_work_kib, floor: KdfMinimum::default() }
     }
 
-    /// Returns the memory, in KiB, that [`up_to`](Self::up_to) needs to permit this cost; `None` for a
-    /// cost that it never permits: more than 64 passes or lanes.
+    /// Sets the least cost of records that are written or tried.
+    #[must_use]
+    pub fn floor(mut self, floor: KdfMinimum) -> Self {
+        self.floor = floor;
+        self
+    }
+
+    /// Returns the memory, in KiB, that [`up_to`](Self::up_to) needs to permit this cost; `None`
+    /// for a cost that it never permits: more than 64 passes or lanes.
     #[must_use]
     pub fn memory_for(params: &KdfParams) -> Option<u32> {
         let for_work = u32::try_from(params.work_kib().div_ceil(Self::PASSES)).ok()?;
@@ -122,8 +130,8 @@ impl fmt::Display for CostLimit {
 /// The minimum cost of records that are written, and of v3 records that a password is tried on.
 ///
 /// An attacker with write access to a database must be able neither to weaken future records nor to
-/// plant records that each test a guess at a password at a fraction of its cost: a rekey re-encrypts
-/// the one that opens, which reveals the right guess.
+/// plant records that each test a guess at a password at a fraction of its cost: a rekey
+/// re-encrypts the one that opens, which reveals the right guess.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct KdfMinimum {
     /// Minimum memory, in KiB.

@@ -67,7 +67,8 @@ impl KdfParams {
         Ok(Self { m_cost, t, p })
     }
 
-    /// Returns the cheapest Argon2id there is (8 KiB, one pass, one lane), which takes microseconds.
+    /// Returns the cheapest Argon2id there is (8 KiB, one pass, one lane), which takes
+    /// microseconds.
     ///
     /// Only for tests of an application: a password under it is guessed at once. A vault accepts it
     /// only with [`VaultOptions::insecure_for_tests`](crate::VaultOptions::insecure_for_tests),

@@ -10,12 +10,11 @@ use std::sync::Arc;
 
 use super::{
     error::ChainDoubt,
-    pass::needs_argon2,
     plan::{EarlierRun, Role, Shard},
     progress::Progress,
     tried::{Question, RecordTag, TriedSet},
 };
-use crate::crypto::envelope::Envelope;
+use crate::crypto::envelope::{Envelope, Peek};
 use crate::crypto::kdf::KdfMemory;
 use crate::crypto::key::PasswordKey;
 use crate::crypto::salts::RunPolicy;
@@ -119,7 +118,7 @@ impl Examine for ChainChecker {
 
     fn passes_over(&self, record: &SealedRecord) -> bool {
         !self.shard.holds(&record.id)
-            || needs_argon2(&record.envelope) && self.tested.holds(self.mark(record))
+            || Peek::at(&record.envelope).needs_own_argon2() && self.tested.holds(self.mark(record))
     }
 
     fn examine(
@@ -127,8 +126,9 @@ impl Examine for ChainChecker {
         records: Vec<SealedRecord>,
         memory: &mut KdfMemory,
     ) -> Result<Vec<Place>, ScanError> {
-        let mark =
-            |record: &SealedRecord| needs_argon2(&record.envelope).then(|| self.mark(record));
+        let mark = |record: &SealedRecord| {
+            Peek::at(&record.envelope).needs_own_argon2().then(|| self.mark(record))
+        };
         let written = |record: &SealedRecord| {
             self.tested.holds(self.tested.mark(Question::Old, &record.id, &record.envelope))
         };

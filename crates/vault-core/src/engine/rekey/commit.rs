@@ -257,7 +257,7 @@ impl Committer {
             settled.retries += u64::from(again);
             // Only reading can tell whether the batch was applied: the reply to a commit may have
             // been lost.
-            let left = self.look_again(&pending, tries.anew(), &mut conflicts, settled).await?;
+            let left = self.look_again(&pending, tries.renewed(), &mut conflicts, settled).await?;
             if left.is_empty() {
                 return Ok(Written { conflicts, refused: None });
             }

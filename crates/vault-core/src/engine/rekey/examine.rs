@@ -247,7 +247,8 @@ impl Rekeyer {
         Ok(())
     }
 
-    /// What opens our own output: the one cost that is written, which need not be among those the caller reads with.
+    /// What opens our own output: the one cost that is written, which need not be among those the
+    /// caller reads with.
     fn check(&self, target: &Target) -> RunPolicy {
         let v2_costs = match target {
             Target::V2(cost) => vec![*cost],
@@ -301,7 +302,7 @@ mod tests {
     use vault_store::BoundTo;
     use vault_store::Token;
 
-    const PASSWORDS: [&str; 5] = ["old 1", "new 1", "old 2", "new 2", "of somebody else"];
+    const PASSWORDS: [&str; 5] = ["old 1", "new 1", "old 2", "new 2", "of another user"];
 
     /// A v1 text of the Go package, and its password.
     fn v1() -> (EnvelopeText, Password) {

@@ -13,7 +13,7 @@ use vault_store::SealedRecord;
 /// How many salts and costs are told apart; a hostile vault must not fill memory with them.
 const MAX_KDFS: usize = 1000;
 
-/// Counts the salts and costs that v3 headers name, whoever wrote them.
+/// Counts the salts and costs that v3 headers name.
 pub(super) struct KdfTally {
     setting: Option<KdfSetting>,
     seen: Mutex<Seen>,

@@ -7,11 +7,10 @@ use std::sync::{
 
 use super::{
     kdf_tally::KdfTally,
-    pass::needs_argon2,
     plan::{MergeCheck, Shard},
     tried::{Question, RecordTag, TriedSet},
 };
-use crate::crypto::envelope::{Envelope, StoredHeader};
+use crate::crypto::envelope::{Envelope, Peek, StoredHeader};
 use crate::crypto::kdf::KdfMemory;
 use crate::crypto::key::PasswordKey;
 use crate::crypto::salts::RunPolicy;
@@ -47,12 +46,12 @@ impl Examine for MergeChecker {
         if !self.shard.holds(&record.id) {
             return true;
         }
-        let dear = needs_argon2(&record.envelope);
-        if dear && self.check != MergeCheck::Full {
+        let costs_argon2 = Peek::at(&record.envelope).needs_own_argon2();
+        if costs_argon2 && self.check != MergeCheck::Full {
             self.unasked.fetch_add(1, Relaxed);
             return true;
         }
-        dear && self.tested.holds(self.mark(record))
+        costs_argon2 && self.tested.holds(self.mark(record))
     }
 
     fn examine(
@@ -60,8 +59,9 @@ impl Examine for MergeChecker {
         records: Vec<SealedRecord>,
         memory: &mut KdfMemory,
     ) -> Result<Vec<Answer>, ScanError> {
-        let mark =
-            |record: &SealedRecord| needs_argon2(&record.envelope).then(|| self.mark(record));
+        let mark = |record: &SealedRecord| {
+            Peek::at(&record.envelope).needs_own_argon2().then(|| self.mark(record))
+        };
         let mut answers: Vec<_> = records.iter().map(|record| Answer::Not(mark(record))).collect();
         let headers: Vec<_> =
             records.iter().map(|record| StoredHeader::of(&record.envelope)).collect();

@@ -1,6 +1,5 @@
 //! Which records a pass examines, and which tags it keeps.
 
-use crate::scan::envelope_kind::EnvelopeKind;
 use std::{
     collections::HashSet,
     sync::{Arc, PoisonError, RwLock},
@@ -12,10 +11,12 @@ use super::{
     plan::Shard,
     tried::{Question, RecordTag, TriedSet},
 };
+use crate::crypto::envelope::Peek;
 use crate::crypto::kdf::KdfMemory;
 use crate::scan::Examine;
+use crate::scan::envelope_kind::EnvelopeKind;
 use crate::scan::error::ScanError;
-use vault_store::{EnvelopeText, RecordId, Replacement, SealedRecord, UnreadableRow};
+use vault_store::{RecordId, Replacement, SealedRecord, UnreadableRow};
 
 /// Whether a run must recognize each record that it moved.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -75,7 +76,7 @@ impl Examine for PassExaminer {
             return true;
         }
         match self.chains {
-            Chains::No => self.mark_if_dear(record).is_some_and(|mark| self.tested.holds(mark)),
+            Chains::No => self.mark_if_costly(record).is_some_and(|mark| self.tested.holds(mark)),
             // What a writer stored under a password that is both new and old looks like what is to
             // be moved.
             Chains::Yes => {
@@ -167,7 +168,7 @@ impl PassExaminer {
     /// and does no harm.
     pub(super) fn mark_of_written(&self, replacement: &Replacement) -> Option<RecordTag> {
         let (id, sealed) = (&replacement.id, &replacement.new);
-        (self.chains == Chains::Yes || needs_argon2(sealed))
+        (self.chains == Chains::Yes || Peek::at(sealed).needs_own_argon2())
             .then(|| self.tested.mark(Question::Old, id, sealed))
     }
 
@@ -176,7 +177,7 @@ impl PassExaminer {
         Look {
             id: record.id.clone(),
             sealing: EnvelopeKind::of(&record.envelope),
-            mark: self.mark_if_dear(record),
+            mark: self.mark_if_costly(record),
             due: due.as_ref().is_some_and(|due| due.contains(&record.id)),
             known: self.known(record),
         }
@@ -209,7 +210,7 @@ impl PassExaminer {
     }
 
     fn is_of_none(&self, record: &SealedRecord) -> bool {
-        needs_argon2(&record.envelope)
+        Peek::at(&record.envelope).needs_own_argon2()
             && self.tested.holds(self.tested.mark(Question::Chain, &record.id, &record.envelope))
     }
 
@@ -219,18 +220,14 @@ impl PassExaminer {
             && self.tested.holds(self.tested.mark(Question::Old, &record.id, &record.envelope))
     }
 
-    fn mark_if_dear(&self, record: &SealedRecord) -> Option<RecordTag> {
+    fn mark_if_costly(&self, record: &SealedRecord) -> Option<RecordTag> {
         let question = match self.chains {
             Chains::No => Question::Old,
             // Those with the other question are what this run wrote.
             Chains::Yes => Question::Chain,
         };
-        needs_argon2(&record.envelope)
+        Peek::at(&record.envelope)
+            .needs_own_argon2()
             .then(|| self.tested.mark(question, &record.id, &record.envelope))
     }
-}
-
-/// Returns whether trying a password costs an Argon2id for this record alone.
-pub(super) fn needs_argon2(text: &EnvelopeText) -> bool {
-    text.as_bytes().is_some_and(|text| text.starts_with(b"v2:"))
 }

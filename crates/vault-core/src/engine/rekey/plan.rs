@@ -104,9 +104,9 @@ impl RekeyPlan {
     }
 
     /// Sets the format, cost and salt to write. By default, a record keeps what it has unless the
-    /// vault's settings are better: a v3 keeps its salt, its padding and, if higher, its cost. v1 gets
-    /// the vault's format, and so does v2, at no lower cost. A v2 that replaces a v2 keeps the cost, key
-    /// length and salt length that opened it.
+    /// vault's settings are better: a v3 keeps its salt, its padding and, if higher, its cost. v1
+    /// gets the vault's format, and so does v2, at no lower cost. A v2 that replaces a v2 keeps the
+    /// cost, key length and salt length that opened it.
     #[must_use]
     pub fn write_as(mut self, spec: SealParams) -> Self {
         self.write = Some(spec);
@@ -121,8 +121,8 @@ impl RekeyPlan {
         self
     }
 
-    /// Keeps the cost of each record, if higher, even if [`write_as`](Self::write_as) gives one, and the
-    /// key length and salt length of each v2 that is replaced by a v2.
+    /// Keeps the cost of each record, if higher, even if [`write_as`](Self::write_as) gives one,
+    /// and the key length and salt length of each v2 that is replaced by a v2.
     #[must_use]
     pub fn keep_cost(mut self) -> Self {
         self.cost = Change::Kept;
@@ -171,9 +171,9 @@ impl RekeyPlan {
         self
     }
 
-    /// Resumes the run that produced this state. The plan must be the same: passwords, shard and what
-    /// the caller's [`OpenPolicy`](crate::envelope::OpenPolicy) permits. A dry run resumes the state of
-    /// a rekey too, and counts what is left to do; a rekey refuses the state of a dry run.
+    /// Resumes the run that produced this state. The plan must be the same: passwords, shard and
+    /// what the caller's [`OpenPolicy`](crate::envelope::OpenPolicy) permits. A dry run resumes the
+    /// state of a rekey too, and counts what is left to do; a rekey refuses the state of a dry run.
     #[must_use]
     pub fn resume(mut self, state: RekeyState) -> Self {
         self.resume = Some(state);

@@ -33,8 +33,8 @@ pub struct RekeyCounts {
     pub missing: u64,
     /// The store refused it repeatedly; it is still under its old password.
     pub failed: u64,
-    /// No password was tried on it, because the caller's [`OpenPolicy`](crate::envelope::OpenPolicy) does
-    /// not trust its form.
+    /// No password was tried on it, because the caller's
+    /// [`OpenPolicy`](crate::envelope::OpenPolicy) does not trust its form.
     pub not_tried: NotTriedCounts,
 }
 
@@ -150,6 +150,7 @@ pub(super) const MAX_REASONS: usize = 5;
 
 /// What the previous runs did that a run resumes.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct PreviousRuns {
     /// Number of runs.
     pub runs: u32,
@@ -164,6 +165,7 @@ pub struct PreviousRuns {
 /// The result of the merge check: whether a new password already opened records before the first
 /// write.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct MergeReport {
     /// Which records were to be checked.
     pub check: MergeCheck,
@@ -175,10 +177,11 @@ pub struct MergeReport {
     pub unasked: u64,
 }
 
-/// A vault's setting `kdf` that disagrees with most of its records: with their salt, or with a lower cost.
+/// A vault's setting `kdf` that disagrees with most of its records: with their salt, or with a
+/// lower cost.
 ///
-/// Its owner may have changed it, or anybody else who can write to the database. Records keep their salt,
-/// and their cost where it is higher, unless the plan asks for another.
+/// Its owner may have changed it, or anybody else who can write to the database. Records keep their
+/// salt, and their cost where it is higher, unless the plan asks for another.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct KdfDoubt {
@@ -194,6 +197,7 @@ pub struct KdfDoubt {
 
 /// How long each stage of a run took.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct StageTimes {
     /// Before the first record: settings, master keys.
     pub prepare: Duration,

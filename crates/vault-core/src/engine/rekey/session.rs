@@ -79,8 +79,8 @@ pub struct RekeySession {
     tested: Arc<TriedSet>,
     state_key: StateKey,
     written: Written,
-    begun: Instant,
-    stage_begun: Instant,
+    start: Instant,
+    stage_start: Instant,
     /// How long reading took in earlier stages.
     read_before: Duration,
     total: u64,
@@ -271,8 +271,8 @@ impl RekeySession {
             tested,
             state_key,
             written,
-            begun: Instant::now(),
-            stage_begun: Instant::now(),
+            start: Instant::now(),
+            stage_start: Instant::now(),
             read_before: Duration::ZERO,
             total,
             report,
@@ -489,8 +489,8 @@ impl RekeySession {
 
     /// Updates the times of the report.
     fn count_time(&mut self) {
-        let took = self.stage_begun.elapsed();
-        self.stage_begun = Instant::now();
+        let took = self.stage_start.elapsed();
+        self.stage_start = Instant::now();
         let report = &mut self.report;
         let (stage, read) = match &self.stage {
             Stage::Chain(ask) => (&mut report.stages.merge_check, ask.scan.read_time()),
@@ -502,7 +502,7 @@ impl RekeySession {
         };
         *stage += took;
         report.read_time = self.read_before + read;
-        report.elapsed = report.stages.prepare + self.begun.elapsed();
+        report.elapsed = report.stages.prepare + self.start.elapsed();
     }
 
     fn count_work(&mut self, derivations: u64, busy: Duration) {

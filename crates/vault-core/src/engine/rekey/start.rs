@@ -29,8 +29,8 @@ use crate::scan::retry::Retry;
 use crate::scan::workers::Workers;
 use vault_store::{PageLimit, Timestamp, VaultStore};
 
-/// How many records, and how much text of them, are looked at before the first write where nothing asks
-/// the whole vault: whether the setting `kdf` fits them.
+/// How many records, and how much text of them, are looked at before the first write where nothing
+/// asks the whole vault: whether the setting `kdf` fits them.
 const SAMPLE: usize = 1000;
 const SAMPLE_BYTES: usize = 1 << 20;
 
@@ -44,7 +44,7 @@ impl RekeySession {
         own: Option<KdfSetting>,
         now: Timestamp,
     ) -> Result<Self, RekeyError> {
-        let begun = Instant::now();
+        let started = Instant::now();
         let reseal = plan.reseal(spec);
         let pairs = checked(plan.pairs, plan.merge)?;
         let hooks = store.write_hooks().await?;
@@ -105,7 +105,7 @@ impl RekeySession {
         // A finished job that moved nothing has nothing to show for it.
         report.already_done = job.is_some_and(|job| job.finished) && earlier.counts.rekeyed > 0;
         report.write_hooks = hooks;
-        report.stages.prepare = begun.elapsed();
+        report.stages.prepare = started.elapsed();
         let retry = Retry::new(Arc::clone(&plan.options.timer));
         let page = plan.options.page();
         let others = WriterWatch::from_now_on(&*store, plan.dry_run).await;

@@ -165,8 +165,8 @@ pub enum ResumeError {
     /// It belongs to another vault.
     #[error("the state belongs to another vault")]
     OtherVault,
-    /// The shard or what the [`OpenPolicy`](crate::envelope::OpenPolicy) permits differ, or the state is
-    /// of a dry run.
+    /// The shard or what the [`OpenPolicy`](crate::envelope::OpenPolicy) permits differ, or the
+    /// state is of a dry run.
     #[error(
         "the state is of a rekey with another shard, other v2 costs, other limits or another choice about v1"
     )]
@@ -377,10 +377,10 @@ mod tests {
 
     #[test]
     fn a_header_that_asks_for_too_much_is_refused_before_it_costs() {
-        let mut dear = sealed();
-        dear[COST_AT..COST_AT + 4].copy_from_slice(&u32::MAX.to_be_bytes());
-        let dear = RekeyState::from_bytes(with_right_check(dear)).unwrap();
-        assert_eq!(dear.kdf(&KdfLimits::default()), Err(ResumeError::Forged));
+        let mut expensive = sealed();
+        expensive[COST_AT..COST_AT + 4].copy_from_slice(&u32::MAX.to_be_bytes());
+        let expensive = RekeyState::from_bytes(with_right_check(expensive)).unwrap();
+        assert_eq!(expensive.kdf(&KdfLimits::default()), Err(ResumeError::Forged));
     }
 
     #[test]

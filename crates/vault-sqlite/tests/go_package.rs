@@ -1,4 +1,4 @@
-//! The ancestor's own databases, and the older generations of its schema.
+//! The Go package's own databases, and the older generations of its schema.
 
 #![expect(clippy::unwrap_used, reason = "a test that fails panics, in its helpers too")]
 
@@ -22,7 +22,7 @@ use vault_store::{
 
 const GOLDEN: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../../tests/golden/go");
 
-/// What the ancestor's test program knows of a record.
+/// What the Go package's test program knows of a record.
 #[derive(Deserialize)]
 struct Known {
     db: String,
@@ -94,9 +94,8 @@ async fn every_record_of_the_ancestor_opens_with_its_password() {
             assert_eq!(record.is_soft_deleted(now), known.soft_deleted);
             assert_eq!(record.expires_at, None);
 
-            let v2_costs =
-                known.cost.iter().map(|cost| cost.parse::<V2Params>().unwrap()).collect();
-            let policy = OpenPolicy { v2_costs, ..OpenPolicy::trusting() };
+            let v2_costs = known.cost.iter().map(|cost| cost.parse::<V2Params>().unwrap());
+            let policy = OpenPolicy::trusting().v2_costs(v2_costs);
             let key = keys
                 .entry(known.password.clone())
                 .or_insert_with(|| PasswordKey::new(Password::new(known.password.as_bytes())));
@@ -281,7 +280,7 @@ async fn a_migration_keeps_every_record_and_reports_what_the_ancestor_left() {
     let folder = folder();
     let path = folder.path().join("vault.sqlite");
     execute(&path, &GENERATION_2.replace("CREATE UNIQUE INDEX", "CREATE INDEX")).await;
-    // The ancestor's own migration deletes the first two of these, and resets the times of the
+    // The Go package's own migration deletes the first two of these, and resets the times of the
     // third.
     execute(
         &path,
@@ -304,7 +303,7 @@ async fn a_migration_keeps_every_record_and_reports_what_the_ancestor_left() {
     );
     assert_eq!(text(&path, dump).await, before);
 
-    // What the ancestor set is a setting here, too.
+    // What the Go package set is a setting here, too.
     let store = open(&path).await.unwrap();
     assert_eq!(store.setting("version").await.unwrap().as_deref(), Some("0.30"));
     assert_eq!(store.count().await.unwrap(), 3);

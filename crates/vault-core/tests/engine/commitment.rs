@@ -1,10 +1,10 @@
 //! One envelope, one password: a ciphertext that AES-GCM opens under two keys is refused under the
 //! second.
 //!
-//! AES-GCM does not commit to its key. Whoever knows two passwords can build a record that opens
-//! under both (Len, Grubbs, Ristenpart: *Partitioning Oracle Attacks*, USENIX Security 2021, §3); a
-//! rekey that tries both could then be led. This builds such a record from the crates that we seal
-//! with, shows that the bare cipher falls for it, and that `open` does not.
+//! AES-GCM does not commit to its key. An attacker who knows two passwords can build a record that
+//! opens under both (Len, Grubbs, Ristenpart: *Partitioning Oracle Attacks*, USENIX Security 2021,
+//! §3); a rekey that tries both could then be led. This builds such a record from the crates that
+//! we seal with, shows that the bare cipher falls for it, and that `open` does not.
 
 #![expect(clippy::unwrap_used, reason = "a test that panics fails")]
 

@@ -6,10 +6,9 @@
     reason = "a test that fails panics, in its helpers too"
 )]
 
-mod world;
-
 use std::sync::Arc;
 
+use crate::world::{Interposer, NoWait, World, cheap, password};
 use futures::executor::block_on;
 use vault_core::envelope::{Format, OpenPolicy, SealParams, V2Params};
 use vault_core::rekey::{
@@ -19,13 +18,12 @@ use vault_core::rekey::{
 use vault_core::run::RunOptions;
 use vault_core::store::PageLimit;
 use vault_core::{RecordId, RekeyPlan, RekeyReport, RekeySession, StoreErrorKind};
-use world::{Meddler, World, cheap, password};
 
 const PAGE: usize = 10;
 
 fn options() -> RunOptions {
     let page = PageLimit::new(PAGE, 1 << 20);
-    RunOptions::default().timer(Arc::new(world::NoWait)).page_limit(page)
+    RunOptions::default().timer(Arc::new(NoWait)).page_limit(page)
 }
 
 fn plan() -> RekeyPlan {
@@ -34,7 +32,7 @@ fn plan() -> RekeyPlan {
 
 /// A vault whose records are all v2.
 fn v2_world(old: usize, other: usize) -> World {
-    let policy = OpenPolicy { v2_costs: vec![V2Params::new(cheap())], ..OpenPolicy::trusting() };
+    let policy = OpenPolicy::trusting().v2_costs([V2Params::new(cheap())]);
     let world = World::with_policy(policy);
     world.fill("v3 old", old);
     world.fill("v3 other", other);
@@ -48,7 +46,7 @@ fn v2_world(old: usize, other: usize) -> World {
     world
 }
 
-/// Steps until so many records were scanned, and dies: only the state is left.
+/// Steps until that many records were scanned, and dies: only the state is left.
 fn die_after(world: &World, plan: RekeyPlan, scanned: u64) -> RekeyState {
     block_on(async {
         let mut session = world.vault().rekey(plan).await.unwrap();
@@ -94,7 +92,7 @@ fn a_catch_up_pass_over_an_unchanged_v2_vault_derives_nothing() {
     for spec in [None, Some(SealParams::V2 { params: cheap() })] {
         let world = v2_world(30, 70);
         let plan = spec.into_iter().fold(plan(), RekeyPlan::write_as);
-        let report = world.rekey_through(&Meddler::not_counting(), plan).unwrap();
+        let report = world.rekey_through(&Interposer::not_counting(), plan).unwrap();
         assert_eq!(report.catch_up_passes, 1);
         // 100 for testing; v2 seals and opens again; the rest is three for keys.
         let sealing = if spec.is_some() { 2 * 30 } else { 0 };
@@ -117,7 +115,7 @@ fn a_job_of_many_runs_ends_with_the_same_counts() {
             let mut session = world.vault().rekey(plan).await.unwrap();
             runs += 1;
             let mut more = true;
-            // Each run comes a step further: asking and catching up begin anew each time.
+            // Each run comes a step further: the merge check and the catch-up start over each time.
             for _ in 0..runs {
                 more = more && session.step().await.unwrap().is_some();
             }
@@ -206,11 +204,11 @@ fn a_rehearsal_knows_that_the_job_is_done() {
 fn a_record_that_failed_first_is_counted_as_what_it_is_last() {
     let world = World::new();
     world.fill("old", 50);
-    // Five tries of one page are refused; the pass goes on, and the next one takes the page up
+    // Five tries of one page are refused; the pass continues, and the next one takes the page up
     // again.
-    let meddler = Meddler::failing(2..=6, StoreErrorKind::Retryable, false);
-    let report = world.rekey_through(&meddler, plan()).unwrap();
-    assert_eq!(meddler.fired(), 5);
+    let interposer = Interposer::failing(2..=6, StoreErrorKind::Retryable, false);
+    let report = world.rekey_through(&interposer, plan()).unwrap();
+    assert_eq!(interposer.fired(), 5);
     assert_eq!((report.counts.rekeyed, report.counts.failed), (50, 0));
     assert_eq!((report.counts.scanned, report.counts.total()), (50, 50));
     world.hand_over("old", "new");

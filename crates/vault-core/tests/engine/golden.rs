@@ -1,4 +1,4 @@
-//! Golden vectors: records of the Go ancestor, and records of an independent implementation
+//! Golden vectors: records of the Go package, and records of an independent implementation
 //! (`tests/golden/make.py`).
 
 #![expect(clippy::unwrap_used, clippy::panic, reason = "a test that panics fails")]
@@ -12,13 +12,13 @@ use vault_core::store::BoundTo;
 use vault_core::store::EnvelopeText;
 use vault_core::{Password, PasswordKey, RecordId, Token};
 
-const V1: &str = include_str!("../../../tests/golden/v1.json");
-const V2: &str = include_str!("../../../tests/golden/v2.json");
-const V3: &str = include_str!("../../../tests/golden/v3.json");
+const V1: &str = include_str!("../../../../tests/golden/v1.json");
+const V2: &str = include_str!("../../../../tests/golden/v2.json");
+const V3: &str = include_str!("../../../../tests/golden/v3.json");
 /// What opening answers, for records that open and that do not.
-const ANSWERS: &str = include_str!("../../../tests/golden/v3-answers.json");
+const ANSWERS: &str = include_str!("../../../../tests/golden/v3-answers.json");
 /// Written by this crate's `golden` example, and opened by `make.py verify` too.
-const RUST: &str = include_str!("../../../tests/golden/rust.json");
+const RUST: &str = include_str!("../../../../tests/golden/rust.json");
 
 #[test]
 fn every_v1_record_of_the_ancestor_opens() {
@@ -139,7 +139,7 @@ fn a_v1_record_with_a_flipped_bit_panics_nowhere_and_its_padding_may_be_anything
             opened += usize::from(matches!(outcome, OpenOutcome::Opened(_)));
         }
     }
-    // v1 has no authentication: this states it, so that nobody believes otherwise
+    // v1 has no authentication: this states it, so that no reader believes otherwise
     assert!(opened > 0);
 }
 

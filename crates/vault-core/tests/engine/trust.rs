@@ -1,20 +1,18 @@
-//! What somebody who can write to the database, and knows no password, gains from rows and settings of
-//! their own: nothing.
+//! What an attacker who can write to the database but knows no password gains from rows and
+//! settings of their own: nothing.
 
 #![expect(clippy::unwrap_used, clippy::panic, reason = "a test that panics fails")]
-
-mod v1;
 
 use std::sync::{
     Arc,
     atomic::{AtomicI64, Ordering},
 };
 
+use crate::v1::V1Pad;
 use futures::executor::block_on;
-use v1::V1Pad;
 use vault_core::census::{CensusPlan, CensusReport};
 use vault_core::envelope::{Envelope, NotTried, OpenPolicy, Padding, SealParams, check, seal};
-use vault_core::kdf::{KdfLimits, KdfMemory, KdfMinimum, KdfSetting, Salt};
+use vault_core::kdf::{KdfMemory, KdfMinimum, KdfSetting, Salt};
 use vault_core::rekey::{MergeCheck, RekeyMode, RunStatus};
 use vault_core::run::RunOptions;
 use vault_core::store::{BoundTo, EnvelopeText, PageLimit, PutSetting};
@@ -53,9 +51,9 @@ impl World {
     }
 
     fn with(mut open: OpenPolicy) -> Self {
-        open.limits = KdfLimits { floor: FLOOR, ..open.limits };
+        open.limits = open.limits.floor(FLOOR);
         let (store, clock) = (MemoryStore::new(), Arc::new(Hand(AtomicI64::new(1_000_000))));
-        let options = VaultOptions { open, clock: clock.clone(), ..VaultOptions::default() };
+        let options = VaultOptions::default().open(open).clock(clock.clone());
         let new = InitOptions::default().cost(cost(64, 4));
         let vault = block_on(Vault::init(store.clone(), new, options)).unwrap();
         Self { store, vault, clock }
@@ -63,8 +61,8 @@ impl World {
 
     /// The same store, opened with other options.
     fn reopened(&self, mut open: OpenPolicy) -> Vault {
-        open.limits = KdfLimits { floor: FLOOR, ..open.limits };
-        Vault::new(self.store.clone(), VaultOptions { open, ..VaultOptions::default() })
+        open.limits = open.limits.floor(FLOOR);
+        Vault::new(self.store.clone(), VaultOptions::default().open(open))
     }
 
     fn own(&self) -> KdfSetting {
@@ -182,7 +180,7 @@ fn v1_is_opened_only_where_the_caller_allows_it() {
     let kept: Vec<_> = before.iter().zip(&now).map(|(was, is)| was == is).collect();
     assert_eq!(kept.iter().filter(|kept| **kept).count(), 2, "the planted ones");
 
-    let allowed = world.reopened(OpenPolicy { allow_v1: true, ..OpenPolicy::default() });
+    let allowed = world.reopened(OpenPolicy::default().allow_v1(true));
     assert_eq!(block_on(allowed.read(&planted, &key)).unwrap().as_bytes(), b"value");
     let report = rekey(&allowed, plan().merge_check(MergeCheck::Off));
     assert_eq!((report.counts.rekeyed, report.counts.not_tried.total()), (1, 0));
@@ -198,7 +196,7 @@ fn a_finished_job_without_v1_is_no_job_with_v1() {
         (session.report().clone(), session.state().unwrap())
     });
     assert_eq!((report.counts.rekeyed, report.counts.not_tried.v1), (0, 1));
-    let allowed = world.reopened(OpenPolicy { allow_v1: true, ..OpenPolicy::default() });
+    let allowed = world.reopened(OpenPolicy::default().allow_v1(true));
     let report = rekey(&allowed, plan().resume(state));
     assert_eq!((report.counts.rekeyed, report.counts.scanned), (1, 1));
 }
@@ -237,7 +235,7 @@ fn no_password_is_tried_below_the_floor() {
 
 #[test]
 fn planted_salts_cost_a_bounded_number_of_derivations() {
-    let world = World::with(OpenPolicy { max_salts: 4, ..OpenPolicy::default() });
+    let world = World::with(OpenPolicy::default().max_salts(4));
     let honest = world.create("old", 2);
     let mut planted = Vec::new();
     for number in 0..20 {

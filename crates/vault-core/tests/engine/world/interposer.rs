@@ -16,7 +16,7 @@ use vault_core::{MemoryStore, RecordId, StoreError, StoreErrorKind, VaultStore};
 
 /// Meddles with the store in memory; clones share the counts.
 #[derive(Clone)]
-pub(crate) struct Meddler {
+pub(crate) struct Interposer {
     deed: Deed,
     writes: Arc<AtomicUsize>,
     fired: Arc<AtomicUsize>,
@@ -33,7 +33,7 @@ enum Deed {
     DoNotCount,
 }
 
-impl Meddler {
+impl Interposer {
     fn new(deed: Deed) -> Self {
         Self { deed, writes: Arc::default(), fired: Arc::default(), batches: Arc::default() }
     }
@@ -78,7 +78,7 @@ impl Meddler {
     }
 
     pub(crate) fn over(&self, store: MemoryStore) -> impl VaultStore + use<> {
-        Intercepted(Meddled { meddler: self.clone(), store })
+        Intercepted(Meddled { interposer: self.clone(), store })
     }
 
     /// How often it did its deed.
@@ -92,13 +92,13 @@ impl Meddler {
 }
 
 struct Meddled {
-    meddler: Meddler,
+    interposer: Interposer,
     store: MemoryStore,
 }
 
 impl Meddled {
     fn fire(&self) {
-        self.meddler.fired.fetch_add(1, Ordering::SeqCst);
+        self.interposer.fired.fetch_add(1, Ordering::SeqCst);
     }
 }
 
@@ -115,7 +115,7 @@ impl Intercept for Meddled {
         limit: PageLimit,
     ) -> Result<Page<SealedRecord>, StoreError> {
         let mut page = self.store.read_page(after, limit).await?;
-        if matches!(self.meddler.deed, Deed::ReversePages) {
+        if matches!(self.interposer.deed, Deed::ReversePages) {
             self.fire();
             page.records.reverse();
         }
@@ -123,16 +123,16 @@ impl Intercept for Meddled {
     }
 
     async fn write_count(&self) -> Result<Option<WriteCount>, StoreError> {
-        match self.meddler.deed {
+        match self.interposer.deed {
             Deed::DoNotCount => Ok(None),
             _ => self.store.write_count().await,
         }
     }
 
     async fn swap_batch(&self, batch: Arc<[Replacement]>) -> Result<Vec<WriteOutcome>, StoreError> {
-        let number = self.meddler.writes.fetch_add(1, Ordering::SeqCst) + 1;
-        self.meddler.batches.lock().unwrap().push(batch.len());
-        match &self.meddler.deed {
+        let number = self.interposer.writes.fetch_add(1, Ordering::SeqCst) + 1;
+        self.interposer.batches.lock().unwrap().push(batch.len());
+        match &self.interposer.deed {
             Deed::BeforeWrite { which, act } if which.contains(&number) => {
                 self.fire();
                 act();

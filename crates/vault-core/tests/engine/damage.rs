@@ -7,16 +7,15 @@
     reason = "a test that fails panics, in its helpers too"
 )]
 
-mod v1;
-
 use std::collections::BTreeMap;
 
+use crate::v1::V1Pad;
+use crate::v1_opened::Opened;
 use base64::{
     Engine as _,
     engine::general_purpose::{URL_SAFE, URL_SAFE_NO_PAD},
 };
 use futures::executor::block_on;
-use v1::V1Pad;
 use vault_core::envelope::{
     Envelope, OpenOutcome, OpenPolicy, Padding, SealParams, V2Params, open, seal,
 };
@@ -56,7 +55,7 @@ fn v3() -> SealParams {
 }
 
 fn policy() -> OpenPolicy {
-    OpenPolicy { v2_costs: vec![V2Params::new(cheap())], ..OpenPolicy::trusting() }
+    OpenPolicy::trusting().v2_costs([V2Params::new(cheap())])
 }
 
 fn key(password: &str) -> PasswordKey {
@@ -87,7 +86,7 @@ fn rekey_some(first: usize, texts: &[Vec<u8>]) -> Vec<Outcome> {
     let store = MemoryStore::new();
     let records = texts.iter().enumerate().map(|(number, text)| record(first + number, text));
     let before: Vec<Record> = records.collect();
-    let options = VaultOptions { open: policy(), ..VaultOptions::default() };
+    let options = VaultOptions::default().open(policy());
     let report = block_on(async {
         let vault = Vault::init(store.clone(), InitOptions::default().cost(cheap()), options).await;
         store.insert(before.clone()).await.unwrap();
@@ -231,10 +230,10 @@ fn a_v1_that_was_changed_is_what_the_format_says() {
     let texts = mutations(|_| pad.seal(VALUE).as_bytes().unwrap().to_vec());
     let expected: Vec<_> = texts
         .iter()
-        .map(|text| match pad.open(text) {
-            v1::Opened::Value(value) => Outcome::Rekeyed(value),
-            v1::Opened::WrongPassword => Outcome::OtherPassword,
-            v1::Opened::Malformed => Outcome::Malformed,
+        .map(|text| match Opened::of(text, &pad) {
+            Opened::Value(value) => Outcome::Rekeyed(value),
+            Opened::WrongPassword => Outcome::OtherPassword,
+            Opened::Malformed => Outcome::Malformed,
         })
         .collect();
     let outcomes = rekey(&texts);
@@ -243,7 +242,7 @@ fn a_v1_that_was_changed_is_what_the_format_says() {
         assert_eq!(found, expected, "{number}: {text}");
     }
     let changed = |it: &&Outcome| matches!(it, Outcome::Rekeyed(value) if value != VALUE);
-    assert!(outcomes.iter().find(changed).is_some(), "nobody is to believe otherwise");
+    assert!(outcomes.iter().find(changed).is_some(), "no caller is to believe otherwise");
 }
 
 #[test]

@@ -69,7 +69,7 @@ fn peak_kib(records: u64) -> u64 {
 }
 
 fn rekey_and_tell_the_peak(records: u64) {
-    let options = || VaultOptions { open: OpenPolicy::trusting(), ..VaultOptions::default() };
+    let options = || VaultOptions::default().open(OpenPolicy::trusting());
     let new = InitOptions::default().cost(KdfParams::new(8, 1, 1).unwrap());
     let store = block_on(async {
         let inner = MemoryStore::new();
@@ -91,7 +91,7 @@ fn rekey_and_tell_the_peak(records: u64) {
         let vault = Vault::new(Arc::clone(&store), options());
         let mut session = vault.rekey(pair.options(run)).await.unwrap();
         while session.step().await.unwrap().is_some() {
-            // As whoever wants to resume keeps it.
+            // As a caller that wants to resume keeps it.
             session.state().unwrap();
         }
         session.report().clone()

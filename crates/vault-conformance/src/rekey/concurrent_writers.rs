@@ -19,7 +19,7 @@ const MET: usize = 6;
 
 /// What writers update, delete and insert between the read of a page and its batch is neither lost
 /// nor reverted, whatever password they use, and the rekey resolves every conflict.
-pub async fn no_write_beside_a_rekey_is_lost_or_reverted<S: StoreUnderTest>(subject: &S) {
+pub async fn no_concurrent_write_is_lost_or_reverted_by_a_rekey<S: StoreUnderTest>(subject: &S) {
     let store = Arc::new(subject.fresh().await);
     let ledger = Ledger::of_new_vault(&store).await;
     ledger.fill(&*store, Owner::Old, 20).await;
@@ -85,8 +85,8 @@ pub async fn no_write_between_two_polls_of_a_rekey_is_lost_or_reverted<S: StoreU
                 }
             }
             Poll::Pending => {
-                let begun = batches.lock().unwrap().len();
-                (met, waited) = if begun == met { (met, waited + 1) } else { (begun, 1) };
+                let started = batches.lock().unwrap().len();
+                (met, waited) = if started == met { (met, waited + 1) } else { (started, 1) };
                 // The first batch meets the writer at once, the second one poll later, and so on.
                 if waited == met && met <= MET {
                     updates += update_all(&store, &ledger, &ids, met).await;

@@ -70,7 +70,7 @@ fn answer_for(
     bound_to: BoundTo<'_>,
     memory: &mut KdfMemory,
 ) -> Answer {
-    let policy = OpenPolicy { v2_costs: vec![V2Params::new(cheap())], ..OpenPolicy::trusting() };
+    let policy = OpenPolicy::trusting().v2_costs([V2Params::new(cheap())]);
     let envelope = match Envelope::parse(text) {
         Ok(envelope) => envelope,
         Err(malformed) => return Answer::Malformed(malformed),
@@ -93,7 +93,7 @@ fn v3_text(bytes: &[u8]) -> EnvelopeText {
     EnvelopeText::from_stored(format!("v3:{}", URL_SAFE_NO_PAD.encode(bytes)).into_bytes())
 }
 
-/// A v3 text with a check that holds, as whoever writes to the database can make it.
+/// A v3 text with a check that holds, as anyone who can write to the database can forge it.
 fn v3_forged(mut bytes: Vec<u8>) -> EnvelopeText {
     let hash = Sha256::new().chain_update(&bytes[..90]).chain_update(&bytes[96..]).finalize();
     bytes[90..96].copy_from_slice(&hash[..6]);
@@ -404,10 +404,7 @@ fn a_v2_text_is_tried_with_every_cost_that_it_is_long_enough_for() {
     let envelope = Envelope::parse(&sealed(b"v", &key, &specs()[2])).unwrap();
     let cost = |text: &str| text.parse::<V2Params>().unwrap();
     let mut outcome = |costs: &[&str]| {
-        let policy = OpenPolicy {
-            v2_costs: costs.iter().map(|text| cost(text)).collect(),
-            ..OpenPolicy::trusting()
-        };
+        let policy = OpenPolicy::trusting().v2_costs(costs.iter().map(|text| cost(text)));
         open(&envelope, &key, BoundTo { id: &id(), token: &token() }, &policy, &mut memory).unwrap()
     };
     let fits = "t=1,m=8,p=1";

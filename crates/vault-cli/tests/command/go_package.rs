@@ -1,4 +1,4 @@
-//! The Go ancestor's own databases, read, counted and rekeyed by the command.
+//! The Go package's own databases, read, counted and rekeyed by the command.
 
 use std::{collections::BTreeMap, fs, path::Path};
 
@@ -10,8 +10,8 @@ use crate::sandbox::Sandbox;
 const GOLDEN: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../../tests/golden/go");
 const ALPHA: &str = "alpha-password-0123456789";
 
-/// A copy of one of the ancestor's files, and what is known of its records.
-struct Ancestor {
+/// A copy of one of the Go package's files, and what is known of its records.
+struct GoVault {
     sandbox: Sandbox,
     records: Vec<Value>,
     /// The file that holds a password.
@@ -19,7 +19,7 @@ struct Ancestor {
     v2_cost: &'static str,
 }
 
-impl Ancestor {
+impl GoVault {
     fn of(db: &str, v2_cost: &'static str) -> Self {
         let sandbox = Sandbox::empty();
         sandbox.write("vault.sqlite", fs::read(Path::new(GOLDEN).join(db)).unwrap());
@@ -48,7 +48,7 @@ impl Ancestor {
         self.sandbox.run(&[args, &vault, allow].concat())
     }
 
-    /// Every live record that `file` names a password for opens under it, to the ancestor's
+    /// Every live record that `file` names a password for opens under it, to the Go package's
     /// plaintext.
     fn reads(&self, file: impl Fn(&str) -> Option<String>) {
         for record in self.records.iter().filter(|record| record["soft_deleted"] == false) {
@@ -98,15 +98,15 @@ fn every_record_reads_and_a_census_counts_them() {
         ("go-vault-light.sqlite", "lightweight", serde_json::json!({"v2": 10})),
         ("go-vault-v1.sqlite", "default", serde_json::json!({"v1": 16, "v2": 3})),
     ] {
-        let ancestor = Ancestor::of(db, cost);
-        let before = fs::read(ancestor.sandbox.path("vault.sqlite")).unwrap();
+        let go_vault = GoVault::of(db, cost);
+        let before = fs::read(go_vault.sandbox.path("vault.sqlite")).unwrap();
         let mut census = vec!["census", "--json"];
-        census.extend(ancestor.passwords.values().flat_map(|file| ["--password-file", file]));
-        let census = ancestor.run(&census).json(0);
+        census.extend(go_vault.passwords.values().flat_map(|file| ["--password-file", file]));
+        let census = go_vault.run(&census).json(0);
         assert_eq!(census["formats"], formats);
         assert_eq!(census["unopened"], 0);
-        assert_eq!(fs::read(ancestor.sandbox.path("vault.sqlite")).unwrap(), before);
-        ancestor.reads(|password| ancestor.passwords.get(password).cloned());
+        assert_eq!(fs::read(go_vault.sandbox.path("vault.sqlite")).unwrap(), before);
+        go_vault.reads(|password| go_vault.passwords.get(password).cloned());
     }
 }
 
@@ -117,17 +117,17 @@ fn v1_and_v2_records_are_rekeyed_to_v3_and_to_v2_and_others_keep_every_byte() {
         ("go-vault-v1.sqlite", "default", "v3"),
         ("go-vault-v1.sqlite", "default", "v2"),
     ] {
-        let ancestor = Ancestor::of(db, cost);
-        let before = ancestor.stored();
+        let go_vault = GoVault::of(db, cost);
+        let before = go_vault.stored();
         let is_alpha = |id: &str| {
-            let mut records = ancestor.records.iter();
+            let mut records = go_vault.records.iter();
             records.any(|record| record["id"] == id && record["password"] == ALPHA)
         };
         let alphas = before.keys().filter(|id| is_alpha(id)).count();
-        let report = ancestor.rekey_alpha(format);
+        let report = go_vault.rekey_alpha(format);
         assert_eq!(report["rekeyed"], alphas, "the soft-deleted one is among them: {report}");
 
-        for (id, stored) in ancestor.stored() {
+        for (id, stored) in go_vault.stored() {
             if is_alpha(&id) {
                 assert!(stored.starts_with(&format!("{format}:")), "{id}");
             } else {
@@ -135,70 +135,70 @@ fn v1_and_v2_records_are_rekeyed_to_v3_and_to_v2_and_others_keep_every_byte() {
             }
         }
         // v2 is written with the vault's own cost, which is the default one here.
-        ancestor.reads(|password| (password == ALPHA).then(|| "new".to_owned()));
+        go_vault.reads(|password| (password == ALPHA).then(|| "new".to_owned()));
     }
 }
 
 #[test]
 fn a_migration_says_what_it_found_and_changes_no_record() {
-    let ancestor = Ancestor::of("go-vault-light.sqlite", "lightweight");
-    let before = ancestor.stored();
-    let migrated = ancestor.sandbox.run(&["migrate", "--vault", "sqlite:vault.sqlite", "--json"]);
+    let go_vault = GoVault::of("go-vault-light.sqlite", "lightweight");
+    let before = go_vault.stored();
+    let migrated = go_vault.sandbox.run(&["migrate", "--vault", "sqlite:vault.sqlite", "--json"]);
     let migrated = migrated.json(0);
     assert_eq!(migrated["changes"], serde_json::json!([]));
     assert_eq!(migrated["password_identities"], 0);
-    assert_eq!(ancestor.stored(), before);
+    assert_eq!(go_vault.stored(), before);
 }
 
 /// What the Go program reads: every v2 opens at the cost it was written with, and nothing is v3.
-fn stays_a_go_vault(ancestor: &Ancestor) {
-    for (id, stored) in ancestor.stored() {
+fn stays_a_go_vault(go_vault: &GoVault) {
+    for (id, stored) in go_vault.stored() {
         assert!(!stored.starts_with("v3:"), "{id}");
     }
 }
 
 #[test]
 fn a_vault_of_the_go_package_gets_no_v3_before_somebody_says_so() {
-    let ancestor = Ancestor::of("go-vault-light.sqlite", "lightweight");
-    let before = ancestor.stored();
-    ancestor.sandbox.write("value", "value");
-    let old = &ancestor.passwords[ALPHA];
+    let go_vault = GoVault::of("go-vault-light.sqlite", "lightweight");
+    let before = go_vault.stored();
+    go_vault.sandbox.write("value", "value");
+    let old = &go_vault.passwords[ALPHA];
     let rekey = ["rekey", "--old-password-file", old, "--new-password-file", "new"];
     let create = ["create", "--password-file", old, "--value-file", "value"];
-    let live = ancestor
+    let live = go_vault
         .records
         .iter()
         .find(|record| record["password"] == ALPHA && record["soft_deleted"] == false);
     let token = live.unwrap()["token"].as_str().unwrap();
     let update = ["update", token, "--password-file", old, "--value-file", "value"];
     for command in [&rekey[..], &[&rekey[..], &["--dry-run"]].concat(), &update] {
-        let answer = ancestor.run(command).fails(2);
+        let answer = go_vault.run(command).fails(2);
         assert!(answer.stderr.contains("--format"), "{answer:?}");
         assert!(answer.stderr.contains("v2 as long as a Go program uses it"), "{answer:?}");
     }
     let created = [&create[..], &["--vault", "sqlite:vault.sqlite"]].concat();
-    ancestor.sandbox.run(&created).fails(2);
-    assert_eq!(ancestor.stored(), before);
+    go_vault.sandbox.run(&created).fails(2);
+    assert_eq!(go_vault.stored(), before);
 
     // Said once, by whichever command.
-    ancestor.run(&[&update[..], &["--format", "v2"]].concat()).succeeds();
-    ancestor.sandbox.run(&created).succeeds();
-    let report = ancestor.run(&[&rekey[..], &["--json"]].concat()).json(0);
+    go_vault.run(&[&update[..], &["--format", "v2"]].concat()).succeeds();
+    go_vault.sandbox.run(&created).succeeds();
+    let report = go_vault.run(&[&rekey[..], &["--json"]].concat()).json(0);
     // The update kept the cost of its record; only the new record has the vault's own.
     let kinds = report["before"].as_array().unwrap();
     let light = kinds.iter().find(|kind| kind["kdf"] == "t=2,m=32768,p=2").unwrap();
-    let alphas = ancestor.records.iter().filter(|record| record["password"] == ALPHA).count();
+    let alphas = go_vault.records.iter().filter(|record| record["password"] == ALPHA).count();
     assert_eq!(light["records"], alphas, "{report}");
     assert_eq!(report["rekeyed"], alphas, "{report}");
-    stays_a_go_vault(&ancestor);
-    let answer = ancestor.run(&[&update[..6], &["--format", "v3"]].concat()).fails(2);
+    stays_a_go_vault(&go_vault);
+    let answer = go_vault.run(&[&update[..6], &["--format", "v3"]].concat()).fails(2);
     assert!(answer.stderr.contains("settings set format v3"), "{answer:?}");
 }
 
 #[test]
 fn v2_is_written_with_the_cost_that_opened_it() {
-    let ancestor = Ancestor::of("go-vault-light.sqlite", "lightweight");
-    let report = ancestor.rekey_alpha("v2");
+    let go_vault = GoVault::of("go-vault-light.sqlite", "lightweight");
+    let report = go_vault.rekey_alpha("v2");
     let light = serde_json::json!("t=2,m=32768,p=2");
     let costs = |side: &str| -> Vec<Value> {
         let sides = report[side].as_array().unwrap();
@@ -209,21 +209,21 @@ fn v2_is_written_with_the_cost_that_opened_it() {
     let others = report["scanned"].as_u64().unwrap() - report["rekeyed"].as_u64().unwrap();
     assert_eq!(report["not_checkable"], others);
     // The Go program with its lightweight preset is asked by nothing but that preset.
-    ancestor.reads(|password| {
-        let file = ancestor.passwords.get(password).cloned();
+    go_vault.reads(|password| {
+        let file = go_vault.passwords.get(password).cloned();
         if password == ALPHA { Some("new".to_owned()) } else { file }
     });
-    stays_a_go_vault(&ancestor);
+    stays_a_go_vault(&go_vault);
 }
 
 #[test]
 fn what_nobody_can_check_is_not_called_sound() {
-    let ancestor = Ancestor::of("go-vault-light.sqlite", "lightweight");
-    let census = ancestor.run(&["census"]).succeeds();
+    let go_vault = GoVault::of("go-vault-light.sqlite", "lightweight");
+    let census = go_vault.run(&["census"]).succeeds();
     let text = String::from_utf8(census.stdout).unwrap();
     assert!(text.contains("not checkable without a password: 10"), "{text}");
     assert!(!text.contains("damaged  "), "{text}");
-    let census = ancestor.run(&["census", "--json"]).json(0);
+    let census = go_vault.run(&["census", "--json"]).json(0);
     assert_eq!(census["not_checkable"], 10);
 }
 
@@ -240,7 +240,7 @@ fn walk() -> Vec<String> {
 fn go_reads(id: &str, token: &str, text: &str, password: &str, cost: &str) -> bool {
     use vaultstore::envelope::{Envelope, OpenOutcome, OpenPolicy, open};
     use vaultstore::store::{BoundTo, EnvelopeText};
-    let policy = OpenPolicy { v2_costs: vec![cost.parse().unwrap()], ..OpenPolicy::trusting() };
+    let policy = OpenPolicy::trusting().v2_costs([cost.parse().unwrap()]);
     let (id, token) =
         (vaultstore::RecordId::from_stored(id), vaultstore::Token::from_stored(token.to_owned()));
     let key = vaultstore::PasswordKey::new(vaultstore::Password::new(password));
@@ -255,20 +255,20 @@ fn the_guide_for_users_of_the_go_package_is_a_walk_that_works() {
     for (db, preset) in
         [("go-vault-light.sqlite", "lightweight"), ("go-vault-v1.sqlite", "default")]
     {
-        let ancestor = Ancestor::of(db, preset);
-        let sandbox = &ancestor.sandbox;
-        let v1 = if ancestor.has_v1() { "--allow-v1" } else { "" };
+        let go_vault = GoVault::of(db, preset);
+        let sandbox = &go_vault.sandbox;
+        let v1 = if go_vault.has_v1() { "--allow-v1" } else { "" };
         fs::rename(sandbox.path("vault.sqlite"), sandbox.path("vault.db")).unwrap();
         for (name, password) in [("old", ALPHA), ("new", "a new one"), ("newer", "a newer one")] {
             sandbox.write(name, password);
         }
         let stored = || {
             fs::copy(sandbox.path("vault.db"), sandbox.path("vault.sqlite")).unwrap();
-            ancestor.stored()
+            go_vault.stored()
         };
         let before = stored();
         let alphas: Vec<_> =
-            ancestor.records.iter().filter(|record| record["password"] == ALPHA).collect();
+            go_vault.records.iter().filter(|record| record["password"] == ALPHA).collect();
         let blocks = walk();
         assert_eq!(blocks.len(), 4);
         for (number, block) in blocks.iter().enumerate() {
@@ -295,11 +295,11 @@ fn the_guide_for_users_of_the_go_package_is_a_walk_that_works() {
 
 #[test]
 fn a_wrong_v2_cost_is_named_and_not_called_a_wrong_password() {
-    let ancestor = Ancestor::of("go-vault-light.sqlite", "default");
-    let rekey = ["rekey", "--old-password-file", &ancestor.passwords[ALPHA]];
+    let go_vault = GoVault::of("go-vault-light.sqlite", "default");
+    let rekey = ["rekey", "--old-password-file", &go_vault.passwords[ALPHA]];
     let rekey = [&rekey[..], &["--new-password-file", "new", "--format", "v2"]].concat();
     for more in [&[][..], &["--dry-run"]] {
-        let answer = ancestor.run(&[&rekey[..], more].concat());
+        let answer = go_vault.run(&[&rekey[..], more].concat());
         assert_eq!(answer.code, Some(4), "{answer:?}");
         assert!(answer.stderr.contains("--v2-preset lightweight"), "{answer:?}");
     }

@@ -2,16 +2,14 @@
 
 #![expect(clippy::unwrap_used, reason = "a test that fails panics, in its helpers too")]
 
-mod world;
-
 use std::sync::Arc;
 
+use crate::world::{Interposer, NoWait, World, password};
 use futures::executor::block_on;
 use vault_core::rekey::{MergeCheck, RekeyError, RunStatus};
 use vault_core::run::RunOptions;
 use vault_core::store::PageLimit;
 use vault_core::{RekeyPlan, StoreErrorKind};
-use world::{Meddler, World, password};
 
 /// Merges, because here it is looked at what moves; what is refused is in `resume.rs`.
 fn plan() -> RekeyPlan {
@@ -20,7 +18,7 @@ fn plan() -> RekeyPlan {
 }
 
 fn options() -> RunOptions {
-    RunOptions::default().timer(Arc::new(world::NoWait))
+    RunOptions::default().timer(Arc::new(NoWait))
 }
 
 #[test]
@@ -30,11 +28,11 @@ fn a_passing_error_is_tried_again() {
         world.fill("old", 10);
         let kind =
             if after_effect { StoreErrorKind::UnknownOutcome } else { StoreErrorKind::Retryable };
-        let meddler = Meddler::failing(1..=2, kind, after_effect);
-        let report = world.rekey_through(&meddler, plan()).unwrap();
+        let interposer = Interposer::failing(1..=2, kind, after_effect);
+        let report = world.rekey_through(&interposer, plan()).unwrap();
         assert_eq!((report.counts.rekeyed, report.counts.failed), (10, 0));
         assert_eq!(
-            meddler.fired(),
+            interposer.fired(),
             if after_effect { 1 } else { 2 },
             "a batch that went in is not written twice"
         );
@@ -49,10 +47,10 @@ fn a_record_that_the_store_refuses_fails_alone() {
     let world = World::new();
     world.fill("old", 33);
     let id = world.records()[20].id.clone();
-    let meddler = Meddler::refusing(id.clone(), StoreErrorKind::Unsupported);
-    let report = world.rekey_through(&meddler, plan()).unwrap();
+    let interposer = Interposer::refusing(id.clone(), StoreErrorKind::Unsupported);
+    let report = world.rekey_through(&interposer, plan()).unwrap();
     assert_eq!((report.counts.rekeyed, report.counts.failed), (32, 1));
-    assert!(meddler.fired() >= 1);
+    assert!(interposer.fired() >= 1);
     world.hand_over_but("old", "new", &id);
     world.check();
 }
@@ -61,9 +59,9 @@ fn a_record_that_the_store_refuses_fails_alone() {
 fn a_store_that_is_gone_ends_the_run() {
     let world = World::new();
     world.fill("old", 40);
-    let meddler = Meddler::failing(1..=usize::MAX, StoreErrorKind::Retryable, false);
+    let interposer = Interposer::failing(1..=usize::MAX, StoreErrorKind::Retryable, false);
     let small_pages = plan().options(options().page_limit(PageLimit::new(4, 1 << 20)));
-    let ended = world.rekey_through(&meddler, small_pages);
+    let ended = world.rekey_through(&interposer, small_pages);
     match ended {
         Err(RekeyError::Store(error)) => assert_eq!(error.kind(), StoreErrorKind::Retryable),
         other => panic!("{other:?}"),
@@ -75,11 +73,11 @@ fn a_store_that_is_gone_ends_the_run() {
 fn a_store_that_refuses_everything_is_not_asked_record_by_record_for_ever() {
     let world = World::new();
     world.fill("old", 1000);
-    let meddler = Meddler::failing(1..=usize::MAX, StoreErrorKind::Other, false);
+    let interposer = Interposer::failing(1..=usize::MAX, StoreErrorKind::Other, false);
     let small_pages = plan().options(options().page_limit(PageLimit::new(200, 1 << 20)));
-    let ended = world.rekey_through(&meddler, small_pages);
+    let ended = world.rekey_through(&interposer, small_pages);
     assert!(matches!(ended, Err(RekeyError::Store(_))), "{ended:?}");
-    assert!(meddler.fired() < 400, "{} batches for three pages", meddler.fired());
+    assert!(interposer.fired() < 400, "{} batches for three pages", interposer.fired());
     world.check();
 }
 
@@ -87,9 +85,9 @@ fn a_store_that_refuses_everything_is_not_asked_record_by_record_for_ever() {
 fn a_full_disk_ends_the_run_at_once_and_the_next_run_does_the_rest() {
     let world = World::new();
     world.fill("old", 40);
-    let meddler = Meddler::failing(3..=usize::MAX, StoreErrorKind::Full, false);
+    let interposer = Interposer::failing(3..=usize::MAX, StoreErrorKind::Full, false);
     let small_pages = || plan().options(options().page_limit(PageLimit::new(4, 1 << 20)));
-    let vault = world.vault_through(&meddler);
+    let vault = world.vault_through(&interposer);
     let (error, report) = block_on(async {
         let mut session = vault.rekey(small_pages()).await.unwrap();
         let error = loop {
@@ -193,8 +191,8 @@ fn dropping_a_run_at_any_poll_leaves_every_record_under_exactly_one_password() {
 fn a_page_out_of_order_ends_the_run() {
     let world = World::new();
     world.fill("old", 9);
-    let meddler = Meddler::reversing();
-    let ended = world.rekey_through(&meddler, plan());
+    let interposer = Interposer::reversing();
+    let ended = world.rekey_through(&interposer, plan());
     assert!(matches!(ended, Err(RekeyError::Store(_))), "{ended:?}");
     world.check();
 }

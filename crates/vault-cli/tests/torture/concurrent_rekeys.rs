@@ -1,4 +1,4 @@
-//! Others beside a rekey: another rekey, and its shards.
+//! Concurrent rekeys: another job, and shards of one.
 
 use std::os::unix::process::ExitStatusExt as _;
 
@@ -20,8 +20,8 @@ fn two_rekeys_at_once_move_every_record_once_on_postgres() {
     run(two_at_once("postgres", postgres));
 }
 
-/// The first waits after some pages until the second one has moved something too; then both go on
-/// at once.
+/// The first waits after some pages until the second one has moved something too; then both
+/// continue at once.
 async fn two_at_once(backend: &str, url: fn(&TempDir) -> String) {
     let mut rounds = Rounds::at_least(1);
     let (mut moved, mut conflicts, mut checked) = (0, 0, 0);

@@ -2,10 +2,9 @@
 
 #![expect(clippy::unwrap_used, reason = "a test that fails panics, in its helpers too")]
 
-mod world;
-
 use std::{num::NonZeroUsize, sync::Arc};
 
+use crate::world::{Interposer, NoWait, World, cheap, password};
 use futures::executor::block_on;
 use vault_core::envelope::{OpenPolicy, SealParams, V2Params};
 use vault_core::rekey::{InvalidPlan, MergeCheck, RekeyError, RekeyMode, RunStatus};
@@ -13,7 +12,6 @@ use vault_core::run::{MAX_PROBLEMS, ProblemKind, RunOptions};
 use vault_core::settings::SettingsError;
 use vault_core::store::{PageLimit, RecordSource};
 use vault_core::{KdfParams, MemoryStore, RekeyPlan, VaultStore};
-use world::{Meddler, World, cheap, password};
 
 /// Merges, because here it is looked at what moves; what is refused is in `resume.rs`.
 fn plan() -> RekeyPlan {
@@ -22,7 +20,7 @@ fn plan() -> RekeyPlan {
 }
 
 fn options() -> RunOptions {
-    RunOptions::default().timer(Arc::new(world::NoWait))
+    RunOptions::default().timer(Arc::new(NoWait))
 }
 
 #[test]
@@ -178,31 +176,31 @@ fn an_old_password_may_break_every_rule_for_new_ones() {
 fn pages_are_bounded_in_records() {
     let world = World::new();
     world.fill("old", 50);
-    let meddler = Meddler::watching();
+    let interposer = Interposer::watching();
     let options =
         options().page_limit(PageLimit::new(7, 1 << 20)).workers(NonZeroUsize::new(2).unwrap());
-    let report = world.rekey_through(&meddler, plan().options(options)).unwrap();
+    let report = world.rekey_through(&interposer, plan().options(options)).unwrap();
     assert_eq!(report.counts.rekeyed, 50);
     assert!(report.pages >= 8, "{} pages", report.pages);
-    assert!(meddler.batches().iter().all(|batch| *batch <= 7), "{:?}", meddler.batches());
+    assert!(interposer.batches().iter().all(|batch| *batch <= 7), "{:?}", interposer.batches());
 }
 
 #[test]
 fn pages_are_bounded_in_bytes() {
     let world = World::new();
     world.fill("old", 20);
-    let meddler = Meddler::watching();
+    let interposer = Interposer::watching();
     let report = world
-        .rekey_through(&meddler, plan().options(options().page_limit(PageLimit::new(1000, 1))))
+        .rekey_through(&interposer, plan().options(options().page_limit(PageLimit::new(1000, 1))))
         .unwrap();
     assert_eq!(report.counts.rekeyed, 20);
-    assert!(meddler.batches().iter().all(|batch| *batch == 1), "{:?}", meddler.batches());
+    assert!(interposer.batches().iter().all(|batch| *batch == 1), "{:?}", interposer.batches());
 }
 
 #[test]
 fn v2_records_become_v3_and_v3_records_become_v2() {
     let v2 = V2Params::new(cheap());
-    let open = OpenPolicy { v2_costs: vec![v2], ..OpenPolicy::trusting() };
+    let open = OpenPolicy::trusting().v2_costs([v2]);
     let world = World::with_policy(open);
     world.fill("old", 4);
     let to_v2 = plan().write_as(SealParams::V2 { params: cheap() });
@@ -249,8 +247,8 @@ fn a_cost_below_the_floor_is_not_written() {
     let vault = vault_core::Vault::new(world.store.clone(), vault_core::VaultOptions::default());
     let refused = block_on(vault.rekey(plan().write_as(SealParams::V2 { params: cheap() })));
     assert!(matches!(refused, Err(RekeyError::Settings(SettingsError::CostBelowMinimum(_)))));
-    let dear = KdfParams::RFC9106_FIRST;
-    let refused = block_on(vault.rekey(plan().write_as(SealParams::V2 { params: dear })));
+    let expensive = KdfParams::RFC9106_FIRST;
+    let refused = block_on(vault.rekey(plan().write_as(SealParams::V2 { params: expensive })));
     assert!(matches!(refused, Err(RekeyError::Settings(SettingsError::CostOverLimit(_)))));
 }
 
@@ -261,17 +259,17 @@ fn a_writers_update_is_settled_and_never_reverted() {
     let ids: Vec<_> = world.records().into_iter().map(|record| record.id).collect();
     // Between the reading of a page and its first batch, writers change three of its records and
     // delete a fourth.
-    let meddler = Meddler::before_write(1, {
+    let interposer = Interposer::before_write(1, {
         let (world, ids) = (world.clone(), ids.clone());
         move || {
             world.rewrite(&ids[2], "old", b"a newer value");
-            world.rewrite(&ids[4], "other", b"somebody else's");
+            world.rewrite(&ids[4], "other", b"foreign");
             world.rewrite(&ids[6], "new", b"moved already");
             world.remove(&ids[8]);
         }
     });
 
-    let report = world.rekey_through(&meddler, plan()).unwrap();
+    let report = world.rekey_through(&interposer, plan()).unwrap();
 
     let counts = report.counts;
     assert_eq!(
@@ -288,11 +286,11 @@ fn a_record_that_writers_never_leave_alone_is_left_as_they_wrote_it() {
     let world = World::new();
     world.fill("old", 5);
     let id = world.records()[2].id.clone();
-    let meddler = Meddler::before_every_write({
+    let interposer = Interposer::before_every_write({
         let (world, id) = (world.clone(), id.clone());
         move || world.rewrite(&id, "old", b"again")
     });
-    let report = world.rekey_through(&meddler, plan()).unwrap();
+    let report = world.rekey_through(&interposer, plan()).unwrap();
     assert_eq!((report.counts.rekeyed, report.counts.conflict), (4, 1));
     assert!(report.needs_attention());
     world.hand_over_but("old", "new", &id);

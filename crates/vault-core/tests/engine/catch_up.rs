@@ -1,21 +1,19 @@
-//! What a rekey does about those who write beside it, as far as it knows of them.
+//! What a rekey does about concurrent writers, as far as it knows of them.
 
 #![expect(clippy::unwrap_used, reason = "a test that fails panics, in its helpers too")]
 
-mod world;
-
 use std::sync::Arc;
 
+use crate::world::{Interposer, NoWait, World, password};
 use futures::executor::block_on;
 use vault_core::rekey::{MergeCheck, RunStatus};
 use vault_core::run::RunOptions;
 use vault_core::store::PageLimit;
 use vault_core::{RekeyPlan, StoreErrorKind};
-use world::{Meddler, World, password};
 
 fn options() -> RunOptions {
     let options = RunOptions::default().page_limit(PageLimit::new(10, 1 << 20));
-    options.timer(Arc::new(world::NoWait))
+    options.timer(Arc::new(NoWait))
 }
 
 fn plan() -> RekeyPlan {
@@ -28,20 +26,20 @@ fn what_is_written_behind_the_cursor_is_caught_up_with() {
     world.fill("old", 50);
     // Before the third batch, another record under the old password comes first in the order of
     // ids.
-    let meddler = Meddler::before_write(3, {
+    let interposer = Interposer::before_write(3, {
         let world = world.clone();
         move || world.insert("!first", "old", b"behind")
     });
-    let report = world.rekey_through(&meddler, plan()).unwrap();
-    assert_eq!((meddler.fired(), report.counts.rekeyed, report.counts.scanned), (1, 51, 51));
-    // Nobody wrote beside the second pass.
+    let report = world.rekey_through(&interposer, plan()).unwrap();
+    assert_eq!((interposer.fired(), report.counts.rekeyed, report.counts.scanned), (1, 51, 51));
+    // There was no other writer during the second pass.
     assert_eq!((report.catch_up_passes, report.end), (1, RunStatus::Complete));
     world.hand_over("old", "new");
     world.check();
 }
 
 #[test]
-fn beside_which_nobody_writes_there_is_nothing_to_catch_up_with() {
+fn without_other_writers_there_is_nothing_to_catch_up_with() {
     let world = World::new();
     world.fill("old", 50);
     world.fill("other", 50);
@@ -55,7 +53,7 @@ fn beside_which_nobody_writes_there_is_nothing_to_catch_up_with() {
 fn a_store_that_does_not_count_its_writes_is_read_once_more() {
     let world = World::new();
     world.fill("old", 50);
-    let report = world.rekey_through(&Meddler::not_counting(), plan()).unwrap();
+    let report = world.rekey_through(&Interposer::not_counting(), plan()).unwrap();
     assert_eq!((report.catch_up_passes, report.end), (1, RunStatus::Complete));
 }
 
@@ -63,9 +61,9 @@ fn a_store_that_does_not_count_its_writes_is_read_once_more() {
 fn after_a_batch_of_unknown_fate_the_count_proves_nothing() {
     let world = World::new();
     world.fill("old", 50);
-    let meddler = Meddler::failing(2..=2, StoreErrorKind::UnknownOutcome, true);
-    let report = world.rekey_through(&meddler, plan()).unwrap();
-    assert_eq!((meddler.fired(), report.catch_up_passes), (1, 1));
+    let interposer = Interposer::failing(2..=2, StoreErrorKind::UnknownOutcome, true);
+    let report = world.rekey_through(&interposer, plan()).unwrap();
+    assert_eq!((interposer.fired(), report.catch_up_passes), (1, 1));
     assert_eq!(report.counts.rekeyed, 50);
 }
 
@@ -74,13 +72,13 @@ fn any_write_of_another_is_reason_enough_to_look_again() {
     for ahead in [false, true] {
         let world = World::new();
         world.fill("old", 50);
-        let meddler = Meddler::before_write(2, {
+        let interposer = Interposer::before_write(2, {
             let world = world.clone();
             let id = if ahead { "~last" } else { "!first" };
             move || world.insert(id, "other", b"value")
         });
-        let report = world.rekey_through(&meddler, plan()).unwrap();
-        assert_eq!((meddler.fired(), report.catch_up_passes), (1, 1));
+        let report = world.rekey_through(&interposer, plan()).unwrap();
+        assert_eq!((interposer.fired(), report.catch_up_passes), (1, 1));
     }
 }
 
@@ -88,7 +86,7 @@ fn any_write_of_another_is_reason_enough_to_look_again() {
 fn a_writer_who_never_stops_is_told() {
     let world = World::new();
     world.fill("old", 5);
-    let meddler = Meddler::before_every_write({
+    let interposer = Interposer::before_every_write({
         let (world, number) = (world.clone(), std::sync::atomic::AtomicU32::new(0));
         move || {
             let number = number.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
@@ -96,7 +94,7 @@ fn a_writer_who_never_stops_is_told() {
         }
     });
     let state = block_on(async {
-        let mut session = world.vault_through(&meddler).rekey(plan()).await.unwrap();
+        let mut session = world.vault_through(&interposer).rekey(plan()).await.unwrap();
         while session.step().await.unwrap().is_some() {}
         assert_eq!(session.report().end, RunStatus::NotConverged);
         assert!(session.report().needs_attention());
@@ -118,7 +116,8 @@ fn a_merge_is_asked_of_the_headers() {
         let mut records = world.records().into_iter();
         records.find(|record| world.owner(&record.id) == "new").unwrap()
     };
-    // Damaged behind its header, it still is one of the new password's; within, nobody can tell.
+    // Damaged behind its header, it still is one of the new password's; within, it cannot be
+    // determined.
     let record = under_new(&world);
     let mut text = record.envelope.as_bytes().unwrap().to_vec();
     let last = text.len() - 5;

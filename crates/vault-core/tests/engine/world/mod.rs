@@ -1,9 +1,7 @@
-//! A vault in memory with a ledger beside it: for every record the password and the value that it
+//! A vault in memory with a ledger: for every record the password and the value that it
 //! must have.
 
-#![allow(dead_code, reason = "each test binary uses its own part of the world")]
-
-mod meddler;
+mod interposer;
 
 use std::{
     collections::{BTreeMap, HashMap},
@@ -12,7 +10,7 @@ use std::{
 };
 
 use futures::{FutureExt, executor::block_on, future::BoxFuture};
-pub(crate) use meddler::Meddler;
+pub(crate) use interposer::Interposer;
 use vault_core::envelope::{Envelope, OpenOutcome, OpenPolicy, SealParams, open, seal};
 use vault_core::kdf::KdfMemory;
 use vault_core::rekey::RekeyError;
@@ -73,8 +71,8 @@ impl World {
 
     pub(crate) fn with_policy(policy: OpenPolicy) -> Self {
         let store = MemoryStore::new();
-        let options = VaultOptions { open: OpenPolicy::trusting(), ..VaultOptions::default() };
-        let new = InitOptions { cost: cheap(), format: WriteFormat::V3 };
+        let options = VaultOptions::default().open(OpenPolicy::trusting());
+        let new = InitOptions::default().cost(cheap()).format(WriteFormat::V3);
         let spec = block_on(async {
             Vault::init(store.clone(), new, options).await.unwrap().seal_spec().await.unwrap()
         });
@@ -92,8 +90,8 @@ impl World {
         Vault::new(self.store.clone(), self.options())
     }
 
-    pub(crate) fn vault_through(&self, meddler: &Meddler) -> Vault {
-        Vault::new(meddler.over(self.store.clone()), self.options())
+    pub(crate) fn vault_through(&self, interposer: &Interposer) -> Vault {
+        Vault::new(interposer.over(self.store.clone()), self.options())
     }
 
     pub(crate) fn rekey(&self, plan: RekeyPlan) -> Result<RekeyReport, RekeyError> {
@@ -102,14 +100,14 @@ impl World {
 
     pub(crate) fn rekey_through(
         &self,
-        meddler: &Meddler,
+        interposer: &Interposer,
         plan: RekeyPlan,
     ) -> Result<RekeyReport, RekeyError> {
-        block_on(async { self.vault_through(meddler).rekey(plan).await?.run().await })
+        block_on(async { self.vault_through(interposer).rekey(plan).await?.run().await })
     }
 
     fn options(&self) -> VaultOptions {
-        VaultOptions { open: self.policy.clone(), ..VaultOptions::default() }
+        VaultOptions::default().open(self.policy.clone())
     }
 
     pub(crate) fn key(&self, password: &str) -> Arc<PasswordKey> {
@@ -281,7 +279,7 @@ impl World {
     }
 
     /// Every record is there, under exactly the password of the ledger, with its value; none is
-    /// there beside it.
+    /// there as well.
     pub(crate) fn check(&self) {
         let (records, ledger, bad) =
             (self.records(), self.ledger.lock().unwrap().clone(), self.bad.lock().unwrap().clone());

@@ -1,4 +1,4 @@
-//! Rows that nobody can read are counted and named, and stop neither a rekey nor a census nor a copy.
+//! Unreadable rows are counted and named, and stop neither a rekey nor a census nor a copy.
 
 #![expect(clippy::unwrap_used, reason = "a test that fails panics, in its helpers too")]
 
@@ -18,10 +18,10 @@ use vault_core::{
 
 const REASON: UnreadableReason = UnreadableReason::IdNotText;
 
-/// A vault of ten records of one password, and unreadable rows at these places beside them.
+/// A vault of ten records of one password, and unreadable rows at these places among them.
 fn vault(places: &[&str]) -> (MemoryStore, Vault) {
     let store = MemoryStore::new();
-    let options = VaultOptions { open: OpenPolicy::trusting(), ..VaultOptions::default() };
+    let options = VaultOptions::default().open(OpenPolicy::trusting());
     let init = InitOptions::default().cost(KdfParams::new(8, 1, 1).unwrap());
     let vault = block_on(Vault::init(store.clone(), init, options)).unwrap();
     let key = block_on(vault.derive_key(Password::new("old"))).unwrap();
@@ -127,7 +127,7 @@ fn a_copy_takes_all_others_and_is_not_complete() {
     assert_eq!((report.copied, report.unreadable.count, report.is_complete()), (10, 3, false));
     assert_eq!(report.unreadable.rows.len(), 3);
     assert_eq!(block_on(target.count()).unwrap(), 10);
-    // What nobody can read is no copy of anything.
+    // An unreadable row is no copy of anything.
     let other = MemoryStore::new();
     other.plant_unreadable(RecordId::from_stored("~"), REASON);
     block_on(other.insert(block_on(target.list(None, PageLimit::new(1, 1))).unwrap().records))

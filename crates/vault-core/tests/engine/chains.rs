@@ -6,19 +6,17 @@
     reason = "a test that fails panics, in its helpers too"
 )]
 
-mod world;
-
 use std::sync::Arc;
 
+use crate::world::{NoWait, World, password};
 use futures::executor::block_on;
 use vault_core::rekey::{ChainDoubt, EarlierRun, MergeCheck, RekeyCounts, RekeyError, RekeyState};
 use vault_core::run::RunOptions;
 use vault_core::store::PageLimit;
 use vault_core::{RekeyPlan, RekeyReport};
-use world::{World, password};
 
 fn options() -> RunOptions {
-    RunOptions::default().timer(Arc::new(world::NoWait))
+    RunOptions::default().timer(Arc::new(NoWait))
 }
 
 fn chain() -> RekeyPlan {
@@ -62,7 +60,7 @@ fn pairs_that_chain_are_refused_when_their_state_is_lost() {
         assert_eq!(world.records(), before);
         assert_eq!(world.rekey(chain().resume(began)).unwrap().counts.rekeyed, 20);
     }
-    // Nobody has the last password any more, but nobody is under the first one either.
+    // No record is under the last password any more, but none is under the first one either.
     let world = World::new();
     world.fill("b", 4);
     let doubt = chain_refused(world.rekey(chain()));
@@ -119,7 +117,7 @@ fn a_finished_chain_goes_on_with_what_opens_under_a_password_that_is_only_old() 
     assert_eq!(world.records(), before);
 }
 
-/// The state that is left of a run that dies once it has moved so many.
+/// The state that is left of a run that dies after that many moves.
 fn die_once_moved(world: &World, plan: RekeyPlan, moved: u64) -> RekeyState {
     block_on(async {
         let mut session = world.vault().rekey(plan).await.unwrap();
