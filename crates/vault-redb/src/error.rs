@@ -62,6 +62,7 @@ impl Fault {
     /// Returns whether the store must not be used any further.
     pub(crate) fn stop(&self) -> Option<Stop> {
         match self {
+            Self::Redb(redb::Error::Io(io)) if is_damage(io.kind()) => Some(Stop::Damaged),
             Self::CommitInDoubt(_) | Self::Redb(redb::Error::Io(_) | redb::Error::PreviousIo) => {
                 Some(Stop::Failed)
             }
@@ -309,13 +310,17 @@ fn from_io(kind: io::ErrorKind, error: redb::Error, path: &impl std::fmt::Displa
         io::ErrorKind::PermissionDenied | io::ErrorKind::ReadOnlyFilesystem => {
             (Kind::Denied, format!("{path}: permission denied for reading"))
         }
-        // redb reads only within the length stated in its header.
-        io::ErrorKind::UnexpectedEof | io::ErrorKind::InvalidData => {
+        kind if is_damage(kind) => {
             (Kind::Corrupt, format!("{path}: the database is damaged or cut short"))
         }
         _ => (Kind::Stopped, format!("{path}: the disk failed")),
     };
     StoreError::new(kind, sentence).with_source(error)
+}
+
+/// redb reads only within the length stated in its header.
+fn is_damage(kind: io::ErrorKind) -> bool {
+    matches!(kind, io::ErrorKind::UnexpectedEof | io::ErrorKind::InvalidData)
 }
 
 fn is_full(kind: io::ErrorKind) -> bool {

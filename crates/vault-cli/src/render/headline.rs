@@ -90,7 +90,7 @@ fn unfinished(report: &RekeyReport, wording: &Wording) -> String {
     let in_use = report.merge.found.max(counts.already_new);
     match report.end {
         RunStatus::Refused if in_use == 0 => {
-            "REFUSED, and nothing was written: an earlier run may have rekeyed these pairs already"
+            "REFUSED, and nothing was written: it cannot be known which records were rekeyed already"
                 .to_owned()
         }
         RunStatus::Refused => format!(
