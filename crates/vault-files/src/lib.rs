@@ -3,15 +3,21 @@
 //!
 //! [`NewFile`] is for a vault's file, which a database writes: it is created in a private folder
 //! next to its path, flushed, and renamed to that path, which must be free; then the parent folder
-//! is flushed. [`Disk`] covers every change that vaultstore itself makes to files and folders, so
-//! that a test can record the changes and simulate a power cut after each of them.
+//! is flushed. It also replaces such a file by another one in one step, with the same owner, mode
+//! and attributes ([`copy_attributes`]). [`Disk`] covers every change that vaultstore itself makes
+//! to files and folders, so that a test can record the changes and simulate a power cut after each
+//! of them.
 
+mod attributes;
+mod blocks;
 mod disk;
 mod new_file;
 #[cfg(test)]
 mod power;
 mod steps;
 
+pub use attributes::{Identity, NotCopied, copy_attributes};
+pub use blocks::{Blocks, BlocksWere, free_bytes, give_up};
 pub use disk::{Disk, System, has_no_room};
 pub use new_file::{NewFile, Trouble};
-pub use steps::{create_folder, remove, replace};
+pub use steps::{NotReplaced, create_folder, remove, replace};

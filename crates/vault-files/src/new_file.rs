@@ -1,4 +1,5 @@
-//! A file that is created next to its path and renamed to it when it is complete.
+//! A file that is created next to its path and renamed to it when it is complete: to a path that is
+//! free, or over the file that is there.
 
 use std::{
     ffi::OsString,
@@ -8,7 +9,7 @@ use std::{
 };
 
 use crate::disk::{Disk, System};
-use crate::steps;
+use crate::steps::{self, NotReplaced};
 
 /// The file itself, and the additional files of a database.
 const FILES: [&str; 4] = ["vault", "vault-wal", "vault-shm", "vault-journal"];
@@ -59,6 +60,24 @@ impl NewFile {
         if is_taken && !folder.exists() {
             return Err(io::Error::from(io::ErrorKind::AlreadyExists).into());
         }
+        let new = Self::begin_in(folder, place)?;
+        // Another process may have finished in the meantime.
+        if is_taken || self::is_taken(place)? {
+            return Err(io::Error::from(io::ErrorKind::AlreadyExists).into());
+        }
+        Ok(new)
+    }
+
+    /// Prepares to replace the file at this path by another one. Removes what an earlier process
+    /// that was killed has left.
+    ///
+    /// # Errors
+    /// [`Trouble`]; then nothing was changed.
+    pub fn begin_replacement(place: &Path) -> Result<Self, Trouble> {
+        Self::begin_in(private_folder(place)?, place)
+    }
+
+    fn begin_in(folder: PathBuf, place: &Path) -> Result<Self, Trouble> {
         match System.create_folder(&folder) {
             Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {
                 if !is_our_folder(&folder)? {
@@ -70,10 +89,6 @@ impl NewFile {
         let lock = lock(&folder)?;
         let new = Self { place: place.to_owned(), folder, _lock: lock };
         new.clear()?;
-        // Another process may have finished in the meantime.
-        if is_taken || self::is_taken(place)? {
-            return Err(io::Error::from(io::ErrorKind::AlreadyExists).into());
-        }
         Ok(new)
     }
 
@@ -91,6 +106,15 @@ impl NewFile {
     /// system says; then nothing of this file is at the path.
     pub fn publish(self) -> io::Result<()> {
         steps::publish(&System, &self.path(), &self.place)
+    }
+
+    /// Renames the complete file over the one at its path, in one step, and makes it durable. Whoever
+    /// opens the path, even after a power cut, gets the old file or the new one, each complete.
+    ///
+    /// # Errors
+    /// [`NotReplaced`], which says whether the old file is certainly still there.
+    pub fn replace(self) -> Result<(), NotReplaced> {
+        steps::exchange(&System, &self.path(), &self.place)
     }
 
     /// Removes what an earlier process left.
@@ -207,6 +231,30 @@ mod tests {
         assert_eq!(names(folder.path()), ["v.redb"]);
         drop(NewFile::begin(&folder.path().join("other")).unwrap());
         assert_eq!(names(folder.path()), ["v.redb"]);
+    }
+
+    #[test]
+    fn a_file_is_replaced_in_one_step_or_stays() {
+        let folder = tempfile::tempdir().unwrap();
+        let place = folder.path().join("v.redb");
+        fs::write(&place, "old").unwrap();
+        let new = NewFile::begin_replacement(&place).unwrap();
+        assert!(matches!(NewFile::begin_replacement(&place), Err(Trouble::Busy)));
+        fs::write(new.path(), "half").unwrap();
+        drop(new);
+        assert_eq!(
+            (fs::read(&place).unwrap(), names(folder.path())),
+            (b"old".into(), vec!["v.redb".into()])
+        );
+        let new = NewFile::begin_replacement(&place).unwrap();
+        assert!(matches!(new.replace(), Err(NotReplaced::Certainly(_))));
+        let new = NewFile::begin_replacement(&place).unwrap();
+        fs::write(new.path(), "new").unwrap();
+        new.replace().unwrap();
+        assert_eq!(
+            (fs::read(&place).unwrap(), names(folder.path())),
+            (b"new".into(), vec!["v.redb".into()])
+        );
     }
 
     #[test]

@@ -264,6 +264,16 @@ fn a_file_that_is_replaced_is_the_old_one_or_the_new_one() {
 }
 
 #[test]
+fn a_file_that_is_exchanged_is_the_old_one_or_the_new_one() {
+    let disk = Recorder::with(&[("home/v", "the old vault")]);
+    let (made, place) = (Path::new("home/.v.vaultstore-new/vault"), Path::new("home/v"));
+    disk.now.borrow_mut().folders.push("home/.v.vaultstore-new".into());
+    disk.create(made, b"the vault, written again").unwrap();
+    steps::exchange(&disk, made, place).unwrap();
+    check(&disk, "home/v", &[Some("the old vault")], Some("the vault, written again"));
+}
+
+#[test]
 fn a_file_that_is_removed_does_not_come_back() {
     let disk = Recorder::with(&[("home/state", "a finished run")]);
     steps::remove(&disk, Path::new("home/state")).unwrap();

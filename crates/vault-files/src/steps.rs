@@ -15,6 +15,22 @@ pub(crate) fn publish(disk: &impl Disk, made: &Path, place: &Path) -> io::Result
     })
 }
 
+/// Why a file was not replaced by another one.
+#[derive(Debug)]
+pub enum NotReplaced {
+    /// The old file is at the path.
+    Certainly(io::Error),
+    /// The new file is at the path; after a power cut it may be the old one.
+    Perhaps(io::Error),
+}
+
+/// Renames a complete file over another one, and makes both steps durable.
+pub(crate) fn exchange(disk: &impl Disk, made: &Path, place: &Path) -> Result<(), NotReplaced> {
+    disk.sync_file(made).map_err(NotReplaced::Certainly)?;
+    disk.replace(made, place).map_err(NotReplaced::Certainly)?;
+    sync_folder_of(disk, place).map_err(NotReplaced::Perhaps)
+}
+
 /// Replaces a file by one with these bytes, which is written under another name first: a reader,
 /// even after a power cut, gets the old file or the new one.
 ///

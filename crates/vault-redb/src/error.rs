@@ -41,6 +41,8 @@ pub(crate) enum Fault {
     OverLimit(OverLimit),
     /// A change of a vault that was opened for reading only.
     ReadOnly,
+    /// An error that is in words already.
+    Phrased(StoreError),
     /// redb panicked.
     Panicked,
     /// An earlier error has stopped the store.
@@ -73,6 +75,7 @@ impl Fault {
             | Self::Unstorable(_)
             | Self::OverLimit(_)
             | Self::ReadOnly
+            | Self::Phrased(_)
             | Self::Stopped(_) => None,
         }
     }
@@ -81,6 +84,7 @@ impl Fault {
     pub(crate) fn into_store_error(self, path: &Path) -> StoreError {
         let path = path.display();
         match self {
+            Self::Phrased(error) => error,
             Self::Redb(error) => from_redb(error, &path),
             Self::CommitInDoubt(error) => {
                 let cause = match &error {
@@ -169,6 +173,12 @@ impl From<io::Error> for Fault {
     }
 }
 
+impl From<StoreError> for Fault {
+    fn from(error: StoreError) -> Self {
+        Self::Phrased(error)
+    }
+}
+
 impl From<OverLimit> for Fault {
     fn from(over: OverLimit) -> Self {
         Self::OverLimit(over)
@@ -185,6 +195,12 @@ impl From<Unstorable> for Fault {
 pub(crate) fn not_a_vault(path: &Path, what: &str) -> StoreError {
     let path = path.display();
     StoreError::new(Kind::NotAVault, format!("{path}: {what}, not a vault"))
+}
+
+/// Whenever the path was looked at, another file was there.
+pub(crate) fn replaced_too_often(path: &Path) -> StoreError {
+    let path = path.display();
+    StoreError::new(Kind::Retryable, format!("{path}: replaced by another file again and again"))
 }
 
 /// The vault was created by a newer version.
@@ -227,6 +243,34 @@ pub(crate) fn not_created(trouble: Trouble, path: &Path) -> StoreError {
         ),
         Trouble::Foreign(folder) => foreign_folder(&folder, path),
     }
+}
+
+/// The file that replaces the vault's could not be created.
+pub(crate) fn not_rebuilt(trouble: Trouble, path: &Path) -> Fault {
+    let shown = path.display();
+    let error = match trouble {
+        Trouble::Io(error) => match from_creation(error, path) {
+            denied if denied.kind() == Kind::Denied => denied,
+            error => StoreError::new(
+                error.kind(),
+                format!("{shown}: the new file could not be created next to it"),
+            )
+            .with_source(error),
+        },
+        Trouble::Busy => StoreError::new(
+            Kind::Locked,
+            format!("{shown}: another process is creating or replacing this file"),
+        ),
+        Trouble::Foreign(folder) => StoreError::new(
+            Kind::Other,
+            format!(
+                "{shown}: cannot be rebuilt, because {} is not a private folder",
+                folder.display()
+            ),
+        )
+        .with_hint(format!("remove {}", folder.display())),
+    };
+    Fault::Phrased(error)
 }
 
 /// The folder in which a new file is prepared exists and could be read or changed by others.
@@ -323,7 +367,7 @@ fn is_damage(kind: io::ErrorKind) -> bool {
     matches!(kind, io::ErrorKind::UnexpectedEof | io::ErrorKind::InvalidData)
 }
 
-fn is_full(kind: io::ErrorKind) -> bool {
+pub(crate) fn is_full(kind: io::ErrorKind) -> bool {
     matches!(
         kind,
         io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded | io::ErrorKind::FileTooLarge

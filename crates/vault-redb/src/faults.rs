@@ -113,15 +113,24 @@ fn store_of(shared: Shared) -> RedbStore {
 
 fn created_on(disk: &Disk) -> RedbStore {
     store_of(
-        open::create_in(disk.clone(), Path::new("disk"), &RedbOptions::default(), threads(), &[])
-            .unwrap(),
+        open::create_in(
+            disk.clone(),
+            None,
+            Path::new("disk"),
+            &RedbOptions::default(),
+            threads(),
+            &[],
+        )
+        .unwrap(),
     )
 }
 
 fn opened_on(disk: &Disk) -> RedbStore {
     match open::open_in(
         disk.clone(),
+        None,
         Access::ReadWrite,
+        &|| true,
         Path::new("disk"),
         &RedbOptions::default(),
         threads(),
@@ -129,6 +138,7 @@ fn opened_on(disk: &Disk) -> RedbStore {
     .unwrap()
     {
         Opened::Vault(shared) => store_of(shared),
+        Opened::Replaced => panic!("it is replaced"),
         Opened::Other(schema) => panic!("{schema:?}"),
     }
 }
@@ -232,7 +242,9 @@ fn a_vault_that_was_not_closed_is_recovered_however_the_recovery_fails() {
         disk.fail_after(changes, ENOSPC);
         let opened = open::open_in(
             disk.clone(),
+            None,
             Access::ReadWrite,
+            &|| true,
             Path::new("disk"),
             &RedbOptions::default(),
             threads(),
@@ -263,7 +275,9 @@ fn a_file_of_another_program_that_was_not_closed_is_left_as_it_is() {
     let disk = Disk::holding(&crashed);
     let opened = open::open_in(
         disk.clone(),
+        None,
         Access::ReadWrite,
+        &|| true,
         Path::new("disk"),
         &RedbOptions::default(),
         threads(),

@@ -44,6 +44,7 @@ struct Inner {
     file: Box<dyn StorageBackend>,
     access: Access,
     released: AtomicBool,
+    retired: AtomicBool,
     held_back: Mutex<Vec<Change>>,
     slot: AtomicU8,
     switched: AtomicBool,
@@ -63,6 +64,7 @@ impl VaultFile {
             file: Box::new(file),
             access,
             released: AtomicBool::new(false),
+            retired: AtomicBool::new(false),
             held_back: Mutex::default(),
             slot: AtomicU8::new(UNKNOWN_SLOT),
             switched: AtomicBool::new(false),
@@ -86,6 +88,18 @@ impl VaultFile {
         }
         self.0.released.store(true, Ordering::Release);
         Ok(())
+    }
+
+    /// From now on nothing reaches the file any more, and its lock is kept until every handle of it
+    /// is gone: another file has taken its place, and what redb writes when it closes this one would
+    /// only make it look like a vault again.
+    pub(crate) fn retire(&self) {
+        self.0.retired.store(true, Ordering::Release);
+        self.0.released.store(false, Ordering::Release);
+    }
+
+    fn is_retired(&self) -> bool {
+        self.0.retired.load(Ordering::Acquire)
     }
 
     /// Starts watching a commit. The caller holds the write transaction, so there is only one.
@@ -220,7 +234,7 @@ impl StorageBackend for VaultFile {
     }
 
     fn close(&self) -> io::Result<()> {
-        self.0.file.close()
+        if self.is_retired() { Ok(()) } else { self.0.file.close() }
     }
 
     /// A file that is only read is shared with other readers, and the system gives no exclusive
@@ -252,7 +266,7 @@ impl StorageBackend for VaultFile {
     }
 
     fn unlock_range(&self, start: Bound<u64>, end: Bound<u64>) -> Result<(), BackendError> {
-        self.0.file.unlock_range(start, end)
+        if self.is_retired() { Ok(()) } else { self.0.file.unlock_range(start, end) }
     }
 
     fn query_lock_range(&self, start: Bound<u64>, end: Bound<u64>) -> Result<bool, BackendError> {
@@ -331,6 +345,18 @@ mod tests {
             held_back.release().unwrap();
             prop_assert_eq!(contents(held_back.0.file.as_ref()), contents(&plain));
         }
+    }
+
+    #[test]
+    fn nothing_reaches_a_file_that_is_retired() {
+        let file = VaultFile::held_back(file_of(&[1; 8]), Access::ReadWrite);
+        file.release().unwrap();
+        file.write(0, &[2; 4]).unwrap();
+        file.retire();
+        file.write(2, &[3; 4]).unwrap();
+        file.sync_data().unwrap();
+        assert_eq!(contents(&file), [2, 2, 3, 3, 3, 3, 1, 1]);
+        assert_eq!(contents(file.0.file.as_ref()), [2, 2, 2, 2, 1, 1, 1, 1]);
     }
 
     #[test]

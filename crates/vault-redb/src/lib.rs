@@ -67,12 +67,14 @@
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
 
+mod contents;
 mod error;
 mod file;
 mod leak;
 mod open;
 mod queries;
 mod reads;
+mod rebuild;
 mod record;
 mod schema;
 mod shared;
@@ -90,8 +92,8 @@ use async_trait::async_trait;
 use redb::{ReadTransaction, WriteTransaction};
 use vault_store::{
     DeleteOutcome, InsertOutcome, Page, PageLimit, Purge, PutSetting, Query, Record, RecordId,
-    RecordSink, RecordSource, RecordUpdate, Replacement, SealedRecord, StoreError, Timestamp,
-    Token, VaultStore, WriteCount, WriteOutcome,
+    RecordSink, RecordSource, RecordUpdate, Replacement, ScrubOptions, ScrubReport, SealedRecord,
+    StoreError, Timestamp, Token, Transform, VaultStore, WriteCount, WriteOutcome,
 };
 
 use crate::error::Fault;
@@ -324,6 +326,22 @@ impl VaultStore for RedbStore {
     async fn write_count(&self) -> Result<Option<WriteCount>, StoreError> {
         let count = self.shared.writes().count();
         Ok(count.map(|local| WriteCount { local, external: 0 }))
+    }
+
+    /// Replaces the file by a new one, as [`rebuild`](Self::rebuild) does. Refused for a symbolic link,
+    /// a file with another name (a hard link), and one whose owner, mode or attributes a new file
+    /// cannot be given.
+    async fn scrub(&self, options: ScrubOptions) -> Result<ScrubReport, StoreError> {
+        self.run(Work::Write, move |shared| rebuild::rebuild(shared, None, options)).await
+    }
+
+    async fn rebuild(
+        &self,
+        transform: Box<dyn Transform>,
+        options: ScrubOptions,
+    ) -> Result<ScrubReport, StoreError> {
+        self.run(Work::Write, move |shared| rebuild::rebuild(shared, Some(transform), options))
+            .await
     }
 
     async fn close(&self) {

@@ -7,7 +7,7 @@ use std::{
 };
 
 use redb::{Builder, Database, ReadableDatabase, StorageBackend, backends::FileBackend};
-use vault_files::NewFile;
+use vault_files::{Identity, NewFile};
 use vault_store::{FileKind, StoreError};
 
 use crate::RedbOptions;
@@ -15,9 +15,12 @@ use crate::error::{self, Fault};
 use crate::file::{Access, VaultFile};
 use crate::leak::LeakedByPanic;
 use crate::schema::{self, Schema};
-use crate::shared::{Shared, Verdict, no_panic};
+use crate::shared::{Open, Shared, Verdict, no_panic};
 use crate::threads::Threads;
 use crate::writes;
+
+/// How often to open a path again at which another file has appeared meanwhile.
+const MOST_ATTEMPTS: usize = 8;
 
 /// Creates a new vault with these settings, as a whole or not at all.
 pub(crate) fn create(
@@ -32,7 +35,8 @@ pub(crate) fn create(
         flags.read(true).write(true).create_new(true);
         owner_only(&mut flags);
         let file = flags.open(new.path())?;
-        create_in(FileBackend::new(file)?, path, options, threads, settings)
+        let disk = file.try_clone()?;
+        create_in(FileBackend::new(file)?, Some(disk), path, options, threads, settings)
     });
     let shared = made.map_err(|fault| error::creation_failed(fault, path))?;
     // redb has committed and flushed, and continues in the file under its new name.
@@ -41,36 +45,76 @@ pub(crate) fn create(
 }
 
 /// Opens a vault after making sure that it is one.
+///
+/// Another process may put a new file at the path between the moment at which this one opens the
+/// old one and the moment at which it has the lock. So the path is looked at once more.
 pub(crate) fn open(
     path: &Path,
     options: &RedbOptions,
     threads: Threads,
 ) -> Result<Shared, StoreError> {
-    let metadata = fs::metadata(path).map_err(|error| error::from_open(error, path))?;
+    let mut opened = None;
+    for _ in 0..MOST_ATTEMPTS {
+        let (outcome, is_current) = open_what_is_there(path, options, threads.clone());
+        if is_current {
+            return outcome;
+        }
+        opened = Some(outcome);
+    }
+    match opened {
+        Some(Err(error)) => Err(error),
+        _ => Err(error::replaced_too_often(path)),
+    }
+}
+
+/// Opens the file that is at a path now, and returns whether it was still there at the end.
+fn open_what_is_there(
+    path: &Path,
+    options: &RedbOptions,
+    threads: Threads,
+) -> (Result<Shared, StoreError>, bool) {
+    let failed = |error: io::Error| (Err(error::from_open(error, path)), true);
+    let metadata = match fs::metadata(path) {
+        Ok(metadata) => metadata,
+        Err(error) => return failed(error),
+    };
     if metadata.is_dir() {
-        return Err(error::not_a_vault(path, "a folder"));
+        return (Err(error::not_a_vault(path, "a folder")), true);
     }
     if !metadata.is_file() {
-        return Err(error::not_a_vault(path, "neither a file nor a folder"));
+        return (Err(error::not_a_vault(path, "neither a file nor a folder")), true);
     }
-    let (mut file, access) = open_file(path).map_err(|error| error::from_open(error, path))?;
+    let (mut file, access) = match open_file(path) {
+        Ok(opened) => opened,
+        Err(error) => return failed(error),
+    };
+    let identity = match Identity::of(&file) {
+        Ok(identity) => identity,
+        Err(error) => return failed(error),
+    };
+    let is_current = || Identity::at(path).is_ok_and(|there| there.is_same_file(&identity));
     // redb would create a new database in an empty file.
-    match kind_of(&mut file).map_err(|error| error::from_open(error, path))? {
-        FileKind::Redb => {}
-        other => return Err(error::not_a_vault(path, &other.to_string())),
+    match kind_of(&mut file) {
+        Ok(FileKind::Redb) => {}
+        Ok(other) => return (Err(error::not_a_vault(path, &other.to_string())), is_current()),
+        Err(error) => return failed(error),
     }
     let opened = no_panic(|| {
+        let disk = file.try_clone()?;
         let file = FileBackend::new(file)?;
-        open_in(file, access, path, options, threads)
+        open_in(file, Some(disk), access, &is_current, path, options, threads)
     });
-    match opened.map_err(|fault| fault.into_store_error(path))? {
-        Opened::Vault(shared) => Ok(shared),
-        Opened::Other(Schema::Newer(version)) => Err(error::newer_schema(path, version)),
-        Opened::Other(Schema::Foreign) => {
+    let outcome = match opened.map_err(|fault| fault.into_store_error(path)) {
+        Err(error) => Err(error),
+        Ok(Opened::Vault(shared)) => return (Ok(shared), true),
+        Ok(Opened::Replaced) => return (Err(error::replaced_too_often(path)), false),
+        Ok(Opened::Other(Schema::Newer(version))) => Err(error::newer_schema(path, version)),
+        Ok(Opened::Other(Schema::Foreign)) => {
             Err(error::not_a_vault(path, "a redb file of another program"))
         }
-        Opened::Other(Schema::Damaged | Schema::Ours) => Err(error::damaged_schema(path)),
-    }
+        Ok(Opened::Other(Schema::Damaged | Schema::Ours)) => Err(error::damaged_schema(path)),
+    };
+    (outcome, is_current())
 }
 
 /// Opens a file for reading only where it may not be written.
@@ -88,20 +132,21 @@ fn open_file(path: &Path) -> io::Result<(File, Access)> {
 /// What an open file turned out to be.
 pub(crate) enum Opened {
     Vault(Shared),
+    /// Another file has taken its place meanwhile; nothing was written to it.
+    Replaced,
     Other(Schema),
 }
 
 /// Creates a vault on an empty backend.
 pub(crate) fn create_in(
     backend: impl StorageBackend,
+    disk: Option<File>,
     path: &Path,
     options: &RedbOptions,
     threads: Threads,
     settings: &[(String, String)],
 ) -> Result<Shared, Fault> {
-    let file = VaultFile::held_back(backend, Access::ReadWrite);
-    file.release()?;
-    let shared = Shared::new(database_on(&file, options)?, file, path, threads);
+    let shared = Shared::new(empty_in(backend, disk, options)?, path, options, threads);
     shared.write(|transaction| {
         schema::create(transaction)?;
         writes::init_settings(transaction, settings)?;
@@ -110,12 +155,25 @@ pub(crate) fn create_in(
     Ok(shared)
 }
 
-/// Opens a vault on a backend, without writing to it before it is known to hold one. If it is
-/// opened for reading only, nothing is ever written: what redb repairs after a crash stays in
-/// memory.
+/// Makes an empty database, without the tables of a vault.
+pub(crate) fn empty_in(
+    backend: impl StorageBackend,
+    disk: Option<File>,
+    options: &RedbOptions,
+) -> Result<Open, Fault> {
+    let file = VaultFile::held_back(backend, Access::ReadWrite);
+    file.release()?;
+    Ok(Open { database: database_on(&file, options)?, file, disk })
+}
+
+/// Opens a vault on a backend, without writing to it before it is known to hold one and to be the
+/// one at the path. If it is opened for reading only, nothing is ever written: what redb repairs
+/// after a crash stays in memory.
 pub(crate) fn open_in(
     backend: impl StorageBackend,
+    disk: Option<File>,
     access: Access,
+    is_current: &dyn Fn() -> bool,
     path: &Path,
     options: &RedbOptions,
     threads: Threads,
@@ -125,7 +183,11 @@ pub(crate) fn open_in(
     let transaction = LeakedByPanic::new(database.get()?.begin_read()?);
     let schema = schema::inspect(transaction.get()?)?;
     drop(transaction);
-    let shared = Shared::new(database, file.clone(), path, threads);
+    let open = Open { database, file: file.clone(), disk };
+    let shared = Shared::new(open, path, options, threads);
+    if !is_current() {
+        return Ok(Opened::Replaced);
+    }
     if schema != Schema::Ours {
         return Ok(Opened::Other(schema));
     }
@@ -150,10 +212,10 @@ fn kind_of(file: &mut File) -> io::Result<FileKind> {
 }
 
 #[cfg(unix)]
-fn owner_only(flags: &mut OpenOptions) {
+pub(crate) fn owner_only(flags: &mut OpenOptions) {
     use std::os::unix::fs::OpenOptionsExt as _;
     flags.mode(0o600);
 }
 
 #[cfg(not(unix))]
-fn owner_only(_: &mut OpenOptions) {}
+pub(crate) fn owner_only(_: &mut OpenOptions) {}

@@ -165,7 +165,15 @@ fn contents(store: &RedbStore) -> Option<Contents> {
 
 fn open(disk: &Recorder) -> Option<RedbStore> {
     let (options, threads) = (RedbOptions::default(), Threads::start().unwrap());
-    match open::open_in(disk.clone(), Access::ReadWrite, Path::new("disk"), &options, threads) {
+    match open::open_in(
+        disk.clone(),
+        None,
+        Access::ReadWrite,
+        &|| true,
+        Path::new("disk"),
+        &options,
+        threads,
+    ) {
         Ok(Opened::Vault(shared)) => Some(RedbStore { shared: Arc::new(shared) }),
         _ => None,
     }
@@ -197,7 +205,8 @@ fn record(number: usize) -> Record {
 fn live() -> Story {
     let disk = Recorder::default();
     let (options, threads) = (RedbOptions::default(), Threads::start().unwrap());
-    let shared = open::create_in(disk.clone(), Path::new("disk"), &options, threads, &[]).unwrap();
+    let shared =
+        open::create_in(disk.clone(), None, Path::new("disk"), &options, threads, &[]).unwrap();
     let store = RedbStore { shared: Arc::new(shared) };
     let (before, start) = (disk.bytes(), disk.changes());
     let mut states = BTreeMap::new();

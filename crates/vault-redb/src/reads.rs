@@ -154,7 +154,8 @@ pub(crate) fn row_name(id: &[u8]) -> RowName {
     RowName::key("key", id)
 }
 
-fn sealed(id: &[u8], row: &[u8]) -> Result<SealedRecord, Malformed> {
+/// Decodes what a scan needs of a row.
+pub(crate) fn sealed(id: &[u8], row: &[u8]) -> Result<SealedRecord, Malformed> {
     // A token that is no longer text was modified, which its envelope detects; so is one that is
     // not read.
     let token = record::token(row)?;

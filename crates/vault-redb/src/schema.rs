@@ -15,7 +15,8 @@ use redb::{ReadTransaction, TableDefinition, TableError, WriteTransaction};
 
 use crate::error::Fault;
 
-type Bytes = TableDefinition<'static, &'static [u8], &'static [u8]>;
+/// A table of ours.
+pub(crate) type Bytes = TableDefinition<'static, &'static [u8], &'static [u8]>;
 
 /// Id to row.
 pub(crate) const RECORDS: Bytes = TableDefinition::new("records");
@@ -25,6 +26,9 @@ pub(crate) const TOKENS: Bytes = TableDefinition::new("tokens");
 pub(crate) const SETTINGS: Bytes = TableDefinition::new("settings");
 /// The table that makes a redb file a vault.
 const MARKER: Bytes = TableDefinition::new("vaultstore");
+
+/// All tables of a vault, that of the records first.
+pub(crate) const ALL: [Bytes; 4] = [RECORDS, TOKENS, SETTINGS, MARKER];
 
 const SCHEMA_KEY: &[u8] = b"schema";
 const SCHEMA_VERSION: u32 = 1;

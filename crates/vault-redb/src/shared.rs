@@ -1,6 +1,7 @@
 //! The open database shared by all clones of a store, and the guard around each operation on it.
 
 use std::{
+    fs::File,
     mem,
     panic::{AssertUnwindSafe, catch_unwind},
     path::{Path, PathBuf},
@@ -13,6 +14,7 @@ use std::{
 use redb::{Database, Durability, ReadTransaction, ReadableDatabase, WriteTransaction};
 use vault_store::{StoreError, WriteCounter};
 
+use crate::RedbOptions;
 use crate::error::{Fault, Stop};
 use crate::file::VaultFile;
 use crate::leak::LeakedByPanic;
@@ -21,15 +23,24 @@ use crate::threads::Threads;
 /// An open vault.
 #[derive(Debug)]
 pub(crate) struct Shared {
-    /// `None` once the store is closed, or stopped by a panic.
-    database: Mutex<Option<Arc<LeakedByPanic<Database>>>>,
-    file: VaultFile,
+    /// `None` once the store is closed, or stopped by a panic. A rebuild puts another file here.
+    open: Mutex<Option<Arc<Open>>>,
     path: PathBuf,
+    options: RedbOptions,
     stop: OnceLock<Stop>,
     /// redb has found damage, after which it may refuse writes as if the disk had failed.
     is_damaged: AtomicBool,
     threads: Threads,
     writes: WriteCounter,
+}
+
+/// An open file, and the database in it.
+#[derive(Debug)]
+pub(crate) struct Open {
+    pub(crate) database: LeakedByPanic<Database>,
+    pub(crate) file: VaultFile,
+    /// The file of the system, unless the vault lies elsewhere. It shares the lock.
+    pub(crate) disk: Option<File>,
 }
 
 /// The outcome of a write transaction.
@@ -41,17 +52,12 @@ pub(crate) enum Verdict<T> {
 }
 
 impl Shared {
-    pub(crate) fn new(
-        database: LeakedByPanic<Database>,
-        file: VaultFile,
-        path: &Path,
-        threads: Threads,
-    ) -> Self {
+    pub(crate) fn new(open: Open, path: &Path, options: &RedbOptions, threads: Threads) -> Self {
         Self {
             threads,
-            database: Mutex::new(Some(Arc::new(database))),
-            file,
+            open: Mutex::new(Some(Arc::new(open))),
             path: path.to_owned(),
+            options: options.clone(),
             stop: OnceLock::new(),
             is_damaged: AtomicBool::new(false),
             writes: WriteCounter::default(),
@@ -60,6 +66,10 @@ impl Shared {
 
     pub(crate) fn path(&self) -> &Path {
         &self.path
+    }
+
+    pub(crate) fn options(&self) -> &RedbOptions {
+        &self.options
     }
 
     pub(crate) fn threads(&self) -> &Threads {
@@ -113,9 +123,9 @@ impl Shared {
     /// Closes the file, as soon as the calls that still run have ended.
     pub(crate) fn close(&self) -> Result<(), Fault> {
         let _ = self.stop.set(Stop::Closed);
-        let database = self.handle().take();
+        let open = self.handle().take();
         no_panic(|| {
-            drop(database);
+            drop(open);
             Ok(())
         })
     }
@@ -126,8 +136,8 @@ impl Shared {
         &self,
         work: impl FnOnce(&ReadTransaction) -> Result<T, Fault>,
     ) -> Result<T, Fault> {
-        let database = self.database()?;
-        let transaction = LeakedByPanic::new(database.get()?.begin_read()?);
+        let open = self.opened()?;
+        let transaction = LeakedByPanic::new(open.database.get()?.begin_read()?);
         work(transaction.get()?)
     }
 
@@ -136,12 +146,12 @@ impl Shared {
         &self,
         work: impl FnOnce(&WriteTransaction) -> Result<Verdict<T>, Fault>,
     ) -> Result<T, Fault> {
-        if self.file.is_read_only() {
+        let open = self.opened()?;
+        if open.file.is_read_only() {
             return Err(Fault::ReadOnly);
         }
         let _under_way = self.writes.begin();
-        let database = self.database()?;
-        let mut transaction = database.get()?.begin_write()?;
+        let mut transaction = open.database.get()?.begin_write()?;
         transaction.set_durability(Durability::Immediate)?;
         transaction.set_two_phase_commit(true);
         let transaction = LeakedByPanic::new(transaction);
@@ -151,13 +161,29 @@ impl Shared {
                 Ok(value)
             }
             Verdict::Commit(value) => {
-                self.file.watch_commit();
-                transaction.take()?.commit().map_err(|error| self.failed_commit(error.into()))?;
+                open.file.watch_commit();
+                transaction.take()?.commit().map_err(|error| open.failed_commit(error.into()))?;
                 Ok(value)
             }
         }
     }
 
+    /// The file that calls work on now.
+    pub(crate) fn opened(&self) -> Result<Arc<Open>, Fault> {
+        self.handle().clone().ok_or(Fault::Stopped(Stop::Closed))
+    }
+
+    /// Lets later calls work on another file; those that run go on with the one that is returned.
+    pub(crate) fn go_on_with(&self, open: Open) -> Option<Arc<Open>> {
+        self.handle().replace(Arc::new(open))
+    }
+
+    fn handle(&self) -> MutexGuard<'_, Option<Arc<Open>>> {
+        self.open.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Open {
     fn failed_commit(&self, error: redb::Error) -> Fault {
         if self.file.commit_may_have_happened() {
             Fault::CommitInDoubt(error)
@@ -165,22 +191,14 @@ impl Shared {
             Fault::Redb(error)
         }
     }
-
-    fn database(&self) -> Result<Arc<LeakedByPanic<Database>>, Fault> {
-        self.handle().clone().ok_or(Fault::Stopped(Stop::Closed))
-    }
-
-    fn handle(&self) -> MutexGuard<'_, Option<Arc<LeakedByPanic<Database>>>> {
-        self.database.lock().unwrap_or_else(PoisonError::into_inner)
-    }
 }
 
 /// Closing writes to the file, over which redb may panic if it is damaged. So it is done on a
 /// thread where a panic harms no caller, and waited for: the file can be opened again afterwards.
 impl Drop for Shared {
     fn drop(&mut self) {
-        let database = self.handle().take();
-        if database.is_some() && !self.threads.run_and_wait(move || drop(database)) {
+        let open = self.handle().take();
+        if open.is_some() && !self.threads.run_and_wait(move || drop(open)) {
             let _ = self.stop.set(Stop::Damaged);
         }
     }
