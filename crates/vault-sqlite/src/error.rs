@@ -38,6 +38,8 @@ pub(crate) enum Fault {
     Altered,
     /// There is no settings table.
     NoMetaTable,
+    /// An error that is in words already.
+    Phrased(StoreError),
     /// A task was aborted or panicked while reading.
     ReadEnded(JoinError),
     /// A task was aborted or panicked while writing.
@@ -64,6 +66,7 @@ impl Fault {
         let file = path;
         let path = path.display();
         match self {
+            Self::Phrased(error) => error,
             Self::Sqlx(error) if found_no_room(&error, file) => full(&path).with_source(error),
             Self::Sqlx(error) => from_sqlx(error, &path),
             Self::Commit(error) => from_commit(error, file),
@@ -134,6 +137,12 @@ fn kind_of(path: &Path) -> String {
 impl From<sqlx::Error> for Fault {
     fn from(error: sqlx::Error) -> Self {
         Self::Sqlx(error)
+    }
+}
+
+impl From<StoreError> for Fault {
+    fn from(error: StoreError) -> Self {
+        Self::Phrased(error)
     }
 }
 

@@ -35,6 +35,14 @@
 //! - **Private.** A new file, its log and the index of the log have mode 0600 from the start,
 //!   whatever the umask.
 //!
+//! # What a thief of the file learns about a rekey
+//!
+//! A rekey replaces envelopes in place, so the pages tell nothing once the log has been moved into
+//! the file, which [`close`](VaultStore::close) does unless another process has the vault open. While
+//! the log is there, it tells everything. [`scrub`](VaultStore::scrub) writes the database again and
+//! empties the log; if another process keeps the log in use, its report says so. Nothing reaches
+//! backups, snapshots, and disk blocks that were put aside.
+//!
 //! # Rows
 //!
 //! Times are whole seconds, rounded down. All three generations of the Go package's tables are read
@@ -97,6 +105,7 @@ mod queries;
 mod reads;
 mod record;
 mod schema;
+mod scrub;
 mod shared;
 mod statements;
 mod time;
@@ -112,8 +121,8 @@ use tokio::runtime::Handle;
 use vault_store::WriteHook;
 use vault_store::{
     DeleteOutcome, InsertOutcome, Page, PageLimit, Purge, PutSetting, Query, Record, RecordId,
-    RecordSink, RecordSource, RecordUpdate, Replacement, SealedRecord, StoreError, TableNames,
-    Timestamp, Token, VaultStore, WriteCount, WriteOutcome,
+    RecordSink, RecordSource, RecordUpdate, Replacement, ScrubOptions, ScrubReport, SealedRecord,
+    StoreError, TableNames, Timestamp, Token, VaultStore, WriteCount, WriteOutcome,
 };
 
 pub use migrate::{MigrationReport, SchemaChange};
@@ -450,6 +459,13 @@ impl VaultStore for SqliteStore {
         self.shared
             .read(|connection, statements| Box::pin(reads::hooks(connection, statements)))
             .await
+    }
+
+    /// `VACUUM` in place, then the log is emptied: see the [guarantees](crate#guarantees). A log that
+    /// another process keeps in use stays, and is in the report. There is no old file, so the options
+    /// change nothing.
+    async fn scrub(&self, _: ScrubOptions) -> Result<ScrubReport, StoreError> {
+        self.shared.scrub().await
     }
 
     /// The last connection of all processes moves the write-ahead log into the database and removes

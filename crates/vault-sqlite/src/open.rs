@@ -182,6 +182,7 @@ fn shared(
         readers: readers(connect.clone().pragma("query_only", "ON")),
         writer: writer(durable(connect), &writers),
         statements: Statements::new(&options.tables, schema::ROW_NUMBER),
+        vault: options.tables.vault().clone(),
         meta,
         runtime,
         writes: WriteCounter::default(),
@@ -288,7 +289,7 @@ fn has_other_names(_: &fs::Metadata) -> bool {
 }
 
 /// SQLite's additional files are named after the database, with a suffix.
-fn sibling(location: &Path, ending: &str) -> PathBuf {
+pub(crate) fn sibling(location: &Path, ending: &str) -> PathBuf {
     let mut name = OsString::from(location);
     name.push(ending);
     name.into()

@@ -12,10 +12,11 @@ use std::{
 use futures::future::BoxFuture;
 use sqlx::{Sqlite, SqliteConnection, SqlitePool, Transaction};
 use tokio::runtime::Handle;
-use vault_store::{StoreError, WriteCount, WriteCounter};
+use vault_store::{ScrubReport, StoreError, TableName, WriteCount, WriteCounter};
 
 use crate::error::Fault;
 use crate::schema::MetaTable;
+use crate::scrub;
 use crate::statements::Statements;
 
 /// An open vault.
@@ -27,6 +28,8 @@ pub(crate) struct Shared {
     /// sleep-and-retry.
     pub(crate) writer: SqlitePool,
     pub(crate) statements: Statements,
+    /// The name of the table of records.
+    pub(crate) vault: TableName,
     pub(crate) meta: MetaTable,
     pub(crate) runtime: Handle,
     pub(crate) writes: WriteCounter,
@@ -70,6 +73,18 @@ impl Shared {
             let value = work(&mut transaction, &shared.statements).await?;
             transaction.commit().await.map_err(Fault::Commit)?;
             Ok(value)
+        });
+        let answer = task.await.unwrap_or_else(|error| Err(Fault::WriteEnded(error)));
+        answer.map_err(|fault| fault.into_store_error(&self.path))
+    }
+
+    /// Scrubs the database, outside any transaction, while no other write can start.
+    pub(crate) async fn scrub(self: &Arc<Self>) -> Result<ScrubReport, StoreError> {
+        let shared = Arc::clone(self);
+        let task = self.runtime.spawn(async move {
+            let _under_way = shared.writes.begin();
+            let mut writer = shared.writer.acquire().await?;
+            scrub::scrub(&mut writer, &shared.path, &shared.vault).await
         });
         let answer = task.await.unwrap_or_else(|error| Err(Fault::WriteEnded(error)));
         answer.map_err(|fault| fault.into_store_error(&self.path))

@@ -198,6 +198,31 @@ pub(crate) struct CopyArgs {
     pub(crate) output: OutputArgs,
 }
 
+/// What happens to the disk blocks of a file that is replaced.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum OldBlocksChoice {
+    /// Write zeros over them once
+    Overwrite,
+    /// Return them to the file system, which may tell the disk
+    Punch,
+    /// Only remove the file
+    Leave,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct ScrubArgs {
+    /// What to do with the disk blocks of the old file of a redb vault [default: overwrite on a
+    /// rotating disk with ext4 or XFS, otherwise punch]
+    #[arg(long, value_enum, value_name = "HOW")]
+    pub(crate) old_blocks: Option<OldBlocksChoice>,
+    /// Discard the states of interrupted rekeys of this vault, which then cannot be resumed
+    #[arg(long)]
+    pub(crate) restart: bool,
+    /// Print a JSON object
+    #[arg(long)]
+    pub(crate) json: bool,
+}
+
 #[derive(Debug, Args)]
 pub(crate) struct BenchmarkArgs {
     /// Number of records to fill the vault with

@@ -13,8 +13,8 @@ use vaultstore::{KdfParams, StoreUrl, WriteFormat};
 
 pub(crate) use self::{
     bulk::{
-        BenchmarkArgs, CensusArgs, CopyArgs, MergeChecking, OpenArgs, OutputArgs, ProgressMode,
-        RekeyArgs, RunArgs, VerifyArgs,
+        BenchmarkArgs, CensusArgs, CopyArgs, MergeChecking, OldBlocksChoice, OpenArgs, OutputArgs,
+        ProgressMode, RekeyArgs, RunArgs, ScrubArgs, VerifyArgs,
     },
     parse::Expiry,
     passwords::{
@@ -94,6 +94,9 @@ pub(crate) enum Command {
     Verify(VerifyArgs),
     /// Copy every record into another vault, on any backend, and compare the two
     Copy(CopyArgs),
+    /// Write the whole vault again, without any password, so that its files no longer tell which
+    /// records were rekeyed
+    Scrub(ScrubArgs),
     /// Upgrade the tables of a vault, or create them in an empty database, and report what was
     /// done; no record is changed
     Migrate {

@@ -9,6 +9,7 @@ pub(crate) mod list;
 pub(crate) mod migrate;
 pub(crate) mod progress;
 pub(crate) mod rekey;
+pub(crate) mod scrub;
 pub(crate) mod table;
 pub(crate) mod unchecked;
 pub(crate) mod unreadable;

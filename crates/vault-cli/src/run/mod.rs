@@ -12,6 +12,7 @@ mod purge;
 mod read;
 mod records;
 mod rekey;
+mod scrub;
 mod settings;
 mod status;
 mod v2_cost;
@@ -72,6 +73,7 @@ async fn run_command(context: &Context, command: Command) -> Result<Exit, Failur
         Command::Census(args) => census::run(context, args).await,
         Command::Verify(args) => verify::run(context, args).await,
         Command::Copy(args) => copy::run(context, args).await,
+        Command::Scrub(args) => scrub::run(context, &args).await,
         Command::Migrate { create, json } => migrate::run(context, create, json).await,
         Command::BenchmarkRekey(args) => benchmark::run(context, args).await,
         Command::Status { json } => status::run(context, json).await,
