@@ -4,9 +4,10 @@ use std::{future::Future, num::NonZeroUsize, sync::Arc};
 
 use async_trait::async_trait;
 use vault_store::{
-    DeleteOutcome, InsertOutcome, Page, PageLimit, Purge, PutSetting, Query, Record, RecordId,
-    RecordSink, RecordSource, RecordUpdate, Replacement, ScrubOptions, ScrubReport, SealedRecord,
-    StoreError, Timestamp, Token, Transform, VaultStore, WriteCount, WriteOutcome,
+    DeleteOutcome, InsertOutcome, Page, PageLimit, PasswordIdentities, Purge, PurgedIdentities,
+    PutSetting, Query, Record, RecordId, RecordSink, RecordSource, RecordUpdate, Replacement,
+    ScrubOptions, ScrubReport, SealedRecord, StoreError, Timestamp, Token, Transform, VaultStore,
+    WriteCount, WriteOutcome,
 };
 
 /// Intercepts the calls to a store; [`Intercepted`] turns it into a store.
@@ -178,5 +179,13 @@ impl<I: Intercept> VaultStore for Intercepted<I> {
         options: ScrubOptions,
     ) -> Result<ScrubReport, StoreError> {
         self.0.around(self.0.inner().rebuild(transform, options)).await
+    }
+
+    async fn password_identities(&self) -> Result<PasswordIdentities, StoreError> {
+        self.0.around(self.0.inner().password_identities()).await
+    }
+
+    async fn purge_password_identities(&self) -> Result<PurgedIdentities, StoreError> {
+        self.0.around(self.0.inner().purge_password_identities()).await
     }
 }

@@ -79,11 +79,11 @@ pub mod store {
     pub use vault_store::{
         BoundTo, Change, DeleteOutcome, EnvelopeText, Expected, HasRoom, HasWeight, InsertOutcome,
         MAX_ENVELOPE_LEN, MAX_KEY_LEN, MAX_SETTING_LEN, MAX_SETTINGS, OldBlocks, OverLimit, Page,
-        PageBuilder, PageLimit, ParseTableNameError, Precondition, Purge, PutSetting, RecordSink,
-        RecordSource, RecordUpdate, Remains, RemainsKind, Replacement, RngError, RowName,
-        ScrubOptions, ScrubReport, SealedRecord, TableName, TableNames, Transform,
-        UnreadableReason, UnreadableRow, WriteCount, WriteCounter, WriteGuard, WriteHook,
-        WriteHookKind, WriteOutcome,
+        PageBuilder, PageLimit, ParseTableNameError, PasswordIdentities, Precondition, Purge,
+        PurgedIdentities, PutSetting, RecordSink, RecordSource, RecordUpdate, Remains, RemainsKind,
+        Replacement, RngError, RowName, ScrubOptions, ScrubReport, SealedRecord, TableName,
+        TableNames, Transform, UnreadableReason, UnreadableRow, WriteCount, WriteCounter,
+        WriteGuard, WriteHook, WriteHookKind, WriteOutcome,
     };
 }
 

@@ -98,6 +98,7 @@
 //! ```
 
 mod error;
+mod identities;
 mod migrate;
 mod open;
 mod packed;
@@ -120,9 +121,10 @@ use async_trait::async_trait;
 use tokio::runtime::Handle;
 use vault_store::WriteHook;
 use vault_store::{
-    DeleteOutcome, InsertOutcome, Page, PageLimit, Purge, PutSetting, Query, Record, RecordId,
-    RecordSink, RecordSource, RecordUpdate, Replacement, ScrubOptions, ScrubReport, SealedRecord,
-    StoreError, TableNames, Timestamp, Token, VaultStore, WriteCount, WriteOutcome,
+    DeleteOutcome, InsertOutcome, Page, PageLimit, PasswordIdentities, Purge, PurgedIdentities,
+    PutSetting, Query, Record, RecordId, RecordSink, RecordSource, RecordUpdate, Replacement,
+    ScrubOptions, ScrubReport, SealedRecord, StoreError, TableNames, Timestamp, Token, VaultStore,
+    WriteCount, WriteOutcome,
 };
 
 pub use migrate::{MigrationReport, SchemaChange};
@@ -466,6 +468,14 @@ impl VaultStore for SqliteStore {
     /// change nothing.
     async fn scrub(&self, _: ScrubOptions) -> Result<ScrubReport, StoreError> {
         self.shared.scrub().await
+    }
+
+    async fn password_identities(&self) -> Result<PasswordIdentities, StoreError> {
+        identities::count(&self.shared).await
+    }
+
+    async fn purge_password_identities(&self) -> Result<PurgedIdentities, StoreError> {
+        identities::purge(&self.shared).await
     }
 
     /// The last connection of all processes moves the write-ahead log into the database and removes

@@ -9,7 +9,7 @@ use crate::error::{self, Fault};
 use crate::schema::{self, Encoding, MetaTable, TokenIndex, VaultTable};
 use crate::statements::Statement;
 use crate::time::NEVER;
-use crate::{SqliteOptions, open};
+use crate::{SqliteOptions, identities, open};
 
 /// The result of a migration.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -151,8 +151,8 @@ async fn work(
     let report = MigrationReport {
         changes,
         shared_tokens,
-        password_identities: number(&mut transaction, PASSWORD_IDENTITIES, tables).await?,
-        password_links: number(&mut transaction, PASSWORD_LINKS, tables).await?,
+        password_identities: number(&mut transaction, identities::IDENTITIES, tables).await?,
+        password_links: number(&mut transaction, identities::LINKS, tables).await?,
     };
     transaction.commit().await.map_err(Fault::Commit)?;
     Ok(Outcome::Done(report))
@@ -161,10 +161,6 @@ async fn work(
 /// NULL is not a token, and any number of records may have none.
 const SHARED_TOKENS: &str = "SELECT count(*) FROM (SELECT 1 FROM {vault} WHERE vault_token IS NOT NULL \
     GROUP BY vault_token COLLATE BINARY HAVING count(*) > 1)";
-const PASSWORD_IDENTITIES: &str =
-    "SELECT count(*) FROM {meta} WHERE object_type = 'password_identity'";
-const PASSWORD_LINKS: &str =
-    "SELECT count(*) FROM {meta} WHERE object_type = 'record' AND meta_key = 'password_id'";
 
 fn add_column(column: &str) -> String {
     format!("ALTER TABLE {{vault}} ADD COLUMN `{column}` datetime NOT NULL DEFAULT '{NEVER}'")

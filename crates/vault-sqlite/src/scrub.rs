@@ -87,7 +87,10 @@ pub(crate) async fn scrub(
 }
 
 /// Empties the log, or the journal of a database that cannot have a log. Returns whether it is.
-async fn empty_log(connection: &mut SqliteConnection, log: &Path) -> Result<bool, Fault> {
+pub(crate) async fn empty_log(
+    connection: &mut SqliteConnection,
+    log: &Path,
+) -> Result<bool, Fault> {
     let mode: String =
         sqlx::query_scalar("PRAGMA journal_mode").fetch_one(&mut *connection).await?;
     match mode.as_str() {

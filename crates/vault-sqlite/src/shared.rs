@@ -14,7 +14,8 @@ use sqlx::{Sqlite, SqliteConnection, SqlitePool, Transaction};
 use tokio::runtime::Handle;
 use vault_store::{ScrubReport, StoreError, TableName, WriteCount, WriteCounter};
 
-use crate::error::Fault;
+use crate::error::{self, Fault};
+use crate::open::sibling;
 use crate::schema::MetaTable;
 use crate::scrub;
 use crate::statements::Statements;
@@ -102,6 +103,20 @@ impl Shared {
             let Some(local) = shared.writes.count() else { return Ok(None) };
             let external = shared.writers.load(SeqCst) << 32 | version.unsigned_abs();
             Ok(Some(WriteCount { local, external }))
+        });
+        let answer = task.await.unwrap_or_else(|error| Err(Fault::ReadEnded(error)));
+        answer.map_err(|fault: Fault| fault.into_store_error(&self.path))
+    }
+
+    /// Moves the log into the database and empties it. Returns whether it is empty: a reader in any
+    /// process keeps it.
+    pub(crate) async fn empty_log(self: &Arc<Self>) -> Result<bool, StoreError> {
+        let shared = Arc::clone(self);
+        let task = self.runtime.spawn(async move {
+            let file = std::fs::canonicalize(&shared.path)
+                .map_err(|error| error::from_io(error, &shared.path))?;
+            let mut writer = shared.writer.acquire().await?;
+            scrub::empty_log(&mut writer, &sibling(&file, "-wal")).await
         });
         let answer = task.await.unwrap_or_else(|error| Err(Fault::ReadEnded(error)));
         answer.map_err(|fault: Fault| fault.into_store_error(&self.path))

@@ -229,6 +229,10 @@ statements! {
                       AND meta_key COLLATE BINARY <> ?1 LIMIT ?2)";
     set_setting = "UPDATE {meta} SET meta_value = ?2 WHERE object_type = 'vault' AND object_id = 'settings' \
                    AND meta_key COLLATE BINARY = ?1";
+    password_identities = crate::identities::IDENTITIES;
+    password_links = crate::identities::LINKS;
+    purge_password_identities = crate::identities::DELETE_IDENTITIES;
+    purge_password_links = crate::identities::DELETE_LINKS;
     add_setting = "INSERT INTO {meta} (object_type, object_id, meta_key, meta_value) \
                    VALUES ('vault', 'settings', ?1, ?2)";
 }

@@ -508,3 +508,29 @@ async fn settings_that_go_programs_wrote_twice_read_as_the_oldest() {
     let thirds = "SELECT count(*) FROM vault_meta WHERE meta_value = 'third'";
     assert_eq!(number(&path, thirds).await, 2);
 }
+
+#[tokio::test]
+async fn a_reader_keeps_purged_identities_in_the_log_and_the_report_says_so() {
+    let folder = folder();
+    let path = folder.path().join("vault.sqlite");
+    fs::copy(Path::new(GOLDEN).join("go-vault-identity.sqlite"), &path).unwrap();
+    let mut reader = connect(&path).await;
+    reader.execute("PRAGMA journal_mode = WAL").await.unwrap();
+    let store = open(&path).await.unwrap();
+    let found = store.password_identities().await.unwrap();
+    assert_eq!((found.identities, found.links), (3, 12));
+    let before = store.list(None, wide()).await.unwrap();
+    let settings = store.settings().await.unwrap();
+
+    reader.execute("BEGIN").await.unwrap();
+    reader.fetch_all("SELECT * FROM vault_meta").await.unwrap();
+    let purged = store.purge_password_identities().await.unwrap();
+    assert_eq!(purged.removed, found);
+    assert!(!purged.remains.is_empty(), "the reader still sees them");
+    reader.execute("COMMIT").await.unwrap();
+    let again = store.purge_password_identities().await.unwrap();
+    assert!(again.removed.is_empty() && again.remains.is_empty(), "{again:?}");
+    assert!(store.password_identities().await.unwrap().is_empty());
+    assert!(store.list(None, wide()).await.unwrap() == before);
+    assert_eq!(store.settings().await.unwrap(), settings);
+}

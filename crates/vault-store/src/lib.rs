@@ -13,6 +13,7 @@
 mod change;
 mod error;
 mod found;
+mod identities;
 mod limits;
 mod memory;
 mod page;
@@ -36,6 +37,7 @@ pub use change::{
 };
 pub use error::{StoreError, StoreErrorKind};
 pub use found::{FileKind, FoundTables};
+pub use identities::{PasswordIdentities, PurgedIdentities};
 pub use limits::{MAX_SETTING_LEN, MAX_SETTINGS, OverLimit};
 pub use memory::MemoryStore;
 pub use page::{HasRoom, HasWeight, Page, PageBuilder, PageLimit};

@@ -12,6 +12,7 @@ use crate::change::{
     DeleteOutcome, InsertOutcome, Purge, PutSetting, RecordUpdate, Replacement, WriteOutcome,
 };
 use crate::error::{StoreError, StoreErrorKind};
+use crate::identities::{PasswordIdentities, PurgedIdentities};
 use crate::page::{Page, PageLimit};
 use crate::query::Query;
 use crate::record::{Record, RecordId, SealedRecord};
@@ -302,6 +303,28 @@ pub trait VaultStore: RecordSource + RecordSink {
         Err(no_rebuild())
     }
 
+    /// Counts the rows that say which records share a password, as other programs write them. The
+    /// default, for stores that only this program writes, is none: it never writes any.
+    ///
+    /// # Errors
+    /// [`StoreError`].
+    async fn password_identities(&self) -> Result<PasswordIdentities, StoreError> {
+        Ok(PasswordIdentities::default())
+    }
+
+    /// Removes the rows that [`password_identities`](Self::password_identities) counts, in one
+    /// transaction, whether or not they can be read. The default removes none.
+    ///
+    /// - Records, tokens, times and settings stay byte for byte.
+    /// - What another program writes afterwards is counted again.
+    ///
+    /// # Errors
+    /// [`StoreError`]. Nothing was removed, except after
+    /// [`UnknownOutcome`](StoreErrorKind::UnknownOutcome).
+    async fn purge_password_identities(&self) -> Result<PurgedIdentities, StoreError> {
+        Ok(PurgedIdentities::default())
+    }
+
     /// Waits for running calls and releases what the store holds: connections, locks, log files.
     /// Later calls may fail with [`Stopped`](crate::error::StoreErrorKind::Stopped).
     ///
@@ -454,6 +477,14 @@ macro_rules! forward {
                 options: ScrubOptions,
             ) -> Result<ScrubReport, StoreError> {
                 (**self).rebuild(transform, options).await
+            }
+
+            async fn password_identities(&self) -> Result<PasswordIdentities, StoreError> {
+                (**self).password_identities().await
+            }
+
+            async fn purge_password_identities(&self) -> Result<PurgedIdentities, StoreError> {
+                (**self).purge_password_identities().await
             }
 
             async fn close(&self) {

@@ -118,6 +118,9 @@ pub(crate) enum Command {
         #[arg(long)]
         json: bool,
     },
+    /// Count or remove the password identities that the Go package left in a vault
+    #[command(subcommand)]
+    Identity(IdentityCommand),
     /// Read and write the vault's settings
     #[command(subcommand)]
     Settings(SettingsCommand),
@@ -161,6 +164,25 @@ pub(crate) struct InitArgs {
     /// The format of new records: v3, v3+padme (hides the length of values) or v2
     #[arg(long, default_value_t = WriteFormat::V3)]
     pub(crate) format: WriteFormat,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum IdentityCommand {
+    /// Count the rows that say which records share a password
+    Status {
+        /// Exit with 3 if there is any
+        #[arg(long)]
+        expect_none: bool,
+        /// Print a JSON object
+        #[arg(long)]
+        json: bool,
+    },
+    /// Remove these rows; no record and no setting is changed, and no password is needed
+    Purge {
+        /// Print a JSON object
+        #[arg(long)]
+        json: bool,
+    },
 }
 
 #[derive(Debug, Subcommand)]

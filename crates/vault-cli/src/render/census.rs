@@ -7,9 +7,10 @@ use vaultstore::RecordId;
 use vaultstore::census::CensusReport;
 use vaultstore::kdf::KdfSetting;
 use vaultstore::run::Problem;
+use vaultstore::store::PasswordIdentities;
 
 use super::{
-    End, figures,
+    End, figures, identities,
     progress::{Progress, Step},
     rekey::{Listed, listed},
     table::{Table, row, row_with},
@@ -47,6 +48,8 @@ pub(crate) struct Report<'a> {
     v1_not_tried: u64,
     below_floor: u64,
     other_salts: u64,
+    /// `null` for `verify`, which does not look at them.
+    identities: Option<Identities>,
     problems: Vec<Listed<'a>>,
     unopened_ids: Vec<&'a str>,
     derivations: u64,
@@ -59,6 +62,18 @@ impl<'a> Report<'a> {
     pub(super) fn with_opened(self, opened: Vec<Opened<'a>>, unopened: Option<u64>) -> Self {
         Self { opened, unopened, ..self }
     }
+
+    /// The same with the password identities of the vault.
+    pub(crate) fn with_identities(self, found: &PasswordIdentities) -> Self {
+        let PasswordIdentities { identities, links } = *found;
+        Self { identities: Some(Identities { identities, links }), ..self }
+    }
+}
+
+#[derive(Clone, Copy, Serialize)]
+struct Identities {
+    identities: u64,
+    links: u64,
 }
 
 #[derive(Serialize)]
@@ -94,6 +109,7 @@ pub(crate) fn json<'a>(report: &'a CensusReport, names: &'a [String], end: End) 
         v1_not_tried: report.not_tried.v1,
         below_floor: report.not_tried.below_floor,
         other_salts: report.not_tried.other_salts,
+        identities: None,
         problems: listed(&report.problems),
         unopened_ids: report.unopened_ids.iter().map(vaultstore::RecordId::as_str).collect(),
         derivations: report.derivations,
@@ -109,7 +125,12 @@ pub(super) fn opened<'a>(names: &'a [String], records: &[u64]) -> Vec<Opened<'a>
 }
 
 /// The totals for people.
-pub(crate) fn text(report: &CensusReport, names: &[String], end: End) -> String {
+pub(crate) fn text(
+    report: &CensusReport,
+    names: &[String],
+    identities: Option<&PasswordIdentities>,
+    end: End,
+) -> String {
     let mut text = Table::default();
     if end == End::Stopped {
         // Writing into a table cannot fail.
@@ -145,6 +166,9 @@ pub(crate) fn text(report: &CensusReport, names: &[String], end: End) -> String 
     }
     for Kdf { kdf, records } in kdfs(report) {
         row_with(&mut text, "v3", &figures::count(records), &format!("under {kdf}"));
+    }
+    if let Some(found) = identities {
+        row(&mut text, "password identities", &identities::in_a_table(found));
     }
     row(&mut text, "Argon2id calls", &figures::count(report.derivations));
     let rate = figures::rate(report.scanned, report.elapsed);

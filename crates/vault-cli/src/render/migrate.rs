@@ -46,7 +46,7 @@ pub(crate) fn warnings(migrated: &MigrationReport) -> Vec<String> {
         warnings.push(format!(
             "an old version of the Go package left {} password hash(es) and {} link(s) from records to them in the table of \
              settings (object_type password_identity, and record with meta_key password_id), which help to guess \
-             passwords; delete these rows once no program uses them",
+             passwords; remove them with `vaultstore identity purge` once no program uses them",
             figures::count(password_identities),
             figures::count(password_links)
         ));

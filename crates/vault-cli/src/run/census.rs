@@ -6,6 +6,7 @@ use vaultstore::census::{CensusPlan, CensusReport, CensusSession};
 use vaultstore::{Password, PasswordKey};
 
 use super::drive::{Steps, drive};
+use super::identity::advise_purge;
 use super::v2_cost::V2Costs;
 use super::{Context, blocking};
 use crate::args::{CensusArgs, OutputArgs, Source};
@@ -26,15 +27,20 @@ pub(super) async fn run(context: &Context, args: CensusArgs) -> Result<Exit, Fai
     let mut session = vault.census(census).await?;
     let end = to_its_end(context, &mut session, "census", &args.output, |_| Ok(())).await?;
     let report = session.report();
+    let identities = vault.password_identities().await?;
     if args.output.json {
-        render::print_json(&render::census::json(report, &named.names, end))?;
+        let json = render::census::json(report, &named.names, end);
+        render::print_json(&json.with_identities(&identities))?;
     } else {
         let mut text = render::census::lists(&report.problems, &[], render::unchecked::SHOWN);
         text.push_str(&render::census::hidden(report, render::unchecked::SHOWN));
-        text.push_str(&render::census::text(report, &named.names, end));
+        text.push_str(&render::census::text(report, &named.names, Some(&identities), end));
         render::print_text(&text)?;
     }
     exit::tell_not_tried(&report.not_tried);
+    if !identities.is_empty() {
+        advise_purge();
+    }
     let costs = V2Costs::of(&**vault.store(), &args.open, context).await?;
     tell_v2_cost(&session, &costs, end).await?;
     Ok(match end {

@@ -10,7 +10,7 @@ use vaultstore::{StoreErrorKind, StoreUrl, VaultStore};
 use super::Context;
 use super::drive::{Steps, drive};
 use crate::args::CopyArgs;
-use crate::exit::{Exit, Failure};
+use crate::exit::{self, Exit, Failure};
 use crate::own_file;
 use crate::render::progress::Progress;
 use crate::render::{self, End};
@@ -41,6 +41,7 @@ pub(super) async fn run(context: &Context, args: CopyArgs) -> Result<Exit, Failu
         plan = plan.page(PageLimit::new(records.get(), RunOptions::DEFAULT_PAGE_BYTES));
     }
     context.interrupts.leave_first_to_command();
+    let left_out = source.password_identities().await?;
     let mut session = CopySession::start(source, target, plan).await?;
     let end = drive(&mut session, context, args.output.progress, "copy").await?;
     let report = session.report();
@@ -48,6 +49,12 @@ pub(super) async fn run(context: &Context, args: CopyArgs) -> Result<Exit, Failu
         render::print_json(&render::copy::json(report, end))?;
     } else {
         render::print_text(&render::copy::text(report, end))?;
+    }
+    if !left_out.is_empty() {
+        exit::note(&format!(
+            "{} were left out: the copy does not say which records share a password",
+            render::identities::named(&left_out)
+        ));
     }
     Ok(match end {
         End::Stopped => Exit::Interrupted,

@@ -4,6 +4,7 @@ mod benchmark;
 mod census;
 mod copy;
 mod drive;
+mod identity;
 mod init;
 mod list;
 mod migrate;
@@ -77,6 +78,7 @@ async fn run_command(context: &Context, command: Command) -> Result<Exit, Failur
         Command::Migrate { create, json } => migrate::run(context, create, json).await,
         Command::BenchmarkRekey(args) => benchmark::run(context, args).await,
         Command::Status { json } => status::run(context, json).await,
+        Command::Identity(command) => identity::run(context, command).await,
         Command::Settings(command) => settings::run(context, command).await,
         Command::Completions { shell } => packaging::completions(shell),
         Command::Man => packaging::man(),

@@ -12,6 +12,7 @@ use vaultstore::store::WriteHook;
 use vaultstore::{Password, RekeyPlan, RekeyReport, RekeySession, Vault, WriteFormat};
 
 use super::drive::{Steps, drive};
+use super::identity::warn_of_links;
 use super::v2_cost::{self, V2Costs};
 use super::{Context, blocking, settings};
 use crate::args::{NewPasswordArgs, OldPasswordArgs, OutputArgs, RekeyArgs};
@@ -82,6 +83,7 @@ pub(super) async fn run(context: &Context, args: RekeyArgs) -> Result<Exit, Fail
     if let Some(path) = &path {
         tell_resumed(session.report(), path);
     }
+    warn_of_links(&**vault.store()).await?;
     if is_marked {
         exit::warn(
             "with --format or --kdf the re-encrypted records can be told from the others; change the vault's settings \

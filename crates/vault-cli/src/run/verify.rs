@@ -55,7 +55,7 @@ pub(super) async fn run(context: &Context, args: VerifyArgs) -> Result<Exit, Fai
             text.push_str(&render::census::lists(&report.problems, &report.unopened_ids, SHOWN));
             text.push_str(&render::census::hidden(report, SHOWN));
         }
-        text.push_str(&render::census::text(report, &names, end));
+        text.push_str(&render::census::text(report, &names, None, end));
         text.push_str(&verdict.text());
         render::print_text(&text)?;
     }

@@ -8,19 +8,19 @@ use sha2::{Digest as _, Sha256};
 use crate::sandbox::Sandbox;
 
 const GOLDEN: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../../tests/golden/go");
-const ALPHA: &str = "alpha-password-0123456789";
+pub(crate) const ALPHA: &str = "alpha-password-0123456789";
 
 /// A copy of one of the Go package's files, and what is known of its records.
-struct GoVault {
-    sandbox: Sandbox,
+pub(crate) struct GoVault {
+    pub(crate) sandbox: Sandbox,
     records: Vec<Value>,
     /// The file that holds a password.
-    passwords: BTreeMap<String, String>,
+    pub(crate) passwords: BTreeMap<String, String>,
     v2_cost: &'static str,
 }
 
 impl GoVault {
-    fn of(db: &str, v2_cost: &'static str) -> Self {
+    pub(crate) fn of(db: &str, v2_cost: &'static str) -> Self {
         let sandbox = Sandbox::empty();
         sandbox.write("vault.sqlite", fs::read(Path::new(GOLDEN).join(db)).unwrap());
         let manifest = fs::read_to_string(Path::new(GOLDEN).join("manifest.json")).unwrap();
@@ -42,7 +42,7 @@ impl GoVault {
         self.records.iter().any(|record| record["cost"].is_null())
     }
 
-    fn run(&self, args: &[&str]) -> crate::sandbox::Answer {
+    pub(crate) fn run(&self, args: &[&str]) -> crate::sandbox::Answer {
         let vault = ["--vault", "sqlite:vault.sqlite", "--v2-preset", self.v2_cost];
         let allow: &[&str] = if self.has_v1() { &["--allow-v1"] } else { &[] };
         self.sandbox.run(&[args, &vault, allow].concat())
@@ -50,7 +50,7 @@ impl GoVault {
 
     /// Every live record that `file` names a password for opens under it, to the Go package's
     /// plaintext.
-    fn reads(&self, file: impl Fn(&str) -> Option<String>) {
+    pub(crate) fn reads(&self, file: impl Fn(&str) -> Option<String>) {
         for record in self.records.iter().filter(|record| record["soft_deleted"] == false) {
             let token = record["token"].as_str().unwrap();
             let Some(file) = file(record["password"].as_str().unwrap()) else { continue };
@@ -66,7 +66,7 @@ impl GoVault {
     }
 
     /// The stored text of every record.
-    fn stored(&self) -> BTreeMap<String, String> {
+    pub(crate) fn stored(&self) -> BTreeMap<String, String> {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
         runtime.block_on(async {
             let url = format!("sqlite:{}", self.sandbox.path("vault.sqlite").display());

@@ -16,6 +16,8 @@ mod go_package;
 #[cfg(test)]
 mod hostile;
 #[cfg(test)]
+mod identities;
+#[cfg(test)]
 mod making;
 #[cfg(test)]
 mod passwords;

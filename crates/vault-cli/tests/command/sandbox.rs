@@ -159,6 +159,11 @@ impl Answer {
         self
     }
 
+    /// Standard output.
+    pub(crate) fn text(&self) -> &str {
+        std::str::from_utf8(&self.stdout).unwrap()
+    }
+
     /// Standard output as JSON, after a run that ended with this code.
     pub(crate) fn json(self, code: i32) -> Value {
         assert_eq!(self.code, Some(code), "{self:?}");

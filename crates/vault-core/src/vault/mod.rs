@@ -41,7 +41,9 @@ use crate::engine::census::{CensusPlan, CensusSession};
 use crate::engine::rekey::{RekeyError, RekeyPlan, RekeySession};
 use crate::engine::settings::SettingsFailure;
 use crate::scan::{error::ScanError, workers::Workers};
-use vault_store::{Record, ScrubOptions, ScrubReport, Token, VaultStore};
+use vault_store::{
+    PasswordIdentities, PurgedIdentities, Record, ScrubOptions, ScrubReport, Token, VaultStore,
+};
 
 /// How often to retry a change that another writer overtook.
 const UPDATE_ROUNDS: u32 = 8;
@@ -337,6 +339,24 @@ impl Vault {
     /// [`VaultError::Store`].
     pub async fn scrub(&self, options: ScrubOptions) -> Result<ScrubReport, VaultError> {
         Ok(self.store.scrub(options).await?)
+    }
+
+    /// Counts the rows that say which records share a password, which old versions of the Go package
+    /// wrote. [`PasswordIdentities`] says what they reveal.
+    ///
+    /// # Errors
+    /// [`VaultError::Store`].
+    pub async fn password_identities(&self) -> Result<PasswordIdentities, VaultError> {
+        Ok(self.store.password_identities().await?)
+    }
+
+    /// Removes these rows, and nothing else. It needs no password. Do it before or after a rekey,
+    /// which leaves them as they are; copying the vault leaves them behind as well.
+    ///
+    /// # Errors
+    /// [`VaultError::Store`].
+    pub async fn purge_password_identities(&self) -> Result<PurgedIdentities, VaultError> {
+        Ok(self.store.purge_password_identities().await?)
     }
 
     /// Returns the record of a token, in any state.
