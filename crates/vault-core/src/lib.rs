@@ -35,9 +35,10 @@ pub use vault_store::{
 pub mod rekey {
     pub use crate::{
         engine::rekey::{
-            ChainDoubt, EarlierRun, FailureReason, InvalidPlan, JobInfo, KdfDoubt, MergeCheck,
-            MergeReport, ParseShardError, PreviousRuns, RekeyCounts, RekeyError, RekeyMode,
-            RekeyState, ResumeError, RunStatus, Shard, StageTimes, WriteHooks,
+            ChainDoubt, EarlierRun, FailureReason, InvalidPlan, JobInfo, KdfDoubt, Mark,
+            MarkReason, Marking, Marks, MergeCheck, MergeReport, ParseShardError, PreviousRuns,
+            RekeyCounts, RekeyError, RekeyMode, RekeyState, ResumeError, RunStatus, Shard,
+            StageTimes, WriteAs, WriteHooks,
         },
         scan::envelope_kind::EnvelopeKind,
     };

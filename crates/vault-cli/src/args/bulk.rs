@@ -82,6 +82,15 @@ pub(crate) enum MergeChecking {
     Off,
 }
 
+/// In which form a rekey writes records.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Writing {
+    /// Each as it was
+    AsItWas,
+    /// As the vault's settings say
+    Vault,
+}
+
 #[derive(Debug, Args)]
 #[expect(clippy::struct_excessive_bools, reason = "each is a flag that is typed or not")]
 pub(crate) struct RekeyArgs {
@@ -101,10 +110,26 @@ pub(crate) struct RekeyArgs {
     /// Report what would be rekeyed, without writing
     #[arg(long, help_heading = "What to write")]
     pub(crate) dry_run: bool,
-    /// Format to write: v3, v3+padme or v2 [default: v3 for v3 records, the vault's own for others]
+    /// In which form to write the records: as-it-was keeps the format, cost and salt of each, so
+    /// that nothing tells them from the others; vault follows the vault's settings where they are
+    /// no worse
+    #[arg(
+        long,
+        value_enum,
+        value_name = "FORM",
+        default_value_t = Writing::AsItWas,
+        conflicts_with_all = ["format", "kdf", "vault_salt"],
+        help_heading = "What to write"
+    )]
+    pub(crate) write: Writing,
+    /// Rekey even if the records are written in another form than others have, so that whoever
+    /// takes the database can tell that they share a password
+    #[arg(long, help_heading = "What to write")]
+    pub(crate) allow_marks: bool,
+    /// Format to write: v3, v3+padme or v2 [default: each record's own]
     #[arg(long, help_heading = "What to write")]
     pub(crate) format: Option<WriteFormat>,
-    /// Argon2id cost to write with [default: the vault's own, and never lower than a record's]
+    /// Argon2id cost to write with [default: each record's own]
     #[arg(long, value_name = "COST", help_heading = "What to write")]
     pub(crate) kdf: Option<KdfParams>,
     /// Move re-encrypted v3 records to the vault's own salt [default: each keeps its salt]

@@ -14,7 +14,7 @@ use vaultstore::{KdfParams, StoreUrl, WriteFormat};
 pub(crate) use self::{
     bulk::{
         BenchmarkArgs, CensusArgs, CopyArgs, MergeChecking, OldBlocksChoice, OpenArgs, OutputArgs,
-        ProgressMode, RekeyArgs, RunArgs, ScrubArgs, VerifyArgs,
+        ProgressMode, RekeyArgs, RunArgs, ScrubArgs, VerifyArgs, Writing,
     },
     parse::Expiry,
     passwords::{

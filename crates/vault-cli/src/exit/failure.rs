@@ -10,7 +10,7 @@ use vaultstore::settings::SettingsError;
 use vaultstore::store::RngError;
 use vaultstore::{StoreError, StoreErrorKind, VaultError};
 
-use super::say;
+use super::{marked, marks_hint, say};
 use crate::render::figures;
 
 /// Why a command failed.
@@ -33,6 +33,8 @@ pub(crate) enum FailureKind {
     Usage,
     /// 5: refused before the first write.
     Refused,
+    /// 6: a rekey would mark records; refused before the first write.
+    Marks,
     /// 130: Ctrl-C at the password prompt.
     Interrupted,
 }
@@ -127,7 +129,7 @@ impl Failure {
             }
             next = cause.source();
         }
-        if self.kind == FailureKind::Refused {
+        if matches!(self.kind, FailureKind::Refused | FailureKind::Marks) {
             // A rekey is refused before its first write, or not at all.
             sentence.push_str("; nothing was written");
         } else if self.changed == Changed::Nothing && !sentence.contains("nothing was") {
@@ -164,6 +166,9 @@ impl From<RekeyError> for Failure {
             RekeyError::Plan(InvalidPlan::MergingPairs) | RekeyError::Merge { .. } => {
                 Self::refused(what)
                     .hint("choose another new password, or allow the merge with --merge-check=off")
+            }
+            RekeyError::Marks(marks) => {
+                Self::new(FailureKind::Marks, marked(&marks)).hint(marks_hint(&marks))
             }
             RekeyError::WriteHooks { .. } => Self::usage(what).hint(
                 "remove or disable them for the time of the rekey, or allow them with --allow-triggers",

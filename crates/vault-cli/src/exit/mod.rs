@@ -1,11 +1,13 @@
 //! How a command ends: its exit code, and the lines `error:` and `hint:` if it failed.
 
 mod failure;
+mod marks;
 mod not_tried;
 mod say;
 
 pub(crate) use self::{
     failure::{Failure, FailureKind, limit_option},
+    marks::{marked, marks_hint},
     not_tried::tell_not_tried,
     say::{error, hint, note, warn},
 };
@@ -23,6 +25,8 @@ pub(crate) enum Exit {
     OtherCount,
     /// 5: a rekey would merge its records with those of the new password.
     WouldMerge,
+    /// 6: a rekey would mark the records that it moves.
+    WouldMark,
     /// 130: interrupted; the same command continues.
     Interrupted,
 }
@@ -35,6 +39,7 @@ pub(crate) fn code(outcome: Result<Exit, Failure>) -> u8 {
         Ok(Exit::Remains) => 3,
         Ok(Exit::OtherCount) => 4,
         Ok(Exit::WouldMerge) => 5,
+        Ok(Exit::WouldMark) => 6,
         Ok(Exit::Interrupted) => 130,
         Err(failure) => {
             failure.say();
@@ -42,6 +47,7 @@ pub(crate) fn code(outcome: Result<Exit, Failure>) -> u8 {
                 FailureKind::Failed => 1,
                 FailureKind::Usage => 2,
                 FailureKind::Refused => 5,
+                FailureKind::Marks => 6,
                 FailureKind::Interrupted => 130,
             }
         }

@@ -89,6 +89,9 @@ fn unfinished(report: &RekeyReport, wording: &Wording) -> String {
     let done = records(counts.rekeyed);
     let in_use = report.merge.found.max(counts.already_new);
     match report.end {
+        RunStatus::Refused if in_use == 0 && !report.marks.is_empty() => {
+            format!("REFUSED, and nothing was written: it would mark {}", report.marks)
+        }
         RunStatus::Refused if in_use == 0 => {
             "REFUSED, and nothing was written: it cannot be known which records were rekeyed already"
                 .to_owned()
@@ -168,6 +171,13 @@ fn rehearsal(report: &RekeyReport, wording: &Wording) -> String {
             "Rehearsal: the rekey would be REFUSED, since {} under {} already; {} would be re-encrypted otherwise",
             open(report.counts.already_new.max(report.merge.found)),
             wording.the_new(),
+            records(left),
+        );
+    }
+    if report.would_mark() {
+        return format!(
+            "Rehearsal: the rekey would be REFUSED, since it would mark {}; {} would be re-encrypted otherwise",
+            report.marks,
             records(left),
         );
     }

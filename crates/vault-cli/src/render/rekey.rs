@@ -5,7 +5,9 @@ use std::{collections::BTreeMap, fmt::Write as _};
 use serde::Serialize;
 use vaultstore::RekeyReport;
 use vaultstore::envelope::Malformed;
-use vaultstore::rekey::{EnvelopeKind, MergeCheck, MergeReport, RekeyCounts, RunStatus};
+use vaultstore::rekey::{
+    EnvelopeKind, Mark, MarkReason, MergeCheck, MergeReport, RekeyCounts, RunStatus,
+};
 use vaultstore::run::{Problem, ProblemAt, ProblemKind};
 
 use crate::exit::limit_option;
@@ -81,6 +83,7 @@ pub(crate) struct Report<'a> {
     before: Vec<Sealed>,
     after: Vec<Sealed>,
     merge_check: Merge,
+    marks: Vec<Marked>,
     earlier: PreviousRuns,
     catch_up_passes: u32,
     conflicts_settled: u64,
@@ -120,6 +123,24 @@ struct Merge {
     asked: &'static str,
     found: u64,
     unasked: u64,
+}
+
+/// Records that are written in another form than others of theirs.
+#[derive(Serialize)]
+struct Marked {
+    reason: &'static str,
+    records: u64,
+}
+
+fn marked(mark: &Mark) -> Marked {
+    let reason = match mark.reason {
+        MarkReason::V1 => "v1",
+        MarkReason::BelowFloor => "below_floor",
+        MarkReason::Spelling => "spelling",
+        MarkReason::Asked => "asked",
+        MarkReason::NotTried => "not_tried",
+    };
+    Marked { reason, records: mark.records }
 }
 
 /// What earlier runs of the same job did.
@@ -203,6 +224,7 @@ pub(crate) fn json<'a>(report: &'a RekeyReport, wording: &Wording) -> Report<'a>
         before: sealed(&report.before),
         after: sealed(&report.after),
         merge_check: merge(&report.merge),
+        marks: report.marks.0.iter().map(marked).collect(),
         earlier: PreviousRuns {
             runs: report.earlier.runs,
             counts: Counts::of(&report.earlier.counts),
@@ -289,6 +311,9 @@ pub(crate) fn text(report: &RekeyReport, wording: &Wording) -> String {
     if report.merge.unasked > 0 {
         // Reported, because "none" refers only to the others.
         row(&mut text, "v2 not asked whether new", &figures::count(report.merge.unasked));
+    }
+    for mark in report.marks.0.iter().map(marked) {
+        row(&mut text, &format!("marked ({})", mark.reason), &figures::count(mark.records));
     }
     for failure in &report.failures {
         let _ = writeln!(

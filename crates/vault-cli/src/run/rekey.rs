@@ -7,7 +7,9 @@ use std::{
 
 use vaultstore::envelope::{Format, Padding, SealParams};
 use vaultstore::kdf::KdfSetting;
-use vaultstore::rekey::{EarlierRun, RekeyError, RekeyMode, RunStatus, WriteHooks};
+use vaultstore::rekey::{
+    EarlierRun, Marking, RekeyError, RekeyMode, RunStatus, WriteAs, WriteHooks,
+};
 use vaultstore::store::WriteHook;
 use vaultstore::{Password, RekeyPlan, RekeyReport, RekeySession, Vault, WriteFormat};
 
@@ -15,7 +17,7 @@ use super::drive::{Steps, drive};
 use super::identity::warn_of_links;
 use super::v2_cost::{self, V2Costs};
 use super::{Context, blocking, settings};
-use crate::args::{NewPasswordArgs, OldPasswordArgs, OutputArgs, RekeyArgs};
+use crate::args::{NewPasswordArgs, OldPasswordArgs, OutputArgs, RekeyArgs, Writing};
 use crate::exit::{self, Exit, Failure, FailureKind};
 use crate::render::headline::{V2Answer, Wording};
 use crate::render::progress::Progress;
@@ -38,7 +40,6 @@ pub(super) async fn test(context: &Context, args: RekeyArgs) -> Result<Exit, Fai
 pub(super) async fn run(context: &Context, args: RekeyArgs) -> Result<Exit, Failure> {
     let vault = context.open_for(&args.open).await?;
     let place = Place::of(context)?;
-    let own_format = settings::format(&**vault.store()).await?;
     let expected = Expected { count: args.expect_count, zero_is_fine: args.allow_zero };
     let mode = if args.dry_run { RekeyMode::DryRun } else { RekeyMode::Apply };
     let merge = plan::merge_check(&args);
@@ -61,12 +62,11 @@ pub(super) async fn run(context: &Context, args: RekeyArgs) -> Result<Exit, Fail
         .dry_run(mode)
         .merge_check(merge)
         .write_hooks(hooks)
+        .marks(if args.allow_marks { Marking::Allow } else { Marking::Refuse })
         .earlier_run(earlier)
         .shard(args.shard)
         .options(plan::run_options(&args.run));
     rekey = write_as(&vault, &args, rekey).await?;
-    let is_marked = args.kdf.is_some()
-        || own_format.is_some_and(|own| args.format.is_some_and(|asked| asked != own));
     let costs = V2Costs::of(&**vault.store(), &args.open, context).await?;
     let pairs = blocking(move || pairs(args.pairs.as_deref(), args.old, args.new)).await?;
     let wording = Wording::of(&pairs, args.shard);
@@ -84,12 +84,6 @@ pub(super) async fn run(context: &Context, args: RekeyArgs) -> Result<Exit, Fail
         tell_resumed(session.report(), path);
     }
     warn_of_links(&**vault.store()).await?;
-    if is_marked {
-        exit::warn(
-            "with --format or --kdf the re-encrypted records can be told from the others; change the vault's settings \
-             instead to write all new records that way",
-        );
-    }
     let run = Run { context, place, kept: kept.map(Arc::new), costs, expected };
     run.drive(session, wording, &args.output).await
 }
@@ -208,15 +202,18 @@ fn pairs(
     Ok(vec![(old, new)])
 }
 
-/// Sets how to write: as requested, and never with a fresh salt, which would reveal which records
-/// were rekeyed together.
+/// Sets how to write: as it was or as requested, and never with a fresh salt, which would reveal
+/// which records were rekeyed together.
 async fn write_as(vault: &Vault, args: &RekeyArgs, plan: RekeyPlan) -> Result<RekeyPlan, Failure> {
     // In a vault of the Go package this sets the format; a dry run writes nothing.
     if let (Some(format), false) = (args.format, args.dry_run) {
         vault.settle_format(format).await?;
     }
     if args.format.is_none() && args.kdf.is_none() && !args.vault_salt {
-        return Ok(plan);
+        return Ok(match args.write {
+            Writing::AsItWas => plan,
+            Writing::Vault => plan.write_as(WriteAs::Vault),
+        });
     }
     let (own, kdf) = if args.dry_run {
         (vault.stored_spec().await?, settings::stored_kdf(&**vault.store()).await?)
@@ -262,6 +259,7 @@ impl Run<'_> {
         let steps = Kept { session: &mut session, file: self.kept.as_ref(), doubt: &mut doubt };
         let outcome = drive(steps, self.context, output.progress, "rekey").await.map(|_| ());
         doubt.show(session.report());
+        tell_marks(session.report());
         let outcome = outcome.and(match &self.kept {
             // A refused merge wrote nothing; there is nothing to resume.
             Some(kept) if is_refused_from_the_start(session.report()) => kept.remove(),
@@ -384,6 +382,14 @@ impl Doubt {
     }
 }
 
+/// Says which records were marked, where that was allowed.
+fn tell_marks(report: &RekeyReport) {
+    let is_refused = report.end == RunStatus::Refused || report.would_mark();
+    if !is_refused && !report.marks.is_empty() && report.rekeyed_now() > 0 {
+        exit::warn(&exit::marked(&report.marks));
+    }
+}
+
 fn is_refused_from_the_start(report: &RekeyReport) -> bool {
     report.end == RunStatus::Refused && report.earlier.runs == 0
 }
@@ -407,6 +413,11 @@ fn judge(report: &RekeyReport, wording: &Wording, expected: Expected) -> Exit {
         ));
         exit::hint("choose another new password, or allow the merge with --merge-check=off");
         return Exit::WouldMerge;
+    }
+    if report.dry_run && report.would_mark() {
+        exit::error(&format!("{}, and a rekey would be refused", exit::marked(&report.marks)));
+        exit::hint(&exit::marks_hint(&report.marks));
+        return Exit::WouldMark;
     }
     if let Some(count) = expected.count
         && count != report.counts.rekeyed

@@ -126,11 +126,6 @@ pub(super) async fn vault_kdf(vault: &Vault) -> Result<KdfSetting, Failure> {
     stored_kdf(&**vault.store()).await
 }
 
-/// Returns the format of new records, if the vault has one and this version knows it.
-pub(super) async fn format(store: &dyn VaultStore) -> Result<Option<WriteFormat>, Failure> {
-    Ok(store.setting(FORMAT).await?.and_then(|format| format.parse().ok()))
-}
-
 /// Returns the cost of the v2 records that this vault writes, if it writes v2 and the cost is
 /// within the limits. The vault itself reports invalid settings.
 pub(super) async fn own_v2_cost(

@@ -62,7 +62,8 @@ impl GoVault {
     fn rekey_alpha(&self, format: &str) -> Value {
         let old = &self.passwords[ALPHA];
         let args = ["rekey", "--old-password-file", old, "--new-password-file", "new"];
-        self.run(&[&args[..], &["--format", format, "--json"]].concat()).json(0)
+        let more = ["--format", format, "--allow-marks", "--json"];
+        self.run(&[&args[..], &more].concat()).json(0)
     }
 
     /// The stored text of every record.
@@ -259,7 +260,8 @@ fn the_guide_for_users_of_the_go_package_is_a_walk_that_works() {
     ] {
         let go_vault = GoVault::of(db, preset);
         let sandbox = &go_vault.sandbox;
-        let v1 = if go_vault.has_v1() { "--allow-v1" } else { "" };
+        let (v1, marks) =
+            if go_vault.has_v1() { ("--allow-v1", "--allow-marks") } else { ("", "") };
         fs::rename(sandbox.path("vault.sqlite"), sandbox.path("vault.db")).unwrap();
         for (name, password) in [("old", ALPHA), ("new", "a new one"), ("newer", "a newer one")] {
             sandbox.write(name, password);
@@ -276,7 +278,12 @@ fn the_guide_for_users_of_the_go_package_is_a_walk_that_works() {
         for (number, block) in blocks.iter().enumerate() {
             let answer = sandbox.shell(
                 block,
-                &[("PRESET", preset), ("V1", v1), ("VAULTSTORE_VAULT", "sqlite:vault.db")],
+                &[
+                    ("PRESET", preset),
+                    ("V1", v1),
+                    ("MARKS", marks),
+                    ("VAULTSTORE_VAULT", "sqlite:vault.db"),
+                ],
             );
             assert_eq!(answer.code, Some(0), "{db}: {block}: {answer:?}");
             let now = stored();

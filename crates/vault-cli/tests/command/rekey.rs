@@ -122,7 +122,14 @@ fn several_pairs_move_in_one_scan() {
 #[test]
 fn another_format_is_written_when_asked() {
     let sandbox = mixed();
-    assert_eq!(rekey(&sandbox, &["--format", "v2", "--kdf", "lightweight"], 0)["rekeyed"], 3);
+    let v2 = ["--format", "v2", "--kdf", "lightweight"];
+    for more in [&[][..], &["--dry-run"], &["--merge-check=off"]] {
+        let report = rekey(&sandbox, &[&v2[..], more].concat(), 6);
+        assert_eq!(report["marks"], serde_json::json!([{"reason": "asked", "records": 3}]));
+    }
+    let census = sandbox.run(&["census", "--json"]).json(0);
+    assert_eq!(census["formats"], serde_json::json!({"v3": 5}), "nothing was written");
+    assert_eq!(rekey(&sandbox, &[&v2[..], &["--allow-marks"]].concat(), 0)["rekeyed"], 3);
     let census = sandbox.run(&["census", "--json"]).json(0);
     assert_eq!(
         (census["formats"]["v2"].as_u64(), census["formats"]["v3"].as_u64()),

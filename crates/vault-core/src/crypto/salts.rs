@@ -5,6 +5,7 @@ use std::{
     sync::{Arc, PoisonError, RwLock},
 };
 
+use crate::crypto::envelope::V2Params;
 use crate::crypto::kdf::KdfSetting;
 use crate::crypto::policy::OpenPolicy;
 
@@ -28,6 +29,11 @@ impl RunPolicy {
     /// Any salt: for envelopes that the run itself has sealed.
     pub(crate) fn of_own_output(policy: OpenPolicy) -> Self {
         Self { policy, own: Vec::new(), others: None }
+    }
+
+    /// The same run with other costs to try on v2.
+    pub(crate) fn with_v2_costs(&self, v2_costs: Vec<V2Params>) -> Self {
+        Self { policy: OpenPolicy { v2_costs, ..self.policy.clone() }, ..self.clone() }
     }
 
     pub(crate) fn policy(&self) -> &OpenPolicy {

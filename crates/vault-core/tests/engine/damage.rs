@@ -91,6 +91,7 @@ fn rekey_some(first: usize, texts: &[Vec<u8>]) -> Vec<Outcome> {
         let vault = Vault::init(store.clone(), InitOptions::default().cost(cheap()), options).await;
         store.insert(before.clone()).await.unwrap();
         let plan = RekeyPlan::new().pair(Password::new("old"), Password::new("new"));
+        let plan = plan.marks(vault_core::rekey::Marking::Allow);
         vault.unwrap().rekey(plan).await.unwrap().run().await.unwrap()
     });
     let problems: BTreeMap<_, _> =

@@ -4,6 +4,7 @@ mod catch_up;
 mod chains;
 mod commitment;
 mod damage;
+mod forms;
 mod golden;
 mod interrupted;
 mod rekey;

@@ -7,7 +7,7 @@ use std::{num::NonZeroUsize, sync::Arc};
 use crate::world::{Interposer, NoWait, World, cheap, password};
 use futures::executor::block_on;
 use vault_core::envelope::{OpenPolicy, SealParams, V2Params};
-use vault_core::rekey::{InvalidPlan, MergeCheck, RekeyError, RekeyMode, RunStatus};
+use vault_core::rekey::{InvalidPlan, MergeCheck, RekeyError, RekeyMode, RunStatus, WriteAs};
 use vault_core::run::{MAX_PROBLEMS, ProblemKind, RunOptions};
 use vault_core::settings::SettingsError;
 use vault_core::store::{PageLimit, RecordSource};
@@ -216,6 +216,7 @@ fn v2_records_become_v3_and_v3_records_become_v2() {
     world.check();
 
     let back = RekeyPlan::new().pair(password("new"), password("newer")).options(options());
+    let back = back.write_as(WriteAs::Vault).merge_check(MergeCheck::Full);
     assert_eq!(world.rekey(back).unwrap().counts.rekeyed, 4);
     assert!(
         world.records().iter().all(|record| record

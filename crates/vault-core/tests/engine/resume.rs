@@ -12,8 +12,8 @@ use crate::world::{Interposer, NoWait, World, cheap, password};
 use futures::executor::block_on;
 use vault_core::envelope::{Format, OpenPolicy, SealParams, V2Params};
 use vault_core::rekey::{
-    EarlierRun, InvalidPlan, MergeCheck, RekeyError, RekeyMode, RekeyState, ResumeError, RunStatus,
-    Shard,
+    EarlierRun, InvalidPlan, Marking, MergeCheck, RekeyError, RekeyMode, RekeyState, ResumeError,
+    RunStatus, Shard, WriteAs,
 };
 use vault_core::run::RunOptions;
 use vault_core::store::PageLimit;
@@ -89,14 +89,15 @@ fn a_run_that_resumes_derives_only_for_what_was_not_tried() {
 
 #[test]
 fn a_catch_up_pass_over_an_unchanged_v2_vault_derives_nothing() {
-    for spec in [None, Some(SealParams::V2 { params: cheap() })] {
+    let v2 = SealParams::V2 { params: cheap() };
+    for write in [WriteAs::AsItWas, WriteAs::Spec(v2), WriteAs::Vault] {
         let world = v2_world(30, 70);
-        let plan = spec.into_iter().fold(plan(), RekeyPlan::write_as);
+        let plan = plan().write_as(write).marks(Marking::Allow);
         let report = world.rekey_through(&Interposer::not_counting(), plan).unwrap();
         assert_eq!(report.catch_up_passes, 1);
         // 100 for testing; v2 seals and opens again; the rest is three for keys.
-        let sealing = if spec.is_some() { 2 * 30 } else { 0 };
-        let keys = if spec.is_some() { 2 } else { 3 };
+        let sealing = if write == WriteAs::Vault { 0 } else { 2 * 30 };
+        let keys = if write == WriteAs::Spec(v2) { 2 } else { 3 };
         assert_eq!(report.derivations, 100 + sealing + keys);
         world.hand_over("old", "new");
         world.check();
@@ -363,7 +364,7 @@ fn a_report_says_how_records_were_sealed_before_and_are_after() {
     let world = v2_world(20, 10);
     world.fill("old", 5);
     world.damage(&RecordId::from_stored("00000-old"));
-    let report = world.rekey(plan()).unwrap();
+    let report = world.rekey(plan().write_as(WriteAs::Vault).marks(Marking::Allow)).unwrap();
     let forms = |of: &std::collections::BTreeMap<vault_core::rekey::EnvelopeKind, u64>| {
         of.iter().map(|(sealing, count)| (sealing.format, sealing.cost, *count)).collect::<Vec<_>>()
     };

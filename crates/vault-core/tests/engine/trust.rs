@@ -13,7 +13,7 @@ use futures::executor::block_on;
 use vault_core::census::{CensusPlan, CensusReport};
 use vault_core::envelope::{Envelope, NotTried, OpenPolicy, Padding, SealParams, check, seal};
 use vault_core::kdf::{KdfMemory, KdfMinimum, KdfSetting, Salt};
-use vault_core::rekey::{MergeCheck, RekeyMode, RunStatus};
+use vault_core::rekey::{Marking, MergeCheck, RekeyMode, RunStatus, WriteAs};
 use vault_core::run::RunOptions;
 use vault_core::store::{BoundTo, EnvelopeText, PageLimit, PutSetting};
 use vault_core::time::Clock;
@@ -182,7 +182,7 @@ fn v1_is_opened_only_where_the_caller_allows_it() {
 
     let allowed = world.reopened(OpenPolicy::default().allow_v1(true));
     assert_eq!(block_on(allowed.read(&planted, &key)).unwrap().as_bytes(), b"value");
-    let report = rekey(&allowed, plan().merge_check(MergeCheck::Off));
+    let report = rekey(&allowed, plan().merge_check(MergeCheck::Off).marks(Marking::Allow));
     assert_eq!((report.counts.rekeyed, report.counts.not_tried.total()), (1, 0));
 }
 
@@ -314,7 +314,11 @@ fn a_setting_that_raises_the_cost_is_followed_and_one_that_is_asked_for_as_well(
     let higher = KdfSetting { params: cost(128, 4), ..own };
     world.set("kdf", &higher.to_string());
     let vault = world.reopened(OpenPolicy::default());
-    let report = rekey(&vault, plan());
+    let there = RekeyPlan::new().pair(Password::new("old"), Password::new("then"));
+    assert_eq!(rekey(&vault, there).counts.rekeyed, 3);
+    assert_eq!(world.kdfs(), [own; 3], "not without being asked");
+    let plan = RekeyPlan::new().pair(Password::new("then"), Password::new("new"));
+    let report = rekey(&vault, plan.write_as(WriteAs::Vault));
     assert_eq!((report.counts.rekeyed, report.kdf_doubt), (3, None));
     assert_eq!(world.kdfs(), [higher; 3]);
 

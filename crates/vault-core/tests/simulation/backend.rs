@@ -32,6 +32,8 @@ pub(crate) enum Sabotage {
     OnePass,
     /// The store counts the writes of the rekeyer that asks, and no others.
     CountsOnlyOwnWrites,
+    /// Records are written as the vault's settings say, not as they were.
+    AnotherForm,
 }
 
 /// The answer of the store in memory, which never waits.

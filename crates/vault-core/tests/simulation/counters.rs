@@ -29,6 +29,10 @@ counters! {
     histories_of_several_pairs
     /// Histories in which each rekeyer has a part of the vault.
     histories_of_shards
+    /// Histories whose rekeyers write each record in the form that it had.
+    histories_written_as_they_were
+    /// Records moved in another form than that of the vault's settings.
+    moved_in_another_form
     /// Histories of pairs that chain.
     histories_of_chains
     /// Store calls refused without an effect, by what the store said.

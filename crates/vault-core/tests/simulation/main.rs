@@ -1,12 +1,12 @@
 //! Thousands of seeded histories of the real rekey engine over a store in memory, on one thread,
 //! poll by poll.
 //!
-//! A history is a small vault of all three formats with one to three rekeyers and a concurrent
-//! writer. The rekeyers have one target or several, one pair of passwords or several, all of
-//! the vault or a part of it. Store calls take their time, fail before or after their effect, take
-//! effect in part or late; rekeyers are stopped, dropped and restarted. Then the faults end, a
-//! rekey runs undisturbed, the next one finds nothing, and every record must be what the ledger
-//! says.
+//! A history is a small vault of all three formats and of several costs and salts, with one to
+//! three rekeyers and a concurrent writer. The rekeyers have one target or several, one pair of
+//! passwords or several, all of the vault or a part of it. Store calls take their time, fail before
+//! or after their effect, take effect in part or late; rekeyers are stopped, dropped and restarted.
+//! Then the faults end, a rekey runs undisturbed, the next one finds nothing, and every record must
+//! be what the ledger says.
 //!
 //! `VAULTSTORE_SIM_HISTORIES` says how many histories (5,000; `cargo xtask ci` plays 100,000), and
 //! a tenth as many of pairs that chain; `VAULTSTORE_SIM_FIRST_SEED` where they begin.
@@ -38,7 +38,7 @@ use chaos::Chaos;
 use counters::{Counters, add};
 use plans::Plan;
 use rekeyer::Rekeyer;
-use vault_core::rekey::{MergeCheck, RunStatus};
+use vault_core::rekey::{MergeCheck, RunStatus, WriteAs};
 use world::{Move, Owner, Violation, World};
 
 /// Plays the history of a seed; what comes back names everything that happened in it.
@@ -53,6 +53,10 @@ fn play(seed: u64, sabotage: Sabotage, counters: &Arc<Counters>) -> Result<u64, 
         for plan in &mut plans {
             plan.merge = MergeCheck::Off;
         }
+    }
+    let keeps_forms = plans.iter().all(|plan| plan.write == WriteAs::AsItWas);
+    for plan in plans.iter_mut().filter(|_| sabotage == Sabotage::AnotherForm) {
+        plan.write = WriteAs::Vault;
     }
     let moves: Vec<Move> = plans.iter().flat_map(|plan| plan.pairs.clone()).collect();
     let mut rekeyers: Vec<_> = plans.into_iter().map(|plan| Rekeyer::new(plan, sabotage)).collect();
@@ -77,6 +81,10 @@ fn play(seed: u64, sabotage: Sabotage, counters: &Arc<Counters>) -> Result<u64, 
         ensure!(again.counts.rekeyed == 0, "a second rekey found {}", again.counts.rekeyed);
     }
     world.check(&moves)?;
+    if keeps_forms {
+        world.check_forms()?;
+        add(&counters.histories_written_as_they_were, 1);
+    }
     add(&counters.histories, 1);
     Ok(chaos.traced())
 }
@@ -91,7 +99,7 @@ fn play_chain(seed: u64, counters: &Arc<Counters>) -> Result<u64, Violation> {
     let cycle = [(Owner::Old, Owner::New), (Owner::New, Owner::Old)];
     let line = [(Owner::Old, Owner::New), (Owner::New, Owner::Rival)];
     let pairs = chance.pick(&[&cycle, &line]);
-    let mut rekeyer = Rekeyer::new(Plan::new(pairs, world::v3()), Sabotage::None);
+    let mut rekeyer = Rekeyer::new(Plan::new(pairs, world::v3().into()), Sabotage::None);
     for _ in 0..20 + chance.below(120) {
         if chance.one_in(10) {
             chaos.land_one();
@@ -178,6 +186,7 @@ fn each_sabotage_is_found() {
         Sabotage::CheckpointBeforeWrite,
         Sabotage::OnePass,
         Sabotage::CountsOnlyOwnWrites,
+        Sabotage::AnotherForm,
     ] {
         let counters = Arc::default();
         let found = play_all(0..10_000, |seed| play(seed, sabotage, &counters));

@@ -1,8 +1,7 @@
 //! What the rekeyers of a history are to do.
 
 use vault_core::RekeyPlan;
-use vault_core::envelope::SealParams;
-use vault_core::rekey::{EarlierRun, MergeCheck, Shard};
+use vault_core::rekey::{EarlierRun, Marking, MergeCheck, Shard, WriteAs};
 
 use crate::chance::Chance;
 use crate::counters::{Counters, add};
@@ -14,19 +13,19 @@ pub(crate) struct Plan {
     pub(crate) pairs: Vec<Move>,
     pub(crate) shard: Shard,
     pub(crate) merge: MergeCheck,
-    write: SealParams,
+    pub(crate) write: WriteAs,
 }
 
 impl Plan {
-    pub(crate) fn new(pairs: &[Move], write: SealParams) -> Self {
+    pub(crate) fn new(pairs: &[Move], write: WriteAs) -> Self {
         Self { pairs: pairs.to_vec(), shard: Shard::WHOLE, merge: MergeCheck::Off, write }
     }
 
     /// The plan as the engine takes it.
     pub(crate) fn begin(&self) -> RekeyPlan {
         let plan = RekeyPlan::new().write_as(self.write).shard(self.shard).merge_check(self.merge);
-        // A small world may look as if its pairs had been moved before.
-        let plan = plan.earlier_run(EarlierRun::None);
+        // A small world may look as if its pairs had been moved before, and has each form seldom.
+        let plan = plan.earlier_run(EarlierRun::None).marks(Marking::Allow);
         let add = |plan: RekeyPlan, (old, new): &Move| plan.pair(old.password(), new.password());
         self.pairs.iter().fold(plan, add)
     }
@@ -47,7 +46,9 @@ impl Plan {
 /// everything.
 pub(crate) fn of_a_history(chance: &mut Chance, counters: &Counters) -> (Vec<Plan>, usize) {
     use Owner::{Foreign, New, Old, Rival};
-    let write = chance.pick(&[v3(), v3(), v3(), v3(), v3(), v2()]);
+    let as_it_was = WriteAs::AsItWas;
+    let write =
+        chance.pick(&[as_it_was, as_it_was, as_it_was, WriteAs::Vault, v3().into(), v2().into()]);
     let merge = chance.pick(&[MergeCheck::Off, MergeCheck::Off, MergeCheck::Fast]);
     let (mut plans, takes) = match chance.below(12) {
         0 => {

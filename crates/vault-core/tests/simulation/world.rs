@@ -6,6 +6,7 @@ use std::{
     sync::{Arc, LazyLock},
 };
 
+use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD};
 use vault_core::envelope::{
     Envelope, OpenOutcome, OpenPolicy, Padding, SealParams, V2Params, open, seal,
 };
@@ -74,6 +75,14 @@ static SPEC: LazyLock<SealParams> = LazyLock::new(|| {
     let kdf = KdfSetting::generate(KdfParams::new(8, 1, 1).unwrap()).unwrap();
     SealParams::V3 { kdf, padding: Padding::None }
 });
+/// Other suites, costs and salts, as in a vault with a past: the settings are those of [`SPEC`].
+static OTHERS: LazyLock<[SealParams; 3]> = LazyLock::new(|| {
+    let SealParams::V3 { kdf, .. } = *SPEC else { unreachable!() };
+    let v3 = |kdf, padding| SealParams::V3 { kdf, padding };
+    let lower = KdfSetting { params: KdfParams::new(9, 1, 1).unwrap(), ..kdf };
+    let merged = KdfSetting::generate(kdf.params).unwrap();
+    [v3(kdf, Padding::Padme), v3(lower, Padding::None), v3(merged, Padding::None)]
+});
 static POLICY: LazyLock<OpenPolicy> =
     LazyLock::new(|| OpenPolicy::trusting().v2_costs([V2Params::new(SPEC.params())]));
 
@@ -126,7 +135,7 @@ impl World {
     /// Up to twelve records of these owners.
     pub(crate) fn new(chance: &mut Chance, chaos: &Chaos, owners: &[Owner]) -> Self {
         let mut world = Self {
-            store: MemoryStore::new(),
+            store: vault(),
             counters: Arc::clone(&chaos.counters),
             ledger: BTreeMap::new(),
             intent: None,
@@ -284,9 +293,10 @@ impl World {
         // Nobody's record is spoiled afterwards, which only v3 tells.
         let odd = owner != Owner::Nobody && chance.one_in(self.odd_format_rarity);
         let owner = if owner == Owner::Nobody { 0 } else { owner as usize };
-        let spec = match odd.then(|| chance.one_in(2)) {
-            Some(true) => return PADS[owner].seal(value),
-            Some(false) => v2(),
+        let spec = match odd.then(|| chance.below(3)) {
+            Some(0) => return PADS[owner].seal(value),
+            Some(1) => v2(),
+            Some(_) => chance.pick(&*OTHERS),
             None => v3(),
         };
         let bound_to = BoundTo { id, token: &token_of(id) };
@@ -403,8 +413,52 @@ impl World {
         Ok(())
     }
 
+    /// Every record has the form in which a writer left it; v1 is never written, and became what
+    /// the vault's settings say.
+    pub(crate) fn check_forms(&self) -> Result<(), Violation> {
+        let vaults = form(&seal_any(&v3()));
+        for (record, due) in self.records().iter().zip(self.ledger.values()) {
+            let (was, is) = (form(&due.record.envelope), form(&record.envelope));
+            let moved_from_v1 = was == b"v1" && record.envelope != due.record.envelope;
+            let due = if moved_from_v1 { &vaults } else { &was };
+            ensure!(is == *due, "{} has another form than it had", record.id);
+            add(&self.counters.moved_in_another_form, u64::from(is != vaults));
+        }
+        Ok(())
+    }
+
     fn records(&self) -> Vec<Record> {
         now(self.store.list(None, PageLimit::new(usize::MAX, usize::MAX))).records
+    }
+}
+
+/// A new vault with the settings of [`SPEC`].
+fn vault() -> MemoryStore {
+    let store = MemoryStore::new();
+    let SealParams::V3 { kdf, .. } = *SPEC else { unreachable!() };
+    let settings = [("kdf".to_owned(), kdf.to_string()), ("format".to_owned(), "v3".to_owned())];
+    assert!(now(store.init_settings(&settings)));
+    store
+}
+
+fn seal_any(spec: &SealParams) -> EnvelopeText {
+    let id = RecordId::from_stored("any");
+    let bound_to = BoundTo { id: &id, token: &token_of(&id) };
+    seal(b"", &KEYS[0], bound_to, spec, &mut KdfMemory::new()).unwrap()
+}
+
+/// What anybody can read off a text: for v3 the suite, the cost and the salt, which are the first
+/// 26 bytes of its header (`docs/format.md` §3.2).
+fn form(text: &EnvelopeText) -> Vec<u8> {
+    let text = text.as_bytes().unwrap();
+    match text.strip_prefix(b"v3:") {
+        Some(body) => {
+            let front = body.get(..36).unwrap_or(body);
+            let bytes = URL_SAFE_NO_PAD.decode(front).unwrap_or_else(|_| front.to_vec());
+            bytes.get(..26).unwrap_or(&bytes).to_vec()
+        }
+        None if text.starts_with(b"v2:") => b"v2".to_vec(),
+        None => b"v1".to_vec(),
     }
 }
 

@@ -39,8 +39,15 @@ pub(super) struct Page {
     pub(super) batch: Vec<Replacement>,
     /// How often its records were read again.
     pub(super) round: u32,
-    /// For v2 records of the batch, the cost that opened them.
-    pub(super) kinds: HashMap<RecordId, EnvelopeKind>,
+    /// For records of the batch that the texts do not tell, because one of them is v2.
+    pub(super) kinds: HashMap<RecordId, Kinds>,
+}
+
+/// How a record was sealed, and how it is written.
+#[derive(Clone, Copy)]
+pub(super) struct Kinds {
+    from: EnvelopeKind,
+    to: EnvelopeKind,
 }
 
 /// The outcome of one page.
@@ -52,8 +59,8 @@ pub(super) struct PageOutcome {
     pub(super) unnamed: u64,
     /// How the counted intact records were sealed.
     pub(super) before: BTreeMap<EnvelopeKind, u64>,
-    /// How the moved records were sealed, and how they are now; `None` is as a v2 is replaced.
-    pub(super) moved: BTreeMap<(EnvelopeKind, Option<EnvelopeKind>), u64>,
+    /// How the moved records were sealed, and how they are now.
+    pub(super) moved: BTreeMap<(EnvelopeKind, EnvelopeKind), u64>,
     /// The tags to keep.
     pub(super) marks: Vec<RecordTag>,
     /// Still under their old password.
@@ -75,8 +82,8 @@ pub(super) struct PageOutcome {
     pub(super) reasons: Vec<(String, u64)>,
     /// The page was not finished, and continuing is pointless.
     pub(super) error: Option<RekeyError>,
-    /// For v2 records to be written, the cost that opened them.
-    pub(super) kinds: HashMap<RecordId, EnvelopeKind>,
+    /// For records to be written, what a v2 text does not tell.
+    pub(super) kinds: HashMap<RecordId, Kinds>,
     /// Seen, and counted by an earlier pass.
     uncounted: u64,
     catching_up: bool,
@@ -95,16 +102,16 @@ impl PageOutcome {
             self.due.insert(id.clone());
         }
         let outcome = match finding {
-            Finding::Reseal(replacement, v2_cost) => {
-                if v2_cost.is_some() {
-                    let kind = EnvelopeKind { format: Format::V2, cost: v2_cost };
-                    self.kinds.insert(id, kind);
+            Finding::Reseal(replacement, v2_cost, to) => {
+                if v2_cost.is_some() || to.format == Format::V2 {
+                    let from = sealing.unwrap_or(EnvelopeKind::of(&replacement.expected));
+                    self.kinds.insert(id, Kinds { from, to });
                 }
                 return Some(replacement);
             }
             Finding::Matches(_, to) => {
                 if let Some(sealing) = sealing {
-                    *self.moved.entry((sealing, to)).or_default() += 1;
+                    *self.moved.entry((sealing, to.unwrap_or(sealing))).or_default() += 1;
                 }
                 &mut self.counts.rekeyed
             }
@@ -143,8 +150,10 @@ impl PageOutcome {
     fn count_moved(&mut self, replacement: &Replacement, seeker: &PassExaminer) {
         self.counts.rekeyed += 1;
         let known = self.kinds.get(&replacement.id).copied();
-        let from = known.unwrap_or_else(|| EnvelopeKind::of(&replacement.expected));
-        let to = Some(EnvelopeKind::of(&replacement.new)).filter(|to| to.format == Format::V3);
+        let Kinds { from, to } = known.unwrap_or_else(|| Kinds {
+            from: EnvelopeKind::of(&replacement.expected),
+            to: EnvelopeKind::of(&replacement.new),
+        });
         *self.moved.entry((from, to)).or_default() += 1;
         if self.catching_up && !self.due.contains(&replacement.id) {
             *self.before.entry(from).or_default() += 1;

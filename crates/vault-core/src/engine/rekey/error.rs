@@ -2,7 +2,7 @@
 
 use vault_store::{RngError, StoreError};
 
-use super::{plan::InvalidPlan, state::ResumeError};
+use super::{marks::Marks, plan::InvalidPlan, state::ResumeError};
 use crate::crypto::{kdf::KdfError, password_policy::PasswordPolicyViolation, seal::SealError};
 use crate::engine::settings::{SettingsError, SettingsFailure};
 use crate::scan::{error::ScanError, workers::WorkerError};
@@ -50,6 +50,12 @@ pub enum RekeyError {
         /// Number of records.
         records: u64,
     },
+    /// Records would be written in another form than others of theirs, and the plan does not permit
+    /// that. Nothing was written.
+    #[error(
+        "the rekey would mark {0}: whoever takes the database could tell them from the others, and that they share a password"
+    )]
+    Marks(Marks),
     /// The database has triggers or rules that act on every replaced envelope, and the plan does
     /// not permit them. Nothing was written.
     #[error(
@@ -143,6 +149,9 @@ impl RekeyError {
             }
             Self::Worker(_) => "this is a bug in vaultstore; please report it",
             Self::Merge { .. } => "choose another new password, or allow the merge",
+            Self::Marks(_) => {
+                "move all records of such a form in one run, write records as they were, or allow the marks"
+            }
             Self::WriteHooks { .. } => {
                 "remove or disable them for the time of the rekey, or allow them"
             }

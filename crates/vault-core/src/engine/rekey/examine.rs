@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use super::marks::{MarkTally, Marks};
 use super::plan::{Pair, RekeyMode};
 use crate::crypto::envelope::{Envelope, Format, V2Params};
 use crate::crypto::kdf::{KdfMemory, KdfParams};
@@ -21,9 +22,10 @@ use vault_store::{EnvelopeText, RecordId, Replacement, SealedRecord, UnreadableR
 
 /// What to do with a record.
 pub(crate) enum Finding {
-    /// Write it, if the store agrees; with the cost that opened it, for a v2.
-    Reseal(Replacement, Option<KdfParams>),
-    /// It opens under an old password, and would be sealed like this; a dry run stops here.
+    /// Write it, if the store agrees, sealed like this; with the cost that opened it, for a v2.
+    Reseal(Replacement, Option<KdfParams>, EnvelopeKind),
+    /// It opens under an old password, and would be sealed like this; a dry run stops here. `None`
+    /// is as it is.
     Matches(Option<KdfParams>, Option<EnvelopeKind>),
     OtherPassword,
     AlreadyNew,
@@ -40,6 +42,8 @@ pub(crate) struct Rekeyer {
     policy: RunPolicy,
     reseal: Reseal,
     mode: RekeyMode,
+    /// Counts the forms of the records, if nothing did before.
+    marks: Option<Arc<MarkTally>>,
 }
 
 impl Examine for Rekeyer {
@@ -59,7 +63,7 @@ impl Examine for Rekeyer {
 /// What to do with a record, without the record.
 #[derive(Clone)]
 enum Verdict {
-    Reseal(EnvelopeText, Option<V2Params>),
+    Reseal(EnvelopeText, Option<V2Params>, Target),
     Matches(Option<V2Params>, Target),
     OtherPassword,
     AlreadyNew,
@@ -72,9 +76,9 @@ impl Verdict {
     fn about(self, record: SealedRecord) -> Finding {
         let SealedRecord { id, envelope: expected, .. } = record;
         match self {
-            Self::Reseal(sealed, cost) => {
+            Self::Reseal(sealed, cost, target) => {
                 let replacement = Replacement { id, expected, new: sealed };
-                Finding::Reseal(replacement, cost.map(|cost| *cost.params()))
+                Finding::Reseal(replacement, cost.map(|cost| *cost.params()), kind_of(&target))
             }
             Self::Matches(cost, target) => {
                 Finding::Matches(cost.map(|cost| *cost.params()), Some(kind_of(&target)))
@@ -95,7 +99,17 @@ impl Rekeyer {
         reseal: Reseal,
         mode: RekeyMode,
     ) -> Self {
-        Self { pairs, policy, reseal, mode }
+        Self { pairs, policy, reseal, mode, marks: None }
+    }
+
+    /// Counts which records would be marked.
+    pub(super) fn counting_marks(self, marks: Option<Arc<MarkTally>>) -> Self {
+        Self { marks, ..self }
+    }
+
+    /// Returns which records would be marked, if that is counted.
+    pub(super) fn marks(&self) -> Option<Marks> {
+        self.marks.as_ref().map(|marks| marks.marks())
     }
 
     /// Returns how records are opened.
@@ -122,6 +136,9 @@ impl Rekeyer {
             records.iter().map(|record| Envelope::parse(&record.envelope)).collect();
         let bound = records.iter().map(SealedRecord::bound_to);
         let (mut untried, unopenable) = check_all(&parsed, bound, &self.policy);
+        if let Some(marks) = &self.marks {
+            marks.count_forms(records);
+        }
         let mut verdicts = vec![Verdict::OtherPassword; records.len()];
         for (index, why) in unopenable {
             verdicts[index] = match problem_of(why) {
@@ -145,6 +162,12 @@ impl Rekeyer {
                     OpenOutcome::NotTried(why) => {
                         verdicts[candidate.index] = Verdict::NotTried(why);
                     }
+                }
+            }
+            if let Some(marks) = &self.marks {
+                for (candidate, _) in &opened {
+                    let present = candidate.checked.present(candidate.v2_cost);
+                    marks.count_opened(&records[candidate.index], &present);
                 }
             }
             self.reseal(&opened, &pair.new, &mut verdicts, memory)?;
@@ -242,7 +265,7 @@ impl Rekeyer {
         }
         check_sealed(&written, new, &self.check(target), memory)?;
         for (candidate, _, sealed) in written {
-            verdicts[candidate.index] = Verdict::Reseal(sealed, candidate.v2_cost);
+            verdicts[candidate.index] = Verdict::Reseal(sealed, candidate.v2_cost, *target);
         }
         Ok(())
     }
@@ -452,7 +475,7 @@ mod tests {
             for (record, found) in records.iter().zip(together) {
                 let (expected, opened) = one_by_one(&rekeyer, record);
                 match (found, expected, opened) {
-                    (Verdict::Reseal(sealed, _), Verdict::Matches(_, target), Some((number, value))) => {
+                    (Verdict::Reseal(sealed, ..), Verdict::Matches(_, target), Some((number, value))) => {
                         prop_assert!(write.is_some());
                         let envelope = Envelope::parse(&sealed).unwrap();
                         let new = &rekeyer.pairs[number].new;

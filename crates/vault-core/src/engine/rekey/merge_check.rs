@@ -7,6 +7,7 @@ use std::sync::{
 
 use super::{
     kdf_tally::KdfTally,
+    marks::MarkTally,
     plan::{MergeCheck, Shard},
     tried::{Question, RecordTag, TriedSet},
 };
@@ -25,6 +26,8 @@ pub(super) enum Answer {
     Opens,
     /// None does, or no password can; a resuming run does not try a tagged record again.
     Not(Option<RecordTag>),
+    /// It was looked at for another reason.
+    Unasked,
 }
 
 pub(super) struct MergeChecker {
@@ -33,6 +36,9 @@ pub(super) struct MergeChecker {
     pub(super) check: MergeCheck,
     pub(super) shard: Shard,
     pub(super) tested: Arc<TriedSet>,
+    /// Counts which records would be marked, by trying the old passwords on those that may be.
+    pub(super) marks: Option<Arc<MarkTally>>,
+    pub(super) old: Vec<Arc<PasswordKey>>,
     /// Counts the salts and costs of the records.
     pub(super) tally: Arc<KdfTally>,
     /// Records that were not checked because that would have cost an Argon2id.
@@ -46,17 +52,51 @@ impl Examine for MergeChecker {
         if !self.shard.holds(&record.id) {
             return true;
         }
-        let costs_argon2 = Peek::at(&record.envelope).needs_own_argon2();
-        if costs_argon2 && self.check != MergeCheck::Full {
+        let may_change = self.marks.as_ref().is_some_and(|marks| marks.notice(record));
+        let asks_new = self.check == MergeCheck::Fast && !self.keys.is_empty();
+        if asks_new && Peek::at(&record.envelope).needs_own_argon2() {
             self.unasked.fetch_add(1, Relaxed);
-            return true;
         }
-        costs_argon2 && self.tested.holds(self.mark(record))
+        !may_change && !self.asks(record)
     }
 
     fn examine(
         &self,
         records: Vec<SealedRecord>,
+        memory: &mut KdfMemory,
+    ) -> Result<Vec<Answer>, ScanError> {
+        if let Some(marks) = &self.marks {
+            let asks = |record: &&SealedRecord| marks.asks(record);
+            let of_these: Vec<_> = records.iter().filter(asks).collect();
+            marks.try_on(&of_these, &self.old, memory)?;
+        }
+        let mut answers: Vec<_> = records.iter().map(|_| Answer::Unasked).collect();
+        let (asked, places): (Vec<_>, Vec<_>) =
+            records.iter().zip(&mut answers).filter(|(record, _)| self.asks(record)).unzip();
+        for (place, answer) in places.into_iter().zip(self.try_new(&asked, memory)?) {
+            *place = answer;
+        }
+        Ok(answers)
+    }
+}
+
+impl MergeChecker {
+    /// Whether the new passwords are tried on a record.
+    fn asks(&self, record: &SealedRecord) -> bool {
+        match self.check {
+            _ if self.keys.is_empty() => false,
+            MergeCheck::Off => false,
+            MergeCheck::Fast => !Peek::at(&record.envelope).needs_own_argon2(),
+            MergeCheck::Full => {
+                !Peek::at(&record.envelope).needs_own_argon2()
+                    || !self.tested.holds(self.mark(record))
+            }
+        }
+    }
+
+    fn try_new(
+        &self,
+        records: &[&SealedRecord],
         memory: &mut KdfMemory,
     ) -> Result<Vec<Answer>, ScanError> {
         let mark = |record: &SealedRecord| {
@@ -79,7 +119,7 @@ impl Examine for MergeChecker {
         }
         let parsed: Vec<_> =
             records.iter().map(|record| Envelope::parse(&record.envelope)).collect();
-        let bound = records.iter().map(SealedRecord::bound_to);
+        let bound = records.iter().map(|record| record.bound_to());
         let (mut unopened, _) = check_all(&parsed, bound, &self.policy);
         for key in &self.keys {
             for (candidate, outcome) in open_all(&mut unopened, key, memory)? {
@@ -90,9 +130,7 @@ impl Examine for MergeChecker {
         }
         Ok(answers)
     }
-}
 
-impl MergeChecker {
     /// Returns the headers, if these are v3 records for which no key needs an Argon2id. Their
     /// checksums, which would distinguish damage from a separate salt, need not be computed.
     fn all_prepared(&self, headers: Vec<Option<StoredHeader>>) -> Option<Vec<StoredHeader>> {

@@ -14,6 +14,7 @@ mod commit;
 mod error;
 mod examine;
 mod kdf_tally;
+mod marks;
 mod merge_check;
 mod other_costs;
 mod pass;
@@ -28,9 +29,10 @@ mod writers;
 
 pub use self::{
     error::{ChainDoubt, RekeyError},
+    marks::{Mark, MarkReason, Marks},
     plan::{
-        EarlierRun, InvalidPlan, MergeCheck, ParseShardError, RekeyMode, RekeyPlan, Shard,
-        WriteHooks,
+        EarlierRun, InvalidPlan, Marking, MergeCheck, ParseShardError, RekeyMode, RekeyPlan, Shard,
+        WriteAs, WriteHooks,
     },
     report::{
         FailureReason, KdfDoubt, MergeReport, PreviousRuns, RekeyCounts, RekeyReport, RunStatus,

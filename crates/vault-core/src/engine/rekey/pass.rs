@@ -148,7 +148,7 @@ impl Look {
             sealing: match &finding {
                 Finding::Problem(..) | Finding::Unreadable(_) => None,
                 // A stored v2 does not state its cost; it is known if the record was opened.
-                Finding::Reseal(_, cost @ Some(_)) | Finding::Matches(cost @ Some(_), _) => {
+                Finding::Reseal(_, cost @ Some(_), _) | Finding::Matches(cost @ Some(_), _) => {
                     Some(EnvelopeKind { cost: *cost, ..self.sealing })
                 }
                 _ => Some(self.sealing),

@@ -16,10 +16,9 @@ use vault_store::RecordId;
 #[derive(Debug, Default)]
 pub struct RekeyPlan {
     pub(super) pairs: Vec<(Password, Password)>,
-    pub(super) write: Option<SealParams>,
-    pub(super) format: Change,
-    pub(super) cost: Change,
-    pub(super) salt: Change,
+    pub(super) write: WriteAs,
+    keeps: Keeps,
+    pub(super) marking: Marking,
     pub(super) dry_run: RekeyMode,
     pub(super) merge: MergeCheck,
     pub(super) shard: Shard,
@@ -27,6 +26,66 @@ pub struct RekeyPlan {
     pub(super) earlier_run: EarlierRun,
     pub(super) resume: Option<RekeyState>,
     pub(super) options: RunOptions,
+}
+
+/// Which form records are written in.
+///
+/// Exhaustive on purpose: a report has to name each choice.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum WriteAs {
+    /// Each record in the form in which it was found: format, and for v3 suite, cost and salt, for
+    /// v2 the cost, key length and salt length that opened it. What is never written (v1, and v2
+    /// below the cost floor) becomes what the vault's settings say.
+    ///
+    /// In any other form the moved records can be told from the others, and that they share a
+    /// password.
+    #[default]
+    AsItWas,
+    /// As the vault's settings say, unless that is worse than what the record has: v1 and v2 get
+    /// the vault's format, a v3 keeps its salt and its padding, and no cost is lowered.
+    Vault,
+    /// In this form.
+    Spec(SealParams),
+}
+
+impl From<SealParams> for WriteAs {
+    fn from(spec: SealParams) -> Self {
+        Self::Spec(spec)
+    }
+}
+
+impl WriteAs {
+    /// Returns what a state stands for: a run that resumes it must write the same. The salt of a
+    /// vault never changes.
+    pub(super) fn name(&self) -> String {
+        match self {
+            Self::AsItWas => "as it was".to_owned(),
+            Self::Vault => "vault".to_owned(),
+            Self::Spec(SealParams::V3 { kdf, padding }) => format!("v3 {padding:?} {}", kdf.params),
+            Self::Spec(SealParams::V2 { params }) => format!("v2 {params}"),
+        }
+    }
+}
+
+/// What records keep although the plan says in which form they are written.
+#[derive(Clone, Copy, Debug, Default)]
+struct Keeps {
+    format: bool,
+    cost: bool,
+    salt: bool,
+}
+
+/// What to do where the records to move would be written in another form than others of theirs.
+///
+/// Exhaustive on purpose: a report has to name each choice.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Marking {
+    /// Ends with [`RekeyError::Marks`](crate::engine::rekey::RekeyError::Marks) before the first
+    /// write.
+    #[default]
+    Refuse,
+    /// Continues: the caller accepts that whoever takes the database can tell them apart.
+    Allow,
 }
 
 /// Whether a rekey writes.
@@ -103,36 +162,40 @@ impl RekeyPlan {
         self
     }
 
-    /// Sets the format, cost and salt to write. By default, a record keeps what it has unless the
-    /// vault's settings are better: a v3 keeps its salt, its padding and, if higher, its cost. v1
-    /// gets the vault's format, and so does v2, at no lower cost. A v2 that replaces a v2 keeps the
-    /// cost, key length and salt length that opened it.
+    /// Sets which form records are written in; by default, each in the one in which it was found.
     #[must_use]
-    pub fn write_as(mut self, spec: SealParams) -> Self {
-        self.write = Some(spec);
-        (self.format, self.cost, self.salt) = (Change::Asked, Change::Asked, Change::Asked);
+    pub fn write_as(mut self, form: impl Into<WriteAs>) -> Self {
+        self.write = form.into();
         self
     }
 
-    /// Keeps the format and padding of v3 records also with [`write_as`](Self::write_as).
+    /// Keeps the format and padding of v2 and v3 records also with [`write_as`](Self::write_as).
     #[must_use]
     pub fn keep_format(mut self) -> Self {
-        self.format = Change::Kept;
+        self.keeps.format = true;
         self
     }
 
-    /// Keeps the cost of each record, if higher, even if [`write_as`](Self::write_as) gives one,
-    /// and the key length and salt length of each v2 that is replaced by a v2.
+    /// Keeps the cost of each record also with [`write_as`](Self::write_as), and the key length and
+    /// salt length of each v2 that is replaced by a v2. A v2 that becomes a v3 gets no lower cost.
     #[must_use]
     pub fn keep_cost(mut self) -> Self {
-        self.cost = Change::Kept;
+        self.keeps.cost = true;
         self
     }
 
     /// Keeps the salt of each v3 record also with [`write_as`](Self::write_as).
     #[must_use]
     pub fn keep_salt(mut self) -> Self {
-        self.salt = Change::Kept;
+        self.keeps.salt = true;
+        self
+    }
+
+    /// Sets what to do where the records to move would be written in another form than others of
+    /// theirs.
+    #[must_use]
+    pub fn marks(mut self, marking: Marking) -> Self {
+        self.marking = marking;
         self
     }
 
@@ -171,9 +234,10 @@ impl RekeyPlan {
         self
     }
 
-    /// Resumes the run that produced this state. The plan must be the same: passwords, shard and
-    /// what the caller's [`OpenPolicy`](crate::envelope::OpenPolicy) permits. A dry run resumes the
-    /// state of a rekey too, and counts what is left to do; a rekey refuses the state of a dry run.
+    /// Resumes the run that produced this state. The plan must be the same: passwords, shard, the
+    /// form to write and what the caller's [`OpenPolicy`](crate::envelope::OpenPolicy) permits. A
+    /// dry run resumes the state of a rekey too, and counts what is left to do; a rekey refuses the
+    /// state of a dry run.
     #[must_use]
     pub fn resume(mut self, state: RekeyState) -> Self {
         self.resume = Some(state);
@@ -199,12 +263,28 @@ impl RekeyPlan {
 
     /// Returns how records are re-encrypted: as requested, or by these settings of the vault.
     pub(super) fn reseal(&self, spec: SealParams) -> Reseal {
-        Reseal { spec, format: self.format, cost: self.cost, salt: self.salt }
+        let Keeps { format, cost, salt } = self.keeps;
+        let change = match self.write {
+            WriteAs::AsItWas => Change::Kept,
+            WriteAs::Vault => return Reseal::by_settings(spec),
+            WriteAs::Spec(_) => Change::Asked,
+        };
+        let unless = |kept| if kept { Change::Kept } else { change };
+        Reseal { spec, format: unless(format), cost: unless(cost), salt: unless(salt) }
+    }
+
+    /// Returns in words what a run that resumes this one must write too.
+    pub(super) fn written(&self) -> String {
+        let Keeps { format, cost, salt } = self.keeps;
+        format!("{} {format} {cost} {salt}", self.write.name())
     }
 
     /// Returns the requested format and cost.
     pub(crate) fn asked_spec(&self) -> Option<SealParams> {
-        self.write
+        match self.write {
+            WriteAs::Spec(spec) => Some(spec),
+            WriteAs::AsItWas | WriteAs::Vault => None,
+        }
     }
 }
 

@@ -17,7 +17,6 @@ use super::{
 use crate::crypto::envelope::Format;
 use crate::crypto::kdf::KdfParams;
 use crate::crypto::policy::OpenPolicy;
-use crate::crypto::reseal::Change;
 use crate::engine::settings;
 use crate::scan::problem::{MAX_PROBLEMS, NotTriedCounts, Problem, ProblemAt, ProblemKind};
 use vault_store::{RecordId, RowName, StoreError, VaultStore};
@@ -49,20 +48,6 @@ pub(super) struct JobId {
     pub(super) plan: [u8; 32],
 }
 
-/// How written records are sealed.
-#[derive(Clone, Copy, Debug)]
-pub(super) struct Written {
-    pub(super) kind: EnvelopeKind,
-    pub(super) cost: Change,
-}
-
-impl Written {
-    fn instead_of(self, from: EnvelopeKind) -> EnvelopeKind {
-        let both_v2 = self.kind.format == Format::V2 && from.format == Format::V2;
-        if both_v2 && self.cost == Change::Kept { from } else { self.kind }
-    }
-}
-
 /// The result of the merge check.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Asked {
@@ -76,12 +61,13 @@ impl JobId {
         shard: Shard,
         dry_run: RekeyMode,
         policy: &OpenPolicy,
+        written: &str,
     ) -> Result<Self, StoreError> {
         // The cost may change in the meantime; the salt never does.
         let kdf = store.setting(settings::KDF).await?.unwrap_or_default();
         let salt = kdf.rsplit('$').next().unwrap_or_default();
         let mut plan = Sha256::new();
-        plan.update(format!("{shard} {dry_run:?}"));
+        plan.update(format!("{shard} {dry_run:?} {written}"));
         for cost in &policy.v2_costs {
             plan.update(format!(" {cost:?}"));
         }
@@ -115,7 +101,7 @@ impl Progress {
     }
 
     /// Adds the outcome of a page.
-    pub(super) fn add(&mut self, settled: &PageOutcome, written: Written) {
+    pub(super) fn add(&mut self, settled: &PageOutcome) {
         let page = &settled.counts;
         self.found |= page.rekeyed + page.conflict > 0 || !settled.marks.is_empty();
         for id in &settled.due {
@@ -144,8 +130,7 @@ impl Progress {
         for ((from, to), count) in &settled.moved {
             let left = self.after.entry(*from).or_default();
             *left = left.saturating_sub(*count);
-            let to = to.unwrap_or_else(|| written.instead_of(*from));
-            *self.after.entry(to).or_default() += count;
+            *self.after.entry(*to).or_default() += count;
         }
         self.after.retain(|_, count| *count > 0);
     }

@@ -3,7 +3,10 @@
 use crate::scan::envelope_kind::EnvelopeKind;
 use std::{collections::BTreeMap, time::Duration};
 
-use super::plan::MergeCheck;
+use super::{
+    marks::Marks,
+    plan::{Marking, MergeCheck},
+};
 use crate::crypto::envelope::Format;
 use crate::crypto::kdf::KdfSetting;
 use crate::scan::problem::{NotTriedCounts, Problem};
@@ -127,6 +130,11 @@ pub struct RekeyReport {
     /// The vault's setting `kdf`, if it fits less than half of the v3 records. The check before the
     /// first write finds it; a run without that check looks at up to 1,000 records.
     pub kdf_doubt: Option<KdfDoubt>,
+    /// Records that the run would mark, or did: written in another form than others of theirs. It
+    /// is known before the first write, unless the plan permits marks and makes no merge check.
+    pub marks: Marks,
+    /// What the plan says about marks.
+    pub(super) marking: Marking,
     /// Triggers and rules of the database that act on each rekeyed record.
     pub write_hooks: Vec<WriteHook>,
     /// Whether this was a dry run.
@@ -250,6 +258,15 @@ impl RekeyReport {
         self.merge.check != MergeCheck::Off
             && self.rekeyed_now() > 0
             && found + self.merge.found > 0
+    }
+}
+
+impl RekeyReport {
+    /// Returns whether a rekey of this plan would mark records, and be refused for it. Only a dry
+    /// run ends with this.
+    #[must_use]
+    pub fn would_mark(&self) -> bool {
+        self.marking == Marking::Refuse && self.rekeyed_now() > 0 && !self.marks.is_empty()
     }
 }
 

@@ -17,10 +17,11 @@ use super::{
     commit::{Committer, Page, PageOutcome},
     examine::Finding,
     kdf_tally::KdfTally,
+    marks::MarkTally,
     merge_check::MergeChecker,
     pass::{Chains, PassExaminer, Seen},
-    plan::{EarlierRun, MergeCheck, RekeyMode, Role},
-    progress::{Asked, Progress, Written},
+    plan::{EarlierRun, Marking, MergeCheck, RekeyMode, Role},
+    progress::{Asked, Progress},
     report::{FailureReason, MAX_REASONS, PreviousRuns, RekeyReport, RunStatus},
     state::{JobInfo, RekeyState, StateKey},
     tried::TriedSet,
@@ -54,6 +55,7 @@ pub struct RekeySession {
     pub(super) passes: Passes,
     committer: Arc<Committer>,
     check: MergeCheck,
+    marking: Marking,
     /// The checks that are still to be made.
     asking: Option<Asking>,
     /// Examined and not yet committed.
@@ -78,7 +80,6 @@ pub struct RekeySession {
     started: Timestamp,
     tested: Arc<TriedSet>,
     state_key: StateKey,
-    written: Written,
     start: Instant,
     stage_start: Instant,
     /// How long reading took in earlier stages.
@@ -121,6 +122,10 @@ pub(super) struct Passes {
 /// What the checks need.
 pub(super) struct Asking {
     pub(super) check: MergeCheck,
+    pub(super) marking: Marking,
+    /// The forms of the records; `None` where they make no difference.
+    pub(super) marks: Option<Arc<MarkTally>>,
+    pub(super) old: Vec<Arc<PasswordKey>>,
     pub(super) keys: Vec<Arc<PasswordKey>>,
     pub(super) policy: RunPolicy,
     pub(super) tally: Arc<KdfTally>,
@@ -159,7 +164,10 @@ impl RekeySession {
             Ok(true) => Ok(Some(&self.report)),
             Ok(false) => Ok(None),
             Err(error) => {
-                let refused = matches!(error, RekeyError::Merge { .. } | RekeyError::Chain(_));
+                let refused = matches!(
+                    error,
+                    RekeyError::Merge { .. } | RekeyError::Marks(_) | RekeyError::Chain(_)
+                );
                 self.report.end = if refused { RunStatus::Refused } else { RunStatus::Failed };
                 Err(error)
             }
@@ -234,7 +242,6 @@ impl RekeySession {
         started: Timestamp,
         tested: Arc<TriedSet>,
         state_key: StateKey,
-        written: Written,
         total: u64,
         others: WriterWatch,
         report: RekeyReport,
@@ -245,7 +252,7 @@ impl RekeySession {
             workers: Arc::clone(&passes.workers),
             retry: passes.retry.clone(),
         });
-        let check = asking.check;
+        let (check, marking) = (asking.check, asking.marking);
         let (stage, asking) = match passes.ask_of_chain(&asking) {
             Some(ask) => (Stage::Chain(ask), Some(asking)),
             None => (passes.ask_or_pass(Some(asking), &progress, report.dry_run), None),
@@ -255,6 +262,7 @@ impl RekeySession {
             passes,
             committer,
             check,
+            marking,
             asking,
             page: None,
             scan_error: None,
@@ -270,7 +278,6 @@ impl RekeySession {
             started,
             tested,
             state_key,
-            written,
             start: Instant::now(),
             stage_start: Instant::now(),
             read_before: Duration::ZERO,
@@ -349,21 +356,29 @@ impl RekeySession {
     /// Starts to write a page, unless something has to be done before.
     fn commit(&mut self, examination: PendingPage) -> Next {
         let PendingPage { page, last, announced } = examination;
-        let reseals = page.seen.iter().filter_map(|seen| match &seen.finding {
-            Finding::Reseal(replacement, _) => Some(replacement),
-            _ => None,
-        });
         let seeker = &self.passes.seeker;
         if seeker.chains == Chains::Yes && !announced {
+            let reseals = page.seen.iter().filter_map(|seen| match &seen.finding {
+                Finding::Reseal(replacement, ..) => Some(replacement),
+                _ => None,
+            });
             let written = reseals.chain(&page.batch);
             self.tested.insert(written.filter_map(|written| seeker.mark_of_written(written)));
             return Next::Announced(PendingPage { page, last, announced: true });
         }
         let found = self.report.merge.found;
-        if self.check != MergeCheck::Off && found > 0 && reseals.count() > 0 {
-            // The caller may remove them and retry.
+        let writes = page.seen.iter().any(|seen| matches!(seen.finding, Finding::Reseal(..)));
+        let refused = if self.check != MergeCheck::Off && found > 0 {
+            Some(RekeyError::Merge { records: found })
+        } else if self.marking == Marking::Refuse && !self.report.marks.is_empty() {
+            Some(RekeyError::Marks(self.report.marks.clone()))
+        } else {
+            None
+        };
+        if let Some(refused) = refused.filter(|_| writes) {
+            // The caller may change something and retry.
             self.progress.asked = Asked::NotYet;
-            return Next::Refused(RekeyError::Merge { records: found });
+            return Next::Refused(refused);
         }
         let settled = Arc::clone(&self.committer).commit(page, self.progress.pass > 1);
         Next::Write(InFlight { settled: settled.boxed(), last, since: Instant::now() })
@@ -379,7 +394,7 @@ impl RekeySession {
         // A page that failed half-way counts, and a resuming run examines it again.
         let error = settled.error.take();
         let kept = error.as_ref().map(|_| self.progress.clone());
-        self.progress.add(&settled, self.written);
+        self.progress.add(&settled);
         self.others.take(&settled);
         let report = &mut self.report;
         report.counts = self.progress.counts;
@@ -429,6 +444,9 @@ impl RekeySession {
         self.report.counts = self.progress.counts;
         if let Some(tally) = &self.passes.seeker.tally {
             self.report.kdf_doubt = tally.doubt();
+        }
+        if let Some(marks) = self.passes.seeker.rekeyer.marks() {
+            self.report.marks = marks;
         }
         self.count_time();
         self.report.catch_up_passes += u32::from(self.progress.pass > 1);

@@ -1,6 +1,5 @@
 //! Prepares a run: checks the plan, loads a state, derives what is needed before the first record.
 
-use crate::scan::envelope_kind::EnvelopeKind;
 use std::{
     collections::HashSet,
     sync::{Arc, RwLock},
@@ -11,9 +10,10 @@ use super::error::RekeyError;
 use super::{
     examine::Rekeyer,
     kdf_tally::KdfTally,
+    marks::{MarkTally, Marks},
     pass::{Chains, PassExaminer},
-    plan::{MergeCheck, Pairs, RekeyMode, RekeyPlan, WriteHooks, checked},
-    progress::{Asked, JobId, Progress, Restored, Written},
+    plan::{Marking, MergeCheck, Pairs, RekeyMode, RekeyPlan, WriteHooks, checked},
+    progress::{Asked, JobId, Progress, Restored},
     report::{MergeReport, PreviousRuns, RekeyReport, RunStatus, StageTimes},
     session::{Asking, Passes, RekeySession},
     state::{JobInfo, RekeyState, ResumeError, StateKey},
@@ -45,7 +45,7 @@ impl RekeySession {
         now: Timestamp,
     ) -> Result<Self, RekeyError> {
         let started = Instant::now();
-        let reseal = plan.reseal(spec);
+        let (reseal, written) = (plan.reseal(spec), plan.written());
         let pairs = checked(plan.pairs, plan.merge)?;
         let hooks = store.write_hooks().await?;
         let writing: Vec<_> = hooks.iter().filter(|hook| hook.may_write()).cloned().collect();
@@ -55,10 +55,12 @@ impl RekeySession {
         {
             return Err(RekeyError::WriteHooks { hooks: writing });
         }
-        let origin = JobId::of(&*store, plan.shard, plan.dry_run, &policy).await?;
+        let origin = JobId::of(&*store, plan.shard, plan.dry_run, &policy, &written).await?;
         let rehearsed = match plan.dry_run {
             RekeyMode::Apply => origin,
-            RekeyMode::DryRun => JobId::of(&*store, plan.shard, RekeyMode::Apply, &policy).await?,
+            RekeyMode::DryRun => {
+                JobId::of(&*store, plan.shard, RekeyMode::Apply, &policy, &written).await?
+            }
         };
         let total = plan.shard.share(store.count().await?);
         let workers = Arc::new(plan.options.start_workers(total, spec.params())?);
@@ -71,8 +73,13 @@ impl RekeySession {
             keys.prepare(plan.resume, &workers).await?;
         let (Restored { progress, earlier, key, marks }, job) = restored;
         let tested = Arc::new(TriedSet::restored(key, marks));
+        let marks = Arc::new(MarkTally::new(reseal, run.clone(), plan.merge));
+        let rehearsed_marks = write.is_none().then(|| Arc::clone(&marks));
         let asking = Asking {
             check: plan.merge,
+            marking: plan.marking,
+            marks: write.map(|_| marks),
+            old: pairs.list.iter().map(|pair| Arc::clone(&pair.old)).collect(),
             keys: pairs.fresh_keys(),
             policy: run.clone(),
             tally: Arc::clone(&tally),
@@ -83,8 +90,12 @@ impl RekeySession {
         let chains = if pairs.chain() { Chains::Yes } else { Chains::No };
         let first = Some(pairs.first()).filter(|first| pairs.chain() && !first.is_empty());
         let seeker = Arc::new(PassExaminer {
-            first: first.map(|first| Rekeyer::new(first, run.clone(), reseal, plan.dry_run)),
-            rekeyer: Rekeyer::new(pairs.list, run, reseal, plan.dry_run),
+            first: first.map(|first| {
+                Rekeyer::new(first, run.clone(), reseal, plan.dry_run)
+                    .counting_marks(rehearsed_marks.clone())
+            }),
+            rekeyer: Rekeyer::new(pairs.list, run, reseal, plan.dry_run)
+                .counting_marks(rehearsed_marks),
             tested: Arc::clone(&tested),
             shard: plan.shard,
             chains,
@@ -99,6 +110,7 @@ impl RekeySession {
             tally.count_records(sample.iter());
             report.kdf_doubt = tally.doubt();
         }
+        report.marking = plan.marking;
         report.derivations = derivations;
         report.workers = workers.count().get();
         report.dry_run = write.is_none();
@@ -117,7 +129,6 @@ impl RekeySession {
             job.map_or(now, |job| job.started),
             tested,
             state_key,
-            Written { kind: EnvelopeKind::written(&spec), cost: reseal.cost },
             total,
             others,
             report,
@@ -277,6 +288,8 @@ fn new_report(progress: &Progress, earlier: PreviousRuns, check: MergeCheck) -> 
         workers: 0,
         dry_run: false,
         kdf_doubt: None,
+        marks: Marks::default(),
+        marking: Marking::Refuse,
         write_hooks: Vec::new(),
         end: RunStatus::Running,
     }

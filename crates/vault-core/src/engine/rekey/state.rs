@@ -165,10 +165,11 @@ pub enum ResumeError {
     /// It belongs to another vault.
     #[error("the state belongs to another vault")]
     OtherVault,
-    /// The shard or what the [`OpenPolicy`](crate::envelope::OpenPolicy) permits differ, or the
-    /// state is of a dry run.
+    /// The shard, the form to write or what the [`OpenPolicy`](crate::envelope::OpenPolicy) permits
+    /// differ, or the state is of a dry run.
     #[error(
-        "the state is of a rekey with another shard, other v2 costs, other limits or another choice about v1"
+        "the state is of a rekey with another shard, another form to write, other v2 costs, other limits or another \
+         choice about v1"
     )]
     OtherPlan,
 }
@@ -184,7 +185,7 @@ impl ResumeError {
             Self::OtherPasswords => "give the passwords of that rekey, or start over",
             Self::OtherVault => "name the state of this vault, or start over",
             Self::OtherPlan => {
-                "give the same shard, v2 costs, limits and leave to open v1, or start over"
+                "give the same shard, form to write, v2 costs, limits and leave to open v1, or start over"
             }
         }
     }

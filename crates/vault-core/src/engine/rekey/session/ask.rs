@@ -7,7 +7,7 @@ use super::super::{
     chain_check::{ChainAsk, ChainChecker, Place, Places},
     error::RekeyError,
     merge_check::{Answer, MergeChecker},
-    plan::MergeCheck,
+    plan::{Marking, MergeCheck},
     progress::{Asked, Progress},
 };
 use super::{Asking, Passes, RekeySession, Stage};
@@ -41,20 +41,23 @@ impl RekeySession {
         let Stage::Ask(scan, asker) = &mut self.stage else { return Poll::Ready(Ok(true)) };
         let examined = ready!(scan.poll_next(cx)).transpose()?;
         let (unasked, tally) = (unasked(asker), Arc::clone(&asker.tally));
+        let marks = asker.marks.clone();
         self.report.merge.unasked = unasked;
         let Some(examined) = examined else {
             self.report.kdf_doubt = tally.doubt();
+            self.report.marks = marks.map(|marks| marks.marks()).unwrap_or_default();
             self.count_time();
             self.progress.asked = Asked::Done { found: self.report.merge.found, unasked };
             self.begin_pass();
             return Poll::Ready(Ok(true));
         };
         self.count_work(examined.derivations, examined.busy);
-        self.report.merge.asked += examined.findings.len() as u64;
         for answer in examined.findings {
+            self.report.merge.asked += u64::from(!matches!(answer, Answer::Unasked));
             match answer {
                 Answer::Opens => self.report.merge.found += 1,
                 Answer::Not(mark) => self.tested.insert(mark),
+                Answer::Unasked => {}
             }
         }
         Poll::Ready(Ok(true))
@@ -63,10 +66,18 @@ impl RekeySession {
 
 impl Passes {
     fn ask(&self, asking: Asking) -> Stage {
-        let Asking { check, keys, policy, tally, tested, .. } = asking;
-        let shard = self.seeker.shard;
-        let asker =
-            Arc::new(MergeChecker { keys, policy, check, shard, tally, tested, unasked: 0.into() });
+        let Asking { check, keys, policy, tally, tested, marks, old, .. } = asking;
+        let asker = Arc::new(MergeChecker {
+            keys,
+            policy,
+            check,
+            shard: self.seeker.shard,
+            tally,
+            tested,
+            marks,
+            old,
+            unasked: 0.into(),
+        });
         Stage::Ask(self.scan(&asker), asker)
     }
 
@@ -108,10 +119,13 @@ impl Passes {
     ) -> Stage {
         // A dry run finds the records of the new password during its pass.
         let asks = |asking: &Asking| {
+            let marks = asking.marks.is_some() && !dry_run;
             progress.asked == Asked::NotYet
-                && !asking.keys.is_empty()
-                && (asking.check == MergeCheck::Full
-                    || asking.check == MergeCheck::Fast && !dry_run)
+                && match asking.check {
+                    MergeCheck::Full => marks || !asking.keys.is_empty(),
+                    MergeCheck::Fast => !dry_run && (marks || !asking.keys.is_empty()),
+                    MergeCheck::Off => marks && asking.marking == Marking::Refuse,
+                }
         };
         match asking.filter(asks) {
             Some(asking) => self.ask(asking),

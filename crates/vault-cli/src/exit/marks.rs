@@ -1,0 +1,30 @@
+//! What is said about records that a rekey would mark.
+
+use std::borrow::Cow;
+
+use vaultstore::rekey::{MarkReason, Marks};
+
+/// What would be marked, and what that tells.
+pub(crate) fn marked(marks: &Marks) -> String {
+    format!(
+        "marked: {marks}: whoever takes the database can tell them from the others, and that they share a password"
+    )
+}
+
+/// What to do about it.
+pub(crate) fn marks_hint(marks: &Marks) -> Cow<'static, str> {
+    let has = |reason| marks.0.iter().any(|mark| mark.reason == reason);
+    if has(MarkReason::NotTried) {
+        return "use --merge-check=full to try the old password on them first (an Argon2id each), leave the records as they \
+                were (no --write, --format, --kdf or --vault-salt), or accept the marks with --allow-marks"
+            .into();
+    }
+    if has(MarkReason::Asked) {
+        return "leave the records as they were (no --write, --format, --kdf or --vault-salt), rewrite all records of the \
+                vault with vaultstore upgrade, or accept the marks with --allow-marks"
+            .into();
+    }
+    "rewrite all such records at once with vaultstore upgrade, which needs all their passwords, or accept the marks with \
+     --allow-marks"
+        .into()
+}
