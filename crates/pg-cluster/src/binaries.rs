@@ -29,7 +29,8 @@ impl Binaries {
         if !Path::new("/usr/bin/apt-get").exists() {
             return Err(advice.to_owned());
         }
-        install().map_err(|error| format!("{advice}; installing it here failed: {error}"))?;
+        install("postgresql")
+            .map_err(|error| format!("{advice}; installing it here failed: {error}"))?;
         Self::installed().ok_or_else(|| advice.to_owned())
     }
 
@@ -61,8 +62,11 @@ fn debian_folders() -> Vec<PathBuf> {
     folders.into_iter().map(|folder| folder.join("bin")).collect()
 }
 
-/// Installs the Debian package, which requires root.
-fn install() -> Result<(), String> {
+/// Installs a Debian package, which requires root.
+pub(crate) fn install(package: &str) -> Result<(), String> {
+    if !Path::new("/usr/bin/apt-get").exists() {
+        return Err("there is no apt-get".to_owned());
+    }
     let run = |arguments: &[&str]| {
         let mut apt = Command::new("/usr/bin/apt-get");
         let output = apt.env("DEBIAN_FRONTEND", "noninteractive").args(arguments).output();
@@ -72,7 +76,7 @@ fn install() -> Result<(), String> {
         }
         Err(String::from_utf8_lossy(&output.stderr).trim().to_owned())
     };
-    let install = ["install", "--yes", "--no-install-recommends", "postgresql"];
+    let install = ["install", "--yes", "--no-install-recommends", package];
     // The package lists may be missing or outdated: update them and retry once.
     run(&install).or_else(|_| run(&["update"]).and_then(|()| run(&install)))
 }

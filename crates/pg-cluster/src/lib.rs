@@ -6,6 +6,7 @@
 //! end of a pipe, stops the server and removes the directory.
 
 mod binaries;
+mod bouncer;
 mod guard;
 mod user;
 
@@ -16,6 +17,8 @@ use std::{
     path::{Path, PathBuf},
     process::Command,
 };
+
+pub use crate::bouncer::Bouncer;
 
 use crate::binaries::Binaries;
 use crate::guard::Guard;

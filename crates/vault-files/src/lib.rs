@@ -4,13 +4,15 @@
 //! [`NewFile`] is for a vault's file, which a database writes: it is created in a private folder
 //! next to its path, flushed, and renamed to that path, which must be free; then the parent folder
 //! is flushed. It also replaces such a file by another one in one step, with the same owner, mode
-//! and attributes ([`copy_attributes`]). [`Disk`] covers every change that vaultstore itself makes
+//! and attributes ([`copy_attributes`]); one that [`is_leftover`] recognizes, because it contains
+//! nothing, does not count. [`Disk`] covers every change that vaultstore itself makes
 //! to files and folders, so that a test can record the changes and simulate a power cut after each
 //! of them.
 
 mod attributes;
 mod blocks;
 mod disk;
+mod leftover;
 mod new_file;
 #[cfg(test)]
 mod power;
@@ -19,5 +21,6 @@ mod steps;
 pub use attributes::{Identity, NotCopied, copy_attributes};
 pub use blocks::{Blocks, BlocksWere, free_bytes, give_up};
 pub use disk::{Disk, System, has_no_room};
-pub use new_file::{NewFile, Trouble};
+pub use leftover::{HeaderLen, START, is_leftover, is_ours_alone};
+pub use new_file::{IsLeft, NewFile, Trouble};
 pub use steps::{NotReplaced, create_folder, remove, replace};

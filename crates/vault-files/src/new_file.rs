@@ -18,6 +18,9 @@ const LOCK: &str = "lock";
 /// The longest file name that becomes part of the folder's name, which stays below 255 bytes.
 const LONGEST_NAME: usize = 200;
 
+/// Says whether what exists at a path contains nothing and may be replaced.
+pub type IsLeft<'a> = &'a dyn Fn(&Path) -> bool;
+
 /// Why a file cannot be created.
 #[derive(Debug)]
 pub enum Trouble {
@@ -50,19 +53,20 @@ pub struct NewFile {
 }
 
 impl NewFile {
-    /// Prepares to create a file at this path, where nothing may exist.
+    /// Prepares to create a file at this path, where nothing may exist except what `is_left` says that
+    /// a creation was broken off in, which the new file replaces.
     ///
     /// # Errors
     /// [`Trouble`]; then nothing was changed.
-    pub fn begin(place: &Path) -> Result<Self, Trouble> {
+    pub fn begin(place: &Path, is_left: IsLeft<'_>) -> Result<Self, Trouble> {
         let folder = private_folder(place)?;
-        let is_taken = is_taken(place)?;
+        let is_taken = is_taken(place, is_left)?;
         if is_taken && !folder.exists() {
             return Err(io::Error::from(io::ErrorKind::AlreadyExists).into());
         }
         let new = Self::begin_in(folder, place)?;
         // Another process may have finished in the meantime.
-        if is_taken || self::is_taken(place)? {
+        if is_taken || self::is_taken(place, is_left)? {
             return Err(io::Error::from(io::ErrorKind::AlreadyExists).into());
         }
         Ok(new)
@@ -102,10 +106,11 @@ impl NewFile {
     /// Renames the complete file to its path and makes it durable.
     ///
     /// # Errors
-    /// `AlreadyExists` if something has been created at the path in the meantime, or what the
-    /// system says; then nothing of this file is at the path.
-    pub fn publish(self) -> io::Result<()> {
-        steps::publish(&System, &self.path(), &self.place)
+    /// `AlreadyExists` if something has been created at the path in the meantime, or what the system
+    /// says; then nothing of this file is at the path.
+    pub fn publish(self, is_left: IsLeft<'_>) -> io::Result<()> {
+        let replaces = fs::symlink_metadata(&self.place).is_ok() && is_left(&self.place);
+        steps::publish(&System, &self.path(), &self.place, replaces)
     }
 
     /// Renames the complete file over the one at its path, in one step, and makes it durable. Whoever
@@ -138,9 +143,9 @@ impl Drop for NewFile {
     }
 }
 
-fn is_taken(place: &Path) -> io::Result<bool> {
+fn is_taken(place: &Path, is_left: IsLeft<'_>) -> io::Result<bool> {
     match fs::symlink_metadata(place) {
-        Ok(_) => Ok(true),
+        Ok(_) => Ok(!is_left(place)),
         Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(false),
         Err(error) => Err(error),
     }
@@ -213,6 +218,10 @@ fn is_same(_: &File, path: &Path) -> io::Result<bool> {
 mod tests {
     use super::*;
 
+    fn nothing(_: &Path) -> bool {
+        false
+    }
+
     fn names(folder: &Path) -> Vec<String> {
         let entries = fs::read_dir(folder).unwrap();
         entries.map(|entry| entry.unwrap().file_name().into_string().unwrap()).collect()
@@ -222,14 +231,14 @@ mod tests {
     fn a_file_appears_when_it_is_published_and_nothing_else_stays() {
         let folder = tempfile::tempdir().unwrap();
         let place = folder.path().join("v.redb");
-        let new = NewFile::begin(&place).unwrap();
+        let new = NewFile::begin(&place, &nothing).unwrap();
         fs::write(new.path(), "whole").unwrap();
         fs::write(new.path().with_file_name("vault-wal"), "").unwrap();
         assert!(!place.exists());
-        new.publish().unwrap();
+        new.publish(&nothing).unwrap();
         assert_eq!(fs::read(&place).unwrap(), b"whole");
         assert_eq!(names(folder.path()), ["v.redb"]);
-        drop(NewFile::begin(&folder.path().join("other")).unwrap());
+        drop(NewFile::begin(&folder.path().join("other"), &nothing).unwrap());
         assert_eq!(names(folder.path()), ["v.redb"]);
     }
 
@@ -265,32 +274,54 @@ mod tests {
             Err(Trouble::Io(error)) => error.kind() == io::ErrorKind::AlreadyExists,
             _ => false,
         };
-        let new = NewFile::begin(&place).unwrap();
+        let new = NewFile::begin(&place, &nothing).unwrap();
         fs::write(new.path(), "ours").unwrap();
         fs::write(&place, "theirs").unwrap();
-        assert_eq!(new.publish().unwrap_err().kind(), io::ErrorKind::AlreadyExists);
-        assert!(exists(NewFile::begin(&place)));
+        assert_eq!(new.publish(&nothing).unwrap_err().kind(), io::ErrorKind::AlreadyExists);
+        assert!(exists(NewFile::begin(&place, &nothing)));
         assert_eq!(fs::read(&place).unwrap(), b"theirs");
         assert_eq!(names(folder.path()), ["v"]);
+    }
+
+    #[test]
+    fn what_a_broken_creation_left_is_replaced_and_what_came_in_between_is_not() {
+        let folder = tempfile::tempdir().unwrap();
+        let place = folder.path().join("v");
+        let empty = |path: &Path| fs::metadata(path).unwrap().len() == 0;
+        fs::write(&place, "").unwrap();
+        let new = NewFile::begin(&place, &empty).unwrap();
+        fs::write(new.path(), "whole").unwrap();
+        assert_eq!(fs::read(&place).unwrap(), b"");
+        new.publish(&empty).unwrap();
+        assert_eq!(fs::read(&place).unwrap(), b"whole");
+        assert_eq!(names(folder.path()), ["v"]);
+        assert!(NewFile::begin(&place, &empty).is_err());
+
+        fs::write(&place, "").unwrap();
+        let new = NewFile::begin(&place, &empty).unwrap();
+        fs::write(new.path(), "whole").unwrap();
+        fs::write(&place, "theirs").unwrap();
+        assert_eq!(new.publish(&empty).unwrap_err().kind(), io::ErrorKind::AlreadyExists);
+        assert_eq!(fs::read(&place).unwrap(), b"theirs");
     }
 
     #[test]
     fn what_a_killed_process_left_is_taken_over_and_what_a_living_one_makes_is_not() {
         let folder = tempfile::tempdir().unwrap();
         let place = folder.path().join("v");
-        let new = NewFile::begin(&place).unwrap();
+        let new = NewFile::begin(&place, &nothing).unwrap();
         fs::write(new.path(), "torn").unwrap();
-        assert!(matches!(NewFile::begin(&place), Err(Trouble::Busy)));
+        assert!(matches!(NewFile::begin(&place, &nothing), Err(Trouble::Busy)));
         assert_eq!(fs::read(new.path()).unwrap(), b"torn");
         // A process that is killed removes nothing, and its lock goes with it.
         let left = folder.path().join("left");
         fs::rename(&new.folder, &left).unwrap();
         drop(new);
         fs::rename(&left, private_folder(&place).unwrap()).unwrap();
-        let new = NewFile::begin(&place).unwrap();
+        let new = NewFile::begin(&place, &nothing).unwrap();
         assert!(!new.path().exists());
         fs::write(new.path(), "whole").unwrap();
-        new.publish().unwrap();
+        new.publish(&nothing).unwrap();
         assert_eq!(names(folder.path()), ["v"]);
     }
 
@@ -303,13 +334,15 @@ mod tests {
         let private = private_folder(&place).unwrap();
         fs::create_dir(&private).unwrap();
         fs::set_permissions(&private, fs::Permissions::from_mode(0o777)).unwrap();
-        assert!(matches!(NewFile::begin(&place), Err(Trouble::Foreign(path)) if path == private));
+        assert!(
+            matches!(NewFile::begin(&place, &nothing), Err(Trouble::Foreign(path)) if path == private)
+        );
         fs::remove_dir(&private).unwrap();
         symlink(folder.path(), &private).unwrap();
-        assert!(matches!(NewFile::begin(&place), Err(Trouble::Foreign(_))));
+        assert!(matches!(NewFile::begin(&place, &nothing), Err(Trouble::Foreign(_))));
         fs::remove_file(&private).unwrap();
         fs::write(&private, "theirs").unwrap();
-        assert!(matches!(NewFile::begin(&place), Err(Trouble::Foreign(_))));
+        assert!(matches!(NewFile::begin(&place, &nothing), Err(Trouble::Foreign(_))));
         assert_eq!(fs::read(&private).unwrap(), b"theirs");
     }
 
@@ -317,9 +350,9 @@ mod tests {
     fn a_long_name_is_no_obstacle() {
         let folder = tempfile::tempdir().unwrap();
         let place = folder.path().join("x".repeat(255));
-        let new = NewFile::begin(&place).unwrap();
+        let new = NewFile::begin(&place, &nothing).unwrap();
         fs::write(new.path(), "").unwrap();
-        new.publish().unwrap();
+        new.publish(&nothing).unwrap();
         assert!(place.exists());
     }
 }

@@ -251,8 +251,18 @@ fn a_file_that_is_published_is_there_whole_or_not_at_all() {
     let (made, place) = (Path::new("home/.v.vaultstore-new/vault"), Path::new("home/v"));
     disk.now.borrow_mut().folders.push("home/.v.vaultstore-new".into());
     disk.create(made, b"a whole vault").unwrap();
-    steps::publish(&disk, made, place).unwrap();
+    steps::publish(&disk, made, place, false).unwrap();
     check(&disk, "home/v", &[None], Some("a whole vault"));
+}
+
+#[test]
+fn a_file_that_takes_the_place_of_an_empty_one_is_whole_or_the_empty_one_is_there() {
+    let disk = Recorder::with(&[("home/v", "")]);
+    let (made, place) = (Path::new("home/.v.vaultstore-new/vault"), Path::new("home/v"));
+    disk.now.borrow_mut().folders.push("home/.v.vaultstore-new".into());
+    disk.create(made, b"a whole vault").unwrap();
+    steps::publish(&disk, made, place, true).unwrap();
+    check(&disk, "home/v", &[Some("")], Some("a whole vault"));
 }
 
 #[test]

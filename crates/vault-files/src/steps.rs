@@ -5,10 +5,20 @@ use std::{io, path::Path};
 
 use crate::disk::Disk;
 
-/// Renames a complete file to its path, which must be free, and makes both durable.
-pub(crate) fn publish(disk: &impl Disk, made: &Path, place: &Path) -> io::Result<()> {
+/// Renames a complete file to its path, which must be free unless it is to be replaced, and makes both
+/// durable.
+pub(crate) fn publish(
+    disk: &impl Disk,
+    made: &Path,
+    place: &Path,
+    replaces: bool,
+) -> io::Result<()> {
     disk.sync_file(made)?;
-    disk.publish(made, place)?;
+    if replaces {
+        disk.replace(made, place)?
+    } else {
+        disk.publish(made, place)?
+    }
     sync_folder_of(disk, place).inspect_err(|_| {
         // This is the file renamed above. The original error is the one to report.
         let _ = disk.remove(place);

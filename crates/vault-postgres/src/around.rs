@@ -1,9 +1,10 @@
 //! What a database holds instead of the vault that an address names.
 
-use sqlx::{PgConnection, Row as _};
+use sqlx::{Connection as _, PgConnection, Row as _};
 use vault_store::{FoundTables, TableName};
 
 use crate::error::Fault;
+use crate::session::READ;
 use crate::table_kind::Around;
 
 /// The columns of the records, in their order.
@@ -18,9 +19,12 @@ pub(crate) async fn look(connection: &mut PgConnection) -> Result<Around, Fault>
     const ANY: &str = "SELECT EXISTS (SELECT 1 FROM pg_class JOIN pg_namespace AS space \
         ON space.oid = relnamespace WHERE space.nspname = ANY (current_schemas(false)) \
         AND relkind IN ('r', 'p', 'v', 'm', 'f'))";
-    let any: bool = sqlx::query_scalar(ANY).fetch_one(&mut *connection).await?;
-    let vaults = tables_with(connection, &COLUMNS).await?;
-    let metas = tables_with(connection, &META_COLUMNS).await?;
+    let mut transaction = connection.begin_with(READ).await?;
+    let any = sqlx::query_scalar(ANY).persistent(false);
+    let any: bool = any.fetch_one(&mut *transaction).await?;
+    let vaults = tables_with(&mut transaction, &COLUMNS).await?;
+    let metas = tables_with(&mut transaction, &META_COLUMNS).await?;
+    transaction.rollback().await?;
     let mut schemas: Vec<String> = vaults
         .iter()
         .filter(|table| !table.is_searched)
@@ -51,7 +55,12 @@ async fn tables_with(connection: &mut PgConnection, columns: &[&str]) -> Result<
              AND NOT attisdropped AND attname::text = ANY ($1)) = $2 \
         ORDER BY 3 DESC, 2, 1 LIMIT 100";
     let count = i64::try_from(columns.len()).unwrap_or(i64::MAX);
-    let rows = sqlx::query(TABLES).bind(columns).bind(count).fetch_all(connection).await?;
+    let rows = sqlx::query(TABLES)
+        .persistent(false)
+        .bind(columns)
+        .bind(count)
+        .fetch_all(connection)
+        .await?;
     let table = |row: &sqlx::postgres::PgRow| {
         Ok(Table { name: row.try_get(0)?, schema: row.try_get(1)?, is_searched: row.try_get(2)? })
     };

@@ -39,6 +39,8 @@ pub(crate) enum Fault {
     Encoding(String),
     /// None of the schemas in the search path exists.
     NoSchema,
+    /// A connection pooler does not pass on the options of the address.
+    OptionsDropped,
     /// A trigger or a rule changed what was written; the transaction was rolled back.
     Altered,
 }
@@ -55,6 +57,24 @@ impl Fault {
         matches!(self, Self::Sqlx(error) if sent_by_server(error).is_some_and(|error| {
             error.code() == "0A000" && error.routine() == Some("RevalidateCachedQuery")
         }))
+    }
+
+    /// Returns whether prepared statements of other clients are in the way, as behind a pooler.
+    pub(crate) fn is_mixed_up(&self) -> bool {
+        matches!(self, Self::Sqlx(error) if sent_by_server(error).is_some_and(|error| {
+            matches!(error.code(), "42P05" | "26000")
+                || (error.code() == "08P01" && error.severity() == PgSeverity::Error)
+        }))
+    }
+
+    /// Returns whether the server takes no writes.
+    pub(crate) fn is_read_only(&self) -> bool {
+        matches!(self, Self::Sqlx(error) if code_of(error) == Some("25006"))
+    }
+
+    /// Returns whether the server is there, and has no room for a connection or is starting.
+    pub(crate) fn is_busy_server(&self) -> bool {
+        matches!(self, Self::Sqlx(error) if matches!(code_of(error), Some("53300" | "57P03")))
     }
 
     /// One line that names the server, with a hint where the kind has none or a worse one.
@@ -87,6 +107,13 @@ impl Fault {
                 format!("{place}: the schema to create the tables in does not exist"),
             )
             .with_hint("create the schema, or check the vault's address"),
+            Self::OptionsDropped => StoreError::new(
+                Kind::Unsupported,
+                format!("{place}: a connection pooler drops the options of the address"),
+            )
+            .with_hint(
+                "set them for the role on the server (ALTER ROLE … SET search_path = …), or connect to the server itself",
+            ),
             Self::Altered => StoreError::new(
                 Kind::Unsupported,
                 format!(
@@ -129,6 +156,14 @@ pub(crate) fn code_of(error: &sqlx::Error) -> Option<&str> {
     sent_by_server(error).map(PgDatabaseError::code)
 }
 
+/// Returns whether the server has closed the connection, or is not at its end any more.
+pub(crate) fn lost_connection(error: &sqlx::Error) -> bool {
+    match error {
+        sqlx::Error::Io(_) | sqlx::Error::Protocol(_) | sqlx::Error::WorkerCrashed => true,
+        error => matches!(code_of(error), Some("57P01" | "57P02" | "57P05" | "08003" | "08006")),
+    }
+}
+
 /// A table of this name is missing, or is not one of a vault.
 pub(crate) fn missing(place: &Place, table: &TableName, around: &Around) -> StoreError {
     let Around { found, schemas } = around;
@@ -159,6 +194,18 @@ pub(crate) fn foreign(place: &Place, options: &PostgresOptions) -> StoreError {
 /// What has the name of a table is not a table, or only part of one.
 pub(crate) fn not_a_table(place: &Place, what: NotATable) -> StoreError {
     let NotATable { name, kind } = what;
+    if let TableKind::WrongType { column, right } = kind {
+        return StoreError::new(
+            Kind::NotAVault,
+            format!(
+                "{place}: the column {column} of the table {name} has a type or a collation that does not keep every value \
+                 as it was written; it must be {right}"
+            ),
+        )
+        .with_hint(format!(
+            "restore its type (ALTER TABLE {name} ALTER {column} TYPE {right}), or name another table"
+        ));
+    }
     if let TableKind::WithoutKey(column) = kind {
         return StoreError::new(
             Kind::NotAVault,
@@ -175,7 +222,9 @@ pub(crate) fn not_a_table(place: &Place, what: NotATable) -> StoreError {
         TableKind::Inherited => {
             "has tables that inherit from it, and no key holds across them, so a record could come twice"
         }
-        TableKind::WithoutKey(_) | TableKind::Other => "is not an ordinary table",
+        TableKind::WithoutKey(_) | TableKind::WrongType { .. } | TableKind::Other => {
+            "is not an ordinary table"
+        }
     };
     StoreError::new(Kind::NotAVault, format!("{place}: {name} {reason}"))
         .with_hint("name the table that holds the records (?table=NAME&meta=NAME)")
@@ -245,6 +294,11 @@ fn from_sqlx(error: sqlx::Error, place: &Place) -> StoreError {
             Some(
                 "check the server's certificate, or sslmode and sslrootcert in the vault's address",
             ),
+        ),
+        sqlx::Error::Protocol(_) => (
+            Kind::Retryable,
+            "no answer that a Postgres server gives",
+            Some("check the host and the port; a proxy whose server is gone may answer like this"),
         ),
         sqlx::Error::PoolTimedOut => (
             Kind::Retryable,
@@ -322,7 +376,11 @@ fn of_code(code: &str) -> Said {
             "permission denied by the server",
             Some("grant the privilege, or use a role that has it"),
         ),
-        "25006" => (Kind::Denied, "the server is read-only", Some("connect to the primary")),
+        "25006" => (
+            Kind::Retryable,
+            "the server is read-only",
+            Some("connect to the primary; after a failover, try again"),
+        ),
         "3D000" => (
             Kind::NotFound,
             "no such database",
@@ -365,6 +423,11 @@ fn of_code(code: &str) -> Said {
             Some("restore the database from a backup"),
         ),
         _ if code.starts_with("08") => (Kind::Retryable, "the connection was lost", None),
+        _ if code.starts_with("23") => (
+            Kind::Unsupported,
+            "a constraint of the database refuses the change",
+            Some("look at the constraints of the table, and of the tables that refer to it"),
+        ),
         _ if code.starts_with("22") => {
             (Kind::Unsupported, "one of the values cannot be stored", None)
         }

@@ -10,7 +10,7 @@
 //! - **Atomic.** Each change, including a whole batch, is one transaction at the isolation level
 //!   *read committed*, whatever the database's default is. The rows of a batch are first locked in
 //!   the order of their ids, so that two rekeys do not deadlock, and then compared.
-//! - **Durable.** Each of our connections sets `synchronous_commit = on` (`remote_apply`, which
+//! - **Durable.** Each transaction that writes sets `synchronous_commit = on` (`remote_apply`, which
 //!   promises more, is kept), so that an acknowledged commit survives a crash of the server even if
 //!   the database or the role has relaxed that. The server's own `fsync` and `full_page_writes`
 //!   must be on, as they are by default; no client can set them.
@@ -25,9 +25,11 @@
 //! - **No long snapshot.** Each page is one statement, so a rekey of any duration does not keep the
 //!   server from vacuuming. The server sums up the bytes of a page: it sends no more than
 //!   requested, and no envelope over [`MAX_ENVELOPE_LEN`](vault_store::MAX_ENVELOPE_LEN).
-//! - **All records.** Every connection sets `row_security = off`: where row security would hide
+//! - **All records.** Every transaction sets `row_security = off`: where row security would hide
 //!   records from the user, the server returns an error. Opening refuses a view, a foreign table, a
-//!   table with inheriting tables, and a table without a unique key on `id` and on `token`.
+//!   table with inheriting tables, a table without a unique key on `id` and on `token`, and columns of
+//!   types that do not keep what is stored (`char(n)`) or that find it under another name (`citext`).
+//! - **Behind a connection pooler** too, by session or by transaction: see below.
 //! - **What was written is stored.** If the table has triggers or rules, what they made of an
 //!   envelope is read before the commit. If it differs, nothing is changed and the call fails.
 //! - **Altered tables.** A statement that the server rejects because the table was altered
@@ -46,8 +48,13 @@
 //!
 //! Ids and tokens of more than about 2,700 bytes do not fit into an index and are refused.
 //!
-//! Connections keep settings and prepared statements, so a connection pooler must pool by session,
-//! not by transaction.
+//! # Connection poolers
+//!
+//! Nothing is set outside of a transaction, and each read has one. Opening recognizes a pooler,
+//! because it does not pass on a setting that the first connection asks for; behind one, no statement
+//! gets a name, so that nothing is left behind on its connections. There is nothing to configure. The
+//! one thing that a pooler that drops `options` cannot do is to pass on those of the address: opening
+//! fails then, because they may name the schema.
 //!
 //! # Address and TLS
 //!
@@ -97,6 +104,7 @@ mod queries;
 mod reads;
 mod record;
 mod schema;
+mod session;
 mod shared;
 mod statements;
 mod table_kind;

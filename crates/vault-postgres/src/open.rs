@@ -9,22 +9,16 @@ use sqlx::{
     postgres::{PgConnectOptions, PgPoolOptions},
 };
 use tokio::{runtime::Handle, time};
-use vault_store::{StoreError, StoreErrorKind};
+use vault_store::{StoreError, StoreErrorKind, fill_random};
 
 use crate::around;
 use crate::error::{self, Fault};
 use crate::options::{Migration, PostgresOptions};
 use crate::place::{self, Place, Server};
 use crate::schema::{self, Migrated, Missing, Schema};
+use crate::session::{self, Layer};
 use crate::shared::{Shared, Stale};
 use crate::statements::Statements;
-
-/// These override the settings of the database, the role and the URL. Where row security would hide
-/// records from this user, the server returns an error (as for `pg_dump`) instead of the visible
-/// ones. A commit is durable when it is acknowledged. `remote_apply` promises even more and is
-/// kept.
-const OURS: &str = "SET row_security = off; SELECT set_config('synchronous_commit', 'on', false) \
-                    WHERE current_setting('synchronous_commit') <> 'remote_apply'";
 
 /// Rolls back a transaction in which a connection was returned. The first statement keeps the
 /// server from logging a warning each time there is none.
@@ -36,7 +30,7 @@ pub(crate) async fn open(url: &str, options: &PostgresOptions) -> Result<Shared,
     let Server { options: server, place, connect_timeout } = place::parse(url)?;
     let options = &within(options, connect_timeout);
     let in_words = |fault: Fault| fault.into_store_error(&place);
-    let mut connection = connect(&server, &place, options).await?;
+    let (mut connection, layer) = connect(&server, &place, options).await?;
     let schema = schema::inspect(&mut connection, options).await.map_err(in_words)?;
     let refused = refusal(&mut connection, &place, options, schema).await;
     // It has answered; how it handles the disconnect does not matter.
@@ -48,6 +42,7 @@ pub(crate) async fn open(url: &str, options: &PostgresOptions) -> Result<Shared,
     Ok(Shared {
         pool: pool(server, options, &stale),
         stale,
+        unnamed: (layer == Layer::Pooler).into(),
         statements: Statements::over(options.tables.vault(), options.tables.meta()),
         place,
         runtime,
@@ -98,7 +93,7 @@ pub(crate) async fn migrate(
     runtime()?;
     let Server { options: server, place, connect_timeout } = place::parse(url)?;
     let options = &within(options, connect_timeout);
-    let mut connection = connect(&server, &place, options).await?;
+    let (mut connection, _) = connect(&server, &place, options).await?;
     let migrated = match schema::migrate(&mut connection, options, settings, missing).await {
         Ok(Migrated::Done(migration)) => Ok(migration),
         Ok(Migrated::Newer(version)) => Err(error::newer_schema(&place, version)),
@@ -146,17 +141,26 @@ fn runtime() -> Result<Handle, StoreError> {
 }
 
 /// Opens one connection outside of any pool: a pool would keep trying and then say only that it
-/// took too long.
+/// took too long. Only a server that has no room right now, or is starting, is tried again.
 async fn connect(
     server: &PgConnectOptions,
     place: &Place,
     options: &PostgresOptions,
-) -> Result<PgConnection, StoreError> {
+) -> Result<(PgConnection, Layer), StoreError> {
+    let until = time::Instant::now() + options.connect_timeout.mul_f64(0.9);
     let connecting = async {
-        let mut connection = PgConnection::connect_with(server).await?;
-        connection.execute(OURS).await?;
+        let mut wait = FIRST_WAIT;
+        let (mut connection, layer) = loop {
+            match session::connect(server).await {
+                Err(fault) if fault.is_busy_server() && time::Instant::now() + wait < until => {
+                    time::sleep(jittered(wait)).await;
+                    wait = (wait * 2).min(LONGEST_WAIT);
+                }
+                connected => break connected?,
+            }
+        };
         schema::check_encoding(&mut connection).await?;
-        Ok::<_, Fault>(connection)
+        Ok::<_, Fault>((connection, layer))
     };
     // Looking up a host's name takes a thread of tokio's, which panics where the system starts
     // none.
@@ -168,6 +172,18 @@ async fn connect(
     }
 }
 
+/// How long to wait before a busy server is asked again.
+const FIRST_WAIT: Duration = Duration::from_millis(50);
+const LONGEST_WAIT: Duration = Duration::from_secs(1);
+
+/// Between half and all of a wait, so that many processes that were refused do not return together.
+fn jittered(wait: Duration) -> Duration {
+    let mut byte = [0];
+    // Without randomness there is no jitter; nothing secret depends on it.
+    let _ = fill_random(&mut byte);
+    wait / 2 + wait * u32::from(byte[0]) / 510
+}
+
 fn pool(server: PgConnectOptions, options: &PostgresOptions, stale: &Arc<Stale>) -> sqlx::PgPool {
     let stale = Arc::clone(stale);
     PgPoolOptions::new()
@@ -176,9 +192,8 @@ fn pool(server: PgConnectOptions, options: &PostgresOptions, stale: &Arc<Stale>)
         // Idle connections are eventually closed, so that an open but unused vault costs the server
         // nothing.
         .idle_timeout(Duration::from_mins(5))
-        .after_connect(|connection, _| {
-            Box::pin(async move { connection.execute(OURS).await.map(|_| ()) })
-        })
+        // The begin of a transaction shows whether the server is still there.
+        .test_before_acquire(false)
         .before_acquire(move |_, connection| {
             let is_stale = stale.holds(connection.age);
             Box::pin(async move { Ok(!is_stale) })

@@ -180,6 +180,8 @@ fn connect_options(address: &Address) -> Result<PgConnectOptions, StoreError> {
             options.database(&user)
         }
     };
+    // No column has a floating-point type, and poolers refuse the setting.
+    let options = options.extra_float_digits(None);
     Ok(options.ssl_mode(ssl_mode(address.tls)).disable_statement_logging())
 }
 

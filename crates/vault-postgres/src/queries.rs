@@ -14,7 +14,7 @@ use crate::error::Fault;
 use crate::reads;
 use crate::record::{self, Time};
 use crate::shared::Shared;
-use crate::statements::{TIMES, WEIGHT, bounded, end, envelope_columns, key_columns, odd_columns};
+use crate::statements::{TIMES, WEIGHT, end, envelope_columns, key_columns, moment, odd_columns};
 
 /// Returns the records that a query selects. As with pages, the server sums up the bytes and sends
 /// no envelope that does not fit.
@@ -32,7 +32,8 @@ pub(crate) async fn query(
     let mut seen = 0;
     loop {
         let mut sql = statement(shared, query, now, limit, seen)?;
-        let found = reads::fill(shared, sql.build(), &mut page, record::whole).await?;
+        let query = sql.build().persistent(shared.names_statements());
+        let found = reads::fill(shared, query, &mut page, record::whole).await?;
         if !page.is_empty() || found < limit.records.get() {
             return Ok(page.finish());
         }
@@ -82,7 +83,9 @@ pub(crate) async fn count(shared: &Shared, query: &Query, now: Timestamp) -> Res
     let mut sql = QueryBuilder::<Postgres>::new("SELECT count(*) FROM ");
     sql.push(&shared.statements.records);
     filter(&mut sql, query, now)?;
-    let row = sql.build().fetch_one(&shared.pool).await?;
+    let mut transaction = shared.read().await?;
+    let query = sql.build().persistent(shared.names_statements());
+    let row = query.fetch_one(transaction.connection()).await?;
     Ok(u64::try_from(row.try_get::<i64, _>(0)?).unwrap_or(0))
 }
 
@@ -137,8 +140,8 @@ fn key(order: SortKey) -> String {
     match order {
         SortKey::Id => "stored.id".to_owned(),
         SortKey::Token => "stored.token".to_owned(),
-        SortKey::CreatedAt => bounded("stored.created_at"),
-        SortKey::UpdatedAt => bounded("stored.updated_at"),
+        SortKey::CreatedAt => moment("stored.created_at"),
+        SortKey::UpdatedAt => moment("stored.updated_at"),
         SortKey::ExpiresAt => format!("coalesce({}, {NEVER})", end("stored.expires_at")),
     }
 }

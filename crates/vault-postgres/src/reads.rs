@@ -1,4 +1,4 @@
-//! Read operations, each with one statement.
+//! Read operations, each with one statement in a transaction of its own.
 
 use std::collections::HashMap;
 
@@ -39,7 +39,7 @@ pub(crate) async fn sealed_records(
     ids: &[RecordId],
 ) -> Result<Vec<Option<SealedRecord>>, Fault> {
     let asked: Vec<_> = ids.iter().map(|id| record::text(id.as_str())).collect::<Result<_, _>>()?;
-    let query = sqlx::query(shared.statements.sealed_by_id.sql()).bind(asked);
+    let query = shared.query(&shared.statements.sealed_by_id).bind(asked);
     let found = rows(shared, query, record::sealed).await?;
     let found: HashMap<_, _> =
         found.into_iter().map(|record| (record.id.clone(), record)).collect();
@@ -50,7 +50,7 @@ pub(crate) async fn sealed_records(
 pub(crate) async fn find(shared: &Shared, tokens: &[Token]) -> Result<Vec<Option<Record>>, Fault> {
     let asked: Vec<_> =
         tokens.iter().map(|token| record::text(token.as_str())).collect::<Result<_, _>>()?;
-    let query = sqlx::query(shared.statements.records_by_token.sql()).bind(asked);
+    let query = shared.query(&shared.statements.records_by_token).bind(asked);
     let found = rows(shared, query, record::whole).await?;
     let found: HashMap<_, _> =
         found.into_iter().map(|record| (record.token.clone(), record)).collect();
@@ -59,20 +59,23 @@ pub(crate) async fn find(shared: &Shared, tokens: &[Token]) -> Result<Vec<Option
 
 /// Returns the number of records; the server counts them one by one.
 pub(crate) async fn count(shared: &Shared) -> Result<u64, Fault> {
-    let row = sqlx::query(shared.statements.count.sql()).fetch_one(&shared.pool).await?;
+    let mut transaction = shared.read().await?;
+    let count = shared.query(&shared.statements.count);
+    let row = count.fetch_one(transaction.connection()).await?;
     Ok(u64::try_from(row.try_get::<i64, _>(0)?).unwrap_or(0))
 }
 
 /// Reads one setting.
 pub(crate) async fn setting(shared: &Shared, name: &str) -> Result<Option<String>, Fault> {
-    let query = sqlx::query(shared.statements.setting.sql()).bind(record::text(name)?);
-    let row = query.fetch_optional(&shared.pool).await?;
+    let query = shared.query(&shared.statements.setting).bind(record::text(name)?);
+    let mut transaction = shared.read().await?;
+    let row = query.fetch_optional(transaction.connection()).await?;
     row.map(|row| setting_value(&row, name)).transpose()
 }
 
 /// Reads all settings, by name.
 pub(crate) async fn settings(shared: &Shared) -> Result<Vec<(String, String)>, Fault> {
-    let query = sqlx::query(shared.statements.settings.sql());
+    let query = shared.query(&shared.statements.settings);
     let all = rows(shared, query, |row| {
         if let Some(name) = row.try_get::<Option<String>, _>(2)? {
             let value = setting_value(row, &name)?;
@@ -94,7 +97,7 @@ pub(crate) fn setting_value(row: &PgRow, name: &str) -> Result<String, Fault> {
 
 /// Returns the triggers and rules that act when an envelope is replaced.
 pub(crate) async fn hooks(shared: &Shared) -> Result<Vec<WriteHook>, Fault> {
-    let query = sqlx::query(shared.statements.hooks.sql());
+    let query = shared.query(&shared.statements.hooks);
     rows(shared, query, |row| {
         let is_rule = row.try_get(0)?;
         let kind = if is_rule { WriteHookKind::Rule } else { WriteHookKind::Trigger };
@@ -114,7 +117,10 @@ pub(crate) async fn place_id(shared: &Shared) -> Result<Option<String>, Fault> {
     let mut server = None;
     for question in SERVER {
         if server.is_none() {
-            server = sqlx::query_scalar::<_, String>(question).fetch_one(&shared.pool).await.ok();
+            // An error ends the transaction.
+            let mut transaction = shared.read().await?;
+            let question = sqlx::query_scalar::<_, String>(question).persistent(false);
+            server = question.fetch_one(transaction.connection()).await.ok();
         }
     }
     let Some(server) = server else { return Ok(None) };
@@ -123,8 +129,9 @@ pub(crate) async fn place_id(shared: &Shared) -> Result<Option<String>, Fault> {
          WHERE datname = current_database()",
         shared.statements.records
     );
-    let table: Option<String> =
-        sqlx::query_scalar(AssertSqlSafe(table)).fetch_one(&shared.pool).await?;
+    let mut transaction = shared.read().await?;
+    let table = sqlx::query_scalar(AssertSqlSafe(table)).persistent(false);
+    let table: Option<String> = table.fetch_one(transaction.connection()).await?;
     Ok(table.map(|table| format!("{server} {table}")))
 }
 
@@ -140,7 +147,8 @@ async fn page<T: HasWeight>(
     let mut page = PageBuilder::new(limit);
     let mut seen = 0;
     loop {
-        let mut query = sqlx::query(statement.sql())
+        let mut query = shared
+            .query(statement)
             .bind(i64::try_from(limit.records.get()).unwrap_or(i64::MAX))
             .bind(i64::try_from(limit.bytes.get()).unwrap_or(i64::MAX))
             .bind(i64::try_from(seen).unwrap_or(i64::MAX));
@@ -165,7 +173,8 @@ pub(crate) async fn fill<T: HasWeight>(
     page: &mut PageBuilder<T>,
     decode: impl Fn(&PgRow) -> Result<T, Fault>,
 ) -> Result<usize, Fault> {
-    let mut rows = query.fetch(&shared.pool);
+    let mut transaction = shared.read().await?;
+    let mut rows = query.fetch(transaction.connection());
     let mut found = 0;
     while let Some(row) = rows.try_next().await? {
         found += 1;
@@ -184,8 +193,9 @@ async fn name_those_without_id<T: HasWeight>(
     shared: &Shared,
     page: PageBuilder<T>,
 ) -> Result<RecordPage<T>, Fault> {
-    let query = sqlx::query(shared.statements.without_id.sql());
-    let count: i64 = query.fetch_one(&shared.pool).await?.try_get(0)?;
+    let query = shared.query(&shared.statements.without_id);
+    let mut transaction = shared.read().await?;
+    let count: i64 = query.fetch_one(transaction.connection()).await?.try_get(0)?;
     let mut page = page.finish();
     if count > 0 {
         page.unreadable.push(UnreadableRow {
@@ -204,7 +214,8 @@ pub(crate) async fn rows<T>(
     query: Query<'_, Postgres, sqlx::postgres::PgArguments>,
     decode: impl Fn(&PgRow) -> Result<T, Fault>,
 ) -> Result<Vec<T>, Fault> {
-    let mut rows = query.fetch(&shared.pool);
+    let mut transaction = shared.read().await?;
+    let mut rows = query.fetch(transaction.connection());
     let mut decoded = Vec::new();
     while let Some(row) = rows.try_next().await? {
         decoded.push(decode(&row)?);

@@ -45,8 +45,8 @@ pub(crate) fn whole(row: &PgRow) -> Result<Record, Fault> {
         id: id(row)?,
         token: token(row)?,
         envelope: envelope_of(row)?,
-        created_at: row.try_get::<Time, _>(4)?.0,
-        updated_at: row.try_get::<Time, _>(5)?.0,
+        created_at: moment(row, 4)?,
+        updated_at: moment(row, 5)?,
         expires_at: end(row, 6)?,
         soft_deleted_at: end(row, 7)?,
     })
@@ -56,6 +56,12 @@ pub(crate) fn whole(row: &PgRow) -> Result<Record, Fault> {
 /// number.
 pub(crate) fn ends(row: &PgRow, column: usize) -> Result<[Option<Timestamp>; 2], Fault> {
     Ok([end(row, column)?, end(row, column + 1)?])
+}
+
+/// NULL, which no table of a vault permits, is read as the epoch.
+fn moment(row: &PgRow, column: usize) -> Result<Timestamp, Fault> {
+    let time = row.try_get::<Option<Time>, _>(column)?;
+    Ok(time.map_or(Timestamp::from_micros(0), |time| time.0))
 }
 
 fn end(row: &PgRow, column: usize) -> Result<Option<Timestamp>, Fault> {

@@ -38,13 +38,17 @@
 //!
 //! Advisory locks, `LISTEN`, triggers and stored procedures are not used anywhere.
 
-use sqlx::{AssertSqlSafe, Connection as _, Executor as _, PgConnection, Row as _};
+use sqlx::{
+    AssertSqlSafe, Connection as _, Executor as _, PgConnection, Postgres, Row as _, SqlSafeStr,
+    postgres::PgArguments, query::Query,
+};
 
 use vault_store::TableName;
 
 use crate::around::{self, COLUMNS};
 use crate::error::{Fault, code_of};
 use crate::options::{Migration, PostgresOptions};
+use crate::session::{READ, WRITE};
 use crate::table_kind::{NotATable, TableKind};
 
 const VERSION: u32 = 1;
@@ -99,12 +103,22 @@ pub(crate) async fn inspect(
     connection: &mut PgConnection,
     options: &PostgresOptions,
 ) -> Result<Schema, Fault> {
+    let mut transaction = connection.begin_with(READ).await?;
+    let schema = inspect_in(&mut transaction, options).await;
+    transaction.rollback().await?;
+    schema
+}
+
+async fn inspect_in(
+    connection: &mut PgConnection,
+    options: &PostgresOptions,
+) -> Result<Schema, Fault> {
     if let Some(what) = not_a_table(connection, options).await? {
         return Ok(Schema::NotATable(what));
     }
     let meta = options.tables.meta();
     let version = format!("SELECT value FROM {meta} WHERE scope = 'schema' AND name = 'version'");
-    let version = match sqlx::query(AssertSqlSafe(version)).fetch_optional(&mut *connection).await {
+    let version = match unnamed(AssertSqlSafe(version)).fetch_optional(&mut *connection).await {
         Ok(row) => row.map(|row| row.try_get::<String, _>(0)).transpose()?,
         Err(error) => return not_a_table_of_ours(error, Schema::Absent, Schema::Foreign),
     };
@@ -115,13 +129,18 @@ pub(crate) async fn inspect(
         Some(Err(_)) | None => return Ok(Schema::Damaged),
     }
     let columns = format!("SELECT {} FROM {} LIMIT 0", COLUMNS.join(", "), options.tables.vault());
-    if let Err(error) = sqlx::query(AssertSqlSafe(columns)).execute(&mut *connection).await {
+    if let Err(error) = unnamed(AssertSqlSafe(columns)).execute(&mut *connection).await {
         return not_a_table_of_ours(error, Schema::NoRecords, Schema::NoRecords);
     }
-    Ok(match without_key(connection, options.tables.vault()).await? {
+    Ok(match unfit(connection, options.tables.vault()).await? {
         None => Schema::Ours,
         Some(what) => Schema::NotATable(what),
     })
+}
+
+/// A statement without a name: these run once, and a name would stay with a pooler's connection.
+fn unnamed<'q>(sql: impl SqlSafeStr) -> Query<'q, Postgres, PgArguments> {
+    sqlx::query(sql).persistent(false)
 }
 
 /// Creates the tables of a vault and, in the same transaction, these settings; or upgrades existing
@@ -135,9 +154,8 @@ pub(crate) async fn migrate(
     settings: &[(String, String)],
     missing: Missing,
 ) -> Result<Migrated, Fault> {
-    let schema: Option<String> =
-        sqlx::query_scalar("SELECT current_schema()::text").fetch_one(&mut *connection).await?;
-    if schema.is_none() {
+    let schema = connection.fetch_one("SELECT current_schema()::text").await?;
+    if schema.try_get::<Option<String>, _>(0)?.is_none() {
         return Err(Fault::NoSchema);
     }
     // Asked first: of several processes that start in an empty database, one creates the tables.
@@ -180,7 +198,7 @@ async fn not_a_table(
                 WHERE inhparent = pg_class.oid AND part.relkind = 'f') \
         FROM pg_class WHERE oid = to_regclass($1)";
     for name in [options.tables.vault(), options.tables.meta()] {
-        let row = sqlx::query(KIND).bind(name.to_string()).fetch_optional(&mut *connection).await?;
+        let row = unnamed(KIND).bind(name.to_string()).fetch_optional(&mut *connection).await?;
         let Some(row) = row else { continue };
         let (is_parent, has_foreign_part) = (row.try_get(1)?, row.try_get(2)?);
         let kind = match row.try_get::<String, _>(0)?.as_str() {
@@ -201,12 +219,12 @@ async fn try_migrate(
     options: &PostgresOptions,
     settings: &[(String, String)],
 ) -> Result<Migrated, Fault> {
-    if let Some(what) = not_a_table(connection, options).await? {
+    let mut transaction = connection.begin_with(WRITE).await?;
+    if let Some(what) = not_a_table(&mut transaction, options).await? {
         return Ok(Migrated::NotATable(what));
     }
     let (records, meta) = (options.tables.vault(), options.tables.meta());
-    let collate = by_bytes(connection).await?;
-    let mut transaction = connection.begin().await?;
+    let collate = by_bytes(&mut transaction).await?;
     let run = |statement: String| sqlx::raw_sql(AssertSqlSafe(statement));
     // Checked first: a role that may use the tables need not be allowed to create them.
     if columns_of(&mut transaction, meta.as_str()).await?.is_empty() {
@@ -223,12 +241,12 @@ async fn try_migrate(
     run(first).execute(&mut *transaction).await?;
     let lock =
         format!("SELECT value FROM {meta} WHERE scope = 'schema' AND name = 'version' FOR UPDATE");
-    let row = sqlx::query(AssertSqlSafe(lock)).fetch_one(&mut *transaction).await?;
+    let row = unnamed(AssertSqlSafe(lock)).fetch_one(&mut *transaction).await?;
     match row.try_get::<String, _>(0)?.parse() {
         Ok(UNFINISHED) => {}
         Ok(VERSION) => {
-            let missing = without_key(&mut transaction, records).await?;
-            return Ok(missing.map_or(Migrated::Done(Migration::Current), Migrated::NotATable));
+            let unfit = unfit(&mut transaction, records).await?;
+            return Ok(unfit.map_or(Migrated::Done(Migration::Current), Migrated::NotATable));
         }
         Ok(newer) => return Ok(Migrated::Newer(newer)),
         Err(_) => return Ok(Migrated::Foreign),
@@ -243,12 +261,12 @@ async fn try_migrate(
         run(create).execute(&mut *transaction).await?;
     } else if found != COLUMNS {
         return Ok(Migrated::Foreign);
-    } else if let Some(missing) = without_key(&mut transaction, records).await? {
-        return Ok(Migrated::NotATable(missing));
+    } else if let Some(unfit) = unfit(&mut transaction, records).await? {
+        return Ok(Migrated::NotATable(unfit));
     }
     for (name, value) in settings {
         let setting = format!("INSERT INTO {meta} (scope, name, value) VALUES ('setting', $1, $2)");
-        let setting = sqlx::query(AssertSqlSafe(setting)).bind(name).bind(value);
+        let setting = unnamed(AssertSqlSafe(setting)).bind(name).bind(value);
         setting.execute(&mut *transaction).await?;
     }
     let done = format!(
@@ -257,6 +275,46 @@ async fn try_migrate(
     run(done).execute(&mut *transaction).await?;
     transaction.commit().await.map_err(Fault::in_commit)?;
     Ok(Migrated::Done(Migration::Created))
+}
+
+/// Why a table with the columns of the records is not one of a vault, if so.
+async fn unfit(
+    connection: &mut PgConnection,
+    table: &TableName,
+) -> Result<Option<NotATable>, Fault> {
+    match without_key(connection, table).await? {
+        None => of_wrong_type(connection, table).await,
+        without_key => Ok(without_key),
+    }
+}
+
+/// The first column that would not return what was stored: `char(n)` pads, `name` cuts, and `citext`
+/// and some collations find one id under another.
+async fn of_wrong_type(
+    connection: &mut PgConnection,
+    table: &TableName,
+) -> Result<Option<NotATable>, Fault> {
+    const TYPES: &str = "SELECT attname::text, coalesce(base.typname, type.typname)::text, \
+        coalesce(collisdeterministic, TRUE) FROM pg_attribute \
+        JOIN pg_type AS type ON type.oid = atttypid \
+        LEFT JOIN pg_type AS base ON type.typtype = 'd' AND base.oid = type.typbasetype \
+        LEFT JOIN pg_collation AS rules ON rules.oid = attcollation \
+        WHERE attrelid = to_regclass($1) AND attnum > 0 AND NOT attisdropped";
+    let rows = unnamed(TYPES).bind(table.to_string()).fetch_all(connection).await?;
+    for row in rows {
+        let (name, kind): (String, String) = (row.try_get(0)?, row.try_get(1)?);
+        let Some(column) = COLUMNS.into_iter().find(|column| *column == name) else { continue };
+        let (right, is_right) = if column.ends_with("_at") {
+            ("timestamptz", kind == "timestamptz")
+        } else {
+            ("text", matches!(kind.as_str(), "text" | "varchar") && row.try_get(2)?)
+        };
+        if !is_right {
+            let kind = TableKind::WrongType { column, right };
+            return Ok(Some(NotATable { name: table.clone(), kind }));
+        }
+    }
+    Ok(None)
 }
 
 /// Which of the two keys a table lacks, if it lacks one. An insert relies on both: without them two
@@ -270,7 +328,7 @@ async fn without_key(
         JOIN pg_attribute ON attrelid = indrelid AND attnum = indkey[0] \
         WHERE indrelid = to_regclass($1) AND indisunique AND indisvalid AND indimmediate \
         AND indpred IS NULL AND indnkeyatts = 1";
-    let rows = sqlx::query(KEYS).bind(table.to_string()).fetch_all(connection).await?;
+    let rows = unnamed(KEYS).bind(table.to_string()).fetch_all(connection).await?;
     let keys = rows.iter().map(|row| row.try_get::<String, _>(0)).collect::<Result<Vec<_>, _>>()?;
     let missing = ["id", "token"].into_iter().find(|column| !keys.iter().any(|key| key == column));
     Ok(missing.map(|column| NotATable { name: table.clone(), kind: TableKind::WithoutKey(column) }))
@@ -281,7 +339,7 @@ async fn without_key(
 async fn columns_of(connection: &mut PgConnection, table: &str) -> Result<Vec<String>, Fault> {
     const COLUMNS: &str = "SELECT column_name::text FROM information_schema.columns \
                            WHERE table_schema = current_schema() AND table_name = $1 ORDER BY ordinal_position";
-    let rows = sqlx::query(COLUMNS).bind(table).fetch_all(connection).await?;
+    let rows = unnamed(COLUMNS).bind(table).fetch_all(connection).await?;
     rows.iter().map(|row| Ok(row.try_get(0)?)).collect()
 }
 

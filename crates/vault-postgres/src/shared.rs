@@ -11,17 +11,21 @@
 
 use std::{
     future::Future,
-    sync::{Arc, Mutex, PoisonError},
+    sync::{
+        Arc, Mutex, PoisonError,
+        atomic::{AtomicBool, Ordering::Relaxed},
+    },
     time::{Duration, Instant},
 };
 
-use sqlx::{PgConnection, PgPool, Postgres};
+use sqlx::{PgConnection, PgPool, Postgres, postgres::PgArguments, query::Query};
 use tokio::{runtime::Handle, task::JoinError};
 use vault_store::{StoreError, StoreErrorKind};
 
-use crate::error::Fault;
+use crate::error::{self, Fault};
 use crate::place::Place;
-use crate::statements::Statements;
+use crate::session::{READ, WRITE};
+use crate::statements::{Statement, Statements};
 
 /// An open vault.
 #[derive(Debug)]
@@ -31,6 +35,8 @@ pub(crate) struct Shared {
     pub(crate) place: Place,
     pub(crate) runtime: Handle,
     pub(crate) stale: Arc<Stale>,
+    /// Whether statements get no names, as behind a pooler.
+    pub(crate) unnamed: AtomicBool,
 }
 
 /// Which connections hold prepared statements that the server no longer runs: those opened before
@@ -88,17 +94,54 @@ impl Shared {
                     self.stale.all_from_before_now();
                     tries += 1;
                 }
+                // Behind a pooler that was not recognized.
+                Err(fault) if fault.is_mixed_up() && !self.unnamed.swap(true, Relaxed) => {
+                    self.stale.all_from_before_now();
+                }
+                // This server was the primary when the connection was opened.
+                Err(fault) if fault.is_read_only() => {
+                    self.stale.all_from_before_now();
+                    return Err(fault.into_store_error(&self.place));
+                }
                 answer => return answer.map_err(|fault| fault.into_store_error(&self.place)),
             }
         }
     }
 
-    /// Starts a transaction that sees what others commit between its statements, which our
-    /// statements rely on, whatever the database's default is.
+    /// A statement, with a name that stays with the connection where nothing is in between.
+    pub(crate) fn query<'q>(&self, statement: &Statement) -> Query<'q, Postgres, PgArguments> {
+        sqlx::query(statement.sql()).persistent(self.names_statements())
+    }
+
+    /// Returns whether statements get names.
+    pub(crate) fn names_statements(&self) -> bool {
+        !self.unnamed.load(Relaxed)
+    }
+
+    /// Starts a transaction for reading, which ends when it is dropped.
+    ///
+    /// Call this only in a task of [`Shared::run`].
+    pub(crate) async fn read(&self) -> Result<Transaction, Fault> {
+        self.begin_with(READ).await
+    }
+
+    /// Starts a transaction for a change.
     ///
     /// Call this only in a task of [`Shared::run`].
     pub(crate) async fn begin(&self) -> Result<Transaction, Fault> {
-        Ok(Transaction(self.pool.begin_with(BEGIN).await?))
+        self.begin_with(WRITE).await
+    }
+
+    /// Connections are not tested before they are used: that would be one more round trip. If the
+    /// server has closed one in the meantime, it has closed them all, and a fresh one is tried.
+    async fn begin_with(&self, begin: &'static str) -> Result<Transaction, Fault> {
+        match self.pool.begin_with(begin).await {
+            Err(error) if error::lost_connection(&error) => {
+                self.stale.all_from_before_now();
+                Ok(Transaction(self.pool.begin_with(begin).await?))
+            }
+            begun => Ok(Transaction(begun?)),
+        }
     }
 
     fn not_ended(&self, effect: Effect, error: JoinError) -> StoreError {
@@ -118,8 +161,6 @@ impl Shared {
         StoreError::new(kind, format!("{place}: {why}; {what}")).with_source(error)
     }
 }
-
-const BEGIN: &str = "BEGIN ISOLATION LEVEL READ COMMITTED";
 
 /// One atomic change. It is rolled back if it is dropped without an end, as after an error.
 pub(crate) struct Transaction(sqlx::Transaction<'static, Postgres>);

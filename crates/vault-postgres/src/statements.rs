@@ -150,7 +150,8 @@ impl Statements {
             exists: Statement::new(format!("SELECT 1 FROM {records} WHERE id = $1")),
             delete: Statement::new(format!("DELETE FROM {records} WHERE id = $1")),
             ended: Statement::new(format!(
-                "SELECT id, expires_at, soft_deleted_at FROM {records} WHERE {} <= $1 \
+                "SELECT id, expires_at, soft_deleted_at FROM {records} WHERE {} <= $1 AND octet_length(id) <= {MAX_KEY_LEN} \
+                 AND coalesce(octet_length(token), 0) <= {MAX_KEY_LEN} \
                  AND ($2::text IS NULL OR id > $2::text) AND (NOT $3::boolean OR coalesce({} > $1, TRUE)) \
                  ORDER BY id LIMIT $4 FOR UPDATE",
                 end("expires_at"),
@@ -246,8 +247,15 @@ pub(crate) fn end(column: &str) -> String {
     )
 }
 
+/// A time of creation or modification as it is read: NULL, which no table of a vault permits, is the
+/// epoch.
+pub(crate) fn moment(column: &str) -> String {
+    // Not around it: `least` passes over NULL.
+    bounded(&format!("coalesce({column}, timestamptz '1970-01-01 00:00:00+00')"))
+}
+
 /// A time as it is read: at most the last time that a `Timestamp` holds.
-pub(crate) fn bounded(column: &str) -> String {
+fn bounded(column: &str) -> String {
     format!("least({column}, timestamptz '9999-12-30 22:00:00+00')")
 }
 

@@ -19,6 +19,12 @@ pub(crate) enum TableKind {
     /// A table with a column that no unique key covers alone, so that two records could share an id
     /// or a token.
     WithoutKey(&'static str),
+    /// A table with a column whose type does not return what was stored, or finds it under another
+    /// value: `char(n)`, `citext`.
+    WrongType {
+        column: &'static str,
+        right: &'static str,
+    },
     Other,
 }
 

@@ -33,9 +33,10 @@ pub(crate) async fn batch(
     }
     let columns = Replacements::of(batch)?;
     let mut transaction = shared.begin().await?;
-    let lock = sqlx::query(shared.statements.lock.sql()).bind(&columns.ids);
+    let lock = shared.query(&shared.statements.lock).bind(&columns.ids);
     let there = ids(&mut transaction, lock).await?;
-    let replace = sqlx::query(shared.statements.replace.sql())
+    let replace = shared
+        .query(&shared.statements.replace)
         .bind(&columns.ids)
         .bind(&columns.expected)
         .bind(&columns.expected_len)
@@ -90,7 +91,7 @@ pub(crate) async fn update(shared: &Shared, change: &RecordUpdate) -> Result<Wri
     // Other programs store "never" in several ways, so the times are compared as they are read. The
     // lock keeps them until the change is made.
     if if_matches.names_times() {
-        let times = sqlx::query(shared.statements.times.sql()).bind(id);
+        let times = shared.query(&shared.statements.times).bind(id);
         let outcome = match times.fetch_optional(transaction.connection()).await? {
             None => Some(WriteOutcome::Missing),
             Some(row) => {
@@ -104,7 +105,8 @@ pub(crate) async fn update(shared: &Shared, change: &RecordUpdate) -> Result<Wri
             return Ok(outcome);
         }
     }
-    let update = sqlx::query(shared.statements.update.sql())
+    let update = shared
+        .query(&shared.statements.update)
         .bind(id)
         .bind(envelope)
         .bind(time(change.updated_at))
@@ -120,7 +122,7 @@ pub(crate) async fn update(shared: &Shared, change: &RecordUpdate) -> Result<Wri
         transaction.commit().await?;
         return Ok(WriteOutcome::Applied);
     }
-    let exists = sqlx::query(shared.statements.exists.sql()).bind(id);
+    let exists = shared.query(&shared.statements.exists).bind(id);
     let there = exists.fetch_optional(transaction.connection()).await?;
     transaction.abort().await?;
     Ok(if there.is_some() { WriteOutcome::Conflict } else { WriteOutcome::Missing })
@@ -142,7 +144,8 @@ pub(crate) async fn purge(
     };
     let after = after.map(|id| record::text(id.as_str())).transpose()?;
     let mut transaction = shared.begin().await?;
-    let ended = sqlx::query(shared.statements.ended.sql())
+    let ended = shared
+        .query(&shared.statements.ended)
         .bind(Time(now))
         .bind(after)
         .bind(purge == Purge::SoftDelete)
@@ -158,7 +161,7 @@ pub(crate) async fn purge(
         transaction.abort().await?;
         return Ok(Vec::new());
     }
-    let query = sqlx::query(statement.sql()).bind(&judged);
+    let query = shared.query(statement).bind(&judged);
     let query = if purge == Purge::SoftDelete { query.bind(Time(now)) } else { query };
     let purged = ids(&mut transaction, query).await?;
     transaction.commit().await?;
@@ -171,7 +174,7 @@ pub(crate) async fn purge(
 pub(crate) async fn delete(shared: &Shared, id: &RecordId) -> Result<DeleteOutcome, Fault> {
     let id = record::text(id.as_str())?;
     let mut transaction = shared.begin().await?;
-    let delete = sqlx::query(shared.statements.delete.sql()).bind(id);
+    let delete = shared.query(&shared.statements.delete).bind(id);
     if delete.execute(transaction.connection()).await?.rows_affected() == 0 {
         transaction.abort().await?;
         return Ok(DeleteOutcome::Missing);
@@ -194,10 +197,10 @@ pub(crate) async fn put_setting(
         PutSetting::IfAbsent => &shared.statements.put_setting_if_absent,
     };
     let mut transaction = shared.begin().await?;
-    sqlx::query(statement.sql()).bind(name).bind(value).execute(transaction.connection()).await?;
-    let read = sqlx::query(shared.statements.setting.sql()).bind(name);
+    shared.query(statement).bind(name).bind(value).execute(transaction.connection()).await?;
+    let read = shared.query(&shared.statements.setting).bind(name);
     let row = read.fetch_optional(transaction.connection()).await?;
-    let others = sqlx::query(shared.statements.other_settings.sql()).bind(name);
+    let others = shared.query(&shared.statements.other_settings).bind(name);
     let others: i64 = others.fetch_one(transaction.connection()).await?.try_get(0)?;
     if usize::try_from(others).is_ok_and(|others| others >= MAX_SETTINGS) {
         transaction.abort().await?;
@@ -217,14 +220,14 @@ pub(crate) async fn init_settings(
     for (name, value) in settings {
         let (name, value) = (record::text(name)?, record::text(value)?);
         OverLimit::check_setting(name, value)?;
-        let insert = sqlx::query(shared.statements.put_setting_if_absent.sql());
+        let insert = shared.query(&shared.statements.put_setting_if_absent);
         let insert = insert.bind(name).bind(value).execute(transaction.connection());
         if insert.await?.rows_affected() == 0 {
             transaction.abort().await?;
             return Ok(false);
         }
     }
-    let all = sqlx::query(shared.statements.other_settings.sql()).bind("");
+    let all = shared.query(&shared.statements.other_settings).bind("");
     let all: i64 = all.fetch_one(transaction.connection()).await?.try_get(0)?;
     if usize::try_from(all).is_ok_and(|all| all > MAX_SETTINGS) {
         transaction.abort().await?;
@@ -245,7 +248,7 @@ async fn try_insert(
 ) -> Result<Option<Vec<InsertOutcome>>, Fault> {
     let all = Columns::of(records.iter())?;
     let mut transaction = shared.begin().await?;
-    let taken = sqlx::query(shared.statements.taken.sql()).bind(&all.ids).bind(&all.tokens);
+    let taken = shared.query(&shared.statements.taken).bind(&all.ids).bind(&all.tokens);
     let outcomes = decide(records, taken.fetch_all(transaction.connection()).await?)?;
     let mut new: Vec<_> = records
         .iter()
@@ -260,7 +263,8 @@ async fn try_insert(
     // In id order, like the locks of a batch.
     new.sort_unstable_by(|one, other| one.id.cmp(&other.id));
     let columns = Columns::of(new.iter().copied())?;
-    let insert = sqlx::query(shared.statements.insert.sql())
+    let insert = shared
+        .query(&shared.statements.insert)
         .bind(&columns.ids)
         .bind(&columns.envelopes)
         .bind(&columns.tokens)
@@ -314,14 +318,14 @@ async fn verify<'a>(
         return Ok(());
     }
     let connection = transaction.connection();
-    let has_hooks = sqlx::query(shared.statements.has_hooks.sql()).fetch_optional(&mut *connection);
+    let has_hooks = shared.query(&shared.statements.has_hooks).fetch_optional(&mut *connection);
     match has_hooks.await? {
         Some(row) if row.try_get(0)? => {}
         _ => return Ok(()),
     }
     // Run deferred ones now.
     connection.execute("SET CONSTRAINTS ALL IMMEDIATE").await?;
-    let stored = sqlx::query(shared.statements.stored.sql()).bind(&ids).bind(&envelopes);
+    let stored = shared.query(&shared.statements.stored).bind(&ids).bind(&envelopes);
     let same: i64 = stored.fetch_one(connection).await?.try_get(0)?;
     if usize::try_from(same).is_ok_and(|same| same == ids.len()) {
         Ok(())

@@ -2,9 +2,12 @@
 
 mod support;
 
+use std::num::NonZeroUsize;
+
 use vault_postgres::{PostgresOptions, PostgresStore};
 use vault_store::{
-    PutSetting, RecordSink as _, RecordSource as _, StoreErrorKind, VaultStore as _, WriteOutcome,
+    PageLimit, Purge, PutSetting, Query, RecordSink as _, RecordSource as _, SortKey, SortOrder,
+    StoreErrorKind, Timestamp, VaultStore as _, WriteOutcome,
 };
 
 use crate::support::{
@@ -54,6 +57,85 @@ fn row_security_is_refused_when_a_vault_is_opened_and_afterwards() {
         assert_eq!(all_ids(&owner).await.len(), 6);
         before.close().await;
         drop_tenant(place).await;
+    });
+}
+
+#[test]
+fn columns_that_do_not_keep_what_is_written_are_refused_by_name() {
+    const FOLDED: &str = "CREATE COLLATION folded (provider = icu, locale = 'und-u-ks-level2', \
+                          deterministic = false); ALTER TABLE vault ALTER token TYPE text COLLATE folded";
+    for (column, change) in [
+        ("id", "ALTER TABLE vault ALTER id TYPE char(64)"),
+        ("token", "ALTER TABLE vault ALTER token TYPE name"),
+        ("token", FOLDED),
+        (
+            "envelope",
+            "ALTER TABLE vault ALTER envelope TYPE bytea USING convert_to(envelope, 'UTF8')",
+        ),
+        ("expires_at", "ALTER TABLE vault ALTER expires_at TYPE timestamp"),
+        ("created_at", "ALTER TABLE vault ALTER created_at TYPE text"),
+    ] {
+        in_a_schema(async |place| {
+            place.vault().await.close().await;
+            place.run(change).await;
+            for answer in [
+                PostgresStore::open(&place.url(), PostgresOptions::default()).await.map(drop),
+                PostgresStore::migrate(&place.url(), PostgresOptions::default()).await.map(drop),
+            ] {
+                let error = answer.unwrap_err();
+                assert_eq!(error.kind(), StoreErrorKind::NotAVault, "{change}");
+                assert!(error.to_string().contains(&format!("the column {column} ")), "{error}");
+            }
+        });
+    }
+    in_a_schema(async |place| {
+        place.vault().await.close().await;
+        place
+            .run("ALTER TABLE vault ALTER id TYPE varchar(255), ALTER envelope TYPE varchar")
+            .await;
+        PostgresStore::open(&place.url(), PostgresOptions::default()).await.unwrap();
+    });
+}
+
+#[test]
+fn rows_that_no_table_of_a_vault_permits_stop_nothing() {
+    in_a_schema(async |place| {
+        let store = place.vault().await;
+        store.insert(records(3)).await.unwrap();
+        place
+            .run(
+                "ALTER TABLE vault DROP CONSTRAINT vault_pkey; ALTER TABLE vault ADD UNIQUE (id); \
+                 ALTER TABLE vault ALTER id DROP NOT NULL, ALTER token DROP NOT NULL, ALTER envelope DROP NOT NULL, \
+                 ALTER created_at DROP NOT NULL, ALTER updated_at DROP NOT NULL; \
+                 UPDATE vault SET created_at = NULL, updated_at = NULL WHERE id = '000001'; \
+                 UPDATE vault SET token = NULL, envelope = NULL WHERE id = '000002'; \
+                 INSERT INTO vault (token, envelope) VALUES ('without an id', 'v3:x'); \
+                 UPDATE vault SET expires_at = '2001-01-01 00:00:00+00'",
+            )
+            .await;
+        let store = PostgresStore::open(&place.url(), PostgresOptions::default()).await.unwrap();
+        let limit = PageLimit::new(10, 1 << 20);
+        let listed = store.list(None, limit).await.unwrap();
+        let times: Vec<_> = listed.iter().map(|record| record.created_at.as_micros()).collect();
+        assert_eq!(times, [1, 0, 1]);
+        for key in [SortKey::CreatedAt, SortKey::UpdatedAt] {
+            let mut query = Query::all().order_by(key, SortOrder::Ascending).limit(1);
+            let mut ids = Vec::new();
+            for _ in 0..3 {
+                let page = store.query(&query, Timestamp::MAX).await.unwrap();
+                let last = page.records.last().unwrap();
+                ids.push(last.id.to_string());
+                query = query.after(last);
+            }
+            assert_eq!(ids, ["000001", "000000", "000002"]);
+        }
+        let now = Timestamp::from_micros(2_000_000_000_000_000);
+        for purge in [Purge::SoftDelete, Purge::Delete] {
+            let all = NonZeroUsize::new(10).unwrap();
+            let purged = store.purge_expired(purge, now, None, all).await.unwrap();
+            assert_eq!(purged.len(), 3);
+        }
+        assert_eq!(place.ask("SELECT count(*) FROM vault").await, 1);
     });
 }
 

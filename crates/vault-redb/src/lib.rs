@@ -143,7 +143,9 @@ impl RedbStore {
     ///
     /// # Errors
     /// [`AlreadyExists`](vault_store::StoreErrorKind::AlreadyExists) if anything exists at the
-    /// path, including a dangling symbolic link; `Locked` if another process is creating the same
+    /// path, including a dangling symbolic link, except what a creation that was broken off may have
+    /// left: an empty file, one of zeros, one with nothing but a header, or a redb file without any
+    /// table; `Locked` if another process is creating the same
     /// file. On any error, no file is left behind. A process that is killed leaves no file at the
     /// path either. It may leave a folder next to it, which the next call for this path reuses.
     pub async fn create(path: impl AsRef<Path>, options: RedbOptions) -> Result<Self, StoreError> {

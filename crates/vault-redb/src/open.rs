@@ -7,7 +7,7 @@ use std::{
 };
 
 use redb::{Builder, Database, ReadableDatabase, StorageBackend, backends::FileBackend};
-use vault_files::{Identity, NewFile};
+use vault_files::{Identity, NewFile, is_leftover};
 use vault_store::{FileKind, StoreError};
 
 use crate::RedbOptions;
@@ -22,14 +22,17 @@ use crate::writes;
 /// How often to open a path again at which another file has appeared meanwhile.
 const MOST_ATTEMPTS: usize = 8;
 
-/// Creates a new vault with these settings, as a whole or not at all.
+/// Creates a new vault with these settings, as a whole or not at all. A file at the path that holds
+/// nothing, because its creation was broken off, is replaced.
 pub(crate) fn create(
     path: &Path,
     options: &RedbOptions,
     threads: Threads,
     settings: &[(String, String)],
 ) -> Result<Shared, StoreError> {
-    let new = NewFile::begin(path).map_err(|trouble| error::not_created(trouble, path))?;
+    let is_left = |path: &Path| is_leftover(path, header_len) || is_without_tables(path, options);
+    let new =
+        NewFile::begin(path, &is_left).map_err(|trouble| error::not_created(trouble, path))?;
     let made = no_panic(|| {
         let mut flags = OpenOptions::new();
         flags.read(true).write(true).create_new(true);
@@ -40,7 +43,7 @@ pub(crate) fn create(
     });
     let shared = made.map_err(|fault| error::creation_failed(fault, path))?;
     // redb has committed and flushed, and continues in the file under its new name.
-    new.publish().map_err(|error| error::from_creation(error, path))?;
+    new.publish(&is_left).map_err(|error| error::from_creation(error, path))?;
     Ok(shared)
 }
 
@@ -203,6 +206,35 @@ fn database_on(file: &VaultFile, options: &RedbOptions) -> Result<LeakedByPanic<
     let mut builder = Builder::new();
     builder.set_cache_size(options.cache_bytes);
     Ok(LeakedByPanic::new(builder.create_with_backend(file.clone())?))
+}
+
+/// The length of redb's header page, if a file has the start of one: the magic number, which redb
+/// writes last, or none yet, and the fixed size of its pages.
+fn header_len(start: &[u8]) -> Option<usize> {
+    const PAGE: usize = 4096;
+    const PAGE_SIZE: [u8; 4] = 4096_u32.to_le_bytes();
+    let magic = start.get(..9)?;
+    let is_redb = FileKind::of(magic) == FileKind::Redb || magic.iter().all(|byte| *byte == 0);
+    (is_redb && start.get(12..16)? == PAGE_SIZE).then_some(PAGE)
+}
+
+/// Whether a file is a redb database of this user that no one has opened and in which no table was
+/// ever created. Nothing is written to it.
+fn is_without_tables(path: &Path, options: &RedbOptions) -> bool {
+    if !vault_files::is_ours_alone(path) {
+        return false;
+    }
+    let Ok(mut file) = File::open(path) else { return false };
+    if !matches!(kind_of(&mut file), Ok(FileKind::Redb)) {
+        return false;
+    }
+    let tables = no_panic(|| {
+        let file = VaultFile::held_back(FileBackend::new(file)?, Access::ReadOnly);
+        let database = database_on(&file, options)?;
+        let transaction = LeakedByPanic::new(database.get()?.begin_read()?);
+        schema::has_tables(transaction.get()?)
+    });
+    matches!(tables, Ok(false))
 }
 
 fn kind_of(file: &mut File) -> io::Result<FileKind> {

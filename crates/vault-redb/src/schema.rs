@@ -55,6 +55,12 @@ pub(crate) fn create(transaction: &WriteTransaction) -> Result<(), Fault> {
     Ok(())
 }
 
+/// Returns whether there is any table, of whatever program.
+pub(crate) fn has_tables(transaction: &ReadTransaction) -> Result<bool, Fault> {
+    Ok(transaction.list_tables()?.next().is_some()
+        || transaction.list_multimap_tables()?.next().is_some())
+}
+
 /// Recognizes a vault, without changing anything.
 pub(crate) fn inspect(transaction: &ReadTransaction) -> Result<Schema, Fault> {
     let marker = match transaction.open_table(MARKER) {

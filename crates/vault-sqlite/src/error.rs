@@ -351,11 +351,11 @@ const SQLITE_LOCKED: u8 = 6;
 pub(crate) const SQLITE_READONLY: u8 = 8;
 const SQLITE_IOERR: u8 = 10;
 const SQLITE_IOERR_SHMSIZE: i32 = 4874;
-const SQLITE_CORRUPT: u8 = 11;
+pub(crate) const SQLITE_CORRUPT: u8 = 11;
 const SQLITE_FULL: u8 = 13;
 pub(crate) const SQLITE_CANTOPEN: u8 = 14;
 const SQLITE_TOOBIG: u8 = 18;
-const SQLITE_NOTADB: u8 = 26;
+pub(crate) const SQLITE_NOTADB: u8 = 26;
 
 /// The low byte of SQLite's result code: the class of the error.
 pub(crate) fn primary_code(error: &sqlx::Error) -> Option<u8> {

@@ -109,6 +109,7 @@ mod schema;
 mod scrub;
 mod shared;
 mod statements;
+mod take_up;
 mod time;
 mod writes;
 
@@ -181,7 +182,9 @@ impl SqliteStore {
     ///
     /// # Errors
     /// [`AlreadyExists`](vault_store::StoreErrorKind::AlreadyExists) if anything exists at the
-    /// path, including a dangling symbolic link; `Locked` if another process is creating the same
+    /// path, including a dangling symbolic link, except what a creation that was broken off may have
+    /// left: an empty file, one of zeros, one with nothing but a header, or a database whose only
+    /// tables are those of this vault without any row; `Locked` if another process is creating the same
     /// file. On any error, no file is left behind. A process that is killed leaves no file at the
     /// path either. It may leave a folder next to it, which the next call for this path reuses.
     /// Fails outside a tokio runtime.

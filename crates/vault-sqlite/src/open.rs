@@ -25,6 +25,7 @@ use crate::error::{self, Fault, SQLITE_CANTOPEN, SQLITE_READONLY};
 use crate::schema::{self, Encoding, MetaTable, Schema, VaultTable};
 use crate::shared::Shared;
 use crate::statements::{ENDS, MOMENTS, Statements};
+use crate::take_up::{self, Found};
 use crate::{time, writes};
 
 /// Number of concurrent readers.
@@ -39,7 +40,8 @@ const ROW_BUFFER: usize = 512;
 /// memory until it is committed.
 const CACHE: &str = "-16384";
 
-/// Creates a new vault with these settings, as a whole or not at all.
+/// Creates a new vault with these settings, as a whole or not at all. What a creation that was broken
+/// off has left at the path is replaced or, if it is a database without records, completed.
 pub(crate) async fn create(
     path: &Path,
     options: &SqliteOptions,
@@ -48,7 +50,14 @@ pub(crate) async fn create(
 ) -> Result<Shared, StoreError> {
     let location = location(path)?;
     let place = location.clone();
-    let new = blocking(move || NewFile::begin(&place)).await;
+    let is_left = match take_up::look(&location, options, settings).await {
+        Found::Completed => {
+            return Ok(shared(path, options, &location, MetaTable::Present, runtime));
+        }
+        Found::Leftover => take_up::is_left,
+        Found::Other => |_: &Path| false,
+    };
+    let new = blocking(move || NewFile::begin(&place, &is_left)).await;
     let new = new.map_err(|trouble| error::not_created(trouble, path))?;
     if let Some(left) = left_by_another(&location) {
         return Err(error::changes_of_another(path, &left));
@@ -66,7 +75,7 @@ pub(crate) async fn create(
         let _ = blocking(remove).await;
         return Err(failed);
     }
-    let published = blocking(move || new.publish().map_err(Trouble::Io)).await;
+    let published = blocking(move || new.publish(&is_left).map_err(Trouble::Io)).await;
     published.map_err(|trouble| error::not_created(trouble, path))?;
     Ok(shared(path, options, &location, MetaTable::Present, runtime))
 }
@@ -190,7 +199,7 @@ fn shared(
     }
 }
 
-fn connect_options(location: &Path, options: &SqliteOptions) -> SqliteConnectOptions {
+pub(crate) fn connect_options(location: &Path, options: &SqliteOptions) -> SqliteConnectOptions {
     SqliteConnectOptions::new()
         .filename(location)
         .create_if_missing(false)
@@ -205,7 +214,7 @@ fn connect_options(location: &Path, options: &SqliteOptions) -> SqliteConnectOpt
         .disable_statement_logging()
 }
 
-fn durable(options: SqliteConnectOptions) -> SqliteConnectOptions {
+pub(crate) fn durable(options: SqliteConnectOptions) -> SqliteConnectOptions {
     options
         // As FULL; in addition, without a write-ahead log, the removal of the journal, which
         // commits a change, is flushed.
@@ -296,7 +305,7 @@ pub(crate) fn sibling(location: &Path, ending: &str) -> PathBuf {
 }
 
 /// A log or journal whose database is gone: SQLite would apply it to the new one.
-fn left_by_another(location: &Path) -> Option<PathBuf> {
+pub(crate) fn left_by_another(location: &Path) -> Option<PathBuf> {
     let names = ["-wal", "-journal"].map(|ending| sibling(location, ending));
     names.into_iter().find(|name| fs::metadata(name).is_ok_and(|found| found.len() > 0))
 }

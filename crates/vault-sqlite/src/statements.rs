@@ -189,9 +189,10 @@ statements! {
               WHERE v.id COLLATE BINARY = ?1 AND (?6 IS NULL OR CAST(v.vault_value AS BLOB) = ?6) \
               AND (?7 IS NULL OR octet_length(v.vault_value) = ?7)";
     // Candidates of a purge, after `?1` if that is not NULL, in order; each is judged once more
-    // when it was read.
+    // when it was read. Rows that are unreadable to a scan are left alone.
     ended = concat!(
         "SELECT v.id, v.expires_at, v.soft_deleted_at FROM {vault} AS v WHERE typeof(v.id) = 'text' \
+         AND octet_length(v.id) <= {longest} AND ifnull(octet_length(v.vault_token), 0) <= {longest} \
          AND (?1 IS NULL OR v.id COLLATE BINARY > ?1) AND ", end!("v.expires_at"), " <= ?2 ORDER BY v.id COLLATE BINARY"
     );
     purge_soft = concat!(

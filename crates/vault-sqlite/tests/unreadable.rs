@@ -5,12 +5,12 @@
 
 use sqlx::sqlite::SqliteConnectOptions;
 use sqlx::{AssertSqlSafe, ConnectOptions as _, Connection as _, Executor as _, SqliteConnection};
-use std::path::Path;
+use std::{num::NonZeroUsize, path::Path};
 use tempfile::TempDir;
 use vault_sqlite::{SqliteOptions, SqliteStore};
 use vault_store::{
-    MAX_KEY_LEN, MAX_SETTING_LEN, MAX_SETTINGS, Page, PageLimit, PutSetting, Query,
-    RecordSource as _, SortKey, SortOrder, StoreErrorKind, Timestamp, Token,
+    MAX_KEY_LEN, MAX_SETTING_LEN, MAX_SETTINGS, Page, PageLimit, Purge, PutSetting, Query,
+    RecordId, RecordSource as _, SortKey, SortOrder, StoreErrorKind, Timestamp, Token,
     UnreadableReason as Reason, VaultStore as _,
 };
 
@@ -112,6 +112,41 @@ async fn rows_without_a_readable_id_are_named_by_their_number_and_hide_none() {
     assert!(asked.to_string().contains("rowid 6"), "{asked}");
     let sound = store.find(&[Token::from_stored("tk_b".to_owned())]).await.unwrap();
     assert!(sound[0].is_some());
+}
+
+#[tokio::test]
+async fn a_purge_leaves_the_rows_alone_that_nobody_can_read() {
+    let folder = tempfile::tempdir().unwrap();
+    let long = format!("printf('%.*c', {}, 'c')", MAX_KEY_LEN + 1);
+    let rows = [
+        ("NULL", "'1'"),
+        ("17", "'2'"),
+        ("x'62'", "'3'"),
+        ("CAST(x'62ff' AS TEXT)", "'4'"),
+        (long.as_str(), "'5'"),
+        ("'a'", long.as_str()),
+        ("'aa'", "CAST(x'62ff' AS TEXT)"),
+        ("'c' || char(0)", "NULL"),
+    ];
+    for purge in [Purge::SoftDelete, Purge::Delete] {
+        let folder = tempfile::tempdir_in(&folder).unwrap();
+        let store = vault(&folder, ANY_ID, &rows).await;
+        let path = folder.path().join("vault.sqlite");
+        execute(&path, "UPDATE vault SET expires_at = '2001-01-01 00:00:00'").await;
+        let now = Timestamp::from_micros(2_000_000_000_000_000);
+        let mut purged = Vec::new();
+        let one = NonZeroUsize::MIN;
+        loop {
+            let last = purged.last();
+            let next = store.purge_expired(purge, now, last, one).await.unwrap();
+            let Some(id) = next.into_iter().next() else { break };
+            purged.push(id);
+        }
+        let purged: Vec<_> = purged.iter().map(RecordId::as_str).collect();
+        assert_eq!(purged, ["aa", "b", "c\0", "d"]);
+        let (_, unreadable) = scan(&store, 100).await;
+        assert_eq!(unreadable.len(), 6);
+    }
 }
 
 #[tokio::test]

@@ -63,14 +63,17 @@ pub(super) async fn run(context: &Context, args: CopyArgs) -> Result<Exit, Failu
     })
 }
 
-/// Opens the target, or creates it if there is nothing.
+/// Opens the target, or creates it if there is nothing. A file is created first: what a creation that
+/// was broken off has left there can look like a damaged vault.
 async fn open_or_create(url: &StoreUrl) -> Result<Arc<dyn VaultStore>, Failure> {
+    if url.file().is_some() {
+        return match url.create().await {
+            Err(error) if error.kind() == StoreErrorKind::AlreadyExists => Ok(url.open().await?),
+            created => Ok(created?),
+        };
+    }
     let missing = match url.open().await {
-        Err(error)
-            if matches!(error.kind(), StoreErrorKind::NotFound | StoreErrorKind::NotAVault) =>
-        {
-            error
-        }
+        Err(error) if error.kind() == StoreErrorKind::NotAVault => error,
         opened => return Ok(opened?),
     };
     match url.create().await {

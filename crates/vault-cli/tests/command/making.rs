@@ -89,3 +89,81 @@ fn init_and_copy_leave_what_is_there_alone() {
         assert_eq!(names(&sandbox), ["from", "made", "new", "old", "other"]);
     }
 }
+
+/// What earlier versions, which created the file in place, left behind a kill or a power cut.
+fn leftovers(kind: &str, sandbox: &Sandbox) -> Vec<(&'static str, Vec<u8>)> {
+    let whole = fs::read(sandbox.path("from")).unwrap();
+    let zeros = vec![0; whole.len()];
+    let torn = |header: usize| [&whole[..header], &zeros[header..]].concat();
+    let mut left = vec![
+        ("empty", Vec::new()),
+        ("zeros", zeros.clone()),
+        ("one zero", vec![0]),
+        ("one page of zeros", vec![0; 4096]),
+        ("a sector of the header", torn(512)),
+        ("a header", torn(4096)),
+        ("half a page", whole[..2048].to_vec()),
+    ];
+    if kind == "redb" {
+        let mut no_magic = torn(320);
+        no_magic[..9].fill(0);
+        left.push(("a header without its magic number", no_magic));
+    }
+    left
+}
+
+#[test]
+fn what_a_broken_creation_has_left_is_taken_up() {
+    for kind in ["redb", "sqlite"] {
+        let sandbox = Sandbox::empty();
+        let (from, made) = (format!("{kind}:from"), format!("{kind}:made"));
+        sandbox.run(&["init", "--vault", &from, "--kdf", CHEAP]).succeeds();
+        for (what, left) in leftovers(kind, &sandbox) {
+            for command in ["init", "copy"] {
+                sandbox.write("made", "");
+                fs::write(sandbox.path("made"), &left).unwrap();
+                let run = if command == "init" {
+                    sandbox.run(&["init", "--vault", &made, "--kdf", CHEAP])
+                } else {
+                    sandbox.run(&["copy", "--vault", &from, "--to", &made])
+                };
+                assert_eq!(run.code, Some(0), "{command} over {kind}, {what}: {run:?}");
+                sandbox.run(&["status", "--vault", &made]).succeeds();
+                sandbox.run(&["settings", "list", "--vault", &made]).succeeds();
+                fs::remove_file(sandbox.path("made")).unwrap();
+                assert_eq!(names(&sandbox), ["from", "new", "old", "other"], "{kind}, {what}");
+            }
+        }
+    }
+}
+
+#[test]
+fn a_damaged_vault_is_never_taken_for_the_rest_of_a_creation() {
+    for kind in ["redb", "sqlite"] {
+        let sandbox = Sandbox::empty();
+        let made = format!("{kind}:made");
+        sandbox.run(&["init", "--vault", &made, "--kdf", CHEAP]).succeeds();
+        let whole = fs::read(sandbox.path("made")).unwrap();
+        let last = whole.iter().rposition(|byte| *byte != 0).unwrap();
+        assert!(last > 4096);
+        let mut damaged = Vec::new();
+        // One byte of data behind a torn header, cut short, and without its header.
+        let mut one_byte = vec![0; whole.len()];
+        one_byte[..4096].copy_from_slice(&whole[..4096]);
+        one_byte[last] = whole[last];
+        damaged.push(one_byte);
+        damaged.push(whole[..last].to_vec());
+        damaged.push([&[0; 4096], &whole[4096..]].concat());
+        damaged.push([b"text, and then ", &vec![0; 8192][..]].concat());
+        damaged.push(b"\n".to_vec());
+        for left in damaged {
+            fs::write(sandbox.path("made"), &left).unwrap();
+            sandbox.run(&["init", "--vault", &made, "--kdf", CHEAP]).fails(1);
+            assert!(
+                fs::read(sandbox.path("made")).unwrap() == left,
+                "{kind}: {} bytes",
+                left.len()
+            );
+        }
+    }
+}
