@@ -47,7 +47,7 @@ impl StoreUrl {
             }
             #[cfg(feature = "postgres")]
             StoreUrl::Postgres { ref url, ref tables } => Ok(Arc::new(
-                vault_postgres::PostgresStore::open(url.as_str(), postgres(tables)).await?,
+                vault_postgres::PostgresStore::open(url.as_str(), postgres(url, tables)).await?,
             )),
         }
     }
@@ -95,7 +95,7 @@ impl StoreUrl {
             StoreUrl::Postgres { ref url, ref tables } => Ok(Arc::new(
                 vault_postgres::PostgresStore::create_with(
                     url.as_str(),
-                    postgres(tables),
+                    postgres(url, tables),
                     settings,
                 )
                 .await?,
@@ -148,7 +148,7 @@ impl StoreUrl {
             #[cfg(feature = "postgres")]
             StoreUrl::Postgres { ref url, ref tables } => {
                 use vault_postgres::{Migration, PostgresStore};
-                let (url, options) = (url.as_str(), postgres(tables));
+                let (url, options) = (url.as_str(), postgres(url, tables));
                 let migration = if create {
                     PostgresStore::migrate_or_create(url, options).await?
                 } else {
@@ -172,8 +172,9 @@ fn sqlite(tables: &vault_core::store::TableNames) -> vault_sqlite::SqliteOptions
 }
 
 #[cfg(feature = "postgres")]
-fn postgres(tables: &vault_core::store::TableNames) -> vault_postgres::PostgresOptions {
-    let mut options = vault_postgres::PostgresOptions::default();
-    options.tables = tables.clone();
-    options
+fn postgres(
+    url: &vault_postgres::PostgresUrl,
+    tables: &vault_core::store::TableNames,
+) -> vault_postgres::PostgresOptions {
+    url.options().clone().tables(tables.clone())
 }

@@ -118,7 +118,7 @@ mod tests {
         assert!(file(&[]));
         assert!(file(&[&[0]]));
         assert!(file(&[&zeros]));
-        assert!(file(&[b"ours\x01 with a name", &zeros[..]]) && file(&[b"ours\x01"]));
+        assert!(file(&[b"ours\x01 with name", &zeros[..]]) && file(&[b"ours\x01"]));
         assert!(file(&[b"ours\xff", &[1; 4075], &zeros]));
         assert!(!file(&[b"ours\xff", &[1; 4076], &zeros]));
         assert!(!file(&[b"ours\x01 with a long name", &zeros]));

@@ -99,6 +99,7 @@ mod around;
 mod error;
 mod open;
 mod options;
+mod outage;
 mod place;
 mod queries;
 mod reads;

@@ -9,11 +9,12 @@ use sqlx::{
     postgres::{PgConnectOptions, PgPoolOptions},
 };
 use tokio::{runtime::Handle, time};
-use vault_store::{StoreError, StoreErrorKind, fill_random};
+use vault_store::{StoreError, StoreErrorKind};
 
 use crate::around;
 use crate::error::{self, Fault};
 use crate::options::{Migration, PostgresOptions};
+use crate::outage::{Outage, next_wait};
 use crate::place::{self, Place, Server};
 use crate::schema::{self, Migrated, Missing, Schema};
 use crate::session::{self, Layer};
@@ -43,6 +44,7 @@ pub(crate) async fn open(url: &str, options: &PostgresOptions) -> Result<Shared,
         pool: pool(server, options, &stale),
         stale,
         unnamed: (layer == Layer::Pooler).into(),
+        outage: Outage::new(options.patience),
         statements: Statements::over(options.tables.vault(), options.tables.meta()),
         place,
         runtime,
@@ -147,14 +149,33 @@ async fn connect(
     place: &Place,
     options: &PostgresOptions,
 ) -> Result<(PgConnection, Layer), StoreError> {
+    let outage = Outage::new(options.patience);
+    let mut failed = 0;
+    loop {
+        match connect_once(server, place, options).await {
+            Err(error) if error.kind() == StoreErrorKind::Retryable => {
+                let Some(wait) = outage.wait(failed) else { return Err(error) };
+                failed += 1;
+                time::sleep(wait).await;
+            }
+            connected => return connected,
+        }
+    }
+}
+
+async fn connect_once(
+    server: &PgConnectOptions,
+    place: &Place,
+    options: &PostgresOptions,
+) -> Result<(PgConnection, Layer), StoreError> {
     let until = time::Instant::now() + options.connect_timeout.mul_f64(0.9);
     let connecting = async {
-        let mut wait = FIRST_WAIT;
+        let mut failed = 0;
         let (mut connection, layer) = loop {
             match session::connect(server).await {
-                Err(fault) if fault.is_busy_server() && time::Instant::now() + wait < until => {
-                    time::sleep(jittered(wait)).await;
-                    wait = (wait * 2).min(LONGEST_WAIT);
+                Err(fault) if fault.is_busy_server() && time::Instant::now() < until => {
+                    time::sleep(next_wait(failed)).await;
+                    failed += 1;
                 }
                 connected => break connected?,
             }
@@ -170,18 +191,6 @@ async fn connect(
         Ok(Err(_panic)) => Err(vault_store::no_thread(place)),
         Err(_elapsed) => Err(error::no_answer(place, options.connect_timeout)),
     }
-}
-
-/// How long to wait before a busy server is asked again.
-const FIRST_WAIT: Duration = Duration::from_millis(50);
-const LONGEST_WAIT: Duration = Duration::from_secs(1);
-
-/// Between half and all of a wait, so that many processes that were refused do not return together.
-fn jittered(wait: Duration) -> Duration {
-    let mut byte = [0];
-    // Without randomness there is no jitter; nothing secret depends on it.
-    let _ = fill_random(&mut byte);
-    wait / 2 + wait * u32::from(byte[0]) / 510
 }
 
 fn pool(server: PgConnectOptions, options: &PostgresOptions, stale: &Arc<Stale>) -> sqlx::PgPool {

@@ -5,7 +5,7 @@ use std::{fmt, num::NonZeroU32, time::Duration};
 use vault_store::TableNames;
 
 /// Where in the database a vault is, and how to use it.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct PostgresOptions {
     /// The names of the two tables. Default: `vault` and `vault_meta`.
@@ -19,6 +19,11 @@ pub struct PostgresOptions {
     /// How long a call waits for a connection. Default: 10 seconds, in which most servers have
     /// restarted.
     pub connect_timeout: Duration,
+    /// How long calls, and opening, are tried again while the server is gone or busy, from the first
+    /// that fails. Default: not at all.
+    ///
+    /// A call is tried again only after an error that certainly changed nothing.
+    pub patience: Duration,
 }
 
 impl Default for PostgresOptions {
@@ -27,6 +32,7 @@ impl Default for PostgresOptions {
             tables: TableNames::default(),
             max_connections: NonZeroU32::new(8).unwrap_or(NonZeroU32::MIN),
             connect_timeout: Duration::from_secs(10),
+            patience: Duration::ZERO,
         }
     }
 }
@@ -50,6 +56,13 @@ impl PostgresOptions {
     #[must_use]
     pub fn connect_timeout(mut self, timeout: Duration) -> Self {
         self.connect_timeout = timeout;
+        self
+    }
+
+    /// Sets how long calls are tried again while the server is gone or busy.
+    #[must_use]
+    pub fn patience(mut self, patience: Duration) -> Self {
+        self.patience = patience;
         self
     }
 }

@@ -12,6 +12,7 @@ use sqlx::{
 };
 use vault_store::{StoreError, StoreErrorKind};
 
+use crate::PostgresOptions;
 use crate::address::{self, Address, Host, InvalidPostgresUrl, Roots, Setting, Tls};
 
 /// A server as errors name it: host and port, never the user, the password, or anything that a
@@ -35,9 +36,22 @@ impl fmt::Display for Place {
 pub struct PostgresUrl {
     text: String,
     shown: String,
+    options: PostgresOptions,
 }
 
 impl PostgresUrl {
+    /// Sets how the server is used. The default is that of [`PostgresOptions`], whose names of the
+    /// tables do not count here.
+    pub fn set_options(&mut self, options: PostgresOptions) {
+        self.options = options;
+    }
+
+    /// Returns how the server is used.
+    #[must_use]
+    pub fn options(&self) -> &PostgresOptions {
+        &self.options
+    }
+
     /// Returns the URL as given.
     #[must_use]
     pub fn as_str(&self) -> &str {
@@ -66,7 +80,7 @@ impl FromStr for PostgresUrl {
         let address = address::read(url, &address::environment)?;
         let database = address.database.as_deref().unwrap_or_default();
         let shown = format!("postgres://{}/{database}", Place::of(&address));
-        Ok(Self { text: url.to_owned(), shown })
+        Ok(Self { text: url.to_owned(), shown, options: PostgresOptions::default() })
     }
 }
 

@@ -19,10 +19,11 @@ use std::{
 };
 
 use sqlx::{PgConnection, PgPool, Postgres, postgres::PgArguments, query::Query};
-use tokio::{runtime::Handle, task::JoinError};
+use tokio::{runtime::Handle, task::JoinError, time};
 use vault_store::{StoreError, StoreErrorKind};
 
 use crate::error::{self, Fault};
+use crate::outage::Outage;
 use crate::place::Place;
 use crate::session::{READ, WRITE};
 use crate::statements::{Statement, Statements};
@@ -37,6 +38,7 @@ pub(crate) struct Shared {
     pub(crate) stale: Arc<Stale>,
     /// Whether statements get no names, as behind a pooler.
     pub(crate) unnamed: AtomicBool,
+    pub(crate) outage: Outage,
 }
 
 /// Which connections hold prepared statements that the server no longer runs: those opened before
@@ -82,7 +84,7 @@ impl Shared {
         T: Send + 'static,
         Call: Future<Output = Result<T, Fault>> + Send + 'static,
     {
-        let mut tries = 0;
+        let (mut tries, mut failed) = (0, 0);
         loop {
             let answer = match self.runtime.spawn(call.clone()(Arc::clone(self))).await {
                 Ok(answer) => answer,
@@ -98,12 +100,27 @@ impl Shared {
                 Err(fault) if fault.is_mixed_up() && !self.unnamed.swap(true, Relaxed) => {
                     self.stale.all_from_before_now();
                 }
-                // This server was the primary when the connection was opened.
-                Err(fault) if fault.is_read_only() => {
-                    self.stale.all_from_before_now();
-                    return Err(fault.into_store_error(&self.place));
+                Ok(value) => {
+                    self.outage.ends();
+                    return Ok(value);
                 }
-                answer => return answer.map_err(|fault| fault.into_store_error(&self.place)),
+                Err(fault) => {
+                    if fault.is_read_only() {
+                        // This server was the primary when the connection was opened.
+                        self.stale.all_from_before_now();
+                    }
+                    let error = fault.into_store_error(&self.place);
+                    let wait = match error.kind() {
+                        StoreErrorKind::Retryable => self.outage.wait(failed),
+                        _ => None,
+                    };
+                    let Some(wait) = wait else { return Err(error) };
+                    failed += 1;
+                    // Any executor may wait for this, and the runtime has the timer.
+                    if self.runtime.spawn(time::sleep(wait)).await.is_err() {
+                        return Err(error);
+                    }
+                }
             }
         }
     }

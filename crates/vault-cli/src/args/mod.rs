@@ -6,6 +6,8 @@ mod passwords;
 mod records;
 mod usage;
 
+use std::{num::NonZeroU32, time::Duration};
+
 use clap::{
     Arg, Args, CommandFactory as _, FromArgMatches as _, Parser, Subcommand, parser::ValueSource,
 };
@@ -46,6 +48,13 @@ pub(crate) struct Cli {
     /// [default: 256MiB]
     #[arg(long, global = true, value_name = "SIZE", env = "VAULTSTORE_KDF_LIMIT", hide_env_values = true, value_parser = parse::kdf_limit_kib)]
     pub(crate) kdf_limit: Option<u32>,
+    /// Postgres: how many connections are open at a time
+    #[arg(long, global = true, value_name = "N", default_value = "2")]
+    pub(crate) max_connections: NonZeroU32,
+    /// Postgres: how long to wait for a server that is gone or busy, as in 5m, before giving up with
+    /// exit code 75
+    #[arg(long, global = true, value_name = "TIME", value_parser = parse::wait)]
+    pub(crate) wait_for_server: Option<Duration>,
     #[command(subcommand)]
     pub(crate) command: Command,
 }
@@ -125,13 +134,13 @@ pub(crate) enum Command {
     #[command(subcommand)]
     Settings(SettingsCommand),
     /// Print a completion script
-    #[command(arg = no_vault(), arg = no_kdf_limit())]
+    #[command(arg = no_vault(), arg = no_kdf_limit(), args = no_server())]
     Completions {
         /// The shell
         shell: clap_complete::Shell,
     },
     /// Print the manual page
-    #[command(arg = no_vault(), arg = no_kdf_limit())]
+    #[command(arg = no_vault(), arg = no_kdf_limit(), args = no_server())]
     Man,
 }
 
@@ -154,6 +163,17 @@ fn no_vault() -> Arg {
 /// Replaces the limit where nothing of a vault is trusted in the first place.
 fn no_kdf_limit() -> Arg {
     Arg::new("kdf_limit").long("kdf-limit").value_parser(parse::kdf_limit_kib).hide(true)
+}
+
+/// Replaces them where there is no server.
+fn no_server() -> [Arg; 2] {
+    let hidden = |name: &'static str, long| Arg::new(name).long(long).hide(true);
+    [
+        hidden("max_connections", "max-connections")
+            .value_parser(clap::value_parser!(NonZeroU32))
+            .default_value("2"),
+        hidden("wait_for_server", "wait-for-server").value_parser(parse::wait),
+    ]
 }
 
 #[derive(Debug, Args)]

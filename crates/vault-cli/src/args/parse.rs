@@ -56,6 +56,11 @@ fn point_in_time(text: &str) -> Option<Timestamp> {
     Some(Timestamp::from_micros(time.as_microsecond()))
 }
 
+/// A wait with its unit, as in `5m`.
+pub(super) fn wait(text: &str) -> Result<Duration, &'static str> {
+    duration(text).map_err(|_| "give a whole number of 1 or more and a unit, as in 45s, 5m or 1h")
+}
+
 /// Parses a duration with its unit, as in `30d`.
 fn duration(text: &str) -> Result<Duration, &'static str> {
     const WRONG: &str = "give a whole number of 1 or more and a unit (45s, 90m, 12h, 30d, 2w), or a date as in 2027-01-01";

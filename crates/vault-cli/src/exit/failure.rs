@@ -35,6 +35,8 @@ pub(crate) enum FailureKind {
     Refused,
     /// 6: a rekey would mark records; refused before the first write.
     Marks,
+    /// 75: the server was gone or busy; the same command continues.
+    Unavailable,
     /// 130: Ctrl-C at the password prompt.
     Interrupted,
 }
@@ -101,7 +103,8 @@ impl Failure {
 
     /// The whole command was one change: if it was certainly not made, this is reported.
     pub(crate) fn of_one_change(self) -> Self {
-        let is_said = self.kind == FailureKind::Failed && self.changed == Changed::NotByThis;
+        let is_failed = matches!(self.kind, FailureKind::Failed | FailureKind::Unavailable);
+        let is_said = is_failed && self.changed == Changed::NotByThis;
         Self { changed: if is_said { Changed::Nothing } else { self.changed }, ..self }
     }
 
@@ -143,6 +146,10 @@ impl From<StoreError> for Failure {
     fn from(error: StoreError) -> Self {
         let kind = error.kind();
         let mut failure = Self::failed(error.to_string());
+        if kind == StoreErrorKind::Retryable {
+            // As EX_TEMPFAIL of sysexits.h.
+            failure.kind = FailureKind::Unavailable;
+        }
         failure.hint = error.hint().map(|hint| Cow::Owned(hint.to_owned()));
         if !kind.nothing_was_changed() {
             failure = failure.after_a_change();

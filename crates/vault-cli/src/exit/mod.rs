@@ -48,6 +48,7 @@ pub(crate) fn code(outcome: Result<Exit, Failure>) -> u8 {
                 FailureKind::Usage => 2,
                 FailureKind::Refused => 5,
                 FailureKind::Marks => 6,
+                FailureKind::Unavailable => 75,
                 FailureKind::Interrupted => 130,
             }
         }

@@ -24,6 +24,7 @@ use std::{
     sync::{Arc, Mutex, PoisonError},
 };
 
+use vaultstore::backend::PostgresOptions;
 use vaultstore::kdf::KdfLimits;
 use vaultstore::{StoreError, StoreErrorKind, StoreUrl, Vault, VaultOptions, VaultStore};
 
@@ -42,7 +43,11 @@ pub(crate) async fn run(
 ) -> Result<Exit, Failure> {
     let limits = cli.kdf_limit.map_or_else(KdfLimits::default, KdfLimits::up_to);
     let opened = Mutex::default();
-    let context = Context { url: cli.vault, limits, vault_named, interrupts, opened };
+    let server = PostgresOptions::default()
+        .max_connections(cli.max_connections)
+        .patience(cli.wait_for_server.unwrap_or_default());
+    let url = with_server(cli.vault, &server);
+    let context = Context { url, limits, vault_named, server, interrupts, opened };
     let outcome = run_command(&context, cli.command).await;
     context.close().await;
     outcome
@@ -93,6 +98,8 @@ struct Context {
     limits: KdfLimits,
     /// Whether the command line itself names the vault.
     vault_named: bool,
+    /// How a server is used.
+    server: PostgresOptions,
     interrupts: Interrupts,
     /// Every opened store, to be closed at the end.
     opened: Mutex<Vec<Arc<dyn VaultStore>>>,
@@ -151,6 +158,14 @@ impl Context {
         let own = settings::own_v2_cost(&*store, &self.limits).await?;
         Ok(Vault::new(store, plan::vault_options(args, own, self.limits)))
     }
+}
+
+/// An address with what the command line says of servers.
+fn with_server(mut url: StoreUrl, server: &PostgresOptions) -> StoreUrl {
+    if let StoreUrl::Postgres { url, .. } = &mut url {
+        url.set_options(server.clone());
+    }
+    url
 }
 
 /// Runs blocking work on another thread, so that a signal still gets through.

@@ -292,7 +292,9 @@ impl Run<'_> {
     /// Adds to a failure what the run had done, and how to continue.
     fn with_what_was_done(&self, failure: Failure, report: &RekeyReport) -> Failure {
         match failure.kind() {
-            FailureKind::Failed if self.kept.is_some() && report.counts.rekeyed > 0 => {
+            FailureKind::Failed | FailureKind::Unavailable
+                if self.kept.is_some() && report.counts.rekeyed > 0 =>
+            {
                 let done = figures::count(report.counts.rekeyed);
                 failure.and_hint(&format!(
                     "{done} records were re-encrypted and stay so; the same command resumes"

@@ -74,12 +74,12 @@ fn a_server_that_is_gone_ends_the_run_in_good_time_with_a_state() {
             2,
             "an error and a hint"
         );
-        assert_eq!(report(&output, 1)["end"], "failed");
+        assert_eq!(report(&output, 75)["end"], "failed");
         assert_eq!(scene.states().len(), 1);
         // What is started without a server ends at once.
         let started = Instant::now();
         let output = scene.merge("old", "new", &[]).output().unwrap();
-        assert_eq!(output.status.code(), Some(1));
+        assert_eq!(output.status.code(), Some(75));
         assert!(started.elapsed() < Duration::from_secs(10));
 
         cluster.start_again().unwrap();
