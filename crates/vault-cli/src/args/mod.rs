@@ -120,6 +120,15 @@ pub(crate) enum Command {
     /// figures
     #[command(arg = vault_of_benchmark(), arg = no_kdf_limit())]
     BenchmarkRekey(BenchmarkArgs),
+    /// Create a vault in a temporary folder, let a password leak, rekey the vault, and prove the result
+    #[command(arg = no_vault(), arg = no_kdf_limit())]
+    Demo,
+    /// Show what this vault is: backend, size, formats, settings, and rekeys that left a state
+    Info {
+        /// Print a JSON object
+        #[arg(long)]
+        json: bool,
+    },
     /// List the rekeys of the vault that left a state: when they started, how far they got, and
     /// whether one is running
     Status {
@@ -244,7 +253,7 @@ mod tests {
 
     #[test]
     fn no_help_names_a_variable_that_the_command_does_not_use() {
-        for unused in ["benchmark-rekey", "completions", "man"] {
+        for unused in ["benchmark-rekey", "completions", "demo", "man"] {
             assert!(!help(&[unused]).contains("VAULTSTORE_"), "{unused}");
         }
         assert!(help(&["benchmark-rekey"]).contains("--vault"));

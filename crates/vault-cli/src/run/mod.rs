@@ -3,8 +3,10 @@
 mod benchmark;
 mod census;
 mod copy;
+mod demo;
 mod drive;
 mod identity;
+mod info;
 mod init;
 mod list;
 mod migrate;
@@ -16,6 +18,7 @@ mod rekey;
 mod scrub;
 mod settings;
 mod status;
+mod temporary;
 mod v2_cost;
 mod verify;
 
@@ -83,6 +86,8 @@ async fn run_command(context: &Context, command: Command) -> Result<Exit, Failur
         Command::Migrate { create, json } => migrate::run(context, create, json).await,
         Command::BenchmarkRekey(args) => benchmark::run(context, args).await,
         Command::Status { json } => status::run(context, json).await,
+        Command::Info { json } => info::run(context, json).await,
+        Command::Demo => demo::run(context).await,
         Command::Identity(command) => identity::run(context, command).await,
         Command::Settings(command) => settings::run(context, command).await,
         Command::Completions { shell } => packaging::completions(shell),

@@ -13,8 +13,8 @@ use crate::args::SettingsCommand;
 use crate::exit::{self, Exit, Failure};
 use crate::render::{self, figures};
 
-const KDF: &str = "kdf";
-const FORMAT: &str = "format";
+pub(super) const KDF: &str = "kdf";
+pub(super) const FORMAT: &str = "format";
 
 pub(super) async fn run(context: &Context, command: SettingsCommand) -> Result<Exit, Failure> {
     let store = context.open_store().await?;

@@ -1,6 +1,7 @@
 //! `status`: the rekeys of a vault that left a state.
 
 use serde::Serialize;
+use vaultstore::Vault;
 
 use super::Context;
 use crate::exit::{Exit, Failure};
@@ -8,7 +9,7 @@ use crate::render::{self, figures};
 use crate::state_file::{self, Listed};
 
 #[derive(Serialize)]
-struct Run {
+pub(super) struct Run {
     state: String,
     /// `interrupted`, `finished`, `running` or `unreadable`.
     status: &'static str,
@@ -19,12 +20,7 @@ struct Run {
 
 pub(super) async fn run(context: &Context, json: bool) -> Result<Exit, Failure> {
     let vault = context.open().await?;
-    // A vault without an id was never rekeyed.
-    let listed = match vault.known_id().await? {
-        Some(id) => state_file::list(id, &context.url)?,
-        None => Vec::new(),
-    };
-    let runs: Vec<Run> = listed.iter().map(about).collect();
+    let runs = runs_of(context, &vault).await?;
     if json {
         render::print_json(&serde_json::json!({ "runs": runs }))?;
     } else if runs.is_empty() {
@@ -37,6 +33,15 @@ pub(super) async fn run(context: &Context, json: bool) -> Result<Exit, Failure> 
         }
     }
     Ok(Exit::Done)
+}
+
+/// The rekeys of a vault that left a state. A vault without an id was never rekeyed.
+pub(super) async fn runs_of(context: &Context, vault: &Vault) -> Result<Vec<Run>, Failure> {
+    let listed = match vault.known_id().await? {
+        Some(id) => state_file::list(id, &context.url)?,
+        None => Vec::new(),
+    };
+    Ok(listed.iter().map(about).collect())
 }
 
 fn about(listed: &Listed) -> Run {
@@ -55,7 +60,7 @@ fn about(listed: &Listed) -> Run {
     }
 }
 
-fn text(run: &Run) -> String {
+pub(super) fn text(run: &Run) -> String {
     let Run { state, status, started, scanned, total } = run;
     match (started, scanned, total) {
         (Some(started), Some(scanned), Some(total)) => format!(

@@ -5,7 +5,7 @@ use std::{collections::BTreeMap, fs, path::Path};
 use serde_json::Value;
 use sha2::{Digest as _, Sha256};
 
-use crate::sandbox::Sandbox;
+use crate::sandbox::{Sandbox, commands_of};
 
 const GOLDEN: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../../tests/golden/go");
 pub(crate) const ALPHA: &str = "alpha-password-0123456789";
@@ -228,15 +228,6 @@ fn what_nobody_can_check_is_not_called_sound() {
     assert_eq!(census["not_checkable"], 10);
 }
 
-const GUIDE: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../../docs/from-go.md");
-
-/// The commands of the guide, block by block.
-fn walk() -> Vec<String> {
-    let guide = fs::read_to_string(GUIDE).unwrap();
-    let blocks = guide.split("```sh\n").skip(1);
-    blocks.map(|block| block.split("```").next().unwrap().to_owned()).collect()
-}
-
 /// Whether a v2 text opens with this cost alone, as the Go program with this preset would open it.
 fn go_reads(id: &str, token: &str, text: &str, password: &str, cost: &str) -> bool {
     use vaultstore::envelope::{Envelope, OpenOutcome, OpenPolicy, open};
@@ -273,7 +264,7 @@ fn the_guide_for_users_of_the_go_package_is_a_walk_that_works() {
         let before = stored();
         let alphas: Vec<_> =
             go_vault.records.iter().filter(|record| record["password"] == ALPHA).collect();
-        let blocks = walk();
+        let blocks = commands_of("from-go.md");
         assert_eq!(blocks.len(), 5);
         for (number, block) in blocks.iter().enumerate() {
             let answer = sandbox.shell(

@@ -12,6 +12,8 @@ mod bad_input;
 #[cfg(test)]
 mod files;
 #[cfg(test)]
+mod first_minute;
+#[cfg(test)]
 mod go_package;
 #[cfg(test)]
 mod hostile;

@@ -171,6 +171,14 @@ impl Answer {
     }
 }
 
+/// The commands of a page of the documentation, block by block.
+pub(crate) fn commands_of(page: &str) -> Vec<String> {
+    let docs = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../docs");
+    let page = fs::read_to_string(docs.join(page)).unwrap();
+    let blocks = page.split("```sh\n").skip(1);
+    blocks.map(|block| block.split("```").next().unwrap().to_owned()).collect()
+}
+
 /// Everything below a folder's path, for comparing before and after.
 pub(crate) fn bytes_of(path: &Path) -> Vec<u8> {
     let mut bytes = Vec::new();

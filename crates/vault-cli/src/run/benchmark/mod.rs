@@ -10,8 +10,6 @@ mod verify;
 
 use std::{fs, num::NonZeroUsize, sync::Arc, thread};
 
-use tempfile::TempDir;
-use vaultstore::backend::ParseStoreUrlError;
 use vaultstore::envelope::{OpenPolicy, V2Params};
 use vaultstore::kdf::KdfLimits;
 use vaultstore::token::TokenLength;
@@ -22,6 +20,7 @@ use vaultstore::{
 
 use self::population::Population;
 use super::Context;
+use super::temporary::Temporary;
 use crate::args::BenchmarkArgs;
 use crate::exit::{Exit, Failure};
 use crate::plan;
@@ -50,30 +49,20 @@ pub(super) async fn run(context: &Context, args: BenchmarkArgs) -> Result<Exit, 
     }
 }
 
-/// The location of the vault; a temporary directory is removed when this is dropped, even on
-/// Ctrl-C.
+/// The location of the vault: the one that the command line names, which is created and kept, or a
+/// temporary one. A variable that names an existing vault is ignored.
 struct Place {
     url: StoreUrl,
-    _folder: Option<TempDir>,
+    _temporary: Option<Temporary>,
 }
 
 impl Place {
-    /// The vault that the command line names, which is created and kept, or else a redb file in a
-    /// temporary directory. A variable that names an existing vault is ignored.
     fn choose(context: &Context) -> Result<Self, Failure> {
         if context.vault_named {
-            return Ok(Self { url: context.url.clone(), _folder: None });
+            return Ok(Self { url: context.url.clone(), _temporary: None });
         }
-        let folder = tempfile::Builder::new().prefix("vaultstore-benchmark-").tempdir();
-        let folder = folder.map_err(|error| {
-            Failure::failed("no temporary folder could be created")
-                .hint("name a new vault with --vault")
-                .because(error)
-        })?;
-        let url = format!("redb:{}", folder.path().join("vault.redb").display());
-        let url =
-            url.parse().map_err(|error: ParseStoreUrlError| Failure::failed(error.to_string()))?;
-        Ok(Self { url, _folder: Some(folder) })
+        let temporary = Temporary::new("vaultstore-benchmark-")?;
+        Ok(Self { url: temporary.url.clone(), _temporary: Some(temporary) })
     }
 }
 
