@@ -76,8 +76,8 @@ pub(super) async fn run(context: &Context) -> Result<Exit, Failure> {
     Ok(Exit::Done)
 }
 
-fn say(line: &str) -> Result<(), Failure> {
-    render::print_line(line)
+fn say(lines: &str) -> Result<(), Failure> {
+    render::print_text(&format!("{lines}\n"))
 }
 
 /// A user's password, and the records under it.

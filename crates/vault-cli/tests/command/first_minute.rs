@@ -23,6 +23,7 @@ fn the_demo_needs_nothing_proves_its_point_and_leaves_nothing() {
         assert!(text.contains(line), "{line}: {text}");
     }
     assert_eq!(fs::read_dir(temporary).unwrap().count(), 0);
+    assert!(!text.contains('\\'), "{text}");
     assert_eq!(files(), before);
 }
 
