@@ -1,4 +1,4 @@
-//! A temporary PgBouncer in front of a server, which pools by transaction.
+//! A temporary `PgBouncer` in front of a server, which pools by transaction.
 
 use std::{
     fs,
@@ -28,7 +28,7 @@ kill "$bouncer"
 wait "$bouncer"
 "#;
 
-/// A running PgBouncer. Dropping it stops it.
+/// A running `PgBouncer`. Dropping it stops it.
 #[derive(Debug)]
 pub struct Bouncer {
     port: u16,

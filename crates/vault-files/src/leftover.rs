@@ -53,7 +53,7 @@ fn holds_no_data(path: &Path, header: HeaderLen) -> io::Result<bool> {
         return Ok(false);
     }
     let mut to_skip = header.saturating_sub(start.len());
-    let mut buffer = [0; 1 << 16];
+    let mut buffer = [0; 1 << 13];
     let mut rest = file.take(LONGEST);
     loop {
         let read = match rest.read(&mut buffer) {

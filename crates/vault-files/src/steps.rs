@@ -15,9 +15,9 @@ pub(crate) fn publish(
 ) -> io::Result<()> {
     disk.sync_file(made)?;
     if replaces {
-        disk.replace(made, place)?
+        disk.replace(made, place)?;
     } else {
-        disk.publish(made, place)?
+        disk.publish(made, place)?;
     }
     sync_folder_of(disk, place).inspect_err(|_| {
         // This is the file renamed above. The original error is the one to report.

@@ -37,7 +37,7 @@ impl Outage {
         }
         let mut since = self.since.lock().unwrap_or_else(PoisonError::into_inner);
         let passed = since.get_or_insert_with(Instant::now).elapsed();
-        (passed < self.patience).then(|| next_wait(failed).min(self.patience - passed))
+        self.patience.checked_sub(passed).map(|left| next_wait(failed).min(left))
     }
 }
 

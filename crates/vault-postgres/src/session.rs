@@ -65,7 +65,7 @@ pub(crate) async fn connect(server: &PgConnectOptions) -> Result<(PgConnection, 
     }
 }
 
-/// protocol_violation (PgBouncer), undefined_object, invalid_parameter_value, feature_not_supported.
+// protocol_violation (PgBouncer), undefined_object, invalid_parameter_value, feature_not_supported
 fn refuses_a_setting(error: &sqlx::Error) -> bool {
     matches!(code_of(error), Some("08P01" | "42704" | "22023" | "0A000"))
 }

@@ -84,7 +84,7 @@ impl Shared {
         T: Send + 'static,
         Call: Future<Output = Result<T, Fault>> + Send + 'static,
     {
-        let (mut tries, mut failed) = (0, 0);
+        let (mut prepared, mut failed) = (0, 0);
         loop {
             let answer = match self.runtime.spawn(call.clone()(Arc::clone(self))).await {
                 Ok(answer) => answer,
@@ -92,9 +92,9 @@ impl Shared {
             };
             match answer {
                 // Nothing was changed, and another connection prepares the statement again.
-                Err(fault) if fault.is_stale_statement() && tries < FRESH_TRIES => {
+                Err(fault) if fault.is_stale_statement() && prepared < FRESH_TRIES => {
                     self.stale.all_from_before_now();
-                    tries += 1;
+                    prepared += 1;
                 }
                 // Behind a pooler that was not recognized.
                 Err(fault) if fault.is_mixed_up() && !self.unnamed.swap(true, Relaxed) => {
@@ -151,11 +151,11 @@ impl Shared {
 
     /// Connections are not tested before they are used: that would be one more round trip. If the
     /// server has closed one in the meantime, it has closed them all, and a fresh one is tried.
-    async fn begin_with(&self, begin: &'static str) -> Result<Transaction, Fault> {
-        match self.pool.begin_with(begin).await {
+    async fn begin_with(&self, statement: &'static str) -> Result<Transaction, Fault> {
+        match self.pool.begin_with(statement).await {
             Err(error) if error::lost_connection(&error) => {
                 self.stale.all_from_before_now();
-                Ok(Transaction(self.pool.begin_with(begin).await?))
+                Ok(Transaction(self.pool.begin_with(statement).await?))
             }
             begun => Ok(Transaction(begun?)),
         }

@@ -17,7 +17,8 @@ mod disk;
 mod kill;
 #[cfg(test)]
 mod postgres;
-#[cfg(all(test, target_os = "linux"))]
+#[cfg(test)]
+#[cfg(target_os = "linux")]
 mod power;
 #[cfg(test)]
 mod process;
