@@ -2,22 +2,15 @@
 
 #![expect(clippy::unwrap_used, reason = "a test that fails panics, in its helpers too")]
 
-use std::sync::Arc;
-
-use crate::world::{Interposer, NoWait, World, password};
+use crate::world::{Interposer, World, options, password};
 use futures::executor::block_on;
 use vault_core::rekey::{MergeCheck, RunStatus};
-use vault_core::run::RunOptions;
 use vault_core::store::PageLimit;
 use vault_core::{RekeyPlan, StoreErrorKind};
 
-fn options() -> RunOptions {
-    let options = RunOptions::default().page_limit(PageLimit::new(10, 1 << 20));
-    options.timer(Arc::new(NoWait))
-}
-
 fn plan() -> RekeyPlan {
-    RekeyPlan::new().pair(password("old"), password("new")).options(options())
+    let options = options().page_limit(PageLimit::new(10, 1 << 20));
+    RekeyPlan::new().pair(password("old"), password("new")).options(options)
 }
 
 #[test]

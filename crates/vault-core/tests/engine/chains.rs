@@ -6,18 +6,11 @@
     reason = "a test that fails panics, in its helpers too"
 )]
 
-use std::sync::Arc;
-
-use crate::world::{NoWait, World, password};
+use crate::world::{World, options, password};
 use futures::executor::block_on;
 use vault_core::rekey::{ChainDoubt, EarlierRun, MergeCheck, RekeyCounts, RekeyError, RekeyState};
-use vault_core::run::RunOptions;
 use vault_core::store::PageLimit;
 use vault_core::{RekeyPlan, RekeyReport};
-
-fn options() -> RunOptions {
-    RunOptions::default().timer(Arc::new(NoWait))
-}
 
 fn chain() -> RekeyPlan {
     RekeyPlan::new()

@@ -2,25 +2,13 @@
 
 #![expect(clippy::unwrap_used, reason = "a test that fails panics, in its helpers too")]
 
-use std::sync::Arc;
-
-use crate::world::{Interposer, NoWait, World, password};
+use crate::world::{Interposer, World, options, plan};
 use futures::executor::block_on;
-use vault_core::rekey::{MergeCheck, RekeyError, RunStatus};
-use vault_core::run::RunOptions;
+use vault_core::StoreErrorKind;
+use vault_core::rekey::{RekeyError, RunStatus};
 use vault_core::store::PageLimit;
-use vault_core::{RekeyPlan, StoreErrorKind};
 
 /// Merges, because here it is looked at what moves; what is refused is in `resume.rs`.
-fn plan() -> RekeyPlan {
-    let plan = RekeyPlan::new().pair(password("old"), password("new"));
-    plan.merge_check(MergeCheck::Off).options(options())
-}
-
-fn options() -> RunOptions {
-    RunOptions::default().timer(Arc::new(NoWait))
-}
-
 #[test]
 fn a_passing_error_is_tried_again() {
     for after_effect in [false, true] {

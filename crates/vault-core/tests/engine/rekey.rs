@@ -4,25 +4,16 @@
 
 use std::{num::NonZeroUsize, sync::Arc};
 
-use crate::world::{Interposer, NoWait, World, cheap, password};
+use crate::world::{Interposer, World, cheap, options, password, plan};
 use futures::executor::block_on;
 use vault_core::envelope::{OpenPolicy, SealParams, V2Params};
 use vault_core::rekey::{InvalidPlan, MergeCheck, RekeyError, RekeyMode, RunStatus, WriteAs};
-use vault_core::run::{MAX_PROBLEMS, ProblemKind, RunOptions};
+use vault_core::run::{MAX_PROBLEMS, ProblemKind};
 use vault_core::settings::SettingsError;
 use vault_core::store::{PageLimit, RecordSource};
 use vault_core::{KdfParams, MemoryStore, RekeyPlan, VaultStore};
 
 /// Merges, because here it is looked at what moves; what is refused is in `resume.rs`.
-fn plan() -> RekeyPlan {
-    let plan = RekeyPlan::new().pair(password("old"), password("new"));
-    plan.merge_check(MergeCheck::Off).options(options())
-}
-
-fn options() -> RunOptions {
-    RunOptions::default().timer(Arc::new(NoWait))
-}
-
 #[test]
 fn a_rekey_moves_exactly_the_records_under_the_old_password() {
     let world = World::new();

@@ -13,8 +13,8 @@ use futures::{FutureExt, executor::block_on, future::BoxFuture};
 pub(crate) use interposer::Interposer;
 use vault_core::envelope::{Envelope, OpenOutcome, OpenPolicy, SealParams, open, seal};
 use vault_core::kdf::KdfMemory;
-use vault_core::rekey::RekeyError;
-use vault_core::run::Timer;
+use vault_core::rekey::{MergeCheck, RekeyError};
+use vault_core::run::{RunOptions, Timer};
 use vault_core::store::BoundTo;
 use vault_core::store::{
     DeleteOutcome, EnvelopeText, InsertOutcome, PageLimit, RecordUpdate, WriteOutcome,
@@ -27,6 +27,17 @@ use vault_core::{
 /// The cheapest Argon2id there is, for tests only.
 pub(crate) fn cheap() -> KdfParams {
     KdfParams::new(8, 1, 1).unwrap()
+}
+
+/// Options of a run that never waits.
+pub(crate) fn options() -> RunOptions {
+    RunOptions::default().timer(Arc::new(NoWait))
+}
+
+/// `old` to `new`, without the merge check.
+pub(crate) fn plan() -> RekeyPlan {
+    let plan = RekeyPlan::new().pair(password("old"), password("new"));
+    plan.merge_check(MergeCheck::Off).options(options())
 }
 
 pub(crate) fn password(text: &str) -> Password {
