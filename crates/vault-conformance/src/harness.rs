@@ -266,8 +266,6 @@ macro_rules! for_each_case {
             a_scrub_changes_nothing_that_can_be_read
             no_write_beside_a_scrub_is_lost
             dropping_a_scrub_loses_nothing
-            a_rebuild_writes_what_its_transform_says
-            a_rebuild_whose_transform_fails_changes_nothing
 
             a_setting_holds_what_was_put_last
             if_absent_keeps_what_is_stored

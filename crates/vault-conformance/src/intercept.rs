@@ -6,8 +6,8 @@ use async_trait::async_trait;
 use vault_store::{
     DeleteOutcome, InsertOutcome, Page, PageLimit, PasswordIdentities, Purge, PurgedIdentities,
     PutSetting, Query, Record, RecordId, RecordSink, RecordSource, RecordUpdate, Replacement,
-    ScrubOptions, ScrubReport, SealedRecord, StoreError, Timestamp, Token, Transform, VaultStore,
-    WriteCount, WriteOutcome,
+    ScrubOptions, ScrubReport, SealedRecord, StoreError, Timestamp, Token, VaultStore, WriteCount,
+    WriteOutcome,
 };
 
 /// Intercepts the calls to a store; [`Intercepted`] turns it into a store.
@@ -171,14 +171,6 @@ impl<I: Intercept> VaultStore for Intercepted<I> {
 
     async fn scrub(&self, options: ScrubOptions) -> Result<ScrubReport, StoreError> {
         self.0.around(self.0.inner().scrub(options)).await
-    }
-
-    async fn rebuild(
-        &self,
-        transform: Box<dyn Transform>,
-        options: ScrubOptions,
-    ) -> Result<ScrubReport, StoreError> {
-        self.0.around(self.0.inner().rebuild(transform, options)).await
     }
 
     async fn password_identities(&self) -> Result<PasswordIdentities, StoreError> {

@@ -155,8 +155,6 @@ const REJECTIONS: &[(Defect, &str)] = &[
     (Defect::ScrubRestoresSoftDeleted, "a_scrub_changes_nothing_that_can_be_read"),
     (Defect::ScrubRevertsWritesBeside, "no_write_beside_a_scrub_is_lost"),
     (Defect::HalfScrubOnDrop, "dropping_a_scrub_loses_nothing"),
-    (Defect::RebuildIgnoresTransform, "a_rebuild_writes_what_its_transform_says"),
-    (Defect::RebuildsUntilItFails, "a_rebuild_whose_transform_fails_changes_nothing"),
     (Defect::BumpsUpdatedAt, "a_rekey_moves_exactly_the_records_under_the_old_password"),
     (Defect::HidesSoftDeletedFromScan, "a_rekey_moves_exactly_the_records_under_the_old_password"),
     (Defect::HidesExpiredFromScan, "a_rekey_moves_exactly_the_records_under_the_old_password"),

@@ -82,8 +82,8 @@ pub mod store {
         MAX_ENVELOPE_LEN, MAX_KEY_LEN, MAX_SETTING_LEN, MAX_SETTINGS, OldBlocks, OverLimit, Page,
         PageBuilder, PageLimit, ParseTableNameError, PasswordIdentities, Precondition, Purge,
         PurgedIdentities, PutSetting, RecordSink, RecordSource, RecordUpdate, Remains, RemainsKind,
-        Replacement, RngError, RowName, ScrubOptions, ScrubReport, SealedRecord, TableName,
-        TableNames, Transform, UnreadableReason, UnreadableRow, WriteCount, WriteCounter,
+        Replacement, RngError, RowName, ScrubOptions, ScrubReport, SealedRecord, StagedStore,
+        TableName, TableNames, UnreadableReason, UnreadableRow, WriteCount, WriteCounter,
         WriteGuard, WriteHook, WriteHookKind, WriteOutcome,
     };
 }

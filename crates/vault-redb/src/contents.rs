@@ -1,61 +1,55 @@
-//! Writing everything that a vault holds into an empty database, and comparing the two.
+//! Writing everything that a vault holds into an empty database, in the order of the keys, and
+//! reading it back.
 //!
-//! Rows are copied as bytes, whatever they decode to. They come in the order of their keys, so the
-//! layout of the new database follows from its keys and the lengths of its values, and from nothing
-//! that happened before.
+//! Rows are copied as bytes, whatever they decode to. So the layout of the new database follows from
+//! its keys and the lengths of its values, and from nothing that happened before.
 
 use std::{
     hash::{DefaultHasher, Hasher as _},
     ops::Bound,
-    sync::mpsc::{Receiver, SyncSender, sync_channel},
-    thread,
 };
 
-use redb::{MultimapTableHandle, ReadTransaction, Table, TableHandle, WriteTransaction};
-use vault_store::{
-    EnvelopeText, HasRoom, Page, PageBuilder, PageLimit, SealedRecord, StoreError, StoreErrorKind,
-    Transform,
+use redb::{
+    MultimapTableHandle as _, ReadTransaction, ReadableTable, Table, TableHandle as _,
+    WriteTransaction,
 };
+use vault_store::{Replacement, WriteOutcome};
 
 use crate::error::Fault;
-use crate::reads::{damaged_record, readable, row_name, sealed};
+use crate::reads::damaged_record;
 use crate::record;
 use crate::schema::{ALL, Bytes, RECORDS};
 
-/// What a transform is given at once: enough for its workers, and three of them fit into memory.
-const PAGE: PageLimit = PageLimit {
-    records: std::num::NonZeroUsize::new(8192).unwrap(),
-    bytes: std::num::NonZeroUsize::new(4 << 20).unwrap(),
-};
-
-/// What was written to each table.
+/// What was written to each table, that of the records first.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Written(Vec<Tally>);
 
-/// Rows, and a hash over their keys and values in order. It detects damage on the way to the disk
-/// and back, not an attacker.
-#[derive(Clone, Debug, Default)]
-struct Tally {
+/// Rows, and the sum of the hashes of their keys and values. It detects damage on the way to the
+/// disk and back, not an attacker.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Tally {
     rows: u64,
-    hash: DefaultHasher,
+    sum: u64,
 }
-
-impl PartialEq for Tally {
-    fn eq(&self, other: &Self) -> bool {
-        (self.rows, self.hash.finish()) == (other.rows, other.hash.finish())
-    }
-}
-
-impl Eq for Tally {}
 
 impl Tally {
     fn add(&mut self, key: &[u8], value: &[u8]) {
         self.rows += 1;
-        for part in [key, value] {
-            self.hash.write_usize(part.len());
-            self.hash.write(part);
-        }
+        self.sum = self.sum.wrapping_add(hash(key, value));
     }
+
+    fn replace(&mut self, key: &[u8], old: &[u8], new: &[u8]) {
+        self.sum = self.sum.wrapping_sub(hash(key, old)).wrapping_add(hash(key, new));
+    }
+}
+
+fn hash(key: &[u8], value: &[u8]) -> u64 {
+    let mut hash = DefaultHasher::new();
+    for part in [key, value] {
+        hash.write_usize(part.len());
+        hash.write(part);
+    }
+    hash.finish()
 }
 
 impl Written {
@@ -65,25 +59,91 @@ impl Written {
     }
 }
 
-/// Names what a database holds beside a vault, and a copy of the vault would lose.
-pub(crate) fn foreign_table(old: &ReadTransaction) -> Result<Option<String>, Fault> {
-    let is_ours = |name: &str| ALL.iter().any(|table| table.name() == name);
-    let tables = old.list_tables()?.map(|table| table.name().to_owned());
-    let foreign = tables.into_iter().find(|name| !is_ours(name));
-    Ok(foreign.or(old.list_multimap_tables()?.map(|table| table.name().to_owned()).next()))
+/// The records that were copied so far.
+#[derive(Debug, Default)]
+pub(crate) struct Copied {
+    /// The last key; all before it were copied as well.
+    last: Option<Vec<u8>>,
+    tally: Tally,
+    buffer: Vec<u8>,
 }
 
-/// Writes all tables; the records as a transform says, if there is one.
-pub(crate) fn write(
+type Records<'t> = Table<'t, &'static [u8], &'static [u8]>;
+
+/// Names what a database holds next to a vault, and a copy of the vault would lose.
+pub(crate) fn foreign_table(old: &ReadTransaction) -> Result<Option<String>, Fault> {
+    let is_ours = |name: &str| ALL.iter().any(|table| table.name() == name);
+    let mut tables = old.list_tables()?.map(|table| table.name().to_owned());
+    let foreign = tables.find(|name| !is_ours(name));
+    let mut multimaps = old.list_multimap_tables()?.map(|table| table.name().to_owned());
+    Ok(foreign.or_else(|| multimaps.next()))
+}
+
+/// Copies the records up to each one of a batch, and replaces its envelope on the way. A record that
+/// was copied before is replaced where it is.
+pub(crate) fn swap(
     old: &ReadTransaction,
     new: &WriteTransaction,
-    transform: Option<Box<dyn Transform>>,
+    copied: &mut Copied,
+    batch: &[Replacement],
+) -> Result<Vec<WriteOutcome>, Fault> {
+    let old = old.open_table(RECORDS)?;
+    let mut new = new.open_table(RECORDS)?;
+    let mut order: Vec<usize> = (0..batch.len()).collect();
+    order.sort_by_key(|number| &batch[*number].id);
+    let mut outcomes = vec![WriteOutcome::Missing; batch.len()];
+    let first = copied.last.clone();
+    let first = first.as_deref().map_or(Bound::Unbounded, Bound::Excluded);
+    let mut rows = old.range::<&[u8]>((first, Bound::Unbounded))?.peekable();
+    for number in order {
+        let replacement = &batch[number];
+        let id = replacement.id.as_bytes();
+        if copied.holds(id) {
+            outcomes[number] = copied.replace(&mut new, replacement)?;
+            continue;
+        }
+        // An error counts as before: it is returned when it is taken.
+        while let Some(row) =
+            rows.next_if(|row| row.as_ref().map_or(true, |row| row.0.value() < id))
+        {
+            let (key, value) = row?;
+            copied.insert(&mut new, key.value(), value.value())?;
+        }
+        let at = rows.next_if(|row| row.as_ref().is_ok_and(|row| row.0.value() == id));
+        let Some(row) = at else { continue };
+        let (key, value) = row?;
+        outcomes[number] = match copied.replaced(key.value(), value.value(), replacement)? {
+            Some(row) => {
+                copied.insert(&mut new, key.value(), &row)?;
+                copied.buffer = row;
+                WriteOutcome::Applied
+            }
+            None => {
+                copied.insert(&mut new, key.value(), value.value())?;
+                WriteOutcome::Conflict
+            }
+        };
+    }
+    Ok(outcomes)
+}
+
+/// Copies the records that are left, and all other tables.
+pub(crate) fn complete(
+    old: &ReadTransaction,
+    new: &WriteTransaction,
+    mut copied: Copied,
 ) -> Result<Written, Fault> {
-    let records = match transform {
-        None => copy(old, new, RECORDS)?,
-        Some(transform) => transformed(old, new, transform)?,
-    };
-    let mut written = vec![records];
+    let records = old.open_table(RECORDS)?;
+    let mut table = new.open_table(RECORDS)?;
+    let first = copied.last.clone();
+    let first = first.as_deref().map_or(Bound::Unbounded, Bound::Excluded);
+    for row in records.range::<&[u8]>((first, Bound::Unbounded))? {
+        let (key, value) = row?;
+        copied.tally.add(key.value(), value.value());
+        table.insert(key.value(), value.value())?;
+    }
+    drop(table);
+    let mut written = vec![copied.tally];
     for table in ALL.iter().skip(1) {
         written.push(copy(old, new, *table)?);
     }
@@ -114,119 +174,58 @@ fn copy(old: &ReadTransaction, new: &WriteTransaction, table: Bytes) -> Result<T
     Ok(tally)
 }
 
-/// Some rows in order, and the records among them.
-struct Chunk {
-    rows: Vec<(Vec<u8>, Vec<u8>)>,
-    /// For each record of the page, its row.
-    places: Vec<usize>,
-    page: Page<SealedRecord>,
-}
-
-/// The rows of a chunk, and what replaces the envelopes of some.
-type Decided = (Vec<(Vec<u8>, Vec<u8>)>, Vec<(usize, EnvelopeText)>);
-
-/// Reads, transforms and writes at the same time, each on a thread of its own.
-fn transformed(
-    old: &ReadTransaction,
-    new: &WriteTransaction,
-    mut transform: Box<dyn Transform>,
-) -> Result<Tally, Fault> {
-    let mut table = new.open_table(RECORDS)?;
-    thread::scope(|scope| {
-        let (read, chunks) = sync_channel::<Chunk>(1);
-        let (decide, decided) = sync_channel::<Decided>(1);
-        let named = || thread::Builder::new().name("vaultstore-redb".to_owned());
-        let no_thread =
-            |error| Fault::Phrased(vault_store::no_thread(&"the rebuild").with_source(error));
-        let reader =
-            named().spawn_scoped(scope, move || read_chunks(old, &read)).map_err(no_thread)?;
-        let decider = named()
-            .spawn_scoped(scope, move || decide_chunks(&mut *transform, &chunks, &decide))
-            .map_err(no_thread)?;
-        let written = write_chunks(&mut table, decided);
-        // The first in the row says why the others ended early.
-        reader.join().unwrap_or(Err(Fault::Panicked))?;
-        decider.join().unwrap_or(Err(Fault::Panicked))?;
-        written
-    })
-}
-
-/// A receiver that is gone has an error of its own.
-fn read_chunks(old: &ReadTransaction, chunks: &SyncSender<Chunk>) -> Result<(), Fault> {
-    let records = old.open_table(RECORDS)?;
-    let mut after: Option<Vec<u8>> = None;
-    loop {
-        let mut page = PageBuilder::new(PAGE);
-        let (mut rows, mut places) = (Vec::new(), Vec::new());
-        let lower = after.as_deref().map_or(Bound::Unbounded, Bound::Excluded);
-        for row in records.range::<&[u8]>((lower, Bound::Unbounded))? {
-            let (id, row) = row?;
-            let (id, row) = (id.value(), row.value());
-            if let Ok(weight) = record::weight(id, row)
-                && page.has_no_room_for(weight)
-            {
-                break;
-            }
-            rows.push((id.to_vec(), row.to_vec()));
-            match readable(id, row, sealed) {
-                Ok(record) => {
-                    places.push(rows.len() - 1);
-                    if page.push(record) == HasRoom::No {
-                        break;
-                    }
-                }
-                Err(reason) => page.unreadable(|| row_name(id), reason),
-            }
-            // A row that is no record has no weight, and must not fill the memory either.
-            if rows.len() >= 2 * PAGE.records.get() {
-                break;
-            }
-        }
-        let Some((last, _)) = rows.last() else { return Ok(()) };
-        after = Some(last.clone());
-        if chunks.send(Chunk { rows, places, page: page.finish() }).is_err() {
-            return Ok(());
-        }
+impl Copied {
+    /// Whether a record with this id, if there is one, was copied.
+    pub(crate) fn holds(&self, id: &[u8]) -> bool {
+        self.last.as_deref().is_some_and(|last| id <= last)
     }
-}
 
-fn decide_chunks(
-    transform: &mut dyn Transform,
-    chunks: &Receiver<Chunk>,
-    decided: &SyncSender<Decided>,
-) -> Result<(), Fault> {
-    for Chunk { rows, places, page } in chunks {
-        let envelopes = transform.page(page)?;
-        if envelopes.len() != places.len() {
-            let what = "the transform of a rebuild returned another number of envelopes";
-            return Err(StoreError::new(StoreErrorKind::Other, what).into());
-        }
-        let new = places.into_iter().zip(envelopes);
-        let new = new.filter_map(|(place, envelope)| Some((place, envelope?))).collect();
-        if decided.send((rows, new)).is_err() {
-            break;
-        }
+    /// Whether a record after this one was copied.
+    pub(crate) fn holds_after(&self, after: Option<&[u8]>) -> bool {
+        self.last.as_deref().is_some_and(|last| after.is_none_or(|after| after < last))
     }
-    Ok(())
-}
 
-fn write_chunks(
-    table: &mut Table<'_, &'static [u8], &'static [u8]>,
-    decided: Receiver<Decided>,
-) -> Result<Tally, Fault> {
-    let mut tally = Tally::default();
-    let mut buffer = Vec::new();
-    for (mut rows, envelopes) in decided {
-        for (place, envelope) in envelopes {
-            let Some((id, row)) = rows.get_mut(place) else { continue };
-            record::with_envelope(row, record::loaded(&envelope)?, &mut buffer)
-                .map_err(|malformed| damaged_record(id, malformed))?;
-            row.clone_from(&buffer);
-        }
-        for (id, row) in &rows {
-            tally.add(id, row);
-            table.insert(id.as_slice(), row.as_slice())?;
-        }
+    fn insert(&mut self, new: &mut Records<'_>, id: &[u8], row: &[u8]) -> Result<(), Fault> {
+        new.insert(id, row)?;
+        self.tally.add(id, row);
+        let last = self.last.get_or_insert_default();
+        last.clear();
+        last.extend_from_slice(id);
+        Ok(())
     }
-    Ok(tally)
+
+    /// The row with its new envelope, if it holds the expected one.
+    fn replaced(
+        &mut self,
+        id: &[u8],
+        row: &[u8],
+        replacement: &Replacement,
+    ) -> Result<Option<Vec<u8>>, Fault> {
+        let damaged = |malformed| damaged_record(id, malformed);
+        let sealed = record::loaded(&replacement.new)?;
+        let stored = record::envelope(row).map_err(damaged)?;
+        if !record::holds(stored, &replacement.expected) {
+            return Ok(None);
+        }
+        let mut new = std::mem::take(&mut self.buffer);
+        record::with_envelope(row, sealed, &mut new).map_err(damaged)?;
+        Ok(Some(new))
+    }
+
+    fn replace(
+        &mut self,
+        new: &mut Records<'_>,
+        replacement: &Replacement,
+    ) -> Result<WriteOutcome, Fault> {
+        let id = replacement.id.as_bytes();
+        let Some(row) = new.get(id)? else { return Ok(WriteOutcome::Missing) };
+        let Some(replaced) = self.replaced(id, row.value(), replacement)? else {
+            return Ok(WriteOutcome::Conflict);
+        };
+        self.tally.replace(id, row.value(), &replaced);
+        drop(row);
+        new.insert(id, replaced.as_slice())?;
+        self.buffer = replaced;
+        Ok(WriteOutcome::Applied)
+    }
 }

@@ -41,6 +41,8 @@ pub(crate) enum Fault {
     OverLimit(OverLimit),
     /// A change of a vault that was opened for reading only.
     ReadOnly,
+    /// A change while a copy of the vault is in the making.
+    Rebuilding,
     /// An error that is in words already.
     Phrased(StoreError),
     /// redb panicked.
@@ -75,6 +77,7 @@ impl Fault {
             | Self::Unstorable(_)
             | Self::OverLimit(_)
             | Self::ReadOnly
+            | Self::Rebuilding
             | Self::Phrased(_)
             | Self::Stopped(_) => None,
         }
@@ -85,6 +88,9 @@ impl Fault {
         let path = path.display();
         match self {
             Self::Phrased(error) => error,
+            Self::Rebuilding => {
+                StoreError::new(Kind::Retryable, format!("{path}: being rebuilt by a rekey"))
+            }
             Self::Redb(error) => from_redb(error, &path),
             Self::CommitInDoubt(error) => {
                 let cause = match &error {

@@ -37,11 +37,16 @@
 //!   read-only file system, can be opened, together with other readers of it. Changes fail with
 //!   [`Denied`](vault_store::StoreErrorKind::Denied). After a crash, redb repairs it in memory.
 //!
-//! # Limits
+//! # What a thief of the file learns about a rekey
 //!
-//! A replaced or deleted envelope stays in the file's free pages until these are reused. After a
-//! rekey because of a leaked password, copy the vault to a new file and destroy the old one. This
-//! does not reach backups, or blocks that the disk itself has remapped.
+//! A replaced or deleted envelope stays in the file's free pages until these are reused, and a
+//! rewritten page moves. So the file tells, for most records, whether a rekey replaced them.
+//!
+//! [`scrub`](VaultStore::scrub) ends that: it writes every row, in the order of the ids, into a new
+//! file that takes the place of this one in one step. [`stage`](VaultStore::stage) lets a rekey write
+//! into that file directly. Whoever opened the path before, and gets the lock afterwards, notices and
+//! opens it again. Nothing reaches backups, snapshots, and blocks that the disk or the file system has
+//! put aside; the report says what was done with the blocks of the old file.
 //!
 //! # Threads
 //!
@@ -78,6 +83,7 @@ mod rebuild;
 mod record;
 mod schema;
 mod shared;
+mod staged;
 mod threads;
 mod writes;
 
@@ -93,7 +99,7 @@ use redb::{ReadTransaction, WriteTransaction};
 use vault_store::{
     DeleteOutcome, InsertOutcome, Page, PageLimit, Purge, PutSetting, Query, Record, RecordId,
     RecordSink, RecordSource, RecordUpdate, Replacement, ScrubOptions, ScrubReport, SealedRecord,
-    StoreError, Timestamp, Token, Transform, VaultStore, WriteCount, WriteOutcome,
+    StagedStore, StoreError, Timestamp, Token, VaultStore, WriteCount, WriteOutcome,
 };
 
 use crate::error::Fault;
@@ -330,20 +336,21 @@ impl VaultStore for RedbStore {
         Ok(count.map(|local| WriteCount { local, external: 0 }))
     }
 
-    /// Replaces the file by a new one, as [`rebuild`](Self::rebuild) does. Refused for a symbolic link,
-    /// a file with another name (a hard link), and one whose owner, mode or attributes a new file
-    /// cannot be given.
+    /// Replaces the file by a new one. Refused for a symbolic link, a file with another name (a hard
+    /// link), one that also holds tables of another program, and one whose owner, mode or attributes
+    /// a new file cannot be given.
     async fn scrub(&self, options: ScrubOptions) -> Result<ScrubReport, StoreError> {
-        self.run(Work::Write, move |shared| rebuild::rebuild(shared, None, options)).await
+        self.run(Work::Write, move |shared| {
+            if shared.is_rebuilding() {
+                return Err(Fault::Rebuilding);
+            }
+            rebuild::scrub(shared, options)
+        })
+        .await
     }
 
-    async fn rebuild(
-        &self,
-        transform: Box<dyn Transform>,
-        options: ScrubOptions,
-    ) -> Result<ScrubReport, StoreError> {
-        self.run(Work::Write, move |shared| rebuild::rebuild(shared, Some(transform), options))
-            .await
+    async fn stage(&self) -> Result<Arc<dyn StagedStore>, StoreError> {
+        Ok(Arc::new(staged::Staged::begin(self).await?))
     }
 
     async fn close(&self) {

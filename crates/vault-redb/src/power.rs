@@ -18,14 +18,17 @@ use std::{
 };
 
 use futures::executor::block_on;
-use redb::{BackendError, StorageBackend};
+use redb::{BackendError, ReadableDatabase as _, StorageBackend};
 use vault_store::{
     EnvelopeText, PageLimit, Purge, PutSetting, Record, RecordId, RecordSink, RecordSource,
     RecordUpdate, Replacement, Timestamp, Token, VaultStore,
 };
 
+use crate::contents::Copied;
 use crate::file::Access;
+use crate::leak::LeakedByPanic;
 use crate::open::{self, Opened};
+use crate::rebuild;
 use crate::threads::Threads;
 use crate::{RedbOptions, RedbStore};
 
@@ -332,6 +335,43 @@ fn a_power_cut_at_any_change_loses_nothing_that_was_answered() {
         "torture: power cuts, redb: {images} disks at {} changes, {second_cuts} cut again while they were recovered",
         story.log.len()
     );
+}
+
+/// What a rebuild writes is durable before the new file takes the place of the old one, which it does
+/// not touch: the rename itself is tested where files are renamed.
+#[test]
+fn a_file_that_is_about_to_replace_a_vault_survives_any_power_cut() {
+    let story = live();
+    let mut bytes = story.before;
+    story.log.iter().for_each(|change| change.apply_to(&mut bytes, |_| true));
+    let disk = Recorder::holding(bytes);
+    let store = open(&disk).unwrap();
+    let expected = contents(&store).unwrap();
+    assert!(expected.records.len() > 100);
+    let shared = store.shared.opened().unwrap();
+    let old = LeakedByPanic::new(shared.database.get().unwrap().begin_read().unwrap());
+    let touched = disk.changes();
+
+    let new = Recorder::default();
+    let made = open::empty_in(new.clone(), None, &RedbOptions::default()).unwrap();
+    let write = rebuild::begin_write(&made).unwrap();
+    rebuild::complete(&old, write, &made, Copied::default()).unwrap();
+    assert_eq!(disk.changes(), touched, "the old file was written to");
+    let log = new.log();
+    for seed in 0..IMAGES as u64 / 4 {
+        // Also what is written to the new file afterwards, before anybody changes a record.
+        let bytes = disk_after(&[], &log, &mut Chance(seed));
+        let held = open(&Recorder::holding(bytes)).and_then(|store| contents(&store));
+        assert!(held.as_ref() == Some(&expected), "seed {seed}");
+    }
+    // The control: without its flushes, something is missing.
+    let unflushed: Vec<Change> =
+        log.iter().filter(|change| !matches!(change, Change::Flush)).cloned().collect();
+    let lost = (0..100).any(|seed| {
+        let bytes = disk_after(&[], &unflushed, &mut Chance(seed));
+        open(&Recorder::holding(bytes)).and_then(|store| contents(&store)) != Some(expected.clone())
+    });
+    assert!(lost, "flushes that are left out are not noticed");
 }
 
 /// The controls. A commit flushes twice: its pages, and then the header that puts them in force.

@@ -2,7 +2,7 @@
 
 use std::ops::Bound;
 
-use redb::{ReadTransaction, ReadableTable, ReadableTableMetadata as _};
+use redb::{ReadTransaction, ReadableTable, ReadableTableMetadata as _, WriteTransaction};
 use vault_store::{
     HasRoom, HasWeight, MAX_KEY_LEN, MAX_SETTINGS, OverLimit, Page, PageBuilder, PageLimit, Record,
     RecordId, RowName, SealedRecord, Token, UnreadableReason,
@@ -103,14 +103,42 @@ pub(crate) fn damaged_record(id: &[u8], malformed: Malformed) -> Fault {
     Fault::Row { table: "records", key: id.into(), malformed }
 }
 
+/// As [`sealed_page`], of what a transaction has written.
+pub(crate) fn sealed_page_in(
+    transaction: &WriteTransaction,
+    after: Option<&RecordId>,
+    limit: PageLimit,
+) -> Result<Page<SealedRecord>, Fault> {
+    page_in(&transaction.open_table(RECORDS)?, after, limit, sealed)
+}
+
+/// Reads one record of what a transaction has written.
+pub(crate) fn sealed_record_in(
+    transaction: &WriteTransaction,
+    id: &RecordId,
+) -> Result<Option<SealedRecord>, Fault> {
+    let records = transaction.open_table(RECORDS)?;
+    let Some(row) = records.get(id.as_bytes())? else { return Ok(None) };
+    let record = sealed(id.as_bytes(), row.value());
+    record.map(Some).map_err(|malformed| damaged_record(id.as_bytes(), malformed))
+}
+
 fn page<T: HasWeight>(
     transaction: &ReadTransaction,
     after: Option<&RecordId>,
     limit: PageLimit,
     decode: impl Fn(&[u8], &[u8]) -> Result<T, Malformed>,
 ) -> Result<Page<T>, Fault> {
+    page_in(&transaction.open_table(RECORDS)?, after, limit, decode)
+}
+
+fn page_in<T: HasWeight>(
+    records: &impl ReadableTable<&'static [u8], &'static [u8]>,
+    after: Option<&RecordId>,
+    limit: PageLimit,
+    decode: impl Fn(&[u8], &[u8]) -> Result<T, Malformed>,
+) -> Result<Page<T>, Fault> {
     let lower = after.map_or(Bound::Unbounded, |id| Bound::Excluded(id.as_bytes()));
-    let records = transaction.open_table(RECORDS)?;
     let mut page = PageBuilder::new(limit);
     for entry in records.range::<&[u8]>((lower, Bound::Unbounded))? {
         let (id, row) = entry?;
@@ -154,8 +182,7 @@ pub(crate) fn row_name(id: &[u8]) -> RowName {
     RowName::key("key", id)
 }
 
-/// Decodes what a scan needs of a row.
-pub(crate) fn sealed(id: &[u8], row: &[u8]) -> Result<SealedRecord, Malformed> {
+fn sealed(id: &[u8], row: &[u8]) -> Result<SealedRecord, Malformed> {
     // A token that is no longer text was modified, which its envelope detects; so is one that is
     // not read.
     let token = record::token(row)?;

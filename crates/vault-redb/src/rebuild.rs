@@ -21,17 +21,19 @@ use std::{
     time::{Duration, Instant},
 };
 
-use redb::{Durability, ReadTransaction, ReadableDatabase, backends::FileBackend};
+use redb::{
+    Durability, ReadTransaction, ReadableDatabase as _, WriteTransaction, backends::FileBackend,
+};
 use vault_files::{
     Blocks, BlocksWere, Identity, NewFile, NotCopied, NotReplaced, copy_attributes, free_bytes,
 };
 use vault_store::{
-    OldBlocks, Remains, RemainsKind, ScrubOptions, ScrubReport, StoreError, StoreErrorKind as Kind,
-    Transform,
+    OldBlocks, RecordId, Remains, RemainsKind, Replacement, ScrubOptions, ScrubReport, StoreError,
+    StoreErrorKind as Kind, WriteOutcome,
 };
 
 use crate::RedbOptions;
-use crate::contents::{self, Written};
+use crate::contents::{self, Copied, Written};
 use crate::error::{self, Fault};
 use crate::leak::LeakedByPanic;
 use crate::open::{empty_in, owner_only};
@@ -46,65 +48,120 @@ const SPARE_ROOM: u64 = 64 << 20;
 /// As much of a file as is needed to recognize it.
 const HEAD: usize = 4096;
 
-/// Rebuilds the vault. Runs where changes run.
-pub(crate) fn rebuild(
-    shared: &Shared,
-    transform: Option<Box<dyn Transform>>,
-    options: ScrubOptions,
-) -> Result<ScrubReport, Fault> {
-    let path = shared.path();
-    let old = shared.opened()?;
-    if old.file.is_read_only() {
-        return Err(Fault::ReadOnly);
-    }
-    let disk = old.disk.as_ref().ok_or_else(|| unsupported(path))?;
+/// A new file in the making. Dropping it removes the file.
+#[derive(Debug)]
+pub(crate) struct Rebuild {
+    // In this order they are dropped: the transaction before its database, the file before its folder.
+    write: LeakedByPanic<WriteTransaction>,
+    new: Open,
+    place: NewFile,
+    copied: Copied,
+    old: Arc<LeakedByPanic<ReadTransaction>>,
+    bytes_before: u64,
+}
+
+/// Writes the vault again. Runs where changes run.
+pub(crate) fn scrub(shared: &Shared, options: ScrubOptions) -> Result<ScrubReport, Fault> {
     let _under_way = shared.writes().begin();
-    check(path, disk)?;
-    let bytes_before = disk.metadata()?.len();
+    Rebuild::begin(shared)?.publish(shared, options)
+}
 
-    let read = LeakedByPanic::new(old.database.get()?.begin_read()?);
-    if let Some(table) = contents::foreign_table(read.get()?)? {
-        return Err(refused(
-            path,
-            &format!("its file also holds the table {table:?}, which is not of a vault"),
-            "move that table to a file of its own",
-        ));
+impl Rebuild {
+    /// Refuses what could not be kept, and creates the new file. Until it is published or dropped,
+    /// the caller keeps every change of the vault out.
+    pub(crate) fn begin(shared: &Shared) -> Result<Self, Fault> {
+        let path = shared.path();
+        let open = shared.opened()?;
+        if open.file.is_read_only() {
+            return Err(Fault::ReadOnly);
+        }
+        let disk = open.disk.as_ref().ok_or_else(|| unsupported(path))?;
+        check(path, disk)?;
+        let bytes_before = disk.metadata()?.len();
+        let old = LeakedByPanic::new(open.database.get()?.begin_read()?);
+        if let Some(table) = contents::foreign_table(old.get()?)? {
+            let what = format!("its file also holds the table {table:?}, which is not of a vault");
+            return Err(refused(path, &what, "move that table to a file of its own"));
+        }
+        let place = NewFile::begin_replacement(path)
+            .map_err(|trouble| error::not_rebuilt(trouble, path))?;
+        let (new, write) =
+            create(&place, disk, shared.options()).map_err(|fault| not_filled(fault, path))?;
+        let (old, copied) = (Arc::new(old), Copied::default());
+        Ok(Self { write, new, place, copied, old, bytes_before })
     }
-    let place =
-        NewFile::begin_replacement(path).map_err(|trouble| error::not_rebuilt(trouble, path))?;
-    let (new, written) = no_panic(|| fill(&place, disk, read.get()?, transform, shared.options()))
-        .map_err(|fault| not_filled(fault, path))?;
-    drop(read);
-    let bytes_after = new.disk.as_ref().map(File::metadata).transpose()?.map(|found| found.len());
-    place.replace().map_err(|error| match error {
-        NotReplaced::Certainly(error) => Fault::Phrased(
-            StoreError::new(
-                Kind::Other,
-                format!("{}: could not be replaced by the new file", path.display()),
-            )
-            .with_hint("check the permissions of the folder, and whether the file was moved")
-            .with_source(error),
-        ),
-        // The path leads to the new file, and may lead to the old one after a power cut: nothing
-        // more may be written to either.
-        NotReplaced::Perhaps(error) => Fault::CommitInDoubt(redb::Error::Io(error)),
-    })?;
 
-    drop(old);
-    let retired = shared.go_on_with(new);
-    let mut report = ScrubReport::of(written.records());
-    (report.bytes_before, report.bytes_after) = (Some(bytes_before), bytes_after);
-    match retired.and_then(sole_owner) {
-        Some(old) => give_up(old, options.old_blocks, &mut report),
-        None => report.remains.push(
-            Remains::new(
-                RemainsKind::InUse,
-                "a read of this process still uses the old file, which was removed but not overwritten",
-            )
-            .remedy("scrub again once it has ended"),
-        ),
+    /// The vault as it was at the beginning.
+    pub(crate) fn old(&self) -> &Arc<LeakedByPanic<ReadTransaction>> {
+        &self.old
     }
-    Ok(report)
+
+    /// Whether this record, if it exists, was copied.
+    pub(crate) fn holds(&self, id: &RecordId) -> bool {
+        self.copied.holds(id.as_bytes())
+    }
+
+    /// Whether a record after this one was copied.
+    pub(crate) fn holds_after(&self, after: Option<&RecordId>) -> bool {
+        self.copied.holds_after(after.map(RecordId::as_bytes))
+    }
+
+    /// What was copied so far, and is not committed yet.
+    pub(crate) fn new(&self) -> Result<&WriteTransaction, Fault> {
+        self.write.get()
+    }
+
+    /// Copies the records up to each one of a batch, and replaces its envelope on the way.
+    pub(crate) fn swap(
+        &mut self,
+        batch: &[Replacement],
+        path: &Path,
+    ) -> Result<Vec<WriteOutcome>, Fault> {
+        contents::swap(self.old.get()?, self.write.get()?, &mut self.copied, batch)
+            .map_err(|fault| not_filled(fault, path))
+    }
+
+    /// Copies the rest, and puts the new file in the place of the old one. Runs where changes run.
+    pub(crate) fn publish(
+        self,
+        shared: &Shared,
+        options: ScrubOptions,
+    ) -> Result<ScrubReport, Fault> {
+        let path = shared.path();
+        let Self { write, new, place, copied, old, bytes_before } = self;
+        let written =
+            complete(&old, write, &new, copied).map_err(|fault| not_filled(fault, path))?;
+        drop(old);
+        let bytes_after =
+            new.disk.as_ref().map(File::metadata).transpose()?.map(|found| found.len());
+        place.replace().map_err(|error| match error {
+            NotReplaced::Certainly(error) => Fault::Phrased(
+                StoreError::new(
+                    Kind::Other,
+                    format!("{}: could not be replaced by the new file", path.display()),
+                )
+                .with_hint("check the permissions of the folder, and whether the file was moved")
+                .with_source(error),
+            ),
+            // The path leads to the new file, and may lead to the old one after a power cut:
+            // nothing more may be written to either.
+            NotReplaced::Perhaps(error) => Fault::CommitInDoubt(redb::Error::Io(error)),
+        })?;
+        let retired = shared.go_on_with(new);
+        let mut report = ScrubReport::of(written.records());
+        (report.bytes_before, report.bytes_after) = (Some(bytes_before), bytes_after);
+        match retired.and_then(sole_owner) {
+            Some(old) => give_up(old, options.old_blocks, &mut report),
+            None => report.remains.push(
+                Remains::new(
+                    RemainsKind::InUse,
+                    "a read of this process still uses the old file, which was removed but not overwritten",
+                )
+                .remedy("scrub again once it has ended"),
+            ),
+        }
+        Ok(report)
+    }
 }
 
 /// Refuses what the new file could not take over, and a disk without room for it.
@@ -134,14 +191,12 @@ fn check(path: &Path, disk: &File) -> Result<(), Fault> {
     }
 }
 
-/// Creates the new file and writes everything into it; it is durable when this returns.
-fn fill(
+/// Creates the new file, with what belongs to the old one, and begins its only transaction.
+fn create(
     place: &NewFile,
     disk: &File,
-    old: &ReadTransaction,
-    transform: Option<Box<dyn Transform>>,
     options: &RedbOptions,
-) -> Result<(Open, Written), Fault> {
+) -> Result<(Open, LeakedByPanic<WriteTransaction>), Fault> {
     let mut flags = OpenOptions::new();
     flags.read(true).write(true).create_new(true);
     owner_only(&mut flags);
@@ -149,25 +204,31 @@ fn fill(
     copy_attributes(disk, &file).map_err(not_kept)?;
     let own = file.try_clone()?;
     let new = empty_in(FileBackend::new(file)?, Some(own), options)?;
-    let written = write_all(old, &new, transform)?;
-    Ok((new, written))
+    let write = begin_write(&new)?;
+    Ok((new, write))
 }
 
-/// Writes everything into an empty database in one durable commit, and compares what can be read
-/// then.
-pub(crate) fn write_all(
-    old: &ReadTransaction,
-    new: &Open,
-    transform: Option<Box<dyn Transform>>,
-) -> Result<Written, Fault> {
-    let database = new.database.get()?;
-    let mut transaction = database.begin_write()?;
+/// The transaction that everything is written in.
+pub(crate) fn begin_write(new: &Open) -> Result<LeakedByPanic<WriteTransaction>, Fault> {
+    let mut transaction = new.database.get()?.begin_write()?;
     transaction.set_durability(Durability::Immediate)?;
     transaction.set_two_phase_commit(true);
-    let transaction = LeakedByPanic::new(transaction);
-    let written = contents::write(old, transaction.get()?, transform)?;
-    transaction.take()?.commit().map_err(|error| Fault::Redb(error.into()))?;
-    let read = LeakedByPanic::new(database.begin_read()?);
+    Ok(LeakedByPanic::new(transaction))
+}
+
+/// Copies what is left, commits, and compares what can be read then. All of it is durable when this
+/// returns.
+pub(crate) fn complete(
+    old: &LeakedByPanic<ReadTransaction>,
+    write: LeakedByPanic<WriteTransaction>,
+    new: &Open,
+    copied: Copied,
+) -> Result<Written, Fault> {
+    let written = contents::complete(old.get()?, write.get()?, copied)?;
+    write.take()?.commit().map_err(|error| Fault::Redb(error.into()))?;
+    // The next commit gives the space back that a file has in reserve while it grows.
+    begin_write(new)?.take()?.commit().map_err(|error| Fault::Redb(error.into()))?;
+    let read = LeakedByPanic::new(new.database.get()?.begin_read()?);
     if contents::read_back(read.get()?)? != written {
         let what = "the new file does not hold what was written to it, and was removed";
         return Err(StoreError::new(Kind::Other, what)

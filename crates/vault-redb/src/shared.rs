@@ -7,7 +7,10 @@ use std::{
     path::{Path, PathBuf},
     sync::{
         Arc, Mutex, MutexGuard, OnceLock, PoisonError,
-        atomic::{AtomicBool, Ordering::Relaxed},
+        atomic::{
+            AtomicBool,
+            Ordering::{Relaxed, SeqCst},
+        },
     },
 };
 
@@ -32,6 +35,8 @@ pub(crate) struct Shared {
     is_damaged: AtomicBool,
     threads: Threads,
     writes: WriteCounter,
+    /// Whether a copy is in the making that takes the vault's place, and would lose changes.
+    rebuilding: AtomicBool,
 }
 
 /// An open file, and the database in it.
@@ -61,6 +66,7 @@ impl Shared {
             stop: OnceLock::new(),
             is_damaged: AtomicBool::new(false),
             writes: WriteCounter::default(),
+            rebuilding: AtomicBool::new(false),
         }
     }
 
@@ -150,6 +156,9 @@ impl Shared {
         if open.file.is_read_only() {
             return Err(Fault::ReadOnly);
         }
+        if self.rebuilding.load(SeqCst) {
+            return Err(Fault::Rebuilding);
+        }
         let _under_way = self.writes.begin();
         let mut transaction = open.database.get()?.begin_write()?;
         transaction.set_durability(Durability::Immediate)?;
@@ -166,6 +175,20 @@ impl Shared {
                 Ok(value)
             }
         }
+    }
+
+    /// Refuses changes from now on; `false` if they are refused already. Runs where changes run, so
+    /// none is under way.
+    pub(crate) fn keep_changes_out(&self) -> bool {
+        !self.rebuilding.swap(true, SeqCst)
+    }
+
+    pub(crate) fn let_changes_in(&self) {
+        self.rebuilding.store(false, SeqCst);
+    }
+
+    pub(crate) fn is_rebuilding(&self) -> bool {
+        self.rebuilding.load(SeqCst)
     }
 
     /// The file that calls work on now.

@@ -44,7 +44,7 @@ pub use page::{HasRoom, HasWeight, Page, PageBuilder, PageLimit};
 pub use query::{Cursor, Envelopes, Filter, HasCursor, Query, SortKey, SortOrder, SortValue};
 pub use random::{RngError, fill_random};
 pub use record::{BoundTo, EnvelopeText, MAX_ENVELOPE_LEN, Record, RecordId, SealedRecord};
-pub use scrub::{OldBlocks, Remains, RemainsKind, ScrubOptions, ScrubReport, Transform};
+pub use scrub::{OldBlocks, Remains, RemainsKind, ScrubOptions, ScrubReport, StagedStore};
 pub use store::{RecordSink, RecordSource, VaultStore};
 pub use system_limits::{is_out_of_files, no_thread, out_of_files};
 pub use table::{ParseTableNameError, TableName, TableNames};

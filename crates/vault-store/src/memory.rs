@@ -17,7 +17,7 @@ use crate::limits::{MAX_SETTINGS, OverLimit};
 use crate::page::{HasRoom, HasWeight, Page, PageBuilder, PageLimit};
 use crate::query::{Cursor, Envelopes, HasCursor as _, Query, SortKey, SortOrder, SortValue};
 use crate::record::{EnvelopeText, Record, RecordId, SealedRecord};
-use crate::scrub::{ScrubOptions, ScrubReport, Transform};
+use crate::scrub::{ScrubOptions, ScrubReport};
 use crate::store::{RecordSink, RecordSource, VaultStore};
 use crate::time::Timestamp;
 use crate::token::Token;
@@ -388,23 +388,6 @@ impl VaultStore for MemoryStore {
     /// Memory has no layout: there is nothing to write again.
     async fn scrub(&self, _: ScrubOptions) -> Result<ScrubReport, StoreError> {
         let inner = self.lock_to_write();
-        Ok(ScrubReport::of(inner.rows()))
-    }
-
-    async fn rebuild(
-        &self,
-        mut transform: Box<dyn Transform>,
-        _: ScrubOptions,
-    ) -> Result<ScrubReport, StoreError> {
-        let mut inner = self.lock_to_write();
-        let page = inner.page(None, PageLimit::new(usize::MAX, usize::MAX), sealed);
-        let ids: Vec<RecordId> = page.iter().map(|record| record.id.clone()).collect();
-        let envelopes = transform.page(page)?;
-        for (id, envelope) in ids.iter().zip(envelopes) {
-            if let (Some(record), Some(envelope)) = (inner.records.get_mut(id), envelope) {
-                record.envelope = envelope;
-            }
-        }
         Ok(ScrubReport::of(inner.rows()))
     }
 }

@@ -1,11 +1,11 @@
 //! Writing a whole vault again, so that its storage no longer tells what was replaced.
 
-use crate::error::StoreError;
-use crate::page::Page;
-use crate::record::{EnvelopeText, SealedRecord};
+use async_trait::async_trait;
 
-/// How [`VaultStore::scrub`](crate::store::VaultStore::scrub) and
-/// [`rebuild`](crate::store::VaultStore::rebuild) work.
+use crate::error::StoreError;
+use crate::store::VaultStore;
+
+/// How [`VaultStore::scrub`] and [`StagedStore::publish`] work.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct ScrubOptions {
@@ -42,7 +42,7 @@ pub enum OldBlocks {
     Leave,
 }
 
-/// What a scrub or a rebuild has done, and what it could not reach.
+/// What a scrub has done, and what it could not reach.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct ScrubReport {
@@ -142,17 +142,21 @@ impl RemainsKind {
     }
 }
 
-/// Decides what each record holds in a rebuilt vault.
+/// A copy of a vault in the making, which takes the place of the vault in one step.
 ///
-/// It blocks the thread of the store that calls it.
-pub trait Transform: Send {
-    /// Returns one envelope per record of the page, in order; `None` keeps the stored one. Pages come
-    /// in ascending order of the ids, each record once, as from
-    /// [`read_page`](crate::store::RecordSource::read_page).
+/// It is a store: it reads as the vault, and takes replacements
+/// ([`swap_batch`](crate::store::RecordSink::swap_batch)), preferably in ascending order of the ids.
+/// They are not durable, and nobody else sees them, before [`publish`](Self::publish). Other changes
+/// are refused. As long as it exists, changes of the vault itself get
+/// [`Retryable`](crate::error::StoreErrorKind::Retryable). Dropping it discards the copy.
+#[async_trait]
+pub trait StagedStore: VaultStore {
+    /// Completes the copy, reads it back, and puts it in the place of the vault, with the guarantees
+    /// of [`VaultStore::scrub`]. Other calls fail afterwards.
     ///
     /// # Errors
-    /// Any error ends the rebuild, and nothing was changed.
-    fn page(&mut self, page: Page<SealedRecord>) -> Result<Vec<Option<EnvelopeText>>, StoreError>;
+    /// As [`VaultStore::scrub`].
+    async fn publish(&self, options: ScrubOptions) -> Result<ScrubReport, StoreError>;
 }
 
 #[cfg(test)]

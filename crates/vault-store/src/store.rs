@@ -16,7 +16,7 @@ use crate::identities::{PasswordIdentities, PurgedIdentities};
 use crate::page::{Page, PageLimit};
 use crate::query::Query;
 use crate::record::{Record, RecordId, SealedRecord};
-use crate::scrub::{ScrubOptions, ScrubReport, Transform};
+use crate::scrub::{ScrubOptions, ScrubReport, StagedStore};
 use crate::time::Timestamp;
 use crate::token::Token;
 use crate::write_count::WriteCount;
@@ -287,20 +287,14 @@ pub trait VaultStore: RecordSource + RecordSink {
         Err(no_scrub())
     }
 
-    /// As [`scrub`](Self::scrub), and gives each record the envelope that `transform` returns for
-    /// it. All records are read from one snapshot under the lock of writers, so each envelope that
-    /// is replaced is the one that the transform was given. Nothing of the result can be read before
-    /// all of it can. The default is [`Unsupported`](StoreErrorKind::Unsupported).
+    /// Begins a copy of the vault that replacements are written into, so that a rekey reads once and
+    /// writes once: what [`scrub`](Self::scrub) does afterwards is then done already. The default is
+    /// [`Unsupported`](StoreErrorKind::Unsupported).
     ///
     /// # Errors
-    /// As [`scrub`](Self::scrub), and every error of the transform.
-    async fn rebuild(
-        &self,
-        transform: Box<dyn Transform>,
-        options: ScrubOptions,
-    ) -> Result<ScrubReport, StoreError> {
-        let _ = (transform, options);
-        Err(no_rebuild())
+    /// As [`scrub`](Self::scrub).
+    async fn stage(&self) -> Result<Arc<dyn StagedStore>, StoreError> {
+        Err(no_stage())
     }
 
     /// Counts the rows that say which records share a password, as other programs write them. The
@@ -338,9 +332,9 @@ fn no_scrub() -> StoreError {
         .with_hint("copy the vault to another place, and destroy this one")
 }
 
-fn no_rebuild() -> StoreError {
+fn no_stage() -> StoreError {
     StoreError::new(StoreErrorKind::Unsupported, "this store cannot be rebuilt while it is rekeyed")
-        .with_hint("rekey it in place, then scrub it")
+        .with_hint("rekey it in place, then run `vaultstore scrub`")
 }
 
 // A shared or boxed store is a store: `Vault::new` takes any of them, also `Box<dyn VaultStore>`.
@@ -471,12 +465,8 @@ macro_rules! forward {
                 (**self).scrub(options).await
             }
 
-            async fn rebuild(
-                &self,
-                transform: Box<dyn Transform>,
-                options: ScrubOptions,
-            ) -> Result<ScrubReport, StoreError> {
-                (**self).rebuild(transform, options).await
+            async fn stage(&self) -> Result<Arc<dyn StagedStore>, StoreError> {
+                (**self).stage().await
             }
 
             async fn password_identities(&self) -> Result<PasswordIdentities, StoreError> {

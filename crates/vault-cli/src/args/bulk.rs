@@ -164,6 +164,11 @@ pub(crate) struct RekeyArgs {
         help_heading = "What to write"
     )]
     pub(crate) shard: Shard,
+    /// Write the vault into a new file that then replaces the old one (redb only): nothing in the
+    /// file tells which records were rekeyed, and a run that does not reach its end changes nothing.
+    /// Faster if most records match; leaves no state to resume from
+    #[arg(long, conflicts_with_all = ["shard", "state"], help_heading = "What to write")]
+    pub(crate) rebuild: bool,
     /// File for the state that the same command resumes from [default: in the user's state
     /// directory, by vault]
     #[arg(long, value_name = "FILE", help_heading = "Resume")]

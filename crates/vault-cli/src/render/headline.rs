@@ -3,6 +3,7 @@
 use std::fmt::Write as _;
 
 use vaultstore::rekey::{RekeyCounts, RunStatus, Shard};
+use vaultstore::store::ScrubReport;
 use vaultstore::{Password, RekeyReport};
 
 use super::figures::{self, records};
@@ -15,6 +16,10 @@ pub(crate) struct Wording {
     /// ones.
     chains: bool,
     shard: Shard,
+    /// Whether the run writes into a new file, which replaces the vault's only at the end.
+    pub(crate) rebuild: bool,
+    /// What was done when it did.
+    pub(crate) published: Option<ScrubReport>,
     pub(crate) v2: V2Answer,
 }
 
@@ -34,7 +39,8 @@ pub(crate) enum V2Answer {
 impl Wording {
     pub(crate) fn of(pairs: &[(Password, Password)], shard: Shard) -> Self {
         let chains = pairs.iter().any(|(_, new)| pairs.iter().any(|(old, _)| old.is_same_as(new)));
-        Self { several: pairs.len() > 1, chains, shard, v2: V2Answer::Unasked }
+        let several = pairs.len() > 1;
+        Self { several, chains, shard, rebuild: false, published: None, v2: V2Answer::Unasked }
     }
 
     fn the_old(&self) -> &'static str {
@@ -79,6 +85,9 @@ fn outcome(report: &RekeyReport, wording: &Wording) -> String {
         }
         RunStatus::Complete if rekeyed == 0 => nothing(report, wording),
         RunStatus::Complete if report.dry_run => rehearsal(report, wording),
+        RunStatus::Complete if wording.rebuild && wording.published.is_none() => {
+            "FAILED; nothing was changed".to_owned()
+        }
         RunStatus::Complete => done(report, wording),
         _ => unfinished(report, wording),
     }
@@ -103,6 +112,7 @@ fn unfinished(report: &RekeyReport, wording: &Wording) -> String {
             if wording.several { "a new password" } else { "the new password" },
         ),
         RunStatus::Failed if report.dry_run => "Rehearsal FAILED; nothing was written".to_owned(),
+        RunStatus::Failed if wording.rebuild => "FAILED; nothing was changed".to_owned(),
         RunStatus::Failed => format!("FAILED after {done} were re-encrypted"),
         RunStatus::NotConverged => format!(
             "{done} re-encrypted, but records under {} keep appearing: another writer is still using it. Stop that \
@@ -110,6 +120,7 @@ fn unfinished(report: &RekeyReport, wording: &Wording) -> String {
             wording.the_old()
         ),
         _ if report.dry_run => "Rehearsal interrupted; nothing was written".to_owned(),
+        _ if wording.rebuild => "Interrupted; nothing was changed".to_owned(),
         _ => {
             format!("Interrupted: {done} re-encrypted so far; run the same command again to resume")
         }

@@ -100,6 +100,8 @@ pub(crate) struct Report<'a> {
     crypto_seconds: f64,
     commit_seconds: f64,
     records_per_second: f64,
+    /// Null without `--rebuild`, and if nothing was changed.
+    rebuilt: Option<super::scrub::Report<'a>>,
 }
 
 /// Why the store refused records.
@@ -200,7 +202,7 @@ pub(crate) fn listed(problems: &[Problem]) -> Vec<Listed<'_>> {
     problems.iter().map(entry).collect()
 }
 
-pub(crate) fn json<'a>(report: &'a RekeyReport, wording: &Wording) -> Report<'a> {
+pub(crate) fn json<'a>(report: &'a RekeyReport, wording: &'a Wording) -> Report<'a> {
     Report {
         headline: headline(report, wording),
         end: match report.end {
@@ -246,6 +248,7 @@ pub(crate) fn json<'a>(report: &'a RekeyReport, wording: &Wording) -> Report<'a>
         crypto_seconds: report.crypto_time.as_secs_f64(),
         commit_seconds: report.commit_time.as_secs_f64(),
         records_per_second: figures::per_second(scanned_now(report), report.elapsed),
+        rebuilt: wording.published.as_ref().map(super::scrub::json),
     }
 }
 
@@ -330,6 +333,9 @@ pub(crate) fn text(report: &RekeyReport, wording: &Wording) -> String {
     row(&mut text, "Argon2id calls", &figures::count(report.derivations));
     let rate = figures::rate(scanned_now(report), report.elapsed);
     row_with(&mut text, "time", &figures::seconds(report.elapsed), &format!("{rate} records/s"));
+    if let Some(published) = &wording.published {
+        super::scrub::rows(&mut text, published);
+    }
     problems(&mut text, &report.problems, counts.damaged + counts.malformed);
     text.to_string()
 }

@@ -48,30 +48,35 @@ pub(crate) fn json(report: &ScrubReport) -> Report<'_> {
     }
 }
 
-/// The headline, the figures, and what remains within reach, with what ends it.
+/// The headline, the figures, and what remains, with what ends it.
 pub(crate) fn text(report: &ScrubReport) -> String {
     let mut text = Table::default();
     // Writing into a table cannot fail.
     let _ = writeln!(text, "{}", headline(report));
-    row(&mut text, "records written", &figures::count(report.rows));
+    rows(&mut text, report);
+    text.to_string()
+}
+
+/// The figures, and what remains.
+pub(crate) fn rows(text: &mut Table, report: &ScrubReport) {
+    row(text, "records written", &figures::count(report.rows));
     for (name, bytes) in
         [("bytes before", report.bytes_before), ("bytes after", report.bytes_after)]
     {
         if let Some(bytes) = bytes {
-            row(&mut text, name, &figures::count(bytes));
+            row(text, name, &figures::count(bytes));
         }
     }
     if let Some(done) = report.old_blocks {
-        row(&mut text, "old blocks", name(done));
+        row(text, "old blocks", name(done));
     }
     for remains in &report.remains {
-        let _ = match &remains.remedy {
-            Some(remedy) => writeln!(text, "  {}; {remedy}", remains.what),
-            None => writeln!(text, "  {}", remains.what),
-        };
+        let _ = writeln!(text, "  {}", remains.what);
+        if let Some(remedy) = &remains.remedy {
+            let _ = writeln!(text, "    {remedy}");
+        }
     }
     let _ = writeln!(text, "  backups, snapshots and other copies were not reached");
-    text.to_string()
 }
 
 fn headline(report: &ScrubReport) -> String {
@@ -79,11 +84,11 @@ fn headline(report: &ScrubReport) -> String {
     let records = format!("{records} record{}", if report.rows == 1 { "" } else { "s" });
     if report.is_complete() {
         format!(
-            "scrub complete: {records} written again, none changed; the vault no longer tells which were rekeyed"
+            "scrub complete: {records} written again, none changed; where they lie no longer tells which were rekeyed"
         )
     } else {
         format!(
-            "scrub INCOMPLETE: {records} written again, none changed, but the vault still tells which were rekeyed"
+            "scrub INCOMPLETE: {records} written again, none changed; what is left still tells which were rekeyed"
         )
     }
 }

@@ -159,8 +159,15 @@ impl Context {
 
     /// Opens the vault, for commands that open records.
     async fn open_for(&self, args: &OpenArgs) -> Result<Vault, Failure> {
-        let store = self.open_store().await?;
-        let own = settings::own_v2_cost(&*store, &self.limits).await?;
+        self.vault_on(self.open_store().await?, args).await
+    }
+
+    /// The vault in a store, for commands that open records.
+    async fn vault_on<S>(&self, store: S, args: &OpenArgs) -> Result<Vault, Failure>
+    where
+        S: VaultStore + 'static,
+    {
+        let own = settings::own_v2_cost(&store, &self.limits).await?;
         Ok(Vault::new(store, plan::vault_options(args, own, self.limits)))
     }
 }

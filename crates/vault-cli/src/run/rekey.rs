@@ -10,11 +10,12 @@ use vaultstore::kdf::KdfSetting;
 use vaultstore::rekey::{
     EarlierRun, Marking, RekeyError, RekeyMode, RunStatus, WriteAs, WriteHooks,
 };
-use vaultstore::store::WriteHook;
-use vaultstore::{Password, RekeyPlan, RekeyReport, RekeySession, Vault, WriteFormat};
+use vaultstore::store::{ScrubOptions, ScrubReport, StagedStore, WriteHook};
+use vaultstore::{Password, RekeyPlan, RekeyReport, RekeySession, StoreUrl, Vault, WriteFormat};
 
 use super::drive::{Steps, drive};
 use super::identity::warn_of_links;
+use super::scrub::settle_states;
 use super::v2_cost::{self, V2Costs};
 use super::{Context, blocking, settings};
 use crate::args::{NewPasswordArgs, OldPasswordArgs, OutputArgs, RekeyArgs, Writing};
@@ -38,7 +39,14 @@ pub(super) async fn test(context: &Context, args: RekeyArgs) -> Result<Exit, Fai
 }
 
 pub(super) async fn run(context: &Context, args: RekeyArgs) -> Result<Exit, Failure> {
-    let vault = context.open_for(&args.open).await?;
+    let mut vault = context.open_for(&args.open).await?;
+    let staged = match args.rebuild && !args.dry_run {
+        true => Some(stage(context, &vault, &args).await?),
+        false => None,
+    };
+    if let Some(staged) = &staged {
+        vault = context.vault_on(Arc::clone(staged), &args.open).await?;
+    }
     let place = Place::of(context)?;
     let expected = Expected { count: args.expect_count, zero_is_fine: args.allow_zero };
     let mode = if args.dry_run { RekeyMode::DryRun } else { RekeyMode::Apply };
@@ -48,6 +56,9 @@ pub(super) async fn run(context: &Context, args: RekeyArgs) -> Result<Exit, Fail
         let path = rehearsed_path(context, &vault, &args).await?;
         let state = path.as_deref().filter(|_| !args.restart).map(state_file::read).transpose()?;
         (path, None, state.flatten())
+    } else if args.rebuild {
+        // It reaches its end, or changes nothing.
+        (None, None, None)
     } else {
         let path = match &args.state {
             Some(path) => path.clone(),
@@ -69,7 +80,8 @@ pub(super) async fn run(context: &Context, args: RekeyArgs) -> Result<Exit, Fail
     rekey = write_as(&vault, &args, rekey).await?;
     let costs = V2Costs::of(&**vault.store(), &args.open, context).await?;
     let pairs = blocking(move || pairs(args.pairs.as_deref(), args.old, args.new)).await?;
-    let wording = Wording::of(&pairs, args.shard);
+    let mut wording = Wording::of(&pairs, args.shard);
+    wording.rebuild = staged.is_some();
     for (old, new) in pairs {
         rekey = rekey.pair(old, new);
     }
@@ -84,8 +96,27 @@ pub(super) async fn run(context: &Context, args: RekeyArgs) -> Result<Exit, Fail
         tell_resumed(session.report(), path);
     }
     warn_of_links(&**vault.store()).await?;
-    let run = Run { context, place, kept: kept.map(Arc::new), costs, expected };
+    let run = Run { context, place, kept: kept.map(Arc::new), staged, costs, expected };
     run.drive(session, wording, &args.output).await
+}
+
+/// Begins the file that will replace the vault's.
+async fn stage(
+    context: &Context,
+    vault: &Vault,
+    args: &RekeyArgs,
+) -> Result<Arc<dyn StagedStore>, Failure> {
+    if !matches!(context.url, StoreUrl::Redb { .. }) {
+        return Err(Failure::usage(
+            "--rebuild is for redb vaults: here other programs have their own data and connections",
+        )
+        .hint("rekey without --rebuild, then run `vaultstore scrub`"));
+    }
+    // A vault without an id was never rekeyed.
+    if let Some(id) = vault.known_id().await? {
+        settle_states(context, id, args.restart).await?;
+    }
+    Ok(vault.store().stage().await?)
 }
 
 /// Opens the state file, and empties it for `--restart`.
@@ -241,6 +272,8 @@ struct Run<'a> {
     context: &'a Context,
     place: Place,
     kept: Option<Arc<StateFile>>,
+    /// The file that will replace the vault's.
+    staged: Option<Arc<dyn StagedStore>>,
     costs: V2Costs,
     expected: Expected,
 }
@@ -268,7 +301,15 @@ impl Run<'_> {
             Some(kept) => keep(&session, kept).await,
             None => Ok(()),
         });
-        let outcome = outcome.and(self.place.check());
+        let outcome = match (&self.staged, outcome) {
+            (None, outcome) => outcome.and(self.place.check()),
+            (Some(staged), outcome) => match outcome {
+                Ok(()) => self.publish(staged, session.report()).await.map(|published| {
+                    wording.published = published;
+                }),
+                Err(failure) => Err(failure),
+            },
+        };
         if outcome.is_ok() {
             wording.v2 = self.ask_v2(&session).await?;
         }
@@ -287,6 +328,19 @@ impl Run<'_> {
             ));
         }
         Ok(judge(report, &wording, self.expected))
+    }
+
+    /// Puts the new file in the place of the vault's if the run has reached its end and moved
+    /// something.
+    async fn publish(
+        &self,
+        staged: &Arc<dyn StagedStore>,
+        report: &RekeyReport,
+    ) -> Result<Option<ScrubReport>, Failure> {
+        if report.end != RunStatus::Complete || report.counts.rekeyed == 0 {
+            return Ok(None);
+        }
+        Ok(Some(staged.publish(ScrubOptions::default()).await?))
     }
 
     /// Adds to a failure what the run had done, and how to continue.

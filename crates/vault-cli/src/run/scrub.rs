@@ -44,13 +44,17 @@ pub(super) async fn run(context: &Context, args: &ScrubArgs) -> Result<Exit, Fai
 }
 
 /// Refuses a vault with a rekey that is running or was interrupted: the rest of its records would
-/// be moved after the scrub, and show again.
-async fn settle_states(context: &Context, id: [u8; 16], restart: bool) -> Result<(), Failure> {
+/// be moved later, and show again. `restart` discards the state of an interrupted one.
+pub(super) async fn settle_states(
+    context: &Context,
+    id: [u8; 16],
+    restart: bool,
+) -> Result<(), Failure> {
     for listed in state_file::list(id, &context.url)? {
         let shown = listed.path.display().to_string();
         if listed.in_use {
             return Err(Failure::failed(format!("{shown}: a rekey of this vault is running"))
-                .hint("wait for it to end, then scrub"));
+                .hint("wait for it to end, then run the same command again"));
         }
         if listed.info.is_some_and(|info| info.finished) {
             continue;
@@ -59,7 +63,7 @@ async fn settle_states(context: &Context, id: [u8; 16], restart: bool) -> Result
             return Err(Failure::usage(format!(
                 "{shown}: a rekey of this vault was interrupted, and what it has left to do would show again"
             ))
-            .hint("run the same rekey again to finish it, or give it up with `scrub --restart`"));
+            .hint("run that rekey again to finish it, or give it up: add --restart to this command"));
         }
         let path = listed.path.clone();
         blocking(move || StateFile::lock(path)?.remove()).await?;

@@ -1,4 +1,4 @@
-//! The contract of [`VaultStore::scrub`] and [`VaultStore::rebuild`]. A store that answers
+//! The contract of [`VaultStore::scrub`]. A store that answers
 //! [`Unsupported`](StoreErrorKind::Unsupported) passes.
 
 use std::{
@@ -10,9 +10,8 @@ use std::{
 };
 
 use vault_store::{
-    EnvelopeText, InsertOutcome, MAX_ENVELOPE_LEN, Page, PutSetting, Record, RecordSink,
-    Replacement, ScrubOptions, ScrubReport, SealedRecord, StoreError, StoreErrorKind, Transform,
-    VaultStore, WriteOutcome,
+    InsertOutcome, MAX_ENVELOPE_LEN, Page, PutSetting, Record, RecordSink, Replacement,
+    ScrubOptions, ScrubReport, SealedRecord, StoreError, StoreErrorKind, VaultStore, WriteOutcome,
 };
 
 use super::MOST_POLLS;
@@ -151,66 +150,6 @@ pub async fn dropping_a_scrub_loses_nothing<S: StoreUnderTest>(subject: &S) {
             None => {}
         }
     }
-}
-
-/// "Gives each record the envelope that `transform` returns for it", and changes nothing else.
-pub async fn a_rebuild_writes_what_its_transform_says<S: StoreUnderTest>(subject: &S) {
-    let store = subject.fresh().await;
-    let mut records = records(300);
-    records[5].soft_deleted_at = Some(seconds(3));
-    records[6].expires_at = Some(seconds(4));
-    fill(&store, &records).await;
-    let transform = Renamed { fails_at: None };
-    let Some(report) = supported(store.rebuild(Box::new(transform), ScrubOptions::default()).await)
-    else {
-        return;
-    };
-    assert_eq!(report.rows, 300);
-    for record in &mut records {
-        if let Some(new) = renamed(&record.envelope) {
-            record.envelope = new;
-        }
-    }
-    assert_eq!(list_all(&store, WIDE).await, records);
-    assert_eq!(list_all(&subject.reopen(store).await, WIDE).await, records);
-}
-
-/// "Any error ends the rebuild, and nothing was changed."
-pub async fn a_rebuild_whose_transform_fails_changes_nothing<S: StoreUnderTest>(subject: &S) {
-    let store = subject.fresh().await;
-    let records = records(300);
-    fill(&store, &records).await;
-    let transform = Renamed { fails_at: Some(records[299].clone()) };
-    match store.rebuild(Box::new(transform), ScrubOptions::default()).await {
-        Err(error) if error.kind() == StoreErrorKind::Unsupported => {}
-        Err(error) => assert_eq!(error.kind(), StoreErrorKind::Denied, "{error}"),
-        Ok(report) => panic!("{report:?}"),
-    }
-    assert_eq!(list_all(&store, WIDE).await, records);
-    fill(&store, &[record("z")]).await;
-    let store = subject.reopen(store).await;
-    assert_eq!(list_all(&store, WIDE).await, [records, vec![record("z")]].concat());
-}
-
-/// Replaces every other envelope.
-struct Renamed {
-    fails_at: Option<Record>,
-}
-
-impl Transform for Renamed {
-    fn page(&mut self, page: Page<SealedRecord>) -> Result<Vec<Option<EnvelopeText>>, StoreError> {
-        let fails_at = self.fails_at.as_ref().map(|record| &record.id);
-        if page.iter().any(|record| Some(&record.id) == fails_at) {
-            return Err(StoreError::new(StoreErrorKind::Denied, "the transform fails here"));
-        }
-        Ok(page.iter().map(|record| renamed(&record.envelope)).collect())
-    }
-}
-
-fn renamed(envelope: &EnvelopeText) -> Option<EnvelopeText> {
-    let bytes = envelope.as_bytes()?;
-    let is_even = bytes.last().is_some_and(|byte| byte % 2 == 0);
-    is_even.then(|| EnvelopeText::from_stored([b"v3:renamed, longer ", bytes].concat()))
 }
 
 /// The report, or nothing of a store that cannot be scrubbed.

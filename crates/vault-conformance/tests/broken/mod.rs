@@ -23,8 +23,8 @@ use vault_store::{
     Change, DeleteOutcome, EnvelopeText, InsertOutcome, MAX_KEY_LEN, MAX_SETTING_LEN, MemoryStore,
     OverLimit, Page, PageLimit, Precondition, Purge, PutSetting, Query, Record, RecordId,
     RecordSink, RecordSource, RecordUpdate, Replacement, ScrubOptions, ScrubReport, SealedRecord,
-    StoreError, StoreErrorKind, Timestamp, Token, Transform, UnreadableReason, VaultStore,
-    WriteCount, WriteOutcome,
+    StoreError, StoreErrorKind, Timestamp, Token, UnreadableReason, VaultStore, WriteCount,
+    WriteOutcome,
 };
 
 /// What is wrong with a [`BrokenStore`].
@@ -132,8 +132,6 @@ pub(crate) enum Defect {
     ScrubRestoresSoftDeleted,
     ScrubRevertsWritesBeside,
     HalfScrubOnDrop,
-    RebuildIgnoresTransform,
-    RebuildsUntilItFails,
 }
 
 /// A store in memory with one defect.
@@ -473,14 +471,6 @@ impl VaultStore for BrokenStore {
 
     async fn scrub(&self, options: ScrubOptions) -> Result<ScrubReport, StoreError> {
         self.scrubbed(options).await
-    }
-
-    async fn rebuild(
-        &self,
-        transform: Box<dyn Transform>,
-        options: ScrubOptions,
-    ) -> Result<ScrubReport, StoreError> {
-        self.rebuilt(transform, options).await
     }
 
     async fn count(&self) -> Result<u64, StoreError> {

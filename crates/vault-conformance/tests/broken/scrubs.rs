@@ -1,9 +1,6 @@
-//! Defective scrubs and rebuilds.
+//! Defective scrubs.
 
-use vault_store::{
-    PageLimit, RecordSource, RecordUpdate, ScrubOptions, ScrubReport, StoreError, Transform,
-    VaultStore,
-};
+use vault_store::{RecordUpdate, ScrubOptions, ScrubReport, StoreError, VaultStore};
 
 use super::{BrokenStore, Defect, contents, dawdle, yield_once};
 
@@ -34,29 +31,5 @@ impl BrokenStore {
             _ => {}
         }
         self.inner.scrub(options).await
-    }
-
-    pub(super) async fn rebuilt(
-        &self,
-        mut transform: Box<dyn Transform>,
-        options: ScrubOptions,
-    ) -> Result<ScrubReport, StoreError> {
-        match self.defect {
-            Defect::RebuildIgnoresTransform => self.inner.scrub(options).await,
-            Defect::RebuildsUntilItFails => {
-                let mut after = None;
-                loop {
-                    let one = PageLimit::new(1, usize::MAX);
-                    let page = self.inner.read_page(after.as_ref(), one).await?;
-                    let Some(id) = page.last().map(|record| record.id.clone()) else { break };
-                    if let Some(Some(envelope)) = transform.page(page)?.pop() {
-                        self.inner.update(RecordUpdate::of(id.clone()).envelope(envelope)).await?;
-                    }
-                    after = Some(id);
-                }
-                self.inner.scrub(options).await
-            }
-            _ => self.inner.rebuild(transform, options).await,
-        }
     }
 }
