@@ -226,8 +226,6 @@ pub(crate) fn complete(
 ) -> Result<Written, Fault> {
     let written = contents::complete(old.get()?, write.get()?, copied)?;
     write.take()?.commit().map_err(|error| Fault::Redb(error.into()))?;
-    // The next commit gives the space back that a file has in reserve while it grows.
-    begin_write(new)?.take()?.commit().map_err(|error| Fault::Redb(error.into()))?;
     let read = LeakedByPanic::new(new.database.get()?.begin_read()?);
     if contents::read_back(read.get()?)? != written {
         let what = "the new file does not hold what was written to it, and was removed";

@@ -186,7 +186,8 @@ fn not_vacuumed(error: sqlx::Error, path: &Path) -> Fault {
     if error::primary_code(&error) != Some(SQLITE_ERROR) {
         return error.into();
     }
-    let message = format!("{}: SQLite cannot write this database again", path.display());
+    let said = error.as_database_error().map_or("", |error| error.message());
+    let message = format!("{}: SQLite cannot write this database again: {said}", path.display());
     StoreError::new(Kind::Unsupported, message)
         .with_hint("run VACUUM with the program that made the other tables of this database")
         .with_source(error)

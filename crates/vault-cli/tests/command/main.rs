@@ -30,6 +30,8 @@ mod rekey;
 #[cfg(test)]
 mod sandbox;
 #[cfg(test)]
+mod scrub;
+#[cfg(test)]
 mod states;
 #[cfg(test)]
 mod terminal;

@@ -31,6 +31,8 @@ mod rounds;
 #[cfg(test)]
 mod scene;
 #[cfg(test)]
+mod scrub;
+#[cfg(test)]
 mod server;
 #[cfg(test)]
 mod signals;
