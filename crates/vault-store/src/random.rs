@@ -2,7 +2,7 @@
 
 /// The system's random number generator failed. Nothing was sealed or written.
 #[derive(Debug, thiserror::Error)]
-#[error("the system's random number generator failed, so nothing was encrypted with it; try again")]
+#[error("the system's random number generator failed, and nothing was encrypted with it")]
 pub struct RngError(#[source] getrandom::Error);
 
 /// Fills a buffer from the system's CSPRNG.

@@ -101,6 +101,7 @@ impl VaultError {
             Self::ConcurrentModification => "try again",
             Self::TokenTaken => "choose another token",
             Self::NoFreeToken => "ask for longer tokens",
+            Self::Random(_) => "try again",
             Self::AlreadyAVault => "open it, or choose another place",
             Self::NoVault => "create one first",
             Self::Malformed(Malformed::CostOverLimit(over)) => over.hint(),

@@ -182,7 +182,7 @@ pub enum VerifyError {
     Kdf(#[from] KdfError),
     /// Two derivations of one password differ.
     #[error(
-        "two derivations of the same key differ, so this computer's memory is faulty; check it"
+        "two derivations of the same key differ: this computer's memory or processor is faulty"
     )]
     Mismatch,
 }

@@ -142,7 +142,7 @@ pub enum SealError {
     #[error("the value is too large: its envelope would be longer than {MAX_ENVELOPE_LEN} bytes")]
     TooLarge,
     /// The cost has more lanes than a v3 header can store.
-    #[error("a v3 envelope holds at most 255 lanes (p), not {p}; choose another cost")]
+    #[error("a v3 envelope holds at most 255 lanes (p), not {p}")]
     Lanes {
         /// The lanes that were asked for.
         p: u32,
