@@ -5,7 +5,7 @@ Written from docs/format.md alone, on argon2-cffi and cryptography:
 
     python3 -m venv /somewhere/outside && . /somewhere/outside/bin/activate && pip install argon2-cffi cryptography
     python tests/golden/make.py write              # v3.json, v3-answers.json, and the vectors of our own in v2.json
-    python tests/golden/make.py go_vault FOLDER    # v1.json and the Go package's vectors in v2.json, from its databases
+    python tests/golden/make.py go FOLDER          # v1.json and the Go package's vectors in v2.json, from its databases
     python tests/golden/make.py verify [FILE ...]  # opens vectors: all of tests/golden, or FILE; `-` is stdin
     cargo run -p vaultstore-core --example golden -- 500 | python tests/golden/make.py verify -
 
@@ -393,7 +393,7 @@ def parse_cost(text):
     return (fields["m"], fields["t"], fields["p"]), fields.get("key", 32), fields.get("salt", 16)
 
 
-def ancestor_vectors(folder):
+def go_vectors(folder):
     """Everything that the Go package's databases hold, as its manifest states it."""
     databases = {}
     for row in json.loads((folder / "manifest.json").read_text()):
@@ -472,8 +472,8 @@ def main(arguments):
             store("v3-answers.json", list(v3_answers()))
             kept = [vector for vector in load(HERE / "v2.json") if vector["origin"] == "go"]
             store("v2.json", kept + list(v2_vectors()))
-        case ["go_vault", folder]:
-            vectors = list(ancestor_vectors(pathlib.Path(folder)))
+        case ["go", folder]:
+            vectors = list(go_vectors(pathlib.Path(folder)))
             store("v1.json", [vector for vector in vectors if vector["format"] == "v1"])
             own = [vector for vector in load(HERE / "v2.json") if vector["origin"] != "go"]
             store("v2.json", [vector for vector in vectors if vector["format"] == "v2"] + own)

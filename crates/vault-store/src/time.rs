@@ -40,7 +40,7 @@ impl Timestamp {
     /// This time as a time of expiry or of soft deletion: `None`, which is never, before 1970.
     ///
     /// A time before 1970 is another program's word for "none": Go's zero time (the year 1), for
-    /// example, which the Go go_vault of this program reads as "never". No record has ended then,
+    /// example, which the Go package reads as "never". No record has ended then,
     /// so none is hidden or removed because of it.
     #[must_use]
     pub const fn as_end(self) -> Option<Self> {

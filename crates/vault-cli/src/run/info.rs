@@ -87,9 +87,8 @@ fn text(info: &Info, found: &PasswordIdentities) -> String {
         .iter()
         .map(|(format, records)| format!("{format} {}", figures::count(*records)));
     let formats: Vec<String> = formats.collect();
-    let or_none = |text: &Option<String>| {
-        text.as_deref().map_or_else(|| "not set".to_owned(), |text| shown::line(text).to_string())
-    };
+    let or_none =
+        |text: &Option<String>| text.as_deref().map_or_else(|| "not set".to_owned(), shown::line);
     let mut rows = vec![
         ("vault", info.vault.clone()),
         ("records", figures::count(info.records)),
@@ -106,5 +105,6 @@ fn text(info: &Info, found: &PasswordIdentities) -> String {
     }
     rows.extend(info.runs.iter().map(|run| ("rekey", status::text(run))));
     let widest = rows.iter().map(|(name, _)| name.len()).max().unwrap_or_default();
-    rows.iter().map(|(name, value)| format!("{name:<widest$}  {value}\n")).collect()
+    let lines = rows.iter().map(|(name, value)| format!("{name:<widest$}  {value}\n"));
+    lines.collect::<Vec<_>>().concat()
 }

@@ -98,10 +98,9 @@ impl VaultError {
         Some(match self {
             Self::SoftDeleted => "restore it first",
             Self::Damaged => "restore the record from a backup",
-            Self::ConcurrentModification => "try again",
+            Self::ConcurrentModification | Self::Random(_) => "try again",
             Self::TokenTaken => "choose another token",
             Self::NoFreeToken => "ask for longer tokens",
-            Self::Random(_) => "try again",
             Self::AlreadyAVault => "open it, or choose another place",
             Self::NoVault => "create one first",
             Self::Malformed(Malformed::CostOverLimit(over)) => over.hint(),

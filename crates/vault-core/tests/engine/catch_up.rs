@@ -1,7 +1,5 @@
 //! What a rekey does about concurrent writers, as far as it knows of them.
 
-#![expect(clippy::unwrap_used, reason = "a test that fails panics, in its helpers too")]
-
 use crate::world::{Interposer, World, options, password};
 use futures::executor::block_on;
 use vault_core::rekey::{MergeCheck, RunStatus};

@@ -1,11 +1,5 @@
 //! Pairs that chain: what they do when their state is lost, or the vault was restored since.
 
-#![expect(
-    clippy::unwrap_used,
-    clippy::panic,
-    reason = "a test that fails panics, in its helpers too"
-)]
-
 use crate::world::{World, options, password};
 use futures::executor::block_on;
 use vault_core::rekey::{ChainDoubt, EarlierRun, MergeCheck, RekeyCounts, RekeyError, RekeyState};

@@ -6,8 +6,6 @@
 //! §3); a rekey that tries both could then be led. This builds such a record from the crates that
 //! we seal with, shows that the bare cipher falls for it, and that `open` does not.
 
-#![expect(clippy::unwrap_used, reason = "a test that panics fails")]
-
 use aes_gcm::{
     Aes256Gcm, KeyInit,
     aead::{Aead, Payload},

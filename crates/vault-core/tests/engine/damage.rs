@@ -1,12 +1,6 @@
 //! What a rekey makes of envelopes that were changed, cut, lengthened, swapped or taken from
 //! elsewhere: never a panic, never a wrong value, and the right outcome in its report.
 
-#![expect(
-    clippy::unwrap_used,
-    clippy::panic,
-    reason = "a test that fails panics, in its helpers too"
-)]
-
 use std::collections::BTreeMap;
 
 use crate::v1::V1Pad;

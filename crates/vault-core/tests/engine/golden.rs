@@ -1,8 +1,6 @@
 //! Golden vectors: records of the Go package, and records of an independent implementation
 //! (`tests/golden/make.py`).
 
-#![expect(clippy::unwrap_used, clippy::panic, reason = "a test that panics fails")]
-
 use std::collections::BTreeMap;
 
 use serde_json::Value;

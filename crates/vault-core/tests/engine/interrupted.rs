@@ -1,7 +1,5 @@
 //! Rekeys whose store fails or refuses, or whose caller stops or drops them.
 
-#![expect(clippy::unwrap_used, reason = "a test that fails panics, in its helpers too")]
-
 use crate::world::{Interposer, World, options, plan};
 use futures::executor::block_on;
 use vault_core::StoreErrorKind;

@@ -1,5 +1,11 @@
 //! The engine and its cryptography through the public API, over a store in memory.
 
+#![expect(
+    clippy::unwrap_used,
+    clippy::panic,
+    reason = "a test that fails panics, in its helpers too"
+)]
+
 mod catch_up;
 mod chains;
 mod commitment;

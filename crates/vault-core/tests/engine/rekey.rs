@@ -1,7 +1,5 @@
 //! The rekey engine over the store in memory, without any runtime.
 
-#![expect(clippy::unwrap_used, reason = "a test that fails panics, in its helpers too")]
-
 use std::{num::NonZeroUsize, sync::Arc};
 
 use crate::world::{Interposer, World, cheap, options, password, plan};

@@ -1,11 +1,5 @@
 //! What a rekey remembers: resuming, catching up, shards, and what it asks before its first write.
 
-#![expect(
-    clippy::unwrap_used,
-    clippy::panic,
-    reason = "a test that fails panics, in its helpers too"
-)]
-
 use std::sync::Arc;
 
 use crate::world::{Interposer, NoWait, World, cheap, password};

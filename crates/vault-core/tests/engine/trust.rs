@@ -1,8 +1,6 @@
 //! What an attacker who can write to the database but knows no password gains from rows and
 //! settings of their own: nothing.
 
-#![expect(clippy::unwrap_used, clippy::panic, reason = "a test that panics fails")]
-
 use std::sync::{
     Arc,
     atomic::{AtomicI64, Ordering},

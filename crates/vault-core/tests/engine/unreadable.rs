@@ -1,7 +1,5 @@
 //! Unreadable rows are counted and named, and stop neither a rekey nor a census nor a copy.
 
-#![expect(clippy::unwrap_used, reason = "a test that fails panics, in its helpers too")]
-
 use std::{collections::HashSet, num::NonZeroUsize, sync::Arc};
 
 use futures::executor::block_on;
