@@ -22,6 +22,7 @@ use redb::{DatabaseError, SetDurabilityError, StorageError, TableError, Transact
 use vault_files::Trouble;
 use vault_store::{OverLimit, StoreError, StoreErrorKind as Kind};
 
+use crate::pages::Oversized;
 use crate::record::{Malformed, Unstorable};
 
 /// An internal error, before it is phrased with the path.
@@ -331,7 +332,10 @@ fn from_redb(error: redb::Error, path: &impl std::fmt::Display) -> StoreError {
         redb::Error::Io(io) if vault_store::is_out_of_files(io) => {
             return vault_store::out_of_files(path).with_source(error);
         }
-        redb::Error::Io(io) => return from_io(io.kind(), error, path),
+        redb::Error::Io(io) => match oversized(io) {
+            Some(oversized) => (Kind::Corrupt, format!("{path}: {oversized}")),
+            None => return from_io(io.kind(), error, path),
+        },
         redb::Error::DatabaseAlreadyOpen | redb::Error::LockProtocolMismatch => {
             (Kind::Locked, format!("{path}: already open, in this process or another one"))
         }
@@ -352,6 +356,10 @@ fn from_redb(error: redb::Error, path: &impl std::fmt::Display) -> StoreError {
         _ => (Kind::Other, format!("{path}: the database failed")),
     };
     StoreError::new(kind, sentence).with_source(error)
+}
+
+fn oversized(error: &io::Error) -> Option<&Oversized> {
+    error.get_ref()?.downcast_ref()
 }
 
 fn from_io(kind: io::ErrorKind, error: redb::Error, path: &impl std::fmt::Display) -> StoreError {

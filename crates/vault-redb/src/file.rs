@@ -12,6 +12,8 @@ use std::{
 
 use redb::{BackendError, StorageBackend};
 
+use crate::pages::Pages;
+
 /// The offset of the byte in redb's header that names the current commit; its lowest bit selects
 /// one of two slots.
 const GOD_BYTE: usize = 9;
@@ -27,12 +29,15 @@ pub(crate) enum Access {
     ReadOnly,
 }
 
-/// A storage backend that adds two things to another one. Clones share the file.
+/// A storage backend that adds three things to another one. Clones share the file.
 ///
 /// *Held back*: redb writes when it opens a file (a mark that it is in use; after a crash, a
 /// complete repair), and only an open database can be examined for a vault. Until
 /// [`VaultFile::release`], therefore, every change stays in memory, on top of the file's contents.
 /// A file that turns out to be something else is never modified.
+///
+/// *Checked*: a page that names a larger page than a vault needs is not given to redb, which would
+/// take the memory for it ([`Pages`]).
 ///
 /// *Watched*: a two-phase commit takes effect by the one header write that switches the slot. If a
 /// commit fails, [`VaultFile::commit_may_have_happened`] says whether that write was attempted.
@@ -48,6 +53,7 @@ struct Inner {
     held_back: Mutex<Vec<Change>>,
     slot: AtomicU8,
     switched: AtomicBool,
+    pages: Pages,
 }
 
 #[derive(Debug)]
@@ -68,6 +74,7 @@ impl VaultFile {
             held_back: Mutex::default(),
             slot: AtomicU8::new(UNKNOWN_SLOT),
             switched: AtomicBool::new(false),
+            pages: Pages::default(),
         }))
     }
 
@@ -197,9 +204,10 @@ impl StorageBackend for VaultFile {
 
     fn read(&self, offset: u64, out: &mut [u8]) -> io::Result<()> {
         match self.pending() {
-            Some(changes) => self.read_with(&changes, offset, out),
-            None => self.0.file.read(offset, out),
+            Some(changes) => self.read_with(&changes, offset, out)?,
+            None => self.0.file.read(offset, out)?,
         }
+        Ok(self.0.pages.check(offset, out)?)
     }
 
     fn set_len(&self, len: u64) -> io::Result<()> {
@@ -224,6 +232,7 @@ impl StorageBackend for VaultFile {
 
     fn write(&self, offset: u64, data: &[u8]) -> io::Result<()> {
         self.watch(offset, data);
+        self.0.pages.written(offset, data.len());
         match self.pending() {
             Some(mut changes) => {
                 changes.push(Change::Write { offset, data: data.to_vec() });
