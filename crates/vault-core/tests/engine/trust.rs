@@ -1,18 +1,21 @@
 //! What an attacker who can write to the database but knows no password gains from rows and
 //! settings of their own: nothing.
 
+use std::collections::HashSet;
 use std::sync::{
     Arc,
     atomic::{AtomicI64, Ordering},
 };
 
 use crate::v1::V1Pad;
+use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD};
 use futures::executor::block_on;
 use vault_core::census::{CensusPlan, CensusReport};
 use vault_core::envelope::{Envelope, NotTried, OpenPolicy, Padding, SealParams, check, seal};
 use vault_core::kdf::{KdfMemory, KdfMinimum, KdfSetting, Salt};
 use vault_core::rekey::{Marking, MergeCheck, RekeyMode, RunStatus, WriteAs};
 use vault_core::run::RunOptions;
+use vault_core::settings::SettingsError;
 use vault_core::store::{BoundTo, EnvelopeText, PageLimit, PutSetting};
 use vault_core::time::Clock;
 use vault_core::{
@@ -304,6 +307,29 @@ fn a_changed_setting_neither_lowers_a_cost_nor_moves_a_salt_and_is_reported_befo
     }
 }
 
+/// Somebody who changes the setting plants records that fit it where a page at the start finds them.
+#[test]
+fn records_planted_at_the_start_do_not_make_a_changed_setting_fit() {
+    let world = World::new();
+    world.create("old", 1500);
+    let own = world.own();
+    let setting = changed_settings(own)[2];
+    world.set("kdf", &setting.to_string());
+    let spec = SealParams::V3 { kdf: setting, padding: Padding::None };
+    let planted = sealed("0", "of the attacker", &spec);
+    for number in 0..1200 {
+        world.plant(&format!("{number:06}"), planted.clone());
+    }
+    let vault = world.reopened(OpenPolicy::default());
+    let mut session = block_on(vault.rekey(plan().merge_check(MergeCheck::Off))).unwrap();
+    let before_the_first_write = session.report().kdf_doubt.unwrap();
+    assert_eq!((before_the_first_write.records, before_the_first_write.of), (1500, 2700));
+    while block_on(session.step()).unwrap().is_some() {}
+    let report = session.report();
+    let counted = report.kdf_doubt.unwrap();
+    assert_eq!((report.counts.rekeyed, counted.most, counted.records), (1500, own, 1500));
+}
+
 #[test]
 fn a_setting_that_raises_the_cost_is_followed_and_one_that_is_asked_for_as_well() {
     let world = World::new();
@@ -350,4 +376,79 @@ fn a_setting_over_the_ceiling_is_refused_and_never_derived_under() {
     let vault = world.reopened(OpenPolicy::default());
     let refused = block_on(vault.derive_key(Password::new("old")));
     assert!(matches!(refused, Err(VaultError::Settings(_))), "{refused:?}");
+}
+
+#[test]
+fn a_setting_below_the_minimum_seals_nothing() {
+    let world = World::new();
+    let token = world.create("old", 1).remove(0);
+    let own = world.own();
+    world.set("kdf", &KdfSetting { params: cost(8, 1), ..own }.to_string());
+    let vault = world.reopened(OpenPolicy::default());
+    let key = Arc::new(PasswordKey::new(Password::new("old")));
+    let below = |refused: &VaultError| {
+        matches!(refused, VaultError::Settings(SettingsError::CostBelowMinimum(_)))
+    };
+    let refused = block_on(vault.create(b"new", &key, CreateOptions::default())).unwrap_err();
+    assert!(below(&refused), "{refused:?}");
+    let refused = block_on(vault.update(&token, b"new", &key)).unwrap_err();
+    assert!(below(&refused), "{refused:?}");
+    assert!(block_on(vault.rekey(plan())).is_err());
+    assert_eq!(world.kdfs(), [own]);
+}
+
+/// Where salt and cost end in a v3 envelope: what follows is the nonce's or depends on it.
+const OF_THE_VAULT: usize = 26;
+
+/// The bytes of each envelope, by id.
+fn sealed_bytes(world: &World) -> Vec<(RecordId, Vec<u8>)> {
+    let bytes = |text: EnvelopeText| {
+        URL_SAFE_NO_PAD.decode(text.as_bytes().unwrap().strip_prefix(b"v3:").unwrap()).unwrap()
+    };
+    world.envelopes().into_iter().map(|(id, text)| (id, bytes(text))).collect()
+}
+
+/// No eight bytes of any record occur in another one, except those that all have.
+fn assert_nothing_links(envelopes: &[(RecordId, Vec<u8>)]) {
+    let mut seen = HashSet::new();
+    for (_, envelope) in envelopes {
+        assert_eq!(envelope[..OF_THE_VAULT], envelopes[0].1[..OF_THE_VAULT]);
+        assert_eq!(envelope.len(), envelopes[0].1.len());
+        let own: HashSet<_> = envelope[OF_THE_VAULT..].windows(8).collect();
+        assert!(own.iter().all(|bytes| seen.insert(*bytes)), "two records have bytes in common");
+    }
+}
+
+#[test]
+fn nothing_stored_tells_which_records_share_a_password_before_or_after_a_rekey() {
+    let world = World::new();
+    world.create("old", 20);
+    world.create("another", 20);
+    let everything = |world: &World| {
+        let records = block_on(world.store.list(None, PageLimit::new(usize::MAX, usize::MAX)));
+        records
+            .unwrap()
+            .into_iter()
+            .map(|record| {
+                (
+                    record.envelope.len(),
+                    Record { envelope: EnvelopeText::from_stored(*b""), ..record },
+                )
+            })
+            .collect::<Vec<_>>()
+    };
+    let settings = block_on(world.store.settings()).unwrap();
+    let names: Vec<_> = settings.iter().map(|(name, _)| name.as_str()).collect();
+    assert_eq!(names, ["format", "kdf"]);
+    let (before, records) = (sealed_bytes(&world), everything(&world));
+    assert_nothing_links(&before);
+    assert_eq!(rekey(&world.vault, plan()).counts.rekeyed, 20);
+    let after = sealed_bytes(&world);
+    assert_nothing_links(&after);
+    // Nothing but envelopes has changed, and these in nothing that all have.
+    assert_eq!(everything(&world), records);
+    assert_eq!(block_on(world.store.settings()).unwrap(), settings);
+    assert_eq!(after[0].1[..OF_THE_VAULT], before[0].1[..OF_THE_VAULT]);
+    let changed = before.iter().zip(&after).filter(|(was, is)| was != is).count();
+    assert_eq!(changed, 20);
 }

@@ -21,6 +21,7 @@ mod pass;
 mod plan;
 mod progress;
 mod report;
+mod sample;
 mod session;
 mod start;
 mod state;

@@ -15,6 +15,7 @@ use super::{
     plan::{Marking, MergeCheck, Pairs, RekeyMode, RekeyPlan, WriteHooks, checked},
     progress::{Asked, JobId, Progress, Restored},
     report::{MergeReport, PreviousRuns, RekeyReport, RunStatus, StageTimes},
+    sample::sample,
     session::{Asking, Passes, RekeySession},
     state::{JobInfo, RekeyState, ResumeError, StateKey},
     tried::TriedSet,
@@ -27,12 +28,7 @@ use crate::crypto::salts::RunPolicy;
 use crate::crypto::seal::{SealError, SealParams};
 use crate::scan::retry::Retry;
 use crate::scan::workers::Workers;
-use vault_store::{PageLimit, Timestamp, VaultStore};
-
-/// How many records, and how much text of them, are looked at before the first write where nothing
-/// asks the whole vault: whether the setting `kdf` fits them.
-const SAMPLE: usize = 1000;
-const SAMPLE_BYTES: usize = 1 << 20;
+use vault_store::{Timestamp, VaultStore, fill_random};
 
 impl RekeySession {
     /// Prepares a run: writes nothing, starts the worker threads, derives the keys of its state.
@@ -62,7 +58,8 @@ impl RekeySession {
                 JobId::of(&*store, plan.shard, RekeyMode::Apply, &policy, &written).await?
             }
         };
-        let total = plan.shard.share(store.count().await?);
+        let stored = store.count().await?;
+        let total = plan.shard.share(stored);
         let workers = Arc::new(plan.options.start_workers(total, spec.params())?);
         let write = (plan.dry_run == RekeyMode::Apply).then_some(spec);
         let kdf = if let SealParams::V3 { kdf, .. } = spec { Some(kdf) } else { None };
@@ -87,6 +84,10 @@ impl RekeySession {
             roles: if pairs.chain() { pairs.roles() } else { Vec::new() },
             earlier_run: plan.earlier_run,
         };
+        // The merge check reads every record before the first write, and a dry run never writes.
+        let asks = progress.asked == Asked::NotYet && asking.check != MergeCheck::Off;
+        let counted_before = write.is_none() || (asks && !asking.keys.is_empty());
+        let counts = write.is_none() || !counted_before;
         let chains = if pairs.chain() { Chains::Yes } else { Chains::No };
         let first = Some(pairs.first()).filter(|first| pairs.chain() && !first.is_empty());
         let seeker = Arc::new(PassExaminer {
@@ -101,14 +102,13 @@ impl RekeySession {
             chains,
             due: RwLock::new(None),
             until: RwLock::new(None),
-            tally: write.is_none().then(|| Arc::clone(&tally)),
+            tally: counts.then(|| Arc::clone(&tally)),
         });
         let mut report = new_report(&progress, earlier, plan.merge);
-        let asks = progress.asked == Asked::NotYet && asking.check != MergeCheck::Off;
-        if write.is_some() && (!asks || asking.keys.is_empty()) {
-            let sample = store.read_page(None, PageLimit::new(SAMPLE, SAMPLE_BYTES)).await?;
-            tally.count_records(sample.iter());
-            report.kdf_doubt = tally.doubt();
+        if own.is_some() && !counted_before {
+            let sampled = KdfTally::new(own);
+            sample(&*store, stored, fill_random, |page| sampled.count_records(page.iter())).await?;
+            report.kdf_doubt = sampled.doubt();
         }
         report.marking = plan.marking;
         report.derivations = derivations;

@@ -325,6 +325,18 @@ mod tests {
     }
 
     #[test]
+    fn a_state_without_room_for_its_parts_is_truncated_whatever_it_states() {
+        let shortest = key(&[("old", "new")]).seal(&info(), Vec::new()).unwrap().0;
+        assert!(RekeyState::from_bytes(shortest.clone()).is_ok());
+        for len in COST_AT + CHECK_LEN..shortest.len() {
+            let mut cut = shortest[..len].to_vec();
+            cut[LEN_AT..COST_AT].copy_from_slice(&(len as u64).to_be_bytes());
+            let parsed = RekeyState::from_bytes(with_right_check(cut));
+            assert_eq!(parsed, Err(ResumeError::Truncated), "{len}");
+        }
+    }
+
+    #[test]
     fn only_the_same_passwords_open_a_state() {
         assert_eq!(opened(sealed(), &key(&[("old", "new")])).unwrap(), b"where it is");
         for others in [
