@@ -21,6 +21,8 @@ use vault_store::{
     UnreadableReason,
 };
 
+use crate::driver::Panicked;
+
 /// An internal error, before it is phrased with the path.
 #[derive(Debug)]
 pub(crate) enum Fault {
@@ -30,10 +32,18 @@ pub(crate) enum Fault {
     Commit(sqlx::Error),
     /// The row that was asked for cannot be read.
     Unreadable(RowName, UnreadableReason),
+    /// A setting of this name, or without a readable one, is not UTF-8 text.
+    SettingNotText(Option<String>),
     /// More than a store writes or loads.
     OverLimit(OverLimit),
     /// A value cannot be stored.
     Unstorable(Unstorable),
+    /// The schema of the tables is not UTF-8 text.
+    SchemaNotText,
+    /// A thread of the driver has panicked.
+    Panicked,
+    /// A thread of the driver panicked during a write.
+    PanickedWhileWriting,
     /// A trigger changed what was written; the transaction was rolled back.
     Altered,
     /// There is no settings table.
@@ -60,6 +70,12 @@ pub(crate) enum Unstorable {
     TimeTooEarly,
 }
 
+impl From<Panicked> for Fault {
+    fn from(_: Panicked) -> Self {
+        Self::Panicked
+    }
+}
+
 impl Fault {
     /// One line that names the vault, with a hint where the kind has none or a worse one.
     pub(crate) fn into_store_error(self, path: &Path) -> StoreError {
@@ -75,6 +91,28 @@ impl Fault {
                 format!("{path}: the row {name} cannot be read: {reason}"),
             )
             .with_hint("restore that row from a backup, or delete it"),
+            Self::SettingNotText(name) => {
+                let what = name.map_or_else(
+                    || "the name of a setting is not UTF-8 text".to_owned(),
+                    |name| format!("the setting \"{name}\" is not UTF-8 text"),
+                );
+                StoreError::new(Kind::Corrupt, format!("{path}: {what}"))
+            }
+            Self::SchemaNotText => StoreError::new(
+                Kind::Corrupt,
+                format!("{path}: the database is damaged: its schema is not UTF-8 text"),
+            ),
+            Self::Panicked => StoreError::new(
+                Kind::Corrupt,
+                format!("{path}: the database is damaged: it led the driver into an impossible state"),
+            ),
+            Self::PanickedWhileWriting => StoreError::new(
+                Kind::UnknownOutcome,
+                format!(
+                    "{path}: the database is damaged: it led the driver into an impossible state while a change was \
+                     being made"
+                ),
+            ),
             Self::OverLimit(over) => over.into_store_error(path),
             Self::Unstorable(unstorable) => {
                 let (what, hint) = describe(unstorable);

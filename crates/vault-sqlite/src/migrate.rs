@@ -5,6 +5,7 @@ use std::{fmt, path::Path};
 use sqlx::{Connection as _, Row as _, SqliteConnection};
 use vault_store::{FoundTables, StoreError, TableNames};
 
+use crate::driver::Driver;
 use crate::error::{self, Fault};
 use crate::schema::{self, Encoding, MetaTable, TokenIndex, VaultTable};
 use crate::statements::Statement;
@@ -62,9 +63,11 @@ pub(crate) async fn migrate(
     options: &SqliteOptions,
     missing: Missing,
 ) -> Result<MigrationReport, StoreError> {
-    let mut connection = open::connect(path, options).await?;
+    let driver = Driver::new();
+    let mut connection = open::connect(path, options, &driver).await?;
     let tables = &options.tables;
-    let report = match work(&mut connection, tables, missing).await {
+    let worked = driver.unless_it_panics(work(&mut connection, tables, missing)).await;
+    let report = match worked.unwrap_or(Err(Fault::PanickedWhileWriting)) {
         Ok(Outcome::Done(report)) => Ok(report),
         Ok(Outcome::Utf16) => Err(error::not_utf_8(path)),
         Ok(Outcome::NoVault(found)) => Err(error::no_vault_in(path, tables.vault(), &found)),
@@ -75,7 +78,7 @@ pub(crate) async fn migrate(
         Err(fault) => Err(fault.into_open_error(path)),
     };
     // What was committed stays, whether or not the log can be moved into the database now.
-    let _ = connection.close().await;
+    let _ = driver.unless_it_panics(connection.close()).await;
     report
 }
 

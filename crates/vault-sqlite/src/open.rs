@@ -21,6 +21,7 @@ use vault_files::{NewFile, Trouble};
 use vault_store::{FoundTables, StoreError, TableNames, WriteCounter};
 
 use crate::SqliteOptions;
+use crate::driver::Driver;
 use crate::error::{self, Fault, SQLITE_CANTOPEN, SQLITE_READONLY};
 use crate::schema::{self, Encoding, MetaTable, Schema, VaultTable};
 use crate::shared::Shared;
@@ -89,19 +90,25 @@ pub(crate) async fn open(
     let location = location(path)?;
     look_at(path)?;
     let mut shared = shared(path, options, &location, MetaTable::Absent, runtime);
-    let schema = match inspect(&shared.readers, &options.tables).await {
+    let inspected = shared.driver.unless_it_panics(inspect(&shared.readers, &options.tables)).await;
+    let schema = match inspected.unwrap_or_else(|panicked| Err(panicked.into())) {
         Err(Fault::Sqlx(error)) if needs_log_files(&error) && !error::is_short_of_files() => {
             if has_log_or_journal(&location) {
                 return Err(error::log_cannot_be_read(path).with_source(error));
             }
-            let immutable = connect_options(&location, options).read_only(true).immutable(true);
-            shared.readers = readers(immutable);
-            inspect(&shared.readers, &options.tables).await
+            let immutable = connect_options(&location, options, &shared.driver);
+            shared.readers = readers(immutable.read_only(true).immutable(true));
+            let inspected = inspect(&shared.readers, &options.tables);
+            let inspected = shared.driver.unless_it_panics(inspected).await;
+            inspected.unwrap_or_else(|panicked| Err(panicked.into()))
         }
         other => other,
     };
     let schema = schema.map_err(|fault| fault.into_open_error(path))?;
-    shared.meta = accept(&schema, path, &options.tables, &shared.readers).await?;
+    let accepted = accept(&schema, path, &options.tables, &shared.readers);
+    let accepted = shared.driver.unless_it_panics(accepted).await;
+    shared.meta =
+        accepted.unwrap_or_else(|panicked| Err(Fault::from(panicked).into_open_error(path)))?;
     shared.statements = Statements::new(&options.tables, schema.row);
     Ok(shared)
 }
@@ -110,11 +117,15 @@ pub(crate) async fn open(
 pub(crate) async fn connect(
     path: &Path,
     options: &SqliteOptions,
+    driver: &Driver,
 ) -> Result<SqliteConnection, StoreError> {
     let location = location(path)?;
     look_at(path)?;
-    let options = durable(connect_options(&location, options));
-    options.connect().await.map_err(|error| Fault::from(error).into_open_error(path))
+    let options = durable(connect_options(&location, options, driver));
+    let connected = driver.unless_it_panics(options.connect()).await;
+    let connected =
+        connected.map_err(Fault::from).and_then(|connected| connected.map_err(Fault::from));
+    connected.map_err(|fault| fault.into_open_error(path))
 }
 
 /// Checks that the database is a vault that can be used as it is, and returns whether it has
@@ -184,10 +195,12 @@ fn shared(
     meta: MetaTable,
     runtime: Handle,
 ) -> Shared {
-    let connect = connect_options(location, options);
+    let driver = Driver::new();
+    let connect = connect_options(location, options, &driver);
     let writers = Arc::default();
     Shared {
         path: path.to_owned(),
+        driver,
         readers: readers(connect.clone().pragma("query_only", "ON")),
         writer: writer(durable(connect), &writers),
         statements: Statements::new(&options.tables, schema::ROW_NUMBER),
@@ -199,8 +212,13 @@ fn shared(
     }
 }
 
-pub(crate) fn connect_options(location: &Path, options: &SqliteOptions) -> SqliteConnectOptions {
-    SqliteConnectOptions::new()
+pub(crate) fn connect_options(
+    location: &Path,
+    options: &SqliteOptions,
+    driver: &Driver,
+) -> SqliteConnectOptions {
+    driver
+        .names(SqliteConnectOptions::new())
         .filename(location)
         .create_if_missing(false)
         .busy_timeout(options.busy_timeout)
@@ -326,7 +344,9 @@ async fn fill(
     options: &SqliteOptions,
     settings: &[(String, String)],
 ) -> Result<(), Fault> {
-    let mut connection = durable(connect_options(location, options)).connect().await?;
+    // A file of our own, over which nothing panics.
+    let driver = Driver::new();
+    let mut connection = durable(connect_options(location, options, &driver)).connect().await?;
     let mut transaction = connection.begin_with("BEGIN IMMEDIATE").await?;
     schema::create(&mut transaction, &options.tables).await?;
     let statements = Statements::new(&options.tables, schema::ROW_NUMBER);

@@ -96,7 +96,7 @@ pub(crate) async fn settings(
     let mut rows = statements.settings.query().fetch(connection);
     let mut all: Vec<(String, String)> = Vec::new();
     while let Some(row) = rows.try_next().await? {
-        let Some(name) = row.try_get::<Option<String>, _>(0)? else {
+        let Some(name) = setting_text(&row, 0, None)? else {
             let len = row.try_get::<i64, _>(1)?.unsigned_abs();
             return Err(OverLimit::StoredSettingName { len }.into());
         };
@@ -115,7 +115,16 @@ pub(crate) async fn settings(
 fn setting_value(row: &SqliteRow, column: usize, name: &str) -> Result<String, Fault> {
     let len = row.try_get::<Option<i64>, _>(column + 1)?.unwrap_or(0);
     OverLimit::check_stored_setting(name, len.unsigned_abs())?;
-    Ok(row.try_get::<Option<String>, _>(column)?.unwrap_or_default())
+    Ok(setting_text(row, column, Some(name))?.unwrap_or_default())
+}
+
+/// Text of the table of settings, where another program can have put bytes; with the name of the
+/// setting for an error about its value.
+fn setting_text(row: &SqliteRow, column: usize, of: Option<&str>) -> Result<Option<String>, Fault> {
+    match row.try_get(column) {
+        Err(sqlx::Error::ColumnDecode { .. }) => Err(Fault::SettingNotText(of.map(str::to_owned))),
+        text => Ok(text?),
+    }
 }
 
 /// Returns the triggers that replacing an envelope fires, including indirectly.

@@ -109,12 +109,31 @@ pub(crate) async fn inspect(
 ) -> Result<Schema, Fault> {
     let encoding: String =
         sqlx::query("PRAGMA encoding").fetch_one(&mut *connection).await?.try_get(0)?;
+    let encoding = if encoding == "UTF-8" { Encoding::Utf8 } else { Encoding::Utf16 };
+    if encoding == Encoding::Utf8 {
+        check_text(connection, tables).await?;
+    }
     Ok(Schema {
-        encoding: if encoding == "UTF-8" { Encoding::Utf8 } else { Encoding::Utf16 },
+        encoding,
         vault: inspect_vault(connection, tables.vault()).await?,
         meta: inspect_meta(connection, tables.meta()).await?,
         row: row_number(connection, tables.vault()).await?,
     })
+}
+
+/// Checks what the driver takes for granted: that the types of columns are UTF-8. They are read as
+/// bytes, of which no table has more than a few hundred.
+async fn check_text(connection: &mut SqliteConnection, tables: &TableNames) -> Result<(), Fault> {
+    let texts = "SELECT CAST(substr(sql, 1, 100000) AS BLOB) FROM sqlite_schema \
+                 WHERE type = 'table' AND (name = ?1 COLLATE NOCASE OR name = ?2 COLLATE NOCASE)";
+    let query = sqlx::query(texts).bind(tables.vault().as_str()).bind(tables.meta().as_str());
+    for row in query.fetch_all(connection).await? {
+        let text: Option<Vec<u8>> = row.try_get(0)?;
+        if text.is_some_and(|text| std::str::from_utf8(&text).is_err()) {
+            return Err(Fault::SchemaNotText);
+        }
+    }
+    Ok(())
 }
 
 /// Finds the tables that have the columns of a vault's, whatever their names are.

@@ -14,6 +14,7 @@ use sqlx::{Sqlite, SqliteConnection, SqlitePool, Transaction};
 use tokio::runtime::Handle;
 use vault_store::{ScrubReport, StoreError, TableName, WriteCount, WriteCounter};
 
+use crate::driver::{Driver, Panicked};
 use crate::error::{self, Fault};
 use crate::open::sibling;
 use crate::schema::MetaTable;
@@ -24,6 +25,7 @@ use crate::statements::Statements;
 #[derive(Debug)]
 pub(crate) struct Shared {
     pub(crate) path: PathBuf,
+    pub(crate) driver: Driver,
     pub(crate) readers: SqlitePool,
     /// One connection: SQLite has one writer at a time, and a queue is fairer than its
     /// sleep-and-retry.
@@ -54,7 +56,9 @@ impl Shared {
             transaction.rollback().await?;
             Ok(value)
         });
-        let answer = task.await.unwrap_or_else(|error| Err(Fault::ReadEnded(error)));
+        let answer = self.driver.unless_it_panics(task).await;
+        let answer = answer.unwrap_or(Ok(Err(Panicked.into())));
+        let answer = answer.unwrap_or_else(|error| Err(Fault::ReadEnded(error)));
         answer.map_err(|fault| fault.into_store_error(&self.path))
     }
 
@@ -67,6 +71,9 @@ impl Shared {
         T: Send + 'static,
         W: Work<T>,
     {
+        if self.driver.has_panicked() {
+            return Err(Fault::from(Panicked).into_store_error(&self.path));
+        }
         let shared = Arc::clone(self);
         let task = self.runtime.spawn(async move {
             let _under_way = shared.writes.begin();
@@ -75,7 +82,9 @@ impl Shared {
             transaction.commit().await.map_err(Fault::Commit)?;
             Ok(value)
         });
-        let answer = task.await.unwrap_or_else(|error| Err(Fault::WriteEnded(error)));
+        let answer = self.driver.unless_it_panics(task).await;
+        let answer = answer.unwrap_or(Ok(Err(Fault::PanickedWhileWriting)));
+        let answer = answer.unwrap_or_else(|error| Err(Fault::WriteEnded(error)));
         answer.map_err(|fault| fault.into_store_error(&self.path))
     }
 
@@ -104,7 +113,9 @@ impl Shared {
             let external = shared.writers.load(SeqCst) << 32 | version.unsigned_abs();
             Ok(Some(WriteCount { local, external }))
         });
-        let answer = task.await.unwrap_or_else(|error| Err(Fault::ReadEnded(error)));
+        let answer = self.driver.unless_it_panics(task).await;
+        let answer = answer.unwrap_or(Ok(Err(Panicked.into())));
+        let answer = answer.unwrap_or_else(|error| Err(Fault::ReadEnded(error)));
         answer.map_err(|fault: Fault| fault.into_store_error(&self.path))
     }
 
@@ -131,8 +142,9 @@ impl Shared {
             shared.readers.close().await;
             shared.writer.close().await;
         });
-        // It fails only if the runtime ends, and then the connections end with their threads.
-        let _ = task.await;
+        // It fails only if the runtime ends, and then the connections end with their threads. That of
+        // a thread that has panicked is not closed any more.
+        let _ = self.driver.unless_it_panics(task).await;
     }
 }
 

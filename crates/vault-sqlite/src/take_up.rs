@@ -9,6 +9,7 @@ use vault_store::TableNames;
 
 use crate::SqliteOptions;
 use crate::error::{self, Fault, SQLITE_CORRUPT, SQLITE_NOTADB};
+use crate::driver::Driver;
 use crate::open::{connect_options, durable, left_by_another};
 use crate::schema::{self, Encoding, MetaTable, TokenIndex, VaultTable};
 use crate::statements::Statements;
@@ -83,11 +84,16 @@ async fn complete(
     options: &SqliteOptions,
     settings: &[(String, String)],
 ) -> Result<bool, Fault> {
-    let mut connection = durable(connect_options(location, options)).connect().await?;
-    let completed = fill(&mut connection, options, settings).await;
-    // What was committed stays, whether or not the log can be moved into the database now.
-    let _ = connection.close().await;
-    completed
+    let driver = Driver::new();
+    let connect = durable(connect_options(location, options, &driver));
+    let work = async {
+        let mut connection = connect.connect().await?;
+        let completed = fill(&mut connection, options, settings).await;
+        // What was committed stays, whether or not the log can be moved into the database now.
+        let _ = connection.close().await;
+        completed
+    };
+    driver.unless_it_panics(work).await.unwrap_or(Err(Fault::PanickedWhileWriting))
 }
 
 async fn fill(

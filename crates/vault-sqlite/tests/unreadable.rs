@@ -195,3 +195,28 @@ async fn settings_over_the_limits_are_refused_by_their_length_and_the_others_rea
     execute(&path, &add("'one more'", "''")).await;
     assert_eq!(store.settings().await.unwrap_err().kind(), StoreErrorKind::Corrupt);
 }
+
+#[tokio::test]
+async fn a_setting_that_is_not_text_is_named() {
+    let folder = tempfile::tempdir().unwrap();
+    let store = vault(&folder, ANY_ID, &[]).await;
+    let path = folder.path().join("vault.sqlite");
+    let values = ["x'00ff'", "CAST(x'c328' AS text)"];
+    for value in values {
+        let plant = format!(
+            "DELETE FROM vault_meta; INSERT INTO vault_meta (object_type, object_id, meta_key, meta_value) \
+             VALUES ('vault', 'settings', 'kdf', {value})"
+        );
+        execute(&path, &plant).await;
+        for refused in [store.setting("kdf").await.err(), store.settings().await.err()] {
+            let refused = refused.unwrap();
+            assert_eq!(refused.kind(), StoreErrorKind::Corrupt, "{refused}");
+            assert!(refused.to_string().ends_with("the setting \"kdf\" is not UTF-8 text"));
+        }
+        execute(&path, &format!("UPDATE vault_meta SET meta_key = {value}, meta_value = 'v3'"))
+            .await;
+        let refused = store.settings().await.unwrap_err();
+        assert_eq!(refused.kind(), StoreErrorKind::Corrupt, "{refused}");
+        assert_eq!(store.setting("kdf").await.unwrap(), None);
+    }
+}
