@@ -14,7 +14,7 @@ use vault_files::System;
 use vaultstore::StoreUrl;
 
 pub(crate) use crate::platform::Identity;
-use crate::platform::{is_link_error, private, without_links};
+use crate::platform::{is_no_file, private, without_links};
 
 /// Why a file that should be ours is not.
 #[derive(Debug)]
@@ -29,7 +29,7 @@ pub(crate) enum Trouble {
 
 impl From<io::Error> for Trouble {
     fn from(error: io::Error) -> Self {
-        if is_link_error(&error) {
+        if is_no_file(&error) {
             return Self::NotAFile;
         }
         Self::Io(error)
@@ -201,6 +201,12 @@ mod tests {
         symlink(path("made"), path("link")).unwrap();
         assert!(matches!(open_lock(&path("link")), Err(Trouble::NotAFile)));
         assert!(!path("made").exists());
+        fs::create_dir(path("folder")).unwrap();
+        assert!(matches!(open_lock(&path("folder")), Err(Trouble::NotAFile)));
+        let (pipe, kind) = (path("pipe"), rustix::fs::FileType::Fifo);
+        rustix::fs::mknodat(rustix::fs::CWD, &pipe, kind, 0o600.into(), 0).unwrap();
+        assert!(matches!(open_lock(&pipe), Err(Trouble::NotAFile)));
+        assert!(matches!(open(&pipe), Err(Trouble::NotAFile)));
         fs::write(path("full"), "x").unwrap();
         assert!(matches!(open_lock(&path("full")), Err(Trouble::Foreign)));
     }

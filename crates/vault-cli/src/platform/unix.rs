@@ -44,9 +44,11 @@ pub(crate) fn without_links(options: &mut OpenOptions) -> &mut OpenOptions {
     options.custom_flags(i32::try_from(flags.bits()).unwrap_or_default())
 }
 
-/// Returns whether opening [without links](without_links) failed because of a link.
-pub(crate) fn is_link_error(error: &io::Error) -> bool {
-    error.raw_os_error() == Some(rustix::io::Errno::LOOP.raw_os_error())
+/// Returns whether opening [without links](without_links) failed because of a link, a directory, or a
+/// pipe that nobody reads.
+pub(crate) fn is_no_file(error: &io::Error) -> bool {
+    let no_files = [Errno::LOOP, Errno::ISDIR, Errno::NXIO].map(Errno::raw_os_error);
+    error.raw_os_error().is_some_and(|error| no_files.contains(&error))
 }
 
 /// Makes a new file accessible only to its owner.

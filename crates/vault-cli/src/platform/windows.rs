@@ -49,7 +49,7 @@ pub(crate) fn without_links(options: &mut OpenOptions) -> &mut OpenOptions {
 }
 
 /// Opening a link itself does not fail; it is not a regular file, which callers check.
-pub(crate) fn is_link_error(_error: &io::Error) -> bool {
+pub(crate) fn is_no_file(_error: &io::Error) -> bool {
     false
 }
 

@@ -130,3 +130,12 @@ fn a_password_command_does_not_get_our_other_secrets() {
         }
     }
 }
+
+#[test]
+fn neither_the_command_nor_a_password_command_leaves_a_core_file() {
+    let sandbox = Sandbox::with_vault();
+    sandbox.create("a", "old", b"value");
+    let asked = "ulimit -c > limit; cat old";
+    sandbox.run(&["read", "a", "--password-command", asked]).succeeds();
+    assert_eq!(fs::read_to_string(sandbox.path("limit")).unwrap().trim(), "0");
+}
