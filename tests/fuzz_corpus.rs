@@ -52,3 +52,28 @@ fn list_cursor() {
 fn settings() {
     replay("settings", targets::settings);
 }
+
+#[test]
+fn state() {
+    replay("state", targets::state);
+}
+
+#[test]
+fn pairs() {
+    replay("pairs", targets::pairs);
+}
+
+#[test]
+fn address() {
+    replay("address", targets::address);
+}
+
+#[test]
+fn redb_file() {
+    replay("redb_file", targets::redb_file);
+}
+
+#[test]
+fn sqlite_file() {
+    replay("sqlite_file", targets::sqlite_file);
+}

@@ -5,13 +5,21 @@
 
 #![forbid(unsafe_code)]
 
+mod address;
 mod cursor;
+mod files;
 mod opening;
+mod pairs;
 mod parsing;
 mod sealer;
 mod settings;
+mod state;
 
+pub use address::address;
 pub use cursor::list_cursor;
+pub use files::{redb_file, sqlite_file};
 pub use opening::{open, open_for_token};
+pub use pairs::pairs;
 pub use parsing::{envelope_parse, parse_emit_identity};
 pub use settings::settings;
+pub use state::state;

@@ -27,7 +27,8 @@ pub(crate) const BOUND_TO: (&str, &str) = (ID, TOKEN);
 /// The cheapest Argon2id that there is: m = 8 KiB, t = 1, p = 1.
 pub(crate) const M_KIB: u32 = 8;
 
-const SALT: [u8; 16] = [0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15];
+/// The salt of everything that is sealed here.
+pub(crate) const SALT: [u8; 16] = [0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15];
 
 /// Argon2id of the password with this salt and cost, made by argon2-cffi.
 const DERIVED: [u8; 32] = [

@@ -3,6 +3,7 @@
 
 #[cfg(unix)]
 mod keys;
+mod pair;
 mod pairs;
 #[cfg(unix)]
 mod prompt;
