@@ -2,6 +2,7 @@
 
 mod all_tests;
 mod systems;
+mod threat_model;
 
 use std::time::{Duration, Instant};
 
@@ -10,7 +11,7 @@ use crate::command::Run as _;
 use crate::imports::rust_files;
 use crate::pg::Server;
 use crate::workspace::{Workspace, strings};
-use crate::{fuzz, golden, layers, package};
+use crate::{fuzz, golden, layers, mutants, package};
 
 /// How long each fuzz target runs.
 const FUZZ: Duration = Duration::from_secs(20);
@@ -22,10 +23,11 @@ const FACADE: &str = "vaultstore";
 type Check = (&'static str, fn(&Workspace) -> Result<Done, String>);
 
 /// Cheap checks first; checks that need the same build artifacts are adjacent.
-const CHECKS: [Check; 15] = [
+const CHECKS: [Check; 17] = [
     ("rustfmt", rustfmt),
     ("layers", layers::check),
     ("no test is ignored", no_test_is_ignored),
+    ("tests of the threat model", threat_model::check),
     ("clippy", clippy),
     ("features", features),
     ("rustdoc", rustdoc),
@@ -38,6 +40,7 @@ const CHECKS: [Check; 15] = [
     ("API compatibility", package::api),
     ("other systems", systems::check),
     ("fuzz", fuzz_all),
+    ("mutants of changed code", mutants::of_changes),
 ];
 
 /// Runs every check whose name contains the word, and ends with a summary.

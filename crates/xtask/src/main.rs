@@ -15,6 +15,7 @@ mod fuzz;
 mod golden;
 mod imports;
 mod layers;
+mod mutants;
 mod package;
 mod pg;
 mod torture;
@@ -22,6 +23,7 @@ mod workspace;
 
 use std::{process::ExitCode, time::Duration};
 
+use crate::check::Done;
 use crate::torture::Torture;
 use crate::workspace::Workspace;
 
@@ -31,6 +33,8 @@ usage: cargo xtask <task>
   ci [check]                       run every check except `cargo test`, or those whose name contains a word
   bench [filter]                   run the Criterion benches, and show each figure with its floor
   fuzz [--seconds N] [target]      run each fuzz target, or one, for N seconds (default 60); needs a nightly toolchain
+  fuzz --minutes N                 run all fuzz targets, for N minutes together, from what earlier runs found
+  mutants                          mutate the code that keeps secrets; a test must fail for each mutant, or a reason be listed
   torture [--seconds N] [--seed N] try to break the command and the engine, each scenario for N seconds (default 60)
   pg -- COMMAND                    run a command with a temporary Postgres server for its tests
 ";
@@ -53,14 +57,14 @@ fn run(arguments: &[&str]) -> Result<(), String> {
         ["torture", rest @ ..] => Torture::parse(rest)?.run(&Workspace::load()?),
         ["bench"] => bench::run(&Workspace::load()?, None),
         ["bench", filter] => bench::run(&Workspace::load()?, Some(filter)),
+        ["fuzz", "--minutes", minutes] => {
+            let minutes = number("--minutes", minutes)?;
+            fuzz::run_together(&Workspace::load()?, Duration::from_secs(60 * minutes))
+                .and_then(fuzz::Fuzzed::expect_done)
+        }
         ["fuzz", rest @ ..] => {
             let (seconds, target) = match rest {
-                ["--seconds", number, rest @ ..] => (
-                    number
-                        .parse()
-                        .map_err(|_| format!("--seconds takes a whole number, not {number}"))?,
-                    rest,
-                ),
+                ["--seconds", seconds, rest @ ..] => (number("--seconds", seconds)?, rest),
                 rest => (60, rest),
             };
             let duration = Duration::from_secs(seconds);
@@ -73,6 +77,13 @@ fn run(arguments: &[&str]) -> Result<(), String> {
                 _ => Err(USAGE.to_owned()),
             }
         }
+        ["mutants"] => match mutants::all(&Workspace::load()?)? {
+            Done::Passed(said) => {
+                println!("{said}");
+                Ok(())
+            }
+            Done::LeftOut(why) => Err(why),
+        },
         ["pg", "--", command @ ..] => pg::run(command),
         ["help" | "--help" | "-h"] => {
             print!("{USAGE}");
@@ -80,4 +91,8 @@ fn run(arguments: &[&str]) -> Result<(), String> {
         }
         _ => Err(format!("no such task\n\n{USAGE}")),
     }
+}
+
+fn number(option: &str, given: &str) -> Result<u64, String> {
+    given.parse().map_err(|_| format!("{option} takes a whole number, not {given}"))
 }

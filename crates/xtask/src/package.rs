@@ -43,7 +43,8 @@ pub(crate) fn api(workspace: &Workspace) -> Result<Done, String> {
     Ok(Done::Passed(format!("(compared with {})", tag.trim())))
 }
 
-fn is_installed(subcommand: &str) -> bool {
+/// Returns whether cargo has a subcommand of this name.
+pub(crate) fn is_installed(subcommand: &str) -> bool {
     Command::new("cargo").args([subcommand, "--version"]).capture().is_ok()
 }
 

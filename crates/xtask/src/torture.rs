@@ -1,10 +1,11 @@
 //! `cargo xtask torture`: the scenarios that try to break the command and the engine, for longer
 //! than in the tests, with figures at the end.
 
+use crate::check::Done;
 use crate::command::Run as _;
-use crate::golden;
 use crate::pg::Server;
 use crate::workspace::Workspace;
+use crate::{golden, mutants};
 
 /// How many histories the simulation plays per second of a scenario: about as many as it can.
 const HISTORIES_PER_SECOND: u64 = 500;
@@ -81,7 +82,12 @@ impl Torture {
             return Err("no scenario told what it did".to_owned());
         }
         // Read again by a program that shares nothing with what was broken.
-        golden::check_tortured(workspace)
+        golden::check_tortured(workspace)?;
+        match mutants::all(workspace)? {
+            Done::Passed(said) => println!("mutants: {said}"),
+            Done::LeftOut(why) => println!("\n!!!! LEFT OUT: mutants: {why}"),
+        }
+        Ok(())
     }
 }
 
