@@ -195,14 +195,14 @@ pub(crate) fn settings() -> [(String, String); 2] {
 }
 
 /// What a stored header may ask for: little, so that inputs stay fast.
-pub(crate) fn open_policy() -> OpenPolicy {
-    let floor = KdfMinimum::NONE;
-    let limits = KdfLimits { max_m_kib: 64, max_t: 2, max_p: 4, max_work_kib: 128, floor };
-    OpenPolicy { limits, ..OpenPolicy::trusting() }
+fn open_policy() -> OpenPolicy {
+    let mut limits = KdfLimits::up_to(64).floor(KdfMinimum::NONE);
+    (limits.max_t, limits.max_p, limits.max_work_kib) = (2, 4, 128);
+    OpenPolicy::trusting().limits(limits)
 }
 
 pub(crate) fn options() -> VaultOptions {
-    VaultOptions { open: open_policy(), ..VaultOptions::default() }
+    VaultOptions::default().open(open_policy())
 }
 
 /// Runs on a runtime of this thread, which SQLite's driver needs.

@@ -68,16 +68,24 @@ impl StateFile {
 
 /// Reads the state in a file without locking the file.
 pub(crate) fn read(path: &Path) -> Result<Option<RekeyState>, Failure> {
-    let mut bytes = Vec::new();
-    match own_file::open(path) {
+    let bytes = match own_file::open(path) {
         Err(Trouble::Io(error)) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
         Err(why) => return Err(unusable(path, why)),
-        Ok(file) => file
-            .take(MAX_STATE)
-            .read_to_end(&mut bytes)
-            .map_err(|error| unusable(path, error.into()))?,
+        Ok(file) => bytes_of(file).map_err(|error| unusable(path, error.into()))?,
     };
     RekeyState::from_bytes(bytes).map(Some).map_err(|why| refused(path, why))
+}
+
+/// The bytes of a state. Of a file that does not begin like one, no more is read.
+fn bytes_of(file: File) -> io::Result<Vec<u8>> {
+    let mut bytes = Vec::new();
+    let mut file = file.take(RekeyState::MAGIC.len() as u64);
+    file.read_to_end(&mut bytes)?;
+    if bytes == RekeyState::MAGIC {
+        file.set_limit(MAX_STATE);
+        file.read_to_end(&mut bytes)?;
+    }
+    Ok(bytes)
 }
 
 /// A state that cannot be resumed from. A file that is not ours must not be removed by `--restart`.

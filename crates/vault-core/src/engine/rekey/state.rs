@@ -337,6 +337,21 @@ mod tests {
     }
 
     #[test]
+    fn starting_over_is_advised_for_states_and_for_no_other_file() {
+        let ours = [
+            ResumeError::OtherVersion { version: 2 },
+            ResumeError::Truncated,
+            ResumeError::Damaged,
+            ResumeError::Forged,
+            ResumeError::OtherPasswords,
+            ResumeError::OtherVault,
+            ResumeError::OtherPlan,
+        ];
+        assert!(ours.iter().all(|why| why.hint().ends_with("start over")));
+        assert!(ResumeError::NotAState.hint().starts_with("name another file"));
+    }
+
+    #[test]
     fn only_the_same_passwords_open_a_state() {
         assert_eq!(opened(sealed(), &key(&[("old", "new")])).unwrap(), b"where it is");
         for others in [
