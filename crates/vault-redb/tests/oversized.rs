@@ -168,7 +168,7 @@ fn child_of_branch(file: &[u8], at: usize, roots: &[u64]) -> bool {
     is_root
         && file[page] == 2
         && (numbers..numbers + 8 * children).contains(&at)
-        && (at - numbers) % 8 == 0
+        && (at - numbers).is_multiple_of(8)
 }
 
 fn region_header_pages(file: &[u8]) -> usize {

@@ -48,7 +48,10 @@ async fn spoil(path: &Path, column: &str) {
     let sql = "SELECT CAST(sql AS BLOB) FROM sqlite_schema WHERE name = 'vault'";
     let sql: Vec<u8> = connection.fetch_one(sql).await.unwrap().get(0);
     let at = sql.windows(column.len()).position(|part| part == column.as_bytes()).unwrap();
-    let hex = |bytes: &[u8]| bytes.iter().map(|byte| format!("{byte:02x}")).collect::<String>();
+    let hex = |bytes: &[u8]| {
+        let digits = bytes.iter().flat_map(|byte| [byte >> 4, byte & 15]);
+        digits.filter_map(|digit| char::from_digit(digit.into(), 16)).collect::<String>()
+    };
     let (before, after) = (&sql[..at + column.len() - 1], &sql[at + column.len()..]);
     let spoilt = format!(
         "PRAGMA writable_schema = 1; \

@@ -25,7 +25,7 @@ const LIMITS: [&str; 3] = ["-rss_limit_mb=512", "-malloc_limit_mb=256", "-timeou
 
 /// How long a process runs before the next one goes on: what a damaged redb file makes the store leak,
 /// on purpose, must not add up to the limit.
-const ROUND: Duration = Duration::from_secs(60);
+const ROUND: Duration = Duration::from_mins(1);
 
 /// How many of a failed target's last lines are shown.
 const SHOWN_LINES: usize = 40;

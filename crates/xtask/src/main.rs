@@ -59,7 +59,7 @@ fn run(arguments: &[&str]) -> Result<(), String> {
         ["bench", filter] => bench::run(&Workspace::load()?, Some(filter)),
         ["fuzz", "--minutes", minutes] => {
             let minutes = number("--minutes", minutes)?;
-            fuzz::run_together(&Workspace::load()?, Duration::from_secs(60 * minutes))
+            fuzz::run_together(&Workspace::load()?, Duration::from_mins(minutes))
                 .and_then(fuzz::Fuzzed::expect_done)
         }
         ["fuzz", rest @ ..] => {
