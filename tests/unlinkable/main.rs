@@ -6,7 +6,11 @@
 //! once: one false alarm in 10^8 runs. The controls have to be noticed.
 
 #![cfg(all(feature = "redb", feature = "sqlite"))]
-#![expect(clippy::unwrap_used, reason = "a test that fails panics, in its helpers too")]
+#![expect(
+    clippy::unwrap_used,
+    clippy::print_stdout,
+    reason = "a test that fails panics, in its helpers too, and all tell their figures"
+)]
 
 mod files;
 mod life;

@@ -174,28 +174,31 @@ mod tests {
 
     use super::*;
 
-    fn create(path: &Path) -> File {
-        OpenOptions::new().read(true).write(true).create_new(true).open(path).unwrap()
+    fn create(path: &Path) -> io::Result<File> {
+        OpenOptions::new().read(true).write(true).create_new(true).open(path)
     }
 
     #[test]
     fn a_file_keeps_its_identity_under_another_name() {
         let folder = tempfile::tempdir().unwrap();
         let path = |name: &str| folder.path().join(name);
-        let file = create(&path("a"));
+        let file = create(&path("a")).unwrap();
         let identity = Identity::of(&file).unwrap();
         fs::rename(path("a"), path("b")).unwrap();
         assert!(Identity::at(&path("b")).unwrap().is_same_file(&identity));
         fs::hard_link(path("b"), path("c")).unwrap();
         assert_eq!(Identity::of(&file).unwrap().links(), 2);
-        create(&path("d"));
+        create(&path("d")).unwrap();
         assert!(!Identity::at(&path("d")).unwrap().is_same_file(&identity));
     }
 
     #[test]
     fn a_new_file_gets_mode_and_attributes() {
         let folder = tempfile::tempdir().unwrap();
-        let (old, new) = (create(&folder.path().join("old")), create(&folder.path().join("new")));
+        let (old, new) = (
+            create(&folder.path().join("old")).unwrap(),
+            create(&folder.path().join("new")).unwrap(),
+        );
         old.set_permissions(Permissions::from_mode(0o640)).unwrap();
         // A value beyond the first buffer. A file system without such attributes proves nothing here.
         let value = vec![7; 1000];

@@ -112,17 +112,14 @@ pub(crate) fn swap(
         let at = rows.next_if(|row| row.as_ref().is_ok_and(|row| row.0.value() == id));
         let Some(row) = at else { continue };
         let (key, value) = row?;
-        outcomes[number] = match copied.replaced(key.value(), value.value(), replacement)? {
-            Some(row) => {
-                copied.insert(&mut new, key.value(), &row)?;
-                copied.buffer = row;
-                WriteOutcome::Applied
-            }
-            None => {
-                copied.insert(&mut new, key.value(), value.value())?;
-                WriteOutcome::Conflict
-            }
-        };
+        if let Some(row) = copied.replaced(key.value(), value.value(), replacement)? {
+            copied.insert(&mut new, key.value(), &row)?;
+            copied.buffer = row;
+            outcomes[number] = WriteOutcome::Applied;
+        } else {
+            copied.insert(&mut new, key.value(), value.value())?;
+            outcomes[number] = WriteOutcome::Conflict;
+        }
     }
     Ok(outcomes)
 }

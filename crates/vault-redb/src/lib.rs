@@ -185,7 +185,7 @@ impl RedbStore {
     /// `NotFound`, `NotAVault`, `NewerSchema`, `Denied`, `Locked` or `Corrupt` of
     /// [`vault_store::StoreErrorKind`], depending on the file, which is left unchanged.
     pub async fn open(path: impl AsRef<Path>, options: RedbOptions) -> Result<Self, StoreError> {
-        let open = move |path: &Path, threads: Threads| open::open(path, &options, threads);
+        let open = move |path: &Path, threads: Threads| open::open(path, &options, &threads);
         Self::on_threads(path.as_ref(), open).await
     }
 

@@ -54,7 +54,7 @@ pub(crate) fn create(
 pub(crate) fn open(
     path: &Path,
     options: &RedbOptions,
-    threads: Threads,
+    threads: &Threads,
 ) -> Result<Shared, StoreError> {
     let mut opened = None;
     for _ in 0..MOST_ATTEMPTS {

@@ -341,9 +341,9 @@ fn a_power_cut_at_any_change_loses_nothing_that_was_answered() {
 /// not touch: the rename itself is tested where files are renamed.
 #[test]
 fn a_file_that_is_about_to_replace_a_vault_survives_any_power_cut() {
-    let story = live();
-    let mut bytes = story.before;
-    story.log.iter().for_each(|change| change.apply_to(&mut bytes, |_| true));
+    let lived = live();
+    let mut bytes = lived.before;
+    lived.log.iter().for_each(|change| change.apply_to(&mut bytes, |_| true));
     let disk = Recorder::holding(bytes);
     let store = open(&disk).unwrap();
     let expected = contents(&store).unwrap();

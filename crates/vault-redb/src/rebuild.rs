@@ -107,7 +107,7 @@ impl Rebuild {
     }
 
     /// What was copied so far, and is not committed yet.
-    pub(crate) fn new(&self) -> Result<&WriteTransaction, Fault> {
+    pub(crate) fn written_so_far(&self) -> Result<&WriteTransaction, Fault> {
         self.write.get()
     }
 

@@ -124,7 +124,7 @@ impl RecordSource for Staged {
             if let Some(rebuild) =
                 rebuild.as_ref().filter(|rebuild| rebuild.holds_after(after.as_ref()))
             {
-                return reads::sealed_page_in(rebuild.new()?, after.as_ref(), limit);
+                return reads::sealed_page_in(rebuild.written_so_far()?, after.as_ref(), limit);
             }
             // Reading and writing overlap.
             drop(rebuild);
@@ -143,7 +143,7 @@ impl RecordSource for Staged {
             let rebuild = rebuild.as_ref().ok_or(Fault::Stopped(Stop::Closed))?;
             let read = |id: &RecordId| {
                 if rebuild.holds(id) {
-                    reads::sealed_record_in(rebuild.new()?, id)
+                    reads::sealed_record_in(rebuild.written_so_far()?, id)
                 } else {
                     let found = reads::sealed_records(inner.old.get()?, std::slice::from_ref(id))?;
                     Ok(found.into_iter().next().flatten())

@@ -148,7 +148,7 @@ fn temporary_folder() -> PathBuf {
 
 /// The size of a file; 0 if there is none.
 fn size(path: &Path) -> u64 {
-    fs::metadata(path).map_or(0, |found| found.len())
+    fs::metadata(path).as_ref().map_or(0, fs::Metadata::len)
 }
 
 /// Changes whenever another connection has changed the database.

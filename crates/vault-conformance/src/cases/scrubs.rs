@@ -27,11 +27,12 @@ const WRITES: usize = 20;
 /// rows."
 pub async fn a_scrub_changes_nothing_that_can_be_read<S: StoreUnderTest>(subject: &S) {
     let mut records = records(60);
-    for (number, record) in records.iter_mut().enumerate() {
-        record.envelope = envelope(&format!("v3:{}", "x".repeat(number * 97)));
-        record.expires_at = (number % 3 == 0).then(|| seconds(1 + number as i64));
+    for (number, record) in (0..).zip(&mut records) {
+        record.envelope =
+            envelope(&format!("v3:{}", "x".repeat(usize::try_from(number * 97).unwrap())));
+        record.expires_at = (number % 3 == 0).then(|| seconds(1 + number));
         record.soft_deleted_at = (number % 4 == 1).then(|| seconds(2));
-        record.updated_at = seconds(1_800_000_000 - number as i64);
+        record.updated_at = seconds(1_800_000_000 - number);
     }
     let store = subject.fresh().await;
     // Not in the order of the ids, and with gaps where some were deleted.
