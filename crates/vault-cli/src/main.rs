@@ -14,6 +14,7 @@ mod args;
 mod exit;
 mod harden;
 mod interrupt;
+mod leaks;
 mod own_file;
 mod plan;
 mod platform;

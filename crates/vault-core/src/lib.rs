@@ -83,7 +83,7 @@ pub mod store {
         PageBuilder, PageLimit, ParseTableNameError, PasswordIdentities, Precondition, Purge,
         PurgedIdentities, PutSetting, RecordSink, RecordSource, RecordUpdate, Remains, RemainsKind,
         Replacement, RngError, RowName, ScrubOptions, ScrubReport, SealedRecord, StagedStore,
-        TableName, TableNames, UnreadableReason, UnreadableRow, WriteCount, WriteCounter,
+        TableName, TableNames, Trace, UnreadableReason, UnreadableRow, WriteCount, WriteCounter,
         WriteGuard, WriteHook, WriteHookKind, WriteOutcome,
     };
 }

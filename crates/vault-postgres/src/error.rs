@@ -43,6 +43,8 @@ pub(crate) enum Fault {
     OptionsDropped,
     /// A trigger or a rule changed what was written; the transaction was rolled back.
     Altered,
+    /// In words already.
+    Said(StoreError),
 }
 
 impl Fault {
@@ -98,6 +100,7 @@ impl Fault {
             )
             .with_hint("restore that row from a backup, or delete it"),
             Self::OverLimit(over) => over.into_store_error(place),
+            Self::Said(error) => error,
             Self::Outrun => StoreError::new(
                 Kind::Retryable,
                 format!("{place}: the same rows kept changing concurrently"),
@@ -136,6 +139,12 @@ impl Fault {
 impl From<sqlx::Error> for Fault {
     fn from(error: sqlx::Error) -> Self {
         Self::Sqlx(error)
+    }
+}
+
+impl From<StoreError> for Fault {
+    fn from(error: StoreError) -> Self {
+        Self::Said(error)
     }
 }
 

@@ -30,6 +30,10 @@
 //!   table with inheriting tables, a table without a unique key on `id` and on `token`, and columns of
 //!   types that do not keep what is stored (`char(n)`) or that find it under another name (`citext`).
 //! - **Behind a connection pooler** too, by session or by transaction: see below.
+//! - **No record in a statement.** Ids, tokens and envelopes are parameters, never text. A
+//!   transaction keeps its parameters out of the server's log if its role is a superuser's; otherwise
+//!   [`statement_logs`](vault_store::VaultStore::statement_logs) names the settings by which they may
+//!   be logged.
 //! - **What was written is stored.** If the table has triggers or rules, what they made of an
 //!   envelope is read before the commit. If it differs, nothing is changed and the call fails.
 //! - **Altered tables.** A statement that the server rejects because the table was altered
@@ -43,8 +47,11 @@
 //! # Limits
 //!
 //! A replaced or deleted envelope stays in dead rows until the server vacuums, and then in free
-//! space, in the write-ahead log, in replicas and in backups. After a rekey because of a leaked
-//! password, run `VACUUM FULL` on the table and let the log turn over. Nothing reaches the rest.
+//! space, in the write-ahead log, in replicas and in backups, and each row names the transaction that
+//! wrote it. [`scrub`](vault_store::VaultStore::scrub) ends all of this but the log, and says what
+//! keeps that. It needs the rights of the table's owner, and locks the table until it is done.
+//! Transactions at *repeatable read* that begin meanwhile and look at the table afterwards may find it
+//! empty, so it waits for those that it sees.
 //!
 //! Ids and tokens of more than about 2,700 bytes do not fit into an index and are refused.
 //!
@@ -105,6 +112,8 @@ mod queries;
 mod reads;
 mod record;
 mod schema;
+mod scrub;
+mod scrub_table;
 mod session;
 mod shared;
 mod statements;
@@ -117,8 +126,8 @@ use async_trait::async_trait;
 use vault_store::WriteHook;
 use vault_store::{
     DeleteOutcome, InsertOutcome, Page, PageLimit, Purge, PutSetting, Query, Record, RecordId,
-    RecordSink, RecordSource, RecordUpdate, Replacement, SealedRecord, StoreError, Timestamp,
-    Token, VaultStore, WriteOutcome,
+    RecordSink, RecordSource, RecordUpdate, Replacement, ScrubOptions, ScrubReport, SealedRecord,
+    StoreError, Timestamp, Token, Trace, VaultStore, WriteOutcome,
 };
 
 pub use crate::address::{InvalidPostgresUrl, Setting};
@@ -346,10 +355,25 @@ impl VaultStore for PostgresStore {
         self.shared.run(Reads, |shared| async move { reads::hooks(&shared).await }).await
     }
 
+    /// What any session can read: the transaction that wrote a row version, and where it lies.
+    async fn traces(&self) -> Result<Vec<Trace>, StoreError> {
+        self.shared.run(Reads, |shared| async move { reads::traces(&shared).await }).await
+    }
+
+    async fn statement_logs(&self) -> Result<Vec<String>, StoreError> {
+        self.shared.run(Reads, |shared| async move { reads::statement_logs(&shared).await }).await
+    }
+
     /// Made of the server's system identifier, the database and the table. A replica has those of
     /// its primary.
     async fn place_id(&self) -> Result<Option<String>, StoreError> {
         self.shared.run(Reads, |shared| async move { reads::place_id(&shared).await }).await
+    }
+
+    /// Locks the table for as long as it is written again, and needs its owner's rights. Readers and
+    /// writers wait.
+    async fn scrub(&self, _options: ScrubOptions) -> Result<ScrubReport, StoreError> {
+        self.shared.run(Writes, |shared| async move { scrub::scrub(&shared).await }).await
     }
 
     /// Also waits for the calls of dropped futures.

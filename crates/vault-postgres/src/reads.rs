@@ -5,8 +5,8 @@ use std::collections::HashMap;
 use futures::TryStreamExt as _;
 use sqlx::{AssertSqlSafe, Postgres, Row as _, postgres::PgRow, query::Query};
 use vault_store::{
-    HasWeight, MAX_SETTINGS, OverLimit, Page as RecordPage, PageBuilder, PageLimit, Record,
-    RecordId, RowName, SealedRecord, Token, UnreadableReason, UnreadableRow,
+    HasWeight, MAX_KEY_LEN, MAX_SETTINGS, OverLimit, Page as RecordPage, PageBuilder, PageLimit,
+    Record, RecordId, RowName, SealedRecord, Token, Trace, UnreadableReason, UnreadableRow,
 };
 use vault_store::{WriteHook, WriteHookKind};
 
@@ -133,6 +133,48 @@ pub(crate) async fn place_id(shared: &Shared) -> Result<Option<String>, Fault> {
     let table = sqlx::query_scalar(AssertSqlSafe(table)).persistent(false);
     let table: Option<String> = table.fetch_one(transaction.connection()).await?;
     Ok(table.map(|table| format!("{server} {table}")))
+}
+
+/// What any session can read of the rows besides their columns.
+pub(crate) async fn traces(shared: &Shared) -> Result<Vec<Trace>, Fault> {
+    // A place is a page and a line on it, of which a page has fewer than 2^12.
+    let rows_of = format!(
+        "SELECT id, xmin::text::int8, cmin::text::int8, ((ctid::text::point)[0])::int8 * 4096 \
+         + ((ctid::text::point)[1])::int8 FROM {} WHERE id IS NOT NULL AND octet_length(id) <= {MAX_KEY_LEN}",
+        shared.statements.records
+    );
+    let query = sqlx::query(AssertSqlSafe(rows_of)).persistent(false);
+    let decode = |row: &PgRow| {
+        Ok((row.try_get::<String, _>(0)?, [row.try_get(1)?, row.try_get(2)?, row.try_get(3)?]))
+    };
+    let mut traces = [Vec::new(), Vec::new(), Vec::new()];
+    for (id, numbers) in rows(shared, query, decode).await? {
+        let id = RecordId::from_stored(id);
+        for (trace, number) in traces.iter_mut().zip(numbers) {
+            trace.push((id.clone(), number));
+        }
+    }
+    let [xmin, cmin, place] = traces;
+    Ok(vec![
+        Trace::new("xmin", "the transaction that wrote a row (xmin)", xmin),
+        Trace::new("cmin", "the command that wrote a row (cmin)", cmin),
+        Trace::new("place", "the place of a row in the table (ctid)", place).order(),
+    ])
+}
+
+/// The settings of this session by which the server logs the parameters of its statements.
+pub(crate) async fn statement_logs(shared: &Shared) -> Result<Vec<String>, Fault> {
+    // Of a statement as a whole, by its time, by a sample, and by two extensions.
+    const LOGS: &str = "SELECT name || ' = ' || setting FROM (SELECT name, current_setting(name, true) AS setting \
+        FROM unnest(ARRAY['log_statement', 'log_min_duration_statement', 'log_min_duration_sample', \
+            'log_transaction_sample_rate', 'auto_explain.log_min_duration', 'pgaudit.log_parameter']) AS name) AS settings \
+        WHERE setting IS NOT NULL AND NOT (CASE name WHEN 'log_statement' THEN setting IN ('none', 'ddl') \
+            WHEN 'log_transaction_sample_rate' THEN setting = '0' \
+            WHEN 'pgaudit.log_parameter' THEN setting = 'off' ELSE setting = '-1' END) \
+        AND (name ~ '[.]' OR coalesce(current_setting('log_parameter_max_length', true), '-1') <> '0') \
+        AND (name !~ '^auto_explain' \
+            OR coalesce(current_setting('auto_explain.log_parameter_max_length', true), '0') <> '0') ORDER BY 1";
+    rows(shared, sqlx::query(LOGS).persistent(false), |row| Ok(row.try_get(0)?)).await
 }
 
 async fn page<T: HasWeight>(

@@ -16,18 +16,36 @@ use vault_store::fill_random;
 
 use crate::error::{Fault, code_of};
 
-/// Begins a transaction that only reads. Where row security would hide records from this user, the
-/// server returns an error (as for `pg_dump`) instead of the visible ones. The isolation level and
-/// the setting override those of the database, the role and the URL.
-pub(crate) const READ: &str =
-    "BEGIN ISOLATION LEVEL READ COMMITTED READ ONLY; SET LOCAL row_security = off";
+/// What every transaction begins with: where row security would hide records from this user, the
+/// server returns an error (as for `pg_dump`) instead of the visible ones; and the parameters of a
+/// statement, the ids of what is rekeyed among them, stay out of the server's log where the role may
+/// say so. Versions before 13 do not know these two settings.
+macro_rules! begin {
+    ($mode:literal, $more:literal) => {
+        concat!(
+            "BEGIN ISOLATION LEVEL READ COMMITTED",
+            $mode,
+            "; SET LOCAL row_security = off; SELECT set_config(name, '0', true) FROM pg_settings \
+             WHERE name = 'log_parameter_max_length_on_error' AND setting <> '0' \
+             OR name = 'log_parameter_max_length' AND setting <> '0' \
+             AND current_setting('is_superuser') = 'on'",
+            $more
+        )
+    };
+}
+
+/// Begins a transaction that only reads. The isolation level and the settings override those of the
+/// database, the role and the URL.
+pub(crate) const READ: &str = begin!(" READ ONLY", "");
 
 /// Begins a transaction that sees what others commit between its statements, which our statements
 /// rely on, and that is durable when its commit is acknowledged. `remote_apply` promises even more
 /// and is kept.
-pub(crate) const WRITE: &str = "BEGIN ISOLATION LEVEL READ COMMITTED; SET LOCAL row_security = off; \
-    SELECT set_config('synchronous_commit', 'on', true) \
-    WHERE current_setting('synchronous_commit') <> 'remote_apply'";
+pub(crate) const WRITE: &str = begin!(
+    "",
+    "; SELECT set_config('synchronous_commit', 'on', true) \
+     WHERE current_setting('synchronous_commit') <> 'remote_apply'"
+);
 
 /// What answers at the address.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

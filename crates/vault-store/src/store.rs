@@ -19,6 +19,7 @@ use crate::record::{Record, RecordId, SealedRecord};
 use crate::scrub::{ScrubOptions, ScrubReport, StagedStore};
 use crate::time::Timestamp;
 use crate::token::Token;
+use crate::trace::Trace;
 use crate::write_count::WriteCount;
 use crate::write_hook::WriteHook;
 
@@ -254,6 +255,28 @@ pub trait VaultStore: RecordSource + RecordSink {
         Ok(Vec::new())
     }
 
+    /// Returns the settings by which the database may log which records
+    /// [`swap_batch`](RecordSink::swap_batch) replaces, each as `name = value`. The default, for
+    /// stores without such a log, is none. A rekey reports them before its first write.
+    ///
+    /// A store keeps its parameters out of such logs where it may. Logs of proxies and replicas, and
+    /// extensions that hide their settings, are beyond it.
+    ///
+    /// # Errors
+    /// [`StoreError`].
+    async fn statement_logs(&self) -> Result<Vec<String>, StoreError> {
+        Ok(Vec::new())
+    }
+
+    /// Returns what the storage tells of the records besides their columns, for a report of what a
+    /// thief could tell. The default is nothing: a store in one file is looked at as a file.
+    ///
+    /// # Errors
+    /// [`StoreError`].
+    async fn traces(&self) -> Result<Vec<Trace>, StoreError> {
+        Ok(Vec::new())
+    }
+
     /// Returns what identifies the table of the records, the same under every address of its
     /// server. Two stores with the same one hold the same records. `None` (the default) if the
     /// store cannot tell, or if it is a file, which the file system identifies.
@@ -451,6 +474,14 @@ macro_rules! forward {
 
             async fn write_count(&self) -> Result<Option<WriteCount>, StoreError> {
                 (**self).write_count().await
+            }
+
+            async fn traces(&self) -> Result<Vec<Trace>, StoreError> {
+                (**self).traces().await
+            }
+
+            async fn statement_logs(&self) -> Result<Vec<String>, StoreError> {
+                (**self).statement_logs().await
             }
 
             async fn write_hooks(&self) -> Result<Vec<WriteHook>, StoreError> {

@@ -254,6 +254,17 @@ pub(crate) struct ScrubArgs {
 }
 
 #[derive(Debug, Args)]
+pub(crate) struct LeaksArgs {
+    #[command(flatten)]
+    pub(crate) passwords: PasswordsArgs,
+    #[command(flatten)]
+    pub(crate) open: OpenArgs,
+    /// Print a JSON object
+    #[arg(long, help_heading = "Output")]
+    pub(crate) json: bool,
+}
+
+#[derive(Debug, Args)]
 pub(crate) struct BenchmarkArgs {
     /// Number of records to fill the vault with
     #[arg(long, value_name = "N")]

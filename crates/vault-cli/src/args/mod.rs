@@ -15,8 +15,8 @@ use vaultstore::{KdfParams, StoreUrl, WriteFormat};
 
 pub(crate) use self::{
     bulk::{
-        BenchmarkArgs, CensusArgs, CopyArgs, MergeChecking, OldBlocksChoice, OpenArgs, OutputArgs,
-        ProgressMode, RekeyArgs, RunArgs, ScrubArgs, VerifyArgs, Writing,
+        BenchmarkArgs, CensusArgs, CopyArgs, LeaksArgs, MergeChecking, OldBlocksChoice, OpenArgs,
+        OutputArgs, ProgressMode, RekeyArgs, RunArgs, ScrubArgs, VerifyArgs, Writing,
     },
     parse::Expiry,
     passwords::{
@@ -106,6 +106,9 @@ pub(crate) enum Command {
     /// Write the whole vault again, without any password, so that its files no longer tell which
     /// records were rekeyed
     Scrub(ScrubArgs),
+    /// Report what someone who takes the database could tell from it: which records share a
+    /// password; exits with 3 if anything tells
+    Leaks(LeaksArgs),
     /// Upgrade the tables of a vault, or create them in an empty database, and report what was
     /// done; no record is changed
     Migrate {

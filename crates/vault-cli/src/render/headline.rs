@@ -21,6 +21,15 @@ pub(crate) struct Wording {
     /// What was done when it did.
     pub(crate) published: Option<ScrubReport>,
     pub(crate) v2: V2Answer,
+    /// What a thief of the vault would see of this rekey, and what ends that.
+    pub(crate) traces: Option<Traces>,
+}
+
+/// What a rekey leaves in the storage of a backend.
+#[derive(Clone, Debug)]
+pub(crate) struct Traces {
+    pub(crate) what: &'static str,
+    pub(crate) remedy: String,
 }
 
 /// What was found out about v2 records when no record opened under an old password.
@@ -39,8 +48,15 @@ pub(crate) enum V2Answer {
 impl Wording {
     pub(crate) fn of(pairs: &[(Password, Password)], shard: Shard) -> Self {
         let chains = pairs.iter().any(|(_, new)| pairs.iter().any(|(old, _)| old.is_same_as(new)));
-        let several = pairs.len() > 1;
-        Self { several, chains, shard, rebuild: false, published: None, v2: V2Answer::Unasked }
+        Self {
+            several: pairs.len() > 1,
+            chains,
+            shard,
+            rebuild: false,
+            published: None,
+            v2: V2Answer::Unasked,
+            traces: None,
+        }
     }
 
     fn the_old(&self) -> &'static str {

@@ -6,6 +6,7 @@ pub(crate) mod copy;
 pub(crate) mod figures;
 pub(crate) mod headline;
 pub(crate) mod identities;
+pub(crate) mod leaks;
 pub(crate) mod list;
 pub(crate) mod migrate;
 pub(crate) mod progress;

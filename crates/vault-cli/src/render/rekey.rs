@@ -102,6 +102,8 @@ pub(crate) struct Report<'a> {
     records_per_second: f64,
     /// Null without `--rebuild`, and if nothing was changed.
     rebuilt: Option<super::scrub::Report<'a>>,
+    still_shown: Option<&'static str>,
+    remedy: Option<String>,
 }
 
 /// Why the store refused records.
@@ -249,6 +251,8 @@ pub(crate) fn json<'a>(report: &'a RekeyReport, wording: &'a Wording) -> Report<
         commit_seconds: report.commit_time.as_secs_f64(),
         records_per_second: figures::per_second(scanned_now(report), report.elapsed),
         rebuilt: wording.published.as_ref().map(super::scrub::json),
+        still_shown: wording.traces.as_ref().map(|traces| traces.what),
+        remedy: wording.traces.as_ref().map(|traces| traces.remedy.clone()),
     }
 }
 
@@ -337,6 +341,9 @@ pub(crate) fn text(report: &RekeyReport, wording: &Wording) -> String {
         super::scrub::rows(&mut text, published);
     }
     problems(&mut text, &report.problems, counts.damaged + counts.malformed);
+    if let Some(traces) = &wording.traces {
+        let _ = writeln!(text, "{}\nTo end it: {}", traces.what, traces.remedy);
+    }
     text.to_string()
 }
 

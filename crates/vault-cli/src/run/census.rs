@@ -87,6 +87,10 @@ impl Named {
         self.keys.push(Arc::new(PasswordKey::new(password)));
     }
 
+    pub(super) fn into_keys(self) -> Vec<Arc<PasswordKey>> {
+        self.keys
+    }
+
     pub(super) fn with_keys(&self, plan: CensusPlan) -> CensusPlan {
         self.keys.iter().fold(plan, |plan, key| plan.key(Arc::clone(key)))
     }

@@ -8,6 +8,7 @@ mod drive;
 mod identity;
 mod info;
 mod init;
+mod leaks;
 mod list;
 mod migrate;
 mod packaging;
@@ -83,6 +84,7 @@ async fn run_command(context: &Context, command: Command) -> Result<Exit, Failur
         Command::Verify(args) => verify::run(context, args).await,
         Command::Copy(args) => copy::run(context, args).await,
         Command::Scrub(args) => scrub::run(context, &args).await,
+        Command::Leaks(args) => leaks::run(context, args).await,
         Command::Migrate { create, json } => migrate::run(context, create, json).await,
         Command::BenchmarkRekey(args) => benchmark::run(context, args).await,
         Command::Status { json } => status::run(context, json).await,

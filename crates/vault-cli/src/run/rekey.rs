@@ -20,7 +20,7 @@ use super::v2_cost::{self, V2Costs};
 use super::{Context, blocking, settings};
 use crate::args::{NewPasswordArgs, OldPasswordArgs, OutputArgs, RekeyArgs, Writing};
 use crate::exit::{self, Exit, Failure, FailureKind};
-use crate::render::headline::{V2Answer, Wording};
+use crate::render::headline::{Traces, V2Answer, Wording};
 use crate::render::progress::Progress;
 use crate::render::{self, figures};
 use crate::secrets::{self, Passwords, Prompt};
@@ -93,6 +93,7 @@ pub(super) async fn run(context: &Context, args: RekeyArgs) -> Result<Exit, Fail
         (error, _) => error.into(),
     })?;
     name_hooks(&session.report().write_hooks, hooks);
+    name_logs(&session.report().statement_logs);
     if let Some(path) = &path {
         tell_resumed(session.report(), path);
     }
@@ -168,6 +169,37 @@ fn name_hooks(found: &[WriteHook], hooks: WriteHooks) {
              unless they are removed, or allowed with --allow-triggers"
         ),
     });
+}
+
+/// What a thief of the vault would see of what was written. SQLite writes in place, and its log is
+/// looked at once the vault is closed.
+fn traces(url: &StoreUrl, report: &RekeyReport) -> Option<Traces> {
+    let what = match url {
+        _ if report.dry_run || report.counts.rekeyed == 0 => return None,
+        StoreUrl::Redb { .. } => {
+            "The file still shows which records were rekeyed: they lie in other places, and free pages hold old envelopes."
+        }
+        StoreUrl::Postgres { .. } => {
+            "The database still shows which records were rekeyed: row versions name their transaction, and dead rows and \
+             the server's log hold old envelopes."
+        }
+        _ => return None,
+    };
+    Some(Traces { what, remedy: format!("vaultstore scrub --vault {url}") })
+}
+
+/// Says that a server may log the ids of the records that are moved.
+fn name_logs(settings: &[String]) {
+    if settings.is_empty() {
+        return;
+    }
+    exit::warn(&format!(
+        "the server may log the id of each record that is re-encrypted ({})",
+        settings.join(", ")
+    ));
+    exit::hint(
+        "an administrator can keep parameters out of the log: ALTER ROLE name SET log_parameter_max_length = 0",
+    );
 }
 
 fn tell_resumed(report: &RekeyReport, path: &Path) {
@@ -314,6 +346,9 @@ impl Run<'_> {
         if outcome.is_ok() {
             wording.v2 = self.ask_v2(&session).await?;
         }
+        if !wording.rebuild {
+            wording.traces = traces(&self.context.url, session.report());
+        }
         let report = session.report();
         if output.json {
             render::print_json(&render::rekey::json(report, &wording))?;
@@ -331,7 +366,31 @@ impl Run<'_> {
         if self.staged.is_none() {
             propose_rebuild(&self.context.url, report);
         }
-        Ok(judge(report, &wording, self.expected))
+        let exit = judge(report, &wording, self.expected);
+        let moved = !report.dry_run && report.rekeyed_now() > 0;
+        drop(session);
+        if moved && matches!(self.context.url, StoreUrl::Sqlite { .. }) {
+            self.tell_kept_log().await;
+        }
+        Ok(exit)
+    }
+
+    /// An SQLite vault that is closed leaves no log, unless another process has it open.
+    async fn tell_kept_log(&self) {
+        self.context.close().await;
+        let Some(path) = self.context.url.file() else { return };
+        let mut log = path.as_os_str().to_owned();
+        log.push("-wal");
+        let is_kept = std::fs::metadata(PathBuf::from(log)).is_ok_and(|log| log.len() > 0);
+        if is_kept {
+            exit::warn(
+                "the log next to the file shows which records were re-encrypted: another process has the vault open",
+            );
+            exit::hint(&format!(
+                "close it, then run: vaultstore scrub --vault {}",
+                self.context.url
+            ));
+        }
     }
 
     /// Puts the new file in the place of the vault's if the run has reached its end and moved

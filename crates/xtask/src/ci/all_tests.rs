@@ -13,12 +13,14 @@ use crate::workspace::Workspace;
 const SIMULATION: &str = "VAULTSTORE_SIM_HISTORIES";
 
 /// Test targets of which every test needs a server.
-const SERVER_TARGETS: [&str; 9] = [
+const SERVER_TARGETS: [&str; 11] = [
     "postgres_conformance",
     "postgres_dropped_begins",
+    "postgres_logs",
     "postgres_odd_times",
     "postgres_opening",
     "postgres_pooler",
+    "postgres_scrub",
     "postgres_tls",
     "postgres_trouble",
     "postgres_whole",

@@ -137,6 +137,8 @@ pub struct RekeyReport {
     pub marks: Marks,
     /// What the plan says about marks.
     pub(super) marking: Marking,
+    /// Settings by which the database may log which records are rekeyed, each as `name = value`.
+    pub statement_logs: Vec<String>,
     /// Triggers and rules of the database that act on each rekeyed record.
     pub write_hooks: Vec<WriteHook>,
     /// Whether this was a dry run.

@@ -44,6 +44,7 @@ impl RekeySession {
         let (reseal, written) = (plan.reseal(spec), plan.written());
         let pairs = checked(plan.pairs, plan.merge)?;
         let hooks = store.write_hooks().await?;
+        let statement_logs = store.statement_logs().await?;
         let writing: Vec<_> = hooks.iter().filter(|hook| hook.may_write()).cloned().collect();
         if plan.hooks == WriteHooks::Refuse
             && plan.dry_run == RekeyMode::Apply
@@ -117,6 +118,7 @@ impl RekeySession {
         // A finished job that moved nothing has nothing to show for it.
         report.already_done = job.is_some_and(|job| job.finished) && earlier.counts.rekeyed > 0;
         report.write_hooks = hooks;
+        report.statement_logs = statement_logs;
         report.stages.prepare = started.elapsed();
         let retry = Retry::new(Arc::clone(&plan.options.timer));
         let page = plan.options.page();
@@ -291,6 +293,7 @@ fn new_report(progress: &Progress, earlier: PreviousRuns, check: MergeCheck) -> 
         marks: Marks::default(),
         marking: Marking::Refuse,
         write_hooks: Vec::new(),
+        statement_logs: Vec::new(),
         end: RunStatus::Running,
     }
 }
