@@ -25,9 +25,11 @@ macro_rules! begin {
         concat!(
             "BEGIN ISOLATION LEVEL READ COMMITTED",
             $mode,
-            "; SET LOCAL row_security = off; SELECT set_config(name, '0', true) FROM pg_settings \
-             WHERE name = 'log_parameter_max_length_on_error' AND setting <> '0' \
-             OR name = 'log_parameter_max_length' AND setting <> '0' \
+            "; SET LOCAL row_security = off; \
+             SELECT set_config('log_parameter_max_length_on_error', '0', true) \
+             WHERE current_setting('log_parameter_max_length_on_error', true) <> '0'; \
+             SELECT set_config('log_parameter_max_length', '0', true) \
+             WHERE current_setting('log_parameter_max_length', true) <> '0' \
              AND current_setting('is_superuser') = 'on'",
             $more
         )

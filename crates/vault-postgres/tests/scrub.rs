@@ -61,9 +61,9 @@ async fn rekeyed_vault(place: &Place) -> PostgresStore {
 /// What a session, the pages and the TOAST table tell of the records, in id order, as numbers.
 async fn traces(place: &Place) -> Vec<(&'static str, Vec<i64>)> {
     const TRACES: [(&str, &str); 6] = [
-        ("xmin", "xmin::text::int8"),
-        ("cmin", "cmin::text::int8"),
-        ("xmax", "xmax::text::int8"),
+        ("xmin", "vault.xmin::text::int8"),
+        ("cmin", "vault.cmin::text::int8"),
+        ("xmax", "vault.xmax::text::int8"),
         ("infomask", "(item).t_infomask::int8"),
         // How far a row lies from where the order of the ids would put it.
         ("place", "rank() OVER (ORDER BY vault.ctid) - rank() OVER (ORDER BY id)"),
@@ -166,12 +166,12 @@ fn what_others_have_made_of_the_table_is_kept() {
         store.insert(records(50)).await.unwrap();
         place.run_owned(THEIRS.replace("SCHEMA", place.schema())).await;
         let dump = "SELECT string_agg(item, ' ' ORDER BY item) FROM ( \
-            SELECT 'class' || oid || relname || coalesce(relacl::text, '') || coalesce(reloptions::text, '') \
-              || relreplident AS item FROM pg_class WHERE relnamespace = current_schema()::regnamespace \
+            SELECT 'class' || oid::text || relname::text || coalesce(relacl::text, '') || coalesce(reloptions::text, '') \
+              || relreplident::text AS item FROM pg_class WHERE relnamespace = current_schema()::regnamespace \
               AND relname <> 'by_time' AND relkind <> 't' \
-            UNION ALL SELECT pg_get_indexdef(indexrelid) || indisclustered FROM pg_index WHERE indrelid = 'vault'::regclass \
+            UNION ALL SELECT pg_get_indexdef(indexrelid) || indisclustered::text FROM pg_index WHERE indrelid = 'vault'::regclass \
             UNION ALL SELECT pg_get_constraintdef(oid) FROM pg_constraint WHERE connamespace = current_schema()::regnamespace \
-            UNION ALL SELECT pg_get_triggerdef(oid) || tgenabled FROM pg_trigger WHERE tgrelid = 'vault'::regclass \
+            UNION ALL SELECT pg_get_triggerdef(oid) || tgenabled::text FROM pg_trigger WHERE tgrelid = 'vault'::regclass \
             UNION ALL SELECT pg_get_viewdef('v') UNION ALL SELECT obj_description('vault'::regclass) \
             UNION ALL SELECT col_description('vault'::regclass, 5) \
             UNION ALL SELECT 'pub' || count(*) FROM pg_publication_tables WHERE schemaname = current_schema()) AS items";

@@ -3,7 +3,7 @@
 
 mod file;
 
-pub(crate) use self::file::{Found, Shape, find, key_of};
+pub(crate) use self::file::{Shape, find, key_of};
 
 use std::collections::{HashMap, HashSet};
 

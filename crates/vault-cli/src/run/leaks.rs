@@ -142,12 +142,12 @@ async fn look(
     named: Named,
     policy: OpenPolicy,
 ) -> Result<(Looked, Vec<Option<usize>>), Failure> {
-    const PAGE: PageLimit = PageLimit::new(4096, 8 << 20);
+    let limit = PageLimit::new(4096, 8 << 20);
     let keys = named.into_keys();
     let (mut looked, mut opener, mut after) = (Looked::default(), Vec::new(), None);
     let mut salts = HashSet::new();
     loop {
-        let page = store.list(after.as_ref(), PAGE).await?;
+        let page = store.list(after.as_ref(), limit).await?;
         let Some(last) = page.last() else { return Ok((looked, opener)) };
         after = Some(last.id.clone());
         let records: Vec<Record> = page.into_iter().collect();
