@@ -254,6 +254,29 @@ pub(crate) struct ScrubArgs {
 }
 
 #[derive(Debug, Args)]
+pub(crate) struct UpgradeArgs {
+    #[command(flatten)]
+    pub(crate) passwords: PasswordsArgs,
+    /// Read passwords from a file of pairs, as for rekey: each password in it, once ('-' is standard
+    /// input)
+    #[arg(long, value_name = "FILE", conflicts_with = "PasswordsArgs", help_heading = "Passwords")]
+    pub(crate) pairs: Option<PathBuf>,
+    /// Report what would be upgraded, without writing
+    #[arg(long, help_heading = "What to write")]
+    pub(crate) dry_run: bool,
+    /// Upgrade even if records stay that none of the passwords opens, so that whoever takes the
+    /// database can tell them from the others
+    #[arg(long, help_heading = "What to write")]
+    pub(crate) leave_rest: bool,
+    #[command(flatten)]
+    pub(crate) run: RunArgs,
+    #[command(flatten)]
+    pub(crate) open: OpenArgs,
+    #[command(flatten)]
+    pub(crate) output: OutputArgs,
+}
+
+#[derive(Debug, Args)]
 pub(crate) struct LeaksArgs {
     #[command(flatten)]
     pub(crate) passwords: PasswordsArgs,

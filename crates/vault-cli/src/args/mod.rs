@@ -16,7 +16,7 @@ use vaultstore::{KdfParams, StoreUrl, WriteFormat};
 pub(crate) use self::{
     bulk::{
         BenchmarkArgs, CensusArgs, CopyArgs, LeaksArgs, MergeChecking, OldBlocksChoice, OpenArgs,
-        OutputArgs, ProgressMode, RekeyArgs, RunArgs, ScrubArgs, VerifyArgs, Writing,
+        OutputArgs, ProgressMode, RekeyArgs, RunArgs, ScrubArgs, UpgradeArgs, VerifyArgs, Writing,
     },
     parse::Expiry,
     passwords::{
@@ -103,6 +103,9 @@ pub(crate) enum Command {
     Verify(VerifyArgs),
     /// Copy every record into another vault, on any backend, and compare the two
     Copy(CopyArgs),
+    /// Write all records in the format and cost of the vault's settings, each under its own password,
+    /// so that none can be told from the others by its form
+    Upgrade(UpgradeArgs),
     /// Write the whole vault again, without any password, so that its files no longer tell which
     /// records were rekeyed
     Scrub(ScrubArgs),

@@ -6,6 +6,13 @@ use vaultstore::rekey::{MarkReason, Marks};
 
 /// What would be marked, and what that tells.
 pub(crate) fn marked(marks: &Marks) -> String {
+    if let Some(left) = marks.0.iter().find(|mark| mark.reason == MarkReason::Left) {
+        return format!(
+            "{} records of another form open under none of the passwords: whoever takes the database can tell them from \
+             the others",
+            left.records
+        );
+    }
     format!(
         "marked: {marks}: whoever takes the database can tell them from the others, and that they share a password"
     )
@@ -14,6 +21,9 @@ pub(crate) fn marked(marks: &Marks) -> String {
 /// What to do about it.
 pub(crate) fn marks_hint(marks: &Marks) -> Cow<'static, str> {
     let has = |reason| marks.0.iter().any(|mark| mark.reason == reason);
+    if has(MarkReason::Left) {
+        return "give their passwords as well (and --allow-v1 for v1), or leave them with --leave-rest".into();
+    }
     if has(MarkReason::NotTried) {
         return "use --merge-check=full to try the old password on them first (an Argon2id each), leave the records as they \
                 were (no --write, --format, --kdf or --vault-salt), or accept the marks with --allow-marks"

@@ -90,7 +90,33 @@ pub(crate) fn headline(report: &RekeyReport, wording: &Wording) -> String {
     line
 }
 
+/// What an upgrade has done; `None` where it ended as a rekey ends.
+fn upgraded(report: &RekeyReport) -> Option<String> {
+    let rest = match report.marks.0.iter().map(|mark| mark.records).sum::<u64>() {
+        0 => String::new(),
+        left => format!("; {} of another form open under none of the passwords", records(left)),
+    };
+    let rewritten = report.counts.rekeyed;
+    Some(match report.end {
+        RunStatus::Complete if report.dry_run && report.would_mark() => {
+            format!("Rehearsal: the upgrade would be REFUSED{rest}")
+        }
+        RunStatus::Complete if report.dry_run => {
+            format!(
+                "Rehearsal: {} would be upgraded; nothing was written{rest}",
+                records(rewritten)
+            )
+        }
+        RunStatus::Complete => format!("{} upgraded{rest}", records(rewritten)),
+        RunStatus::Refused => format!("REFUSED, and nothing was written{rest}"),
+        _ => return None,
+    })
+}
+
 fn outcome(report: &RekeyReport, wording: &Wording) -> String {
+    if let Some(line) = Some(report).filter(|report| report.upgrades).and_then(upgraded) {
+        return line;
+    }
     let RekeyCounts { rekeyed, failed, conflict, .. } = report.counts;
     let unwritten = failed + conflict;
     match report.end {

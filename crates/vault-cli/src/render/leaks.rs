@@ -127,10 +127,7 @@ impl Report<'_> {
         };
         let mut remedies = Vec::new();
         if tells(true) {
-            remedies.push(format!(
-                "vaultstore rekey --write vault --pairs FILE --vault {}, with new passwords for all old ones in one run",
-                self.vault
-            ));
+            remedies.push(format!("vaultstore upgrade --vault {}, with all passwords", self.vault));
         }
         if tells(false) || !remedies.is_empty() {
             remedies.push(format!("vaultstore scrub --vault {}", self.vault));

@@ -3,12 +3,12 @@
 use std::{collections::BTreeMap, fmt::Write as _};
 
 use serde::Serialize;
-use vaultstore::RekeyReport;
 use vaultstore::envelope::Malformed;
 use vaultstore::rekey::{
     EnvelopeKind, Mark, MarkReason, MergeCheck, MergeReport, RekeyCounts, RunStatus,
 };
 use vaultstore::run::{Problem, ProblemAt, ProblemKind};
+use vaultstore::{RecordId, RekeyReport};
 
 use crate::exit::limit_option;
 
@@ -20,6 +20,9 @@ use super::{
     unchecked::{SHOWN, not_checkable},
 };
 use crate::shown;
+
+/// How many records that an upgrade leaves are listed; `--json` has up to 1,000.
+const SHOWN_LEFT: usize = 10;
 
 /// Reports another page.
 pub(crate) fn step(progress: &mut Progress, report: &RekeyReport) {
@@ -84,6 +87,7 @@ pub(crate) struct Report<'a> {
     after: Vec<Sealed>,
     merge_check: Merge,
     marks: Vec<Marked>,
+    left: Vec<&'a str>,
     earlier: PreviousRuns,
     catch_up_passes: u32,
     conflicts_settled: u64,
@@ -142,6 +146,7 @@ fn marked(mark: &Mark) -> Marked {
         MarkReason::BelowFloor => "below_floor",
         MarkReason::Spelling => "spelling",
         MarkReason::Asked => "asked",
+        MarkReason::Left => "left",
         MarkReason::NotTried => "not_tried",
     };
     Marked { reason, records: mark.records }
@@ -229,6 +234,7 @@ pub(crate) fn json<'a>(report: &'a RekeyReport, wording: &'a Wording) -> Report<
         after: sealed(&report.after),
         merge_check: merge(&report.merge),
         marks: report.marks.0.iter().map(marked).collect(),
+        left: report.left.iter().map(RecordId::as_str).collect(),
         earlier: PreviousRuns {
             runs: report.earlier.runs,
             counts: Counts::of(&report.earlier.counts),
@@ -318,6 +324,9 @@ pub(crate) fn text(report: &RekeyReport, wording: &Wording) -> String {
     if report.merge.unasked > 0 {
         // Reported, because "none" refers only to the others.
         row(&mut text, "v2 not asked whether new", &figures::count(report.merge.unasked));
+    }
+    for id in report.left.iter().take(SHOWN_LEFT) {
+        let _ = writeln!(text, "  {}: left, of another form", shown::line(id.as_str()));
     }
     for mark in report.marks.0.iter().map(marked) {
         row(&mut text, &format!("marked ({})", mark.reason), &figures::count(mark.records));

@@ -84,6 +84,7 @@ async fn run_command(context: &Context, command: Command) -> Result<Exit, Failur
         Command::Verify(args) => verify::run(context, args).await,
         Command::Copy(args) => copy::run(context, args).await,
         Command::Scrub(args) => scrub::run(context, &args).await,
+        Command::Upgrade(args) => rekey::upgrade(context, args).await,
         Command::Leaks(args) => leaks::run(context, args).await,
         Command::Migrate { create, json } => migrate::run(context, create, json).await,
         Command::BenchmarkRekey(args) => benchmark::run(context, args).await,

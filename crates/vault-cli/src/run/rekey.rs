@@ -8,7 +8,7 @@ use std::{
 use vaultstore::envelope::{Format, Padding, SealParams};
 use vaultstore::kdf::KdfSetting;
 use vaultstore::rekey::{
-    EarlierRun, Marking, RekeyError, RekeyMode, RunStatus, WriteAs, WriteHooks,
+    EarlierRun, Marking, RekeyError, RekeyMode, RunStatus, Shard, WriteAs, WriteHooks,
 };
 use vaultstore::store::{ScrubOptions, ScrubReport, StagedStore, WriteHook};
 use vaultstore::{Password, RekeyPlan, RekeyReport, RekeySession, StoreUrl, Vault, WriteFormat};
@@ -18,7 +18,9 @@ use super::identity::warn_of_links;
 use super::scrub::settle_states;
 use super::v2_cost::{self, V2Costs};
 use super::{Context, blocking, settings};
-use crate::args::{NewPasswordArgs, OldPasswordArgs, OutputArgs, RekeyArgs, Writing};
+use crate::args::{
+    NewPasswordArgs, OldPasswordArgs, OutputArgs, RekeyArgs, Source, UpgradeArgs, Writing,
+};
 use crate::exit::{self, Exit, Failure, FailureKind};
 use crate::render::headline::{Traces, V2Answer, Wording};
 use crate::render::progress::Progress;
@@ -119,6 +121,66 @@ async fn stage(
         settle_states(context, id, args.restart).await?;
     }
     Ok(vault.store().stage().await?)
+}
+
+/// Rewrites all records in the form of the vault's settings, each under its own password. It leaves no
+/// state: run again, it passes over what it has written.
+pub(super) async fn upgrade(context: &Context, args: UpgradeArgs) -> Result<Exit, Failure> {
+    let vault = context.open_for(&args.open).await?;
+    let place = Place::of(context)?;
+    let mode = if args.dry_run { RekeyMode::DryRun } else { RekeyMode::Apply };
+    let hooks = WriteHooks::Refuse;
+    let (sources, pairs) = (args.passwords.sources(), args.pairs);
+    let passwords = blocking(move || passwords(sources, pairs.as_deref())).await?;
+    let costs = V2Costs::of(&**vault.store(), &args.open, context).await?;
+    let plan = RekeyPlan::new()
+        .dry_run(mode)
+        .marks(if args.leave_rest { Marking::Allow } else { Marking::Refuse })
+        .options(plan::run_options(&args.run));
+    let plan = passwords.into_iter().fold(plan, RekeyPlan::upgrade);
+    context.interrupts.leave_first_to_command();
+    let session = vault.rekey(plan).await?;
+    if let Some(doubt) = session.report().kdf_doubt {
+        return Err(Failure::usage(format!(
+            "the vault's setting kdf ({}) has another salt or a lower cost than most v3 records ({} of {} have {}), and all \
+             would get it",
+            doubt.setting,
+            figures::count(doubt.records),
+            figures::count(doubt.of),
+            doubt.most,
+        ))
+        .hint(format!("restore it first: settings set kdf '{}'", doubt.most)));
+    }
+    name_hooks(&session.report().write_hooks, hooks);
+    name_logs(&session.report().statement_logs);
+    let expected = Expected { count: None, zero_is_fine: true };
+    let wording = Wording::of(&[], Shard::WHOLE);
+    let run = Run { context, place, kept: None, costs, expected };
+    run.drive(session, wording, &args.output).await
+}
+
+/// Each password once.
+fn passwords(sources: Vec<Source>, pairs: Option<&Path>) -> Result<Vec<Password>, Failure> {
+    let mut reader = Passwords::default();
+    let mut given = Vec::new();
+    match pairs {
+        Some(file) => {
+            given.extend(secrets::read_pairs(file)?.into_iter().flat_map(|(old, new)| [old, new]));
+        }
+        None if sources.is_empty() => given.push(reader.read(None, Prompt::Known("Password"))?),
+        None => {
+            for source in sources {
+                given.push(reader.read(Some(source), Prompt::Known("Password"))?);
+            }
+        }
+    }
+    let mut passwords: Vec<Password> = Vec::new();
+    for password in given {
+        if !passwords.iter().any(|other| other.is_same_as(&password)) {
+            passwords.push(password);
+        }
+    }
+    Ok(passwords)
 }
 
 /// Opens the state file, and empties it for `--restart`.
@@ -573,7 +635,11 @@ fn judge(report: &RekeyReport, wording: &Wording, expected: Expected) -> Exit {
         exit::hint(&what_to_check(report, wording));
         return Exit::OtherCount;
     }
-    if report.needs_attention() { Exit::Remains } else { Exit::Done }
+    if report.needs_attention() || !report.left.is_empty() && report.rekeyed_now() == 0 {
+        Exit::Remains
+    } else {
+        Exit::Done
+    }
 }
 
 /// What to check if nothing opened under an old password.

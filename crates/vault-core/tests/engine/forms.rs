@@ -294,3 +294,61 @@ fn a_run_that_resumes_writes_the_same_form() {
     assert!(matches!(refused, Err(RekeyError::State(ResumeError::OtherPlan))), "{refused:?}");
     assert_eq!(world.rekey(plan().resume(state)).unwrap().counts.rekeyed, 10);
 }
+
+fn upgrade(passwords: &[&str]) -> RekeyPlan {
+    let plan = RekeyPlan::new().options(RunOptions::default().without_threads());
+    passwords.iter().map(|text| Password::new(*text)).fold(plan, RekeyPlan::upgrade)
+}
+
+#[test]
+fn an_upgrade_gives_all_records_one_form_and_leaves_their_passwords() {
+    let world = World::new();
+    world.add("own", v3(1, own()), BOTH);
+    world.add("lower", v3(1, cost(32, 2)), BOTH);
+    world.add("merged", v3(2, cost(128, 2)), BOTH);
+    world.add("v2", v2(own()), BOTH);
+    world.put("v1-old", V1Pad::of(b"old").seal(b"value"));
+    let before = world.texts();
+
+    // Of those that one password does not open, each is listed, and nothing is written.
+    let mut session = block_on(world.vault().rekey(upgrade(&["old"]))).unwrap();
+    let refused = loop {
+        match block_on(session.step()) {
+            Ok(more) => assert!(more.is_some(), "it is refused"),
+            Err(refused) => break refused,
+        }
+    };
+    assert!(
+        matches!(refused, RekeyError::Marks(Marks(marks)) if marks == [mark(MarkReason::Left, 3)])
+    );
+    let left: Vec<_> = session.report().left.iter().map(ToString::to_string).collect();
+    assert_eq!(left, ["lower-other", "merged-other", "v2-other"]);
+    assert_eq!(world.texts(), before);
+    drop(session);
+
+    let dry = world.rekey(upgrade(BOTH).dry_run(RekeyMode::DryRun)).unwrap();
+    assert_eq!((dry.counts.rekeyed, world.texts() == before), (7, true));
+    let report = world.rekey(upgrade(BOTH)).unwrap();
+    assert_eq!((report.counts.rekeyed, report.left.len(), report.end), (7, 0, RunStatus::Complete));
+    let cost = V2Params::new(own());
+    let vaults = form(&sealed("x", "old", &v3(1, own())));
+    for (name, text) in world.texts() {
+        let owner = if name.ends_with("old") { "old" } else { "other" };
+        assert!(opens(&name, &text, owner, cost), "{name}");
+        assert_eq!(form(&text), vaults, "{name}");
+    }
+    let again = world.rekey(upgrade(BOTH)).unwrap();
+    assert_eq!((again.counts.rekeyed, again.counts.already_new), (0, 9));
+}
+
+#[test]
+fn what_an_upgrade_leaves_is_left_where_that_is_allowed() {
+    let world = World::new();
+    world.add("lower", v3(1, cost(32, 2)), BOTH);
+    let report = world.rekey(upgrade(&["old"]).marks(Marking::Allow)).unwrap();
+    assert_eq!(
+        (report.counts.rekeyed, report.marks.0.as_slice()),
+        (1, &[mark(MarkReason::Left, 1)][..])
+    );
+    assert_eq!(report.left.len(), 1);
+}

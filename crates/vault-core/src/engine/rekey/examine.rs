@@ -8,7 +8,7 @@ use crate::crypto::envelope::{Envelope, Format, V2Params};
 use crate::crypto::kdf::{KdfMemory, KdfParams};
 use crate::crypto::key::{PasswordKey, VerifyError};
 use crate::crypto::policy::{NotTried, OpenPolicy};
-use crate::crypto::reseal::{Reseal, Target};
+use crate::crypto::reseal::{Form, Reseal, Target};
 use crate::crypto::salts::RunPolicy;
 use crate::crypto::seal::{
     Candidate, OpenOutcome, SealParams, check_all, open_all, seal_all, seal_all_as_v2,
@@ -44,6 +44,8 @@ pub(crate) struct Rekeyer {
     mode: RekeyMode,
     /// Counts the forms of the records, if nothing did before.
     marks: Option<Arc<MarkTally>>,
+    /// Leaves records alone that have the form to write.
+    upgrades: bool,
 }
 
 impl Examine for Rekeyer {
@@ -99,7 +101,7 @@ impl Rekeyer {
         reseal: Reseal,
         mode: RekeyMode,
     ) -> Self {
-        Self { pairs, policy, reseal, mode, marks: None }
+        Self { pairs, policy, reseal, mode, marks: None, upgrades: false }
     }
 
     /// Counts which records would be marked.
@@ -107,9 +109,14 @@ impl Rekeyer {
         Self { marks, ..self }
     }
 
+    /// Leaves records alone that have the form to write.
+    pub(super) fn upgrading(self, upgrades: bool) -> Self {
+        Self { upgrades, ..self }
+    }
+
     /// Returns which records would be marked, if that is counted.
-    pub(super) fn marks(&self) -> Option<Marks> {
-        self.marks.as_ref().map(|marks| marks.marks())
+    pub(super) fn marks(&self) -> Option<(Marks, Vec<RecordId>)> {
+        self.marks.as_ref().map(|marks| (marks.marks(), marks.left()))
     }
 
     /// Returns how records are opened.
@@ -170,12 +177,24 @@ impl Rekeyer {
                     marks.count_opened(&records[candidate.index], &present);
                 }
             }
+            if self.upgrades {
+                opened.retain(|(candidate, _)| {
+                    let is = Form::of(&records[candidate.index].envelope);
+                    let is_written = is == Some(Form::written(&self.target(candidate)));
+                    if is_written {
+                        verdicts[candidate.index] = Verdict::AlreadyNew;
+                    }
+                    !is_written
+                });
+            }
             self.reseal(&opened, &pair.new, &mut verdicts, memory)?;
         }
         // An Argon2id per record only to distinguish "already new" from "other password" would
         // double a v2 run.
         untried.retain(|candidate| candidate.checked.format() != Format::V2);
-        self.find_already_new(untried, &mut verdicts, memory)?;
+        if !self.upgrades {
+            self.find_already_new(untried, &mut verdicts, memory)?;
+        }
         Ok(verdicts)
     }
 

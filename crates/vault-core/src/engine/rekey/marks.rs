@@ -16,9 +16,10 @@ use crate::crypto::kdf::KdfMemory;
 use crate::crypto::key::PasswordKey;
 use crate::crypto::reseal::{Form, Reseal, Target};
 use crate::crypto::salts::RunPolicy;
-use crate::crypto::seal::{OpenOutcome, Present, check_all, open_all};
+use crate::crypto::seal::{OpenOutcome, Present, Rejected, check_all, open_all};
 use crate::scan::error::ScanError;
-use vault_store::SealedRecord;
+use crate::scan::problem::MAX_PROBLEMS;
+use vault_store::{RecordId, SealedRecord};
 
 /// How many forms are told apart; a hostile vault must not fill memory with them.
 const MAX_FORMS: usize = 1000;
@@ -47,6 +48,9 @@ pub enum MarkReason {
     Spelling,
     /// The plan asks for another form.
     Asked,
+    /// The plan upgrades the vault, and none of its passwords opens these records, which have another
+    /// form.
+    Left,
     /// The plan asks for another form, and as that would take an Argon2id per record, it is not
     /// known which of these v2 records open under an old password.
     NotTried,
@@ -87,6 +91,12 @@ impl fmt::Display for Marks {
         if asked > 0 {
             sentences.push(format!("records that are to get another form ({asked})"));
         }
+        let left = self.of(MarkReason::Left);
+        if left > 0 {
+            sentences.push(format!(
+                "records that no password opens, as the only ones of their form ({left})"
+            ));
+        }
         let not_tried = self.of(MarkReason::NotTried);
         if not_tried > 0 {
             sentences.push(format!(
@@ -104,6 +114,9 @@ pub(super) struct MarkTally {
     check: MergeCheck,
     /// The v2 costs at which a v2 does not stay one.
     changing: Vec<V2Params>,
+    /// Counts, for an upgrade, what is left in another form.
+    upgrades: bool,
+    left: Mutex<(u64, Vec<RecordId>)>,
     seen: Mutex<HashMap<Option<Form>, Seen>>,
 }
 
@@ -121,7 +134,26 @@ impl MarkTally {
         };
         let costs = &policy.policy().v2_costs;
         let changing: Vec<_> = costs.iter().filter(|cost| !stays(cost)).copied().collect();
-        Self { reseal, policy, check, changing, seen: Mutex::default() }
+        let left = Mutex::default();
+        Self { reseal, policy, check, changing, upgrades: false, left, seen: Mutex::default() }
+    }
+
+    /// Counts, for an upgrade, what is left in another form.
+    pub(super) fn upgrading(self, upgrades: bool) -> Self {
+        Self { upgrades, ..self }
+    }
+
+    /// Returns the first records that are left.
+    pub(super) fn left(&self) -> Vec<RecordId> {
+        self.left.lock().unwrap_or_else(PoisonError::into_inner).1.clone()
+    }
+
+    fn count_left(&self, record: &SealedRecord) {
+        let mut left = self.left.lock().unwrap_or_else(PoisonError::into_inner);
+        left.0 += 1;
+        if left.1.len() < MAX_PROBLEMS {
+            left.1.push(record.id.clone());
+        }
     }
 
     /// Counts a record, and returns whether the old passwords are to be tried on it.
@@ -150,7 +182,8 @@ impl MarkTally {
     /// Returns whether a record of this form is written in another one if an old password opens it.
     fn may_change(&self, form: Form) -> bool {
         match form {
-            Form::V1 => self.policy.policy().allow_v1,
+            // Only an upgrade has to know of those that no password may be tried on.
+            Form::V1 => self.policy.policy().allow_v1 || self.upgrades,
             Form::V2 => !self.changing.is_empty(),
             Form::OddV2 => true,
             Form::V3 { kdf, padding } => {
@@ -162,7 +195,10 @@ impl MarkTally {
     /// Returns whether opening it is cheap enough, or asked for. What is below the floor costs
     /// little, and an odd spelling is rare.
     fn tries(&self, form: Form) -> bool {
-        form != Form::V2 || self.only_below_floor() || self.check == MergeCheck::Full
+        form != Form::V2
+            || self.upgrades
+            || self.only_below_floor()
+            || self.check == MergeCheck::Full
     }
 
     /// Tries the old passwords on records that may change.
@@ -184,7 +220,13 @@ impl MarkTally {
             let parsed: Vec<_> =
                 of_these.iter().map(|(record, _)| Envelope::parse(&record.envelope)).collect();
             let bound = of_these.iter().map(|(record, _)| record.bound_to());
-            let (mut candidates, _) = check_all(&parsed, bound, &policy);
+            let (mut candidates, unopenable) = check_all(&parsed, bound, &policy);
+            for (index, why) in unopenable.into_iter().filter(|_| self.upgrades) {
+                // What is unsound is nobody's.
+                if matches!(why, Rejected::NotTried(_)) {
+                    self.count_left(of_these[index].0);
+                }
+            }
             for key in keys {
                 for (candidate, outcome) in open_all(&mut candidates, key, memory)? {
                     if let (OpenOutcome::Opened(_), Some(form)) =
@@ -193,6 +235,9 @@ impl MarkTally {
                         self.count_if_changed(form, &candidate.checked.present(candidate.v2_cost));
                     }
                 }
+            }
+            for candidate in candidates.iter().filter(|_| self.upgrades) {
+                self.count_left(of_these[candidate.index].0);
             }
         }
         Ok(())
@@ -234,6 +279,11 @@ impl MarkTally {
 
     /// Returns what tells the records that are to change from those that are left.
     pub(super) fn marks(&self) -> Marks {
+        if self.upgrades {
+            let records = self.left.lock().unwrap_or_else(PoisonError::into_inner).0;
+            let left = Mark { reason: MarkReason::Left, records };
+            return Marks(Some(left).into_iter().filter(|mark| mark.records > 0).collect());
+        }
         let seen = self.seen.lock().unwrap_or_else(PoisonError::into_inner);
         let mut sums: HashMap<MarkReason, u64> = HashMap::new();
         for Seen { records, changed } in seen.values() {

@@ -16,6 +16,8 @@ use vault_store::RecordId;
 #[derive(Debug, Default)]
 pub struct RekeyPlan {
     pub(super) pairs: Vec<(Password, Password)>,
+    /// Passwords whose records are rewritten under the same one.
+    pub(super) upgrades: Vec<Password>,
     pub(super) write: WriteAs,
     keeps: Keeps,
     pub(super) marking: Marking,
@@ -162,6 +164,23 @@ impl RekeyPlan {
         self
     }
 
+    /// Adds a password whose records are written in the form of the vault's settings, format, cost and
+    /// salt, and stay under it. A plan that upgrades has no pairs, and makes no merge check.
+    ///
+    /// Records that have another form and that none of the passwords opens would be told from the
+    /// others. They are counted before the first write ([`MarkReason::Left`]), and listed in
+    /// [`RekeyReport::left`]; the passwords are tried on all of them, v2 included.
+    ///
+    /// [`MarkReason::Left`]: crate::engine::rekey::MarkReason::Left
+    /// [`RekeyReport::left`]: crate::engine::rekey::RekeyReport::left
+    #[must_use]
+    pub fn upgrade(mut self, password: Password) -> Self {
+        self.upgrades.push(password);
+        self.write = WriteAs::Vault;
+        self.merge = MergeCheck::Off;
+        self
+    }
+
     /// Sets which form records are written in; by default, each in the one in which it was found.
     #[must_use]
     pub fn write_as(mut self, form: impl Into<WriteAs>) -> Self {
@@ -251,6 +270,11 @@ impl RekeyPlan {
         self
     }
 
+    /// Returns whether records stay under their password.
+    pub(super) fn upgrades(&self) -> bool {
+        !self.upgrades.is_empty()
+    }
+
     /// Returns whether nothing is to be written.
     pub(crate) fn is_dry_run(&self) -> bool {
         self.dry_run == RekeyMode::DryRun
@@ -265,6 +289,8 @@ impl RekeyPlan {
     pub(super) fn reseal(&self, spec: SealParams) -> Reseal {
         let Keeps { format, cost, salt } = self.keeps;
         let change = match self.write {
+            // All of them alike.
+            _ if self.upgrades() => Change::Asked,
             WriteAs::AsItWas => Change::Kept,
             WriteAs::Vault => return Reseal::by_settings(spec),
             WriteAs::Spec(_) => Change::Asked,
@@ -276,7 +302,8 @@ impl RekeyPlan {
     /// Returns in words what a run that resumes this one must write too.
     pub(super) fn written(&self) -> String {
         let Keeps { format, cost, salt } = self.keeps;
-        format!("{} {format} {cost} {salt}", self.write.name())
+        let upgrades = if self.upgrades() { " upgrade" } else { "" };
+        format!("{} {format} {cost} {salt}{upgrades}", self.write.name())
     }
 
     /// Returns the requested format and cost.
@@ -307,6 +334,10 @@ pub enum InvalidPlan {
     /// Two pairs have the same new password, and the plan does not permit a merge.
     #[error("two pairs have the same new password, which would merge their records irreversibly")]
     MergingPairs,
+    /// It upgrades records, and has pairs of passwords as well, or the same password twice, or the
+    /// vault writes v2.
+    #[error("an upgrade has each password once, no pairs, and a vault that writes v3")]
+    Upgrade,
 }
 
 impl InvalidPlan {
@@ -318,6 +349,9 @@ impl InvalidPlan {
             Self::SamePassword => "give a new password that differs",
             Self::EmptyNewPassword => "give a new password that is not empty",
             Self::AmbiguousPair => "give each old password once",
+            Self::Upgrade => {
+                "upgrade and rekey one after the other; `settings set format v3` makes a vault write v3"
+            }
             Self::MergingPairs => "give each pair a new password of its own, or allow the merge",
         })
     }
@@ -421,6 +455,25 @@ pub(super) fn checked(
     let key = |password| Arc::new(PasswordKey::new(password));
     let keys = pairs.into_iter().map(|(old, new)| Pair { old: key(old), new: key(new) });
     Ok(Pairs { list: keys.collect(), chaining, chained })
+}
+
+/// The keys of a valid plan that upgrades: each password is its own new one.
+pub(super) fn upgrading(
+    passwords: Vec<Password>,
+    others: &[(Password, Password)],
+    spec: &SealParams,
+) -> Result<Pairs, InvalidPlan> {
+    let is_double = |(number, password): (usize, &Password)| {
+        passwords[..number].iter().any(|other| other.is_same_as(password))
+    };
+    let is_v2 = matches!(spec, SealParams::V2 { .. });
+    if is_v2 || !others.is_empty() || passwords.iter().enumerate().any(is_double) {
+        return Err(InvalidPlan::Upgrade);
+    }
+    let none = vec![false; passwords.len()];
+    let keys = passwords.into_iter().map(|password| Arc::new(PasswordKey::new(password)));
+    let list = keys.map(|key| Pair { old: Arc::clone(&key), new: key }).collect();
+    Ok(Pairs { list, chaining: none.clone(), chained: none })
 }
 
 /// The keys of an old password and its new one.

@@ -10,7 +10,7 @@ use super::{
 use crate::crypto::envelope::Format;
 use crate::crypto::kdf::KdfSetting;
 use crate::scan::problem::{NotTriedCounts, Problem};
-use vault_store::WriteHook;
+use vault_store::{RecordId, WriteHook};
 
 /// The records of a rekey by outcome. Every scanned record is counted under exactly one.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -135,6 +135,10 @@ pub struct RekeyReport {
     /// Records that the run would mark, or did: written in another form than others of theirs. It
     /// is known before the first write, unless the plan permits marks and makes no merge check.
     pub marks: Marks,
+    /// For an upgrade, the first 1,000 records that have another form and that no password opens.
+    pub left: Vec<RecordId>,
+    /// Whether records stay under their password.
+    pub upgrades: bool,
     /// What the plan says about marks.
     pub(super) marking: Marking,
     /// Settings by which the database may log which records are rekeyed, each as `name = value`.

@@ -123,6 +123,8 @@ pub(super) struct Passes {
 pub(super) struct Asking {
     pub(super) check: MergeCheck,
     pub(super) marking: Marking,
+    /// An upgrade lists what it leaves, whatever is permitted.
+    pub(super) upgrades: bool,
     /// The forms of the records; `None` where they make no difference.
     pub(super) marks: Option<Arc<MarkTally>>,
     pub(super) old: Vec<Arc<PasswordKey>>,
@@ -445,8 +447,8 @@ impl RekeySession {
         if let Some(tally) = &self.passes.seeker.tally {
             self.report.kdf_doubt = tally.doubt();
         }
-        if let Some(marks) = self.passes.seeker.rekeyer.marks() {
-            self.report.marks = marks;
+        if let Some((marks, left)) = self.passes.seeker.rekeyer.marks() {
+            (self.report.marks, self.report.left) = (marks, left);
         }
         self.count_time();
         self.report.catch_up_passes += u32::from(self.progress.pass > 1);

@@ -12,7 +12,7 @@ use super::{
     kdf_tally::KdfTally,
     marks::{MarkTally, Marks},
     pass::{Chains, PassExaminer},
-    plan::{Marking, MergeCheck, Pairs, RekeyMode, RekeyPlan, WriteHooks, checked},
+    plan::{Marking, MergeCheck, Pairs, RekeyMode, RekeyPlan, WriteHooks, checked, upgrading},
     progress::{Asked, JobId, Progress, Restored},
     report::{MergeReport, PreviousRuns, RekeyReport, RunStatus, StageTimes},
     sample::sample,
@@ -42,7 +42,11 @@ impl RekeySession {
     ) -> Result<Self, RekeyError> {
         let started = Instant::now();
         let (reseal, written) = (plan.reseal(spec), plan.written());
-        let pairs = checked(plan.pairs, plan.merge)?;
+        let upgrades = plan.upgrades();
+        let pairs = match upgrades {
+            true => upgrading(plan.upgrades, &plan.pairs, &spec)?,
+            false => checked(plan.pairs, plan.merge)?,
+        };
         let hooks = store.write_hooks().await?;
         let statement_logs = store.statement_logs().await?;
         let writing: Vec<_> = hooks.iter().filter(|hook| hook.may_write()).cloned().collect();
@@ -71,12 +75,13 @@ impl RekeySession {
             keys.prepare(plan.resume, &workers).await?;
         let (Restored { progress, earlier, key, marks }, job) = restored;
         let tested = Arc::new(TriedSet::restored(key, marks));
-        let marks = Arc::new(MarkTally::new(reseal, run.clone(), plan.merge));
-        let rehearsed_marks = write.is_none().then(|| Arc::clone(&marks));
+        let marks = Arc::new(MarkTally::new(reseal, run.clone(), plan.merge).upgrading(upgrades));
+        let rehearsed_marks = (write.is_none() && !upgrades).then(|| Arc::clone(&marks));
         let asking = Asking {
             check: plan.merge,
             marking: plan.marking,
-            marks: write.map(|_| marks),
+            marks: (write.is_some() || upgrades).then_some(marks),
+            upgrades,
             old: pairs.list.iter().map(|pair| Arc::clone(&pair.old)).collect(),
             keys: pairs.fresh_keys(),
             policy: run.clone(),
@@ -97,7 +102,8 @@ impl RekeySession {
                     .counting_marks(rehearsed_marks.clone())
             }),
             rekeyer: Rekeyer::new(pairs.list, run, reseal, plan.dry_run)
-                .counting_marks(rehearsed_marks),
+                .counting_marks(rehearsed_marks)
+                .upgrading(upgrades),
             tested: Arc::clone(&tested),
             shard: plan.shard,
             chains,
@@ -118,6 +124,7 @@ impl RekeySession {
         // A finished job that moved nothing has nothing to show for it.
         report.already_done = job.is_some_and(|job| job.finished) && earlier.counts.rekeyed > 0;
         report.write_hooks = hooks;
+        report.upgrades = upgrades;
         report.statement_logs = statement_logs;
         report.stages.prepare = started.elapsed();
         let retry = Retry::new(Arc::clone(&plan.options.timer));
@@ -291,6 +298,8 @@ fn new_report(progress: &Progress, earlier: PreviousRuns, check: MergeCheck) -> 
         dry_run: false,
         kdf_doubt: None,
         marks: Marks::default(),
+        left: Vec::new(),
+        upgrades: false,
         marking: Marking::Refuse,
         write_hooks: Vec::new(),
         statement_logs: Vec::new(),

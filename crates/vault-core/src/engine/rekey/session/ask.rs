@@ -45,7 +45,9 @@ impl RekeySession {
         self.report.merge.unasked = unasked;
         let Some(examined) = examined else {
             self.report.kdf_doubt = tally.doubt();
-            self.report.marks = marks.map(|marks| marks.marks()).unwrap_or_default();
+            if let Some(marks) = marks {
+                (self.report.marks, self.report.left) = (marks.marks(), marks.left());
+            }
             self.count_time();
             self.progress.asked = Asked::Done { found: self.report.merge.found, unasked };
             self.begin_pass();
@@ -119,12 +121,14 @@ impl Passes {
     ) -> Stage {
         // A dry run finds the records of the new password during its pass.
         let asks = |asking: &Asking| {
-            let marks = asking.marks.is_some() && !dry_run;
+            let marks = asking.marks.is_some() && (asking.upgrades || !dry_run);
             progress.asked == Asked::NotYet
                 && match asking.check {
                     MergeCheck::Full => marks || !asking.keys.is_empty(),
                     MergeCheck::Fast => !dry_run && (marks || !asking.keys.is_empty()),
-                    MergeCheck::Off => marks && asking.marking == Marking::Refuse,
+                    MergeCheck::Off => {
+                        marks && (asking.upgrades || asking.marking == Marking::Refuse)
+                    }
                 }
         };
         match asking.filter(asks) {
