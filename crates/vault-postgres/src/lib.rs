@@ -10,7 +10,8 @@
 //! - **Atomic.** Each change, including a whole batch, is one transaction at the isolation level
 //!   *read committed*, whatever the database's default is. The rows of a batch are first locked in
 //!   the order of their ids, so that two rekeys do not deadlock, and then compared.
-//! - **Durable.** Each transaction that writes sets `synchronous_commit = on` (`remote_apply`, which
+//! - **Durable.** Each transaction that writes sets `synchronous_commit = on` (`remote_apply`,
+//!   which
 //!   promises more, is kept), so that an acknowledged commit survives a crash of the server even if
 //!   the database or the role has relaxed that. The server's own `fsync` and `full_page_writes`
 //!   must be on, as they are by default; no client can set them.
@@ -47,21 +48,21 @@
 //! # Limits
 //!
 //! A replaced or deleted envelope stays in dead rows until the server vacuums, and then in free
-//! space, in the write-ahead log, in replicas and in backups, and each row names the transaction that
-//! wrote it. [`scrub`](vault_store::VaultStore::scrub) ends all of this but the log, and says what
-//! keeps that. It needs the rights of the table's owner, and locks the table until it is done.
-//! Transactions at *repeatable read* that begin meanwhile and look at the table afterwards may find it
-//! empty, so it waits for those that it sees.
+//! space, in the write-ahead log, in replicas and in backups, and each row names the transaction
+//! that wrote it. [`scrub`](vault_store::VaultStore::scrub) ends all of this but the log, and says
+//! what keeps that. It needs the rights of the table's owner, and locks the table until it is done.
+//! Transactions at *repeatable read* that begin meanwhile and look at the table afterwards may find
+//! it empty, so it waits for those that it sees.
 //!
 //! Ids and tokens of more than about 2,700 bytes do not fit into an index and are refused.
 //!
 //! # Connection poolers
 //!
 //! Nothing is set outside of a transaction, and each read has one. Opening recognizes a pooler,
-//! because it does not pass on a setting that the first connection asks for; behind one, no statement
-//! gets a name, so that nothing is left behind on its connections. There is nothing to configure. The
-//! one thing that a pooler that drops `options` cannot do is to pass on those of the address: opening
-//! fails then, because they may name the schema.
+//! because it does not pass on a setting that the first connection asks for; behind one, no
+//! statement gets a name, so that nothing is left behind on its connections. There is nothing to
+//! configure. The one thing that a pooler that drops `options` cannot do is to pass on those of the
+//! address: opening fails then, because they may name the schema.
 //!
 //! # Address and TLS
 //!
@@ -370,8 +371,8 @@ impl VaultStore for PostgresStore {
         self.shared.run(Reads, |shared| async move { reads::place_id(&shared).await }).await
     }
 
-    /// Locks the table for as long as it is written again, and needs its owner's rights. Readers and
-    /// writers wait.
+    /// Locks the table for as long as it is written again, and needs its owner's rights. Readers
+    /// and writers wait.
     async fn scrub(&self, _options: ScrubOptions) -> Result<ScrubReport, StoreError> {
         self.shared.run(Writes, |shared| async move { scrub::scrub(&shared).await }).await
     }

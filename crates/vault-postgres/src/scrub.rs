@@ -7,12 +7,12 @@
 //! | `ANALYZE` | old values in the statistics |
 //! | `VACUUM (FREEZE)`, after the commit | hint bits, and what differs in the visibility of rows |
 //!
-//! The table keeps its OID, and with it owner, privileges, comments, triggers (none is fired), rules,
-//! publications, foreign keys of other tables, statistics objects and options. What the catalogue
-//! says of all these is compared before the commit, and so is the hash of all rows.
+//! The table keeps its OID, and with it owner, privileges, comments, triggers (none is fired),
+//! rules, publications, foreign keys of other tables, statistics objects and options. What the
+//! catalogue says of all these is compared before the commit, and so is the hash of all rows.
 //!
-//! A crash leaves the old table or the new one, whole; before the last statement the new one already
-//! tells nothing.
+//! A crash leaves the old table or the new one, whole; before the last statement the new one
+//! already tells nothing.
 
 use std::time::Duration;
 

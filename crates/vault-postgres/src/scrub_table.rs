@@ -1,5 +1,5 @@
-//! The records table before a scrub: what it is called, why it is not scrubbed, and all that belongs
-//! to it.
+//! The records table before a scrub: what it is called, why it is not scrubbed, and all that
+//! belongs to it.
 
 use sqlx::{AssertSqlSafe, PgConnection, Row as _};
 use vault_store::{StoreError, StoreErrorKind as Kind};

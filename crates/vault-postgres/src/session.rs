@@ -2,8 +2,8 @@
 //!
 //! A pooler that pools by transaction gives each transaction some connection to the server. What is
 //! set or prepared outside of a transaction then reaches other clients, and is missing where it is
-//! needed. So nothing is set except within a transaction, which every read has as well, and behind a
-//! pooler every statement is unnamed.
+//! needed. So nothing is set except within a transaction, which every read has as well, and behind
+//! a pooler every statement is unnamed.
 //!
 //! # How a pooler is recognized
 //!
@@ -18,8 +18,8 @@ use crate::error::{Fault, code_of};
 
 /// What every transaction begins with: where row security would hide records from this user, the
 /// server returns an error (as for `pg_dump`) instead of the visible ones; and the parameters of a
-/// statement, the ids of what is rekeyed among them, stay out of the server's log where the role may
-/// say so. Versions before 13 do not know these two settings.
+/// statement, the ids of what is rekeyed among them, stay out of the server's log where the role
+/// may say so. Versions before 13 do not know these two settings.
 macro_rules! begin {
     ($mode:literal, $more:literal) => {
         concat!(

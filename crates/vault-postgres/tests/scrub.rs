@@ -95,8 +95,8 @@ async fn traces(place: &Place) -> Vec<(&'static str, Vec<i64>)> {
     traces
 }
 
-/// The advantage at "was this record moved?" of whoever knows which value of a trace belongs to what:
-/// for each value, the guess is what most of its records are.
+/// The advantage at "was this record moved?" of whoever knows which value of a trace belongs to
+/// what: for each value, the guess is what most of its records are.
 fn advantage(trace: &[i64]) -> f64 {
     let mut values: std::collections::BTreeMap<i64, [f64; 2]> = Default::default();
     for (number, value) in trace.iter().enumerate() {

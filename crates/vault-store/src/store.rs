@@ -259,8 +259,8 @@ pub trait VaultStore: RecordSource + RecordSink {
     /// [`swap_batch`](RecordSink::swap_batch) replaces, each as `name = value`. The default, for
     /// stores without such a log, is none. A rekey reports them before its first write.
     ///
-    /// A store keeps its parameters out of such logs where it may. Logs of proxies and replicas, and
-    /// extensions that hide their settings, are beyond it.
+    /// A store keeps its parameters out of such logs where it may. Logs of proxies and replicas,
+    /// and extensions that hide their settings, are beyond it.
     ///
     /// # Errors
     /// [`StoreError`].
@@ -287,9 +287,9 @@ pub trait VaultStore: RecordSource + RecordSink {
         Ok(None)
     }
 
-    /// Writes the whole vault again, byte for byte, so that its storage no longer tells which records
-    /// were replaced: not by where they lie, nor by what is left of earlier envelopes. The default is
-    /// [`Unsupported`](StoreErrorKind::Unsupported).
+    /// Writes the whole vault again, byte for byte, so that its storage no longer tells which
+    /// records were replaced: not by where they lie, nor by what is left of earlier envelopes. The
+    /// default is [`Unsupported`](StoreErrorKind::Unsupported).
     ///
     /// - Everything that can be read is as before: ids, tokens, envelopes, times, settings,
     ///   unreadable rows.
@@ -310,9 +310,9 @@ pub trait VaultStore: RecordSource + RecordSink {
         Err(no_scrub())
     }
 
-    /// Begins a copy of the vault that replacements are written into, so that a rekey reads once and
-    /// writes once: what [`scrub`](Self::scrub) does afterwards is then done already. The default is
-    /// [`Unsupported`](StoreErrorKind::Unsupported).
+    /// Begins a copy of the vault that replacements are written into, so that a rekey reads once
+    /// and writes once: what [`scrub`](Self::scrub) does afterwards is then done already. The
+    /// default is [`Unsupported`](StoreErrorKind::Unsupported).
     ///
     /// # Errors
     /// As [`scrub`](Self::scrub).

@@ -165,8 +165,8 @@ pub(crate) struct RekeyArgs {
     )]
     pub(crate) shard: Shard,
     /// Write the vault into a new file that then replaces the old one (redb only): nothing in the
-    /// file tells which records were rekeyed, and a run that does not reach its end changes nothing.
-    /// Faster if most records match; leaves no state to resume from
+    /// file tells which records were rekeyed, and a run that does not reach its end changes
+    /// nothing. Faster if most records match; leaves no state to resume from
     #[arg(long, conflicts_with_all = ["shard", "state"], help_heading = "What to write")]
     pub(crate) rebuild: bool,
     /// File for the state that the same command resumes from [default: in the user's state
@@ -257,8 +257,8 @@ pub(crate) struct ScrubArgs {
 pub(crate) struct UpgradeArgs {
     #[command(flatten)]
     pub(crate) passwords: PasswordsArgs,
-    /// Read passwords from a file of pairs, as for rekey: each password in it, once ('-' is standard
-    /// input)
+    /// Read passwords from a file of pairs, as for rekey: each password in it, once ('-' is
+    /// standard input)
     #[arg(long, value_name = "FILE", conflicts_with = "PasswordsArgs", help_heading = "Passwords")]
     pub(crate) pairs: Option<PathBuf>,
     /// Report what would be upgraded, without writing

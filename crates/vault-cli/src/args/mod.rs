@@ -51,8 +51,8 @@ pub(crate) struct Cli {
     /// Postgres: how many connections are open at a time
     #[arg(long, global = true, value_name = "N", default_value = "2")]
     pub(crate) max_connections: NonZeroU32,
-    /// Postgres: how long to wait for a server that is gone or busy, as in 5m, before giving up with
-    /// exit code 75
+    /// Postgres: how long to wait for a server that is gone or busy, as in 5m, before giving up
+    /// with exit code 75
     #[arg(long, global = true, value_name = "TIME", value_parser = parse::wait)]
     pub(crate) wait_for_server: Option<Duration>,
     #[command(subcommand)]
@@ -103,8 +103,8 @@ pub(crate) enum Command {
     Verify(VerifyArgs),
     /// Copy every record into another vault, on any backend, and compare the two
     Copy(CopyArgs),
-    /// Write all records in the format and cost of the vault's settings, each under its own password,
-    /// so that none can be told from the others by its form
+    /// Write all records in the format and cost of the vault's settings, each under its own
+    /// password, so that none can be told from the others by its form
     Upgrade(UpgradeArgs),
     /// Write the whole vault again, without any password, so that its files no longer tell which
     /// records were rekeyed
@@ -126,7 +126,8 @@ pub(crate) enum Command {
     /// figures
     #[command(arg = vault_of_benchmark(), arg = no_kdf_limit())]
     BenchmarkRekey(BenchmarkArgs),
-    /// Create a vault in a temporary folder, let a password leak, rekey the vault, and prove the result
+    /// Create a vault in a temporary folder, let a password leak, rekey the vault, and prove the
+    /// result
     #[command(arg = no_vault(), arg = no_kdf_limit())]
     Demo,
     /// Show what this vault is: backend, size, formats, settings, and rekeys that left a state

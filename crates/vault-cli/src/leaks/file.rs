@@ -8,7 +8,8 @@ use std::{
     path::Path,
 };
 
-/// The beginning of a text that no two texts share: a v3 has part of its nonce in it, a v2 its salt.
+/// The beginning of a text that no two texts share: a v3 has part of its nonce in it, a v2 its
+/// salt.
 const KEY_LEN: usize = 63;
 
 const PIECE: usize = 1 << 20;

@@ -72,8 +72,8 @@ pub(crate) struct Advantage {
     pub(crate) limit: f64,
 }
 
-/// Judges a feature without passwords; the number is that of the parts it divides the vault into, or
-/// of the records out of order.
+/// Judges a feature without passwords; the number is that of the parts it divides the vault into,
+/// or of the records out of order.
 pub(crate) fn judge_alone(feature: &Feature) -> (Verdict, usize) {
     match feature.kind {
         Kind::Class => {

@@ -123,8 +123,8 @@ async fn stage(
     Ok(vault.store().stage().await?)
 }
 
-/// Rewrites all records in the form of the vault's settings, each under its own password. It leaves no
-/// state: run again, it passes over what it has written.
+/// Rewrites all records in the form of the vault's settings, each under its own password. It leaves
+/// no state: run again, it passes over what it has written.
 pub(super) async fn upgrade(context: &Context, args: UpgradeArgs) -> Result<Exit, Failure> {
     let vault = context.open_for(&args.open).await?;
     let place = Place::of(context)?;
@@ -155,7 +155,7 @@ pub(super) async fn upgrade(context: &Context, args: UpgradeArgs) -> Result<Exit
     name_logs(&session.report().statement_logs);
     let expected = Expected { count: None, zero_is_fine: true };
     let wording = Wording::of(&[], Shard::WHOLE);
-    let run = Run { context, place, kept: None, costs, expected };
+    let run = Run { context, place, kept: None, staged: None, costs, expected };
     run.drive(session, wording, &args.output).await
 }
 

@@ -48,8 +48,8 @@ pub enum MarkReason {
     Spelling,
     /// The plan asks for another form.
     Asked,
-    /// The plan upgrades the vault, and none of its passwords opens these records, which have another
-    /// form.
+    /// The plan upgrades the vault, and none of its passwords opens these records, which have
+    /// another form.
     Left,
     /// The plan asks for another form, and as that would take an Argon2id per record, it is not
     /// known which of these v2 records open under an old password.

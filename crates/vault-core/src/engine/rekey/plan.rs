@@ -164,8 +164,8 @@ impl RekeyPlan {
         self
     }
 
-    /// Adds a password whose records are written in the form of the vault's settings, format, cost and
-    /// salt, and stay under it. A plan that upgrades has no pairs, and makes no merge check.
+    /// Adds a password whose records are written in the form of the vault's settings, format, cost
+    /// and salt, and stay under it. A plan that upgrades has no pairs, and makes no merge check.
     ///
     /// Records that have another form and that none of the passwords opens would be told from the
     /// others. They are counted before the first write ([`MarkReason::Left`]), and listed in
