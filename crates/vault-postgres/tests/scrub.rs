@@ -124,7 +124,7 @@ fn after_a_scrub_neither_sessions_nor_pages_nor_toast_tell_what_was_moved() {
         };
         for trace in ["xmin", "infomask", "place", "TOAST"] {
             let told = told(trace, &before);
-            assert!(told > 0.9, "without a scrub, {trace} tells: {told}");
+            assert!(told > 0.8, "without a scrub, {trace} tells: {told}");
         }
 
         let report = scrub(&store).await.unwrap();
