@@ -21,7 +21,9 @@ pub fn address(data: &[u8]) {
     // Text of three parts, divided by line feeds, is the user, the host and the rest.
     let mut parts = text.split('\n');
     let [user, host, rest] = [(); 3].map(|()| parts.next().unwrap_or_default());
-    if [user, host, rest].iter().any(|part| part.contains(PASSWORD)) {
+    // After one of these it is not where an address has its password.
+    let is_elsewhere = user.contains(['/', '?', '#']);
+    if is_elsewhere || [user, host, rest].iter().any(|part| part.contains(PASSWORD)) {
         return;
     }
     for address in [

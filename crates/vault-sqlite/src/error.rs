@@ -40,6 +40,8 @@ pub(crate) enum Fault {
     Unstorable(Unstorable),
     /// The schema of the tables is not UTF-8 text.
     SchemaNotText,
+    /// An index gave rows in another order than its own.
+    Disordered,
     /// A thread of the driver has panicked.
     Panicked,
     /// A thread of the driver panicked during a write.
@@ -101,6 +103,10 @@ impl Fault {
             Self::SchemaNotText => StoreError::new(
                 Kind::Corrupt,
                 format!("{path}: the database is damaged: its schema is not UTF-8 text"),
+            ),
+            Self::Disordered => StoreError::new(
+                Kind::Corrupt,
+                format!("{path}: the database is damaged: an index is not in order"),
             ),
             Self::Panicked => StoreError::new(
                 Kind::Corrupt,

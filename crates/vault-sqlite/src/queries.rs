@@ -6,8 +6,8 @@
 
 use sqlx::{Row as _, SqliteConnection, query::Query as Bound, sqlite::SqliteArguments};
 use vault_store::{
-    EnvelopeText, Envelopes, Filter, Page, PageLimit, Query, Record, SortKey, SortOrder, SortValue,
-    Timestamp,
+    EnvelopeText, Envelopes, Filter, HasCursor as _, Page, PageLimit, Query, Record, SortKey,
+    SortOrder, SortValue, Timestamp,
 };
 
 use crate::error::Fault;
@@ -24,12 +24,12 @@ pub(crate) async fn query(
 ) -> Result<Page<Record>, Fault> {
     let rest = format!("{}{}", conditions(query, Place::Counts, now), order(query));
     let limit = query.page_limit();
-    match query.envelopes() {
+    let page = match query.envelopes() {
         Envelopes::Loaded => {
             let statement = statements.query_loaded.followed_by(&rest);
             let bound = |passed| bind(&statement, query, now, passed);
             let page = reads::rows(connection, bound, limit).await?;
-            reads::fetch_long(connection, statements, page).await
+            reads::fetch_long(connection, statements, page).await?
         }
         Envelopes::LengthOnly => {
             let statement = statements.query_length_only.followed_by(&rest);
@@ -40,9 +40,15 @@ pub(crate) async fn query(
             for record in &mut page.records {
                 record.envelope = EnvelopeText::not_loaded(record.envelope.len());
             }
-            Ok(page)
+            page
         }
+    };
+    // As in a scan: whoever pages on must come to an end.
+    let is_behind = |record: &Record| !query.is_ahead(&record.position(SortKey::Id));
+    if query.order() == SortKey::Id && page.iter().any(is_behind) {
+        return Err(Fault::Disordered);
     }
+    Ok(page)
 }
 
 /// Returns how many records pass the filters.

@@ -30,7 +30,18 @@ pub(crate) async fn sealed_page(
     };
     let query = |offset| Ok(page_of(statement, after, limit, offset));
     let page = rows(connection, query, limit).await?;
+    check_order(after, page.iter().map(|record: &SealedRecord| &record.id))?;
     fetch_long(connection, statements, page).await
+}
+
+/// A damaged index gives rows in another order, and whoever pages on from the last one might never
+/// come to an end.
+fn check_order<'a>(
+    after: Option<&'a RecordId>,
+    ids: impl Iterator<Item = &'a RecordId>,
+) -> Result<(), Fault> {
+    let ascend = after.into_iter().chain(ids).is_sorted_by(|one, next| one < next);
+    if ascend { Ok(()) } else { Err(Fault::Disordered) }
 }
 
 /// Reads a page of whole records.
@@ -46,6 +57,7 @@ pub(crate) async fn record_page(
     };
     let query = |offset| Ok(page_of(statement, after, limit, offset));
     let page = rows(connection, query, limit).await?;
+    check_order(after, page.iter().map(|record: &Record| &record.id))?;
     fetch_long(connection, statements, page).await
 }
 

@@ -17,8 +17,9 @@ const RUSTFLAGS: &str = "--cfg fuzzing -Cpasses=sancov-module -Cllvm-args=-sanit
     -Cllvm-args=-sanitizer-coverage-inline-8bit-counters -Cllvm-args=-sanitizer-coverage-pc-table \
     -Cllvm-args=-sanitizer-coverage-trace-compares -Zsanitizer=address -Cdebug-assertions";
 
-/// Freed memory that the sanitizer retains counts as resident; and safe code may leak.
-const ASAN_OPTIONS: &str = "quarantine_size_mb=16:detect_leaks=0";
+/// Freed memory that the sanitizer retains counts as resident; safe code may leak; and SQLite, which
+/// is C and not instrumented, has two constants of one name.
+const ASAN_OPTIONS: &str = "quarantine_size_mb=16:detect_leaks=0:detect_odr_violation=0";
 
 /// Maximum total memory, maximum single allocation, in MiB, and maximum seconds per input.
 const LIMITS: [&str; 3] = ["-rss_limit_mb=512", "-malloc_limit_mb=256", "-timeout=10"];
