@@ -22,7 +22,7 @@ pub fn address(data: &[u8]) {
     let mut parts = text.split('\n');
     let [user, host, rest] = [(); 3].map(|()| parts.next().unwrap_or_default());
     // After one of these it is not where an address has its password.
-    let is_elsewhere = user.contains(['/', '?', '#']);
+    let is_elsewhere = [user, host].iter().any(|part| part.contains(['/', '?', '#']));
     if is_elsewhere || [user, host, rest].iter().any(|part| part.contains(PASSWORD)) {
         return;
     }

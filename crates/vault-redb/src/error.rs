@@ -46,6 +46,8 @@ pub(crate) enum Fault {
     Rebuilding,
     /// An error that is in words already.
     Phrased(StoreError),
+    /// Keys are not in their order.
+    Disordered,
     /// redb panicked.
     Panicked,
     /// An earlier error has stopped the store.
@@ -75,6 +77,7 @@ impl Fault {
             Self::Redb(_)
             | Self::Row { .. }
             | Self::DanglingToken { .. }
+            | Self::Disordered
             | Self::Unstorable(_)
             | Self::OverLimit(_)
             | Self::ReadOnly
@@ -115,6 +118,10 @@ impl Fault {
             Self::DanglingToken { id } => StoreError::new(
                 Kind::Corrupt,
                 format!("{path}: a token leads to the record 0x{}, which is not there", hex(&id)),
+            ),
+            Self::Disordered => StoreError::new(
+                Kind::Corrupt,
+                format!("{path}: the database is damaged: its records are not in order"),
             ),
             Self::OverLimit(over) => over.into_store_error(path),
             Self::Unstorable(Unstorable::EnvelopeNotLoaded) => StoreError::new(

@@ -140,9 +140,18 @@ fn page_in<T: HasWeight>(
 ) -> Result<Page<T>, Fault> {
     let lower = after.map_or(Bound::Unbounded, |id| Bound::Excluded(id.as_bytes()));
     let mut page = PageBuilder::new(limit);
+    let mut previous = after.map(|id| id.as_bytes().to_vec());
     for entry in records.range::<&[u8]>((lower, Bound::Unbounded))? {
         let (id, row) = entry?;
         let (id, row) = (id.value(), row.value());
+        // A damaged page gives keys in another order, and whoever pages on from the last one might
+        // never come to an end.
+        if previous.as_deref().is_some_and(|previous| previous >= id) {
+            return Err(Fault::Disordered);
+        }
+        let previous = previous.get_or_insert_default();
+        previous.clear();
+        previous.extend_from_slice(id);
         if let Ok(weight) = record::weight(id, row)
             && page.has_no_room_for(weight)
         {

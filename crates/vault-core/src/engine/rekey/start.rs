@@ -14,7 +14,7 @@ use super::{
     pass::{Chains, PassExaminer},
     plan::{Marking, MergeCheck, Pairs, RekeyMode, RekeyPlan, WriteHooks, checked, upgrading},
     progress::{Asked, JobId, Progress, Restored},
-    report::{MergeReport, PreviousRuns, RekeyReport, RunStatus, StageTimes},
+    report::{KdfDoubt, MergeReport, PreviousRuns, RekeyReport, RunStatus, StageTimes},
     sample::sample,
     session::{Asking, Passes, RekeySession},
     state::{JobInfo, RekeyState, ResumeError, StateKey},
@@ -113,9 +113,7 @@ impl RekeySession {
         });
         let mut report = new_report(&progress, earlier, plan.merge);
         if own.is_some() && !counted_before {
-            let sampled = KdfTally::new(own);
-            sample(&*store, stored, fill_random, |page| sampled.count_records(page.iter())).await?;
-            report.kdf_doubt = sampled.doubt();
+            report.kdf_doubt = sampled_doubt(&*store, stored, own).await?;
         }
         report.marking = plan.marking;
         report.derivations = derivations;
@@ -143,6 +141,17 @@ impl RekeySession {
             report,
         ))
     }
+}
+
+/// Whether the setting `kdf` fits a sample of the vault.
+async fn sampled_doubt(
+    store: &dyn VaultStore,
+    stored: u64,
+    own: Option<KdfSetting>,
+) -> Result<Option<KdfDoubt>, RekeyError> {
+    let tally = KdfTally::new(own);
+    sample(store, stored, fill_random, |page| tally.count_records(page.iter())).await?;
+    Ok(tally.doubt())
 }
 
 /// The parameters that the keys of a run are derived with.
