@@ -58,7 +58,7 @@ mod tests {
     #[test]
     fn an_outage_is_waited_for_until_patience_ends_and_then_starts_over() {
         assert_eq!(Outage::new(Duration::ZERO).wait(0), None);
-        let outage = Outage::new(Duration::from_secs(60));
+        let outage = Outage::new(Duration::from_mins(1));
         for failed in [0, 1, 5, 1000] {
             let wait = outage.wait(failed).unwrap();
             assert!(wait >= FIRST_WAIT / 2 && wait <= LONGEST_WAIT, "{wait:?}");

@@ -11,6 +11,7 @@ use vaultstore::store::RngError;
 use vaultstore::{StoreError, StoreErrorKind, VaultError};
 
 use super::{marked, marks_hint, say};
+use crate::platform;
 use crate::render::figures;
 
 /// Why a command failed.
@@ -115,9 +116,21 @@ impl Failure {
     /// Writes `error:` and `hint:` to standard error.
     pub(super) fn say(&self) {
         say::error(&self.sentence());
-        if let Some(hint) = &self.hint {
+        if let Some(hint) = self.advice() {
             say::hint(hint);
         }
+    }
+
+    /// What to do. Wherever it is met, a limit of the system is what has to be raised.
+    fn advice(&self) -> Option<&str> {
+        let mut next = self.cause.as_deref().map(|cause| cause as &dyn Error);
+        while let Some(cause) = next {
+            if cause.downcast_ref().is_some_and(platform::is_out_of_files) {
+                return Some("raise the limit of open files (`ulimit -n`)");
+            }
+            next = cause.source();
+        }
+        self.hint.as_deref()
     }
 
     /// What failed, with its causes, each once.
@@ -292,6 +305,20 @@ mod tests {
         let error = StoreError::new(StoreErrorKind::Other, "it failed")
             .with_source(io::Error::other("the disk"));
         assert_eq!(Failure::from(error).sentence(), "it failed: the disk");
+    }
+
+    #[cfg(unix)]
+    #[test]
+    fn too_many_open_files_have_one_hint_everywhere() {
+        let too_many = || io::Error::from_raw_os_error(24);
+        let failure = Failure::failed("st.lock: the state cannot be kept here");
+        let failure = failure.hint("name another file").because(too_many());
+        assert!(failure.advice().unwrap().contains("ulimit -n"));
+        let nested = StoreError::new(StoreErrorKind::Other, "v.db").with_source(too_many());
+        assert!(Failure::failed("x").because(nested).advice().unwrap().contains("ulimit -n"));
+        let other = Failure::failed("x").hint("name another file");
+        let other = other.because(io::Error::from(io::ErrorKind::NotFound));
+        assert_eq!(other.advice(), Some("name another file"));
     }
 
     #[test]

@@ -106,8 +106,8 @@ impl Recorder {
         fs::write(&source, include_str!("power.c")).unwrap();
         let mut compiler = Command::new("cc");
         compiler.args(["-shared", "-fPIC", "-O1", "-o"]).arg(aside.path().join("power.so"));
-        let compiled = compiler.arg(source).args(["-ldl", "-lpthread"]).status().unwrap();
-        assert!(compiled.success(), "power.c was not compiled");
+        let status = compiler.arg(source).args(["-ldl", "-lpthread"]).status().unwrap();
+        assert!(status.success(), "power.c was not compiled");
         for name in ["old", "new"] {
             fs::write(aside.path().join(name), format!("the {name} password")).unwrap();
         }

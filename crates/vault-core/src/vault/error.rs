@@ -107,6 +107,10 @@ impl VaultError {
             Self::NotTried(why) => why.hint(),
             Self::Settings(error) => return error.hint(),
             Self::Store(error) => return error.hint(),
+            Self::Worker(WorkerError::Start(_)) => {
+                "raise the limit of processes and threads (`ulimit -u`), or end other programs"
+            }
+            Self::Worker(WorkerError::Lost) => "this is a bug in vaultstore; please report it",
             _ => return None,
         })
     }
