@@ -4,7 +4,7 @@
 
 mod support;
 
-use std::{sync::Arc, time::Duration};
+use std::{collections::BTreeMap, fmt::Write as _, sync::Arc, time::Duration};
 
 use sqlx::{Connection as _, Executor as _, PgConnection};
 use vault_postgres::{PostgresOptions, PostgresStore};
@@ -25,7 +25,7 @@ fn text(number: usize, of: &str) -> EnvelopeText {
     let mut state = number as u64 * 2 + u64::from(of == "new") + 1;
     while text.len() < 2600 {
         state = state.wrapping_mul(0x5851_f42d_4c95_7f2d).wrapping_add(0x1405_7b7e_f767_814f);
-        text.push_str(&format!("{state:016x}"));
+        write!(text, "{state:016x}").unwrap();
     }
     EnvelopeText::from_stored(text.into_bytes())
 }
@@ -98,15 +98,15 @@ async fn traces(place: &Place) -> Vec<(&'static str, Vec<i64>)> {
 /// The advantage at "was this record moved?" of whoever knows which value of a trace belongs to
 /// what: for each value, the guess is what most of its records are.
 fn advantage(trace: &[i64]) -> f64 {
-    let mut values: std::collections::BTreeMap<i64, [f64; 2]> = Default::default();
+    let mut values = BTreeMap::<i64, [u32; 2]>::new();
     for (number, value) in trace.iter().enumerate() {
         let is_moved = number % 3 == 0;
         // As many moved as others.
-        values.entry(*value).or_default()[usize::from(is_moved)] +=
-            if is_moved { 2.0 } else { 1.0 };
+        values.entry(*value).or_default()[usize::from(is_moved)] += if is_moved { 2 } else { 1 };
     }
-    let right: f64 = values.values().map(|[other, moved]| other.max(*moved)).sum();
-    2.0 * right / (2 * 2 * MOVED) as f64 - 1.0
+    let right: u32 = values.values().map(|[other, moved]| other.max(moved)).sum();
+    let all = u32::try_from(2 * 2 * MOVED).unwrap();
+    2.0 * f64::from(right) / f64::from(all) - 1.0
 }
 
 async fn scrub(store: &PostgresStore) -> Result<ScrubReport, StoreError> {

@@ -64,6 +64,7 @@ impl Verdict {
 /// How well a feature tells the records of a group: twice the share of right guesses, less one, if
 /// as many records are in it as not. 0 is a coin, 1 is certainty.
 #[derive(Clone, Copy, Debug)]
+#[expect(clippy::struct_field_names, reason = "the field of that name is the measure itself")]
 pub(crate) struct Advantage {
     pub(crate) advantage: f64,
     /// The standard deviation of what chance makes of it.
@@ -182,8 +183,9 @@ mod tests {
 
     #[test]
     fn what_tells_is_told_from_what_does_not() {
-        let group: Vec<bool> = (0..6000).map(|record| noise(record) % 3 == 0).collect();
-        let half: Vec<bool> = (0..6000).map(|record| noise(record + 100_000) % 2 == 0).collect();
+        let group: Vec<bool> = (0..6000).map(|record| noise(record).is_multiple_of(3)).collect();
+        let half: Vec<bool> =
+            (0..6000).map(|record| noise(record + 100_000).is_multiple_of(2)).collect();
         let judged = |values: Vec<i64>| judge_group(&values, &group, &half).unwrap();
         let chance = judged((0..6000).map(|record| number(noise(record + 7_000))).collect());
         assert!(chance.advantage.abs() < chance.limit, "{chance:?}");
@@ -193,7 +195,7 @@ mod tests {
         let weak = judged(
             (0..6000)
                 .map(|record| {
-                    let moved = group[record] && noise(record + 9) % 10 == 0;
+                    let moved = group[record] && noise(record + 9).is_multiple_of(10);
                     number(noise(record + 7_000)) + if moved { 200_000 } else { 0 }
                 })
                 .collect(),

@@ -29,9 +29,9 @@ pub(super) async fn run(context: &Context, args: LeaksArgs) -> Result<Exit, Fail
     let own = settings::own_v2_cost(&*store, &context.limits).await?;
     let policy = plan::vault_options(&args.open, own, context.limits).open;
     let sources = args.passwords.sources();
-    let named = blocking(move || Named::read(&mut Passwords::default(), sources, "--")).await?;
-    let names = named.names.clone();
-    let (looked, opener) = look(&*store, named, policy).await?;
+    let given = blocking(move || Named::read(&mut Passwords::default(), sources, "--")).await?;
+    let names = given.names.clone();
+    let (looked, opener) = look(&*store, given, policy).await?;
 
     let mut features = looked.features();
     let (of_storage, not_looked_at) = storage(context, &*store, &looked).await?;
@@ -139,11 +139,11 @@ impl Looked {
 /// Reads every record, and tries the passwords on it: which of them opens it, by its number.
 async fn look(
     store: &dyn VaultStore,
-    named: Named,
+    given: Named,
     policy: OpenPolicy,
 ) -> Result<(Looked, Vec<Option<usize>>), Failure> {
     let limit = PageLimit::new(4096, 8 << 20);
-    let keys = named.into_keys();
+    let keys = given.into_keys();
     let (mut looked, mut opener, mut after) = (Looked::default(), Vec::new(), None);
     let mut salts = HashSet::new();
     loop {
@@ -151,7 +151,9 @@ async fn look(
         let Some(last) = page.last() else { return Ok((looked, opener)) };
         after = Some(last.id.clone());
         let records: Vec<Record> = page.into_iter().collect();
-        records.iter().for_each(|record| looked.take(record));
+        for record in &records {
+            looked.take(record);
+        }
         if keys.is_empty() {
             opener.extend(records.iter().map(|_| None));
             continue;

@@ -84,6 +84,7 @@ pub enum RunStatus {
 /// and times cover only this run.
 #[derive(Clone, Debug)]
 #[non_exhaustive]
+#[expect(clippy::struct_excessive_bools, reason = "each is a fact of its own about the run")]
 pub struct RekeyReport {
     /// The records by outcome: all that the first pass found, and what later passes found to do.
     pub counts: RekeyCounts,

@@ -43,9 +43,10 @@ impl RekeySession {
         let started = Instant::now();
         let (reseal, written) = (plan.reseal(spec), plan.written());
         let upgrades = plan.upgrades();
-        let pairs = match upgrades {
-            true => upgrading(plan.upgrades, &plan.pairs, &spec)?,
-            false => checked(plan.pairs, plan.merge)?,
+        let pairs = if upgrades {
+            upgrading(plan.upgrades, &plan.pairs, &spec)?
+        } else {
+            checked(plan.pairs, plan.merge)?
         };
         let hooks = store.write_hooks().await?;
         let statement_logs = store.statement_logs().await?;
