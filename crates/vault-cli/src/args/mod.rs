@@ -49,11 +49,11 @@ pub(crate) struct Cli {
     #[arg(long, global = true, value_name = "SIZE", env = "VAULTSTORE_KDF_LIMIT", hide_env_values = true, value_parser = parse::kdf_limit_kib)]
     pub(crate) kdf_limit: Option<u32>,
     /// Postgres: how many connections are open at a time
-    #[arg(long, global = true, value_name = "N", default_value = "2")]
+    #[arg(long, global = true, value_name = "N", default_value = "2", help_heading = "Server")]
     pub(crate) max_connections: NonZeroU32,
     /// Postgres: how long to wait for a server that is gone or busy, as in 5m, before giving up
     /// with exit code 75
-    #[arg(long, global = true, value_name = "TIME", value_parser = parse::wait)]
+    #[arg(long, global = true, value_name = "TIME", value_parser = parse::wait, help_heading = "Server")]
     pub(crate) wait_for_server: Option<Duration>,
     #[command(subcommand)]
     pub(crate) command: Command,

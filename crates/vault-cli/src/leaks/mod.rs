@@ -191,11 +191,11 @@ mod tests {
         assert!(chance.advantage.abs() < chance.limit, "{chance:?}");
         let certain = judged(group.iter().map(|is| i64::from(*is)).collect());
         assert!((certain.advantage - 1.0).abs() < 1e-9, "{certain:?}");
-        // One record in ten of the group lies elsewhere.
+        // One record in five of the group lies elsewhere.
         let weak = judged(
             (0..6000)
                 .map(|record| {
-                    let moved = group[record] && noise(record + 9).is_multiple_of(10);
+                    let moved = group[record] && noise(record + 9).is_multiple_of(5);
                     number(noise(record + 7_000)) + if moved { 200_000 } else { 0 }
                 })
                 .collect(),
