@@ -1,7 +1,6 @@
 //! Creating and opening the database of a vault.
 
 use std::{
-    ffi::OsString,
     fs, io,
     path::{Path, PathBuf},
     sync::{
@@ -14,32 +13,24 @@ use std::{
 use futures::channel::oneshot;
 use sqlx::{
     ConnectOptions as _, Connection as _, Executor as _, SqliteConnection, SqlitePool,
-    sqlite::{SqliteConnectOptions, SqlitePoolOptions, SqliteSynchronous},
+    sqlite::{SqliteConnectOptions, SqlitePoolOptions},
 };
 use tokio::runtime::Handle;
 use vault_files::{NewFile, Trouble};
 use vault_store::{FoundTables, StoreError, TableNames, WriteCounter};
 
 use crate::SqliteOptions;
+use crate::connect::{connect_options, durable, left_by_another, sibling};
 use crate::driver::Driver;
 use crate::error::{self, Fault, SQLITE_CANTOPEN, SQLITE_READONLY};
 use crate::schema::{self, Encoding, MetaTable, Schema, VaultTable};
 use crate::shared::Shared;
-use crate::statements::{ENDS, MOMENTS, Statements};
+use crate::statements::Statements;
 use crate::take_up::{self, Found};
-use crate::{time, writes};
+use crate::writes;
 
 /// Number of concurrent readers.
 const READERS: u32 = 4;
-
-/// How many rows a connection's thread may be ahead of the reader. Enough to switch threads rarely;
-/// in the worst case, with each row as long as [`INLINE_LEN`](crate::record::INLINE_LEN) permits,
-/// 32 MiB.
-const ROW_BUFFER: usize = 512;
-
-/// 16 MiB per connection, in SQLite's unit of negative KiB: what a page of a rekey changes stays in
-/// memory until it is committed.
-const CACHE: &str = "-16384";
 
 /// Creates a new vault with these settings, as a whole or not at all. What a creation that was broken
 /// off has left at the path is replaced or, if it is a database without records, completed.
@@ -212,34 +203,6 @@ fn shared(
     }
 }
 
-pub(crate) fn connect_options(
-    location: &Path,
-    options: &SqliteOptions,
-    driver: &Driver,
-) -> SqliteConnectOptions {
-    driver
-        .names(SqliteConnectOptions::new())
-        .filename(location)
-        .create_if_missing(false)
-        .busy_timeout(options.busy_timeout)
-        .row_buffer_size(ROW_BUFFER)
-        .collation(ENDS, time::compare_ends)
-        .collation(MOMENTS, time::compare_moments)
-        .pragma("cache_size", CACHE)
-        // The creator of the file must not be able to make its views and triggers call functions
-        // with side effects.
-        .pragma("trusted_schema", "OFF")
-        .disable_statement_logging()
-}
-
-pub(crate) fn durable(options: SqliteConnectOptions) -> SqliteConnectOptions {
-    options
-        // As FULL; in addition, without a write-ahead log, the removal of the journal, which
-        // commits a change, is flushed.
-        .synchronous(SqliteSynchronous::Extra)
-        .pragma("secure_delete", "ON")
-}
-
 fn readers(options: SqliteConnectOptions) -> SqlitePool {
     pool().max_connections(READERS).connect_lazy_with(options)
 }
@@ -313,19 +276,6 @@ fn has_other_names(metadata: &fs::Metadata) -> bool {
 #[cfg(not(unix))]
 fn has_other_names(_: &fs::Metadata) -> bool {
     false
-}
-
-/// SQLite's additional files are named after the database, with a suffix.
-pub(crate) fn sibling(location: &Path, ending: &str) -> PathBuf {
-    let mut name = OsString::from(location);
-    name.push(ending);
-    name.into()
-}
-
-/// A log or journal whose database is gone: SQLite would apply it to the new one.
-pub(crate) fn left_by_another(location: &Path) -> Option<PathBuf> {
-    let names = ["-wal", "-journal"].map(|ending| sibling(location, ending));
-    names.into_iter().find(|name| fs::metadata(name).is_ok_and(|found| found.len() > 0))
 }
 
 /// Creates an empty file that only its owner can read and write. SQLite gives its additional files

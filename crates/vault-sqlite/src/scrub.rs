@@ -24,8 +24,8 @@ use vault_store::{
     Remains, RemainsKind, ScrubReport, StoreError, StoreErrorKind as Kind, TableName,
 };
 
+use crate::connect::sibling;
 use crate::error::{self, Fault, SQLITE_ERROR};
-use crate::open::sibling;
 
 /// What a database holds, as far as it can be counted.
 #[derive(Debug, PartialEq, Eq)]

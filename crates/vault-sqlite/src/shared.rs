@@ -14,9 +14,9 @@ use sqlx::{Sqlite, SqliteConnection, SqlitePool, Transaction};
 use tokio::runtime::Handle;
 use vault_store::{ScrubReport, StoreError, TableName, WriteCount, WriteCounter};
 
+use crate::connect::sibling;
 use crate::driver::{Driver, Panicked};
 use crate::error::{self, Fault};
-use crate::open::sibling;
 use crate::schema::MetaTable;
 use crate::scrub;
 use crate::statements::Statements;

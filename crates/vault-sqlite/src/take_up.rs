@@ -8,9 +8,9 @@ use vault_files::{is_leftover, is_ours_alone};
 use vault_store::TableNames;
 
 use crate::SqliteOptions;
+use crate::connect::{connect_options, durable, left_by_another};
 use crate::driver::Driver;
 use crate::error::{self, Fault, SQLITE_CORRUPT, SQLITE_NOTADB};
-use crate::open::{connect_options, durable, left_by_another};
 use crate::schema::{self, Encoding, MetaTable, TokenIndex, VaultTable};
 use crate::statements::Statements;
 use crate::writes;

@@ -1,11 +1,7 @@
 //! Writing a whole vault again, so that its storage no longer tells what was replaced.
 
-use async_trait::async_trait;
-
-use crate::error::StoreError;
-use crate::store::VaultStore;
-
-/// How [`VaultStore::scrub`] and [`StagedStore::publish`] work.
+/// How [`VaultStore::scrub`](crate::store::VaultStore::scrub) and
+/// [`StagedStore::publish`](crate::store::StagedStore::publish) work.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct ScrubOptions {
@@ -140,23 +136,6 @@ impl RemainsKind {
             Self::Replica => "replica",
         }
     }
-}
-
-/// A copy of a vault in the making, which takes the place of the vault in one step.
-///
-/// It is a store: it reads as the vault, and takes replacements
-/// ([`swap_batch`](crate::store::RecordSink::swap_batch)), preferably in ascending order of the ids.
-/// They are not durable, and nobody else sees them, before [`publish`](Self::publish). Other changes
-/// are refused. As long as it exists, changes of the vault itself get
-/// [`Retryable`](crate::error::StoreErrorKind::Retryable). Dropping it discards the copy.
-#[async_trait]
-pub trait StagedStore: VaultStore {
-    /// Completes the copy, reads it back, and puts it in the place of the vault, with the guarantees
-    /// of [`VaultStore::scrub`]. Other calls fail afterwards.
-    ///
-    /// # Errors
-    /// As [`VaultStore::scrub`].
-    async fn publish(&self, options: ScrubOptions) -> Result<ScrubReport, StoreError>;
 }
 
 #[cfg(test)]

@@ -16,7 +16,7 @@ use crate::identities::{PasswordIdentities, PurgedIdentities};
 use crate::page::{Page, PageLimit};
 use crate::query::Query;
 use crate::record::{Record, RecordId, SealedRecord};
-use crate::scrub::{ScrubOptions, ScrubReport, StagedStore};
+use crate::scrub::{ScrubOptions, ScrubReport};
 use crate::time::Timestamp;
 use crate::token::Token;
 use crate::trace::Trace;
@@ -348,6 +348,23 @@ pub trait VaultStore: RecordSource + RecordSink {
     /// A dropped store does the same in the background, for which an exiting process may not have
     /// the time. The default does nothing.
     async fn close(&self) {}
+}
+
+/// A copy of a vault in the making, which takes the place of the vault in one step.
+///
+/// It is a store: it reads as the vault, and takes replacements
+/// ([`swap_batch`](RecordSink::swap_batch)), preferably in ascending order of the ids.
+/// They are not durable, and nobody else sees them, before [`publish`](Self::publish). Other changes
+/// are refused. As long as it exists, changes of the vault itself get
+/// [`Retryable`](crate::error::StoreErrorKind::Retryable). Dropping it discards the copy.
+#[async_trait]
+pub trait StagedStore: VaultStore {
+    /// Completes the copy, reads it back, and puts it in the place of the vault, with the guarantees
+    /// of [`VaultStore::scrub`]. Other calls fail afterwards.
+    ///
+    /// # Errors
+    /// As [`VaultStore::scrub`].
+    async fn publish(&self, options: ScrubOptions) -> Result<ScrubReport, StoreError>;
 }
 
 fn no_scrub() -> StoreError {
