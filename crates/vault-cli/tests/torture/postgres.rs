@@ -359,7 +359,7 @@ fn time_limits_are_tried_again_or_end_it_and_the_next_run_does_the_rest() {
             let output = rekey.finish();
             execute(&mut holder, "ROLLBACK").await;
             assert_eq!(String::from_utf8_lossy(&output.stderr).lines().count(), 2);
-            let broken = report(&output, 1);
+            let broken = report(&output, 75);
             assert_eq!(broken["end"], "failed");
             let moved = broken["rekeyed"].as_u64().unwrap();
             let under = scene.check(&[("old", "new")]).await;

@@ -51,10 +51,8 @@ impl RekeySession {
         let hooks = store.write_hooks().await?;
         let statement_logs = store.statement_logs().await?;
         let writing: Vec<_> = hooks.iter().filter(|hook| hook.may_write()).cloned().collect();
-        if plan.hooks == WriteHooks::Refuse
-            && plan.dry_run == RekeyMode::Apply
-            && !writing.is_empty()
-        {
+        let refuses = plan.hooks == WriteHooks::Refuse && plan.dry_run == RekeyMode::Apply;
+        if refuses && !writing.is_empty() {
             return Err(RekeyError::WriteHooks { hooks: writing });
         }
         let origin = JobId::of(&*store, plan.shard, plan.dry_run, &policy, &written).await?;
