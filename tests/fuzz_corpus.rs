@@ -71,8 +71,8 @@ fn address() {
 /// Set in the process that damages files of redb.
 const CHILD: &str = "VAULTSTORE_TEST_FUZZ_REDB";
 
-/// In a process of its own: a write over which redb panics holds its thread inside the panic hook for
-/// good, and the test runner takes the hook when it ends.
+/// In a process of its own: a write over which redb panics holds its thread inside the panic hook
+/// for good, and the test runner takes the hook when it ends.
 #[test]
 fn redb_file() {
     if std::env::var_os(CHILD).is_some() {

@@ -1,4 +1,5 @@
-//! Whole files of vaults, damaged anywhere, under what the commands `list`, `census` and `rekey` do.
+//! Whole files of vaults, damaged anywhere, under what the commands `list`, `census` and `rekey`
+//! do.
 //!
 //! An input is a list of changes to a file that is made here, so that seeds are small. A panic of
 //! this thread, a signal, and more memory than the limit fail the target.

@@ -1,4 +1,5 @@
-//! The file with the state of a rekey: whoever can write to it makes no rekey skip a record.
+//! The file with the state of a rekey: an attacker who can write to it makes no rekey skip a
+//! record.
 
 use std::sync::OnceLock;
 
@@ -11,7 +12,8 @@ use vault_core::{MemoryStore, Password, RekeyPlan, RekeyReport, Vault, VaultStor
 use super::files::{insert, options, ready, settings};
 use super::sealer;
 
-/// The layout of a state, as `docs/rekey.md` has it: where its length is, and how long its checksum.
+/// The layout of a state, as `docs/rekey.md` has it: where its length is, and how long its
+/// checksum.
 const LEN_AT: usize = 17;
 const CHECK_LEN: usize = 32;
 
@@ -44,7 +46,7 @@ pub fn state(data: &[u8]) {
 
 const RECORDS: usize = 5;
 
-/// Writes the length and the checksum that whoever edits a state can compute.
+/// Writes the length and the checksum that anyone who edits a state can compute.
 fn complete(bytes: &mut [u8]) {
     let len = (bytes.len() as u64).to_be_bytes();
     if let Some(place) = bytes.get_mut(LEN_AT..LEN_AT + len.len()) {

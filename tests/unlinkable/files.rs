@@ -1,5 +1,5 @@
-//! What the bytes of a vault's files tell about each record, whatever the format of the files: where
-//! its envelope lies, and what else lies there.
+//! What the bytes of a vault's files tell about each record, whatever the format of the files:
+//! where its envelope lies, and what else lies there.
 //!
 //! In a row of redb and of SQLite the envelope follows the token at once.
 

@@ -38,7 +38,7 @@ pub struct Bouncer {
 
 impl Bouncer {
     /// Starts one in front of a server, as whose user `user` with this password every client works,
-    /// with so many connections to the server. `settings` are further lines of its file.
+    /// with that many connections to the server. `settings` are further lines of its file.
     ///
     /// # Errors
     /// A sentence that says what is missing or failed.

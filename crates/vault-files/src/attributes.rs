@@ -1,4 +1,4 @@
-//! What belongs to a file beside its content: who it is, whose it is, and who may do what with it.
+//! What belongs to a file besides its content: who it is, whose it is, and who may do what with it.
 
 use std::{fs::File, io, path::Path};
 
@@ -200,7 +200,8 @@ mod tests {
             create(&folder.path().join("new")).unwrap(),
         );
         old.set_permissions(Permissions::from_mode(0o640)).unwrap();
-        // A value beyond the first buffer. A file system without such attributes proves nothing here.
+        // A value beyond the first buffer. A file system without such attributes proves nothing
+        // here.
         let value = vec![7; 1000];
         let set =
             rustix::fs::fsetxattr(&old, "user.vaultstore", &value, rustix::fs::XattrFlags::empty());

@@ -92,8 +92,8 @@ fn punch(_: &File, _: u64) -> io::Result<bool> {
     Ok(false)
 }
 
-/// ext2 to ext4 and XFS; an XFS file that shares blocks with another one is an exception that cannot
-/// be seen from here.
+/// ext2 to ext4 and XFS; an XFS file that shares blocks with another one is an exception that
+/// cannot be seen from here.
 #[cfg(target_os = "linux")]
 fn writes_in_place(file: &File) -> bool {
     const EXT: u32 = 0xEF53;

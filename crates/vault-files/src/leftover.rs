@@ -1,6 +1,6 @@
-//! What a creation that was broken off has left at a path: earlier versions created a vault's file in
-//! place, so that a kill or a power cut could leave it empty, filled with zeros, or with nothing but a
-//! header.
+//! What a creation that was broken off has left at a path: earlier versions created a vault's file
+//! in place, so that a kill or a power cut could leave it empty, filled with zeros, or with nothing
+//! but a header.
 
 use std::{
     fs::{self, File, Metadata, OpenOptions},
@@ -11,12 +11,12 @@ use std::{
 /// How many bytes of the start of a file tell whether it has a database's header.
 pub const START: usize = 512;
 
-/// How long a file of zeros may be. More than any database has after its creation, and little enough
-/// to read.
+/// How long a file of zeros may be. More than any database has after its creation, and little
+/// enough to read.
 const LONGEST: u64 = 16 << 20;
 
-/// Says how many bytes at the start of a file are its database's header, which describes the file and
-/// contains none of its data; `None` if the start is not that of such a database. Gets up to
+/// Says how many bytes at the start of a file are its database's header, which describes the file
+/// and contains none of its data; `None` if the start is not that of such a database. Gets up to
 /// [`START`] bytes.
 pub type HeaderLen = fn(start: &[u8]) -> Option<usize>;
 
@@ -29,8 +29,8 @@ pub fn is_leftover(path: &Path, header: HeaderLen) -> bool {
     holds_no_data(path, header).unwrap_or(false)
 }
 
-/// Returns whether a path names an ordinary file of this user with a single name, without a symbolic
-/// link.
+/// Returns whether a path names an ordinary file of this user with a single name, without a
+/// symbolic link.
 #[must_use]
 pub fn is_ours_alone(path: &Path) -> bool {
     fs::symlink_metadata(path).is_ok_and(|found| found.is_file() && has_one_owner_and_name(&found))

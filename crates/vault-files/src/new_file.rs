@@ -53,8 +53,8 @@ pub struct NewFile {
 }
 
 impl NewFile {
-    /// Prepares to create a file at this path, where nothing may exist except what `is_left` says that
-    /// a creation was broken off in, which the new file replaces.
+    /// Prepares to create a file at this path, where nothing may exist except what `is_left` says
+    /// that a creation was broken off in, which the new file replaces.
     ///
     /// # Errors
     /// [`Trouble`]; then nothing was changed.
@@ -106,15 +106,16 @@ impl NewFile {
     /// Renames the complete file to its path and makes it durable.
     ///
     /// # Errors
-    /// `AlreadyExists` if something has been created at the path in the meantime, or what the system
-    /// says; then nothing of this file is at the path.
+    /// `AlreadyExists` if something has been created at the path in the meantime, or what the
+    /// system says; then nothing of this file is at the path.
     pub fn publish(self, is_left: IsLeft<'_>) -> io::Result<()> {
         let replaces = fs::symlink_metadata(&self.place).is_ok() && is_left(&self.place);
         steps::publish(&System, &self.path(), &self.place, replaces)
     }
 
-    /// Renames the complete file over the one at its path, in one step, and makes it durable. Whoever
-    /// opens the path, even after a power cut, gets the old file or the new one, each complete.
+    /// Renames the complete file over the one at its path, in one step, and makes it durable.
+    /// Anyone who opens the path, even after a power cut, gets the old file or the new one, each
+    /// complete.
     ///
     /// # Errors
     /// [`NotReplaced`], which says whether the old file is certainly still there.

@@ -5,8 +5,8 @@ use std::{io, path::Path};
 
 use crate::disk::Disk;
 
-/// Renames a complete file to its path, which must be free unless it is to be replaced, and makes both
-/// durable.
+/// Renames a complete file to its path, which must be free unless it is to be replaced, and makes
+/// both durable.
 pub(crate) fn publish(
     disk: &impl Disk,
     made: &Path,

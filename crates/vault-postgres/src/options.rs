@@ -19,8 +19,8 @@ pub struct PostgresOptions {
     /// How long a call waits for a connection. Default: 10 seconds, in which most servers have
     /// restarted.
     pub connect_timeout: Duration,
-    /// How long calls, and opening, are tried again while the server is gone or busy, from the first
-    /// that fails. Default: not at all.
+    /// How long calls, and opening, are tried again while the server is gone or busy, from the
+    /// first that fails. Default: not at all.
     ///
     /// A call is tried again only after an error that certainly changed nothing.
     pub patience: Duration,

@@ -29,8 +29,8 @@ impl Outage {
         }
     }
 
-    /// How long to wait before a call that has failed so many times is tried again; `None` if that
-    /// has gone on for too long.
+    /// How long to wait before a call that has failed this many times is tried again; `None` if
+    /// that has gone on for too long.
     pub(crate) fn wait(&self, failed: u32) -> Option<Duration> {
         if self.patience == Duration::ZERO {
             return None;
@@ -41,8 +41,8 @@ impl Outage {
     }
 }
 
-/// Between half and all of a wait that doubles each time, so that many processes that were refused do
-/// not return together.
+/// Between half and all of a wait that doubles each time, so that many processes that were refused
+/// do not return together.
 pub(crate) fn next_wait(failed: u32) -> Duration {
     let wait = (FIRST_WAIT * 2u32.saturating_pow(failed.min(10))).min(LONGEST_WAIT);
     let mut byte = [0];

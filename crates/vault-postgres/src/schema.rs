@@ -288,8 +288,8 @@ async fn unfit(
     }
 }
 
-/// The first column that would not return what was stored: `char(n)` pads, `name` cuts, and `citext`
-/// and some collations find one id under another.
+/// The first column that would not return what was stored: `char(n)` pads, `name` cuts, and
+/// `citext` and some collations find one id under another.
 async fn of_wrong_type(
     connection: &mut PgConnection,
     table: &TableName,

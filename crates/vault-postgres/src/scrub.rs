@@ -107,12 +107,12 @@ async fn wait_for_older(shared: &Shared) -> Result<(), Fault> {
         FROM pg_stat_activity WHERE datname = current_database() AND backend_type = 'client backend' \
         AND pid <> pg_backend_pid() AND backend_xmin IS NOT NULL \
         AND xact_start < to_timestamp($1::float8) ORDER BY xact_start LIMIT 1";
-    let begun = sqlx::query_scalar::<_, f64>(NOW).persistent(false);
-    let begun = begun.fetch_one(shared.read().await?.connection()).await?;
+    let started = sqlx::query_scalar::<_, f64>(NOW).persistent(false);
+    let started = started.fetch_one(shared.read().await?.connection()).await?;
     let mut tries = 0;
     loop {
         // A transaction for each: within one, the server answers as it did the first time.
-        let older = sqlx::query(OLDER).persistent(false).bind(begun);
+        let older = sqlx::query(OLDER).persistent(false).bind(started);
         let older = older.fetch_optional(shared.read().await?.connection()).await?;
         match older {
             None => return Ok(()),

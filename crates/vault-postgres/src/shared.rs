@@ -157,7 +157,7 @@ impl Shared {
                 self.stale.all_from_before_now();
                 Ok(Transaction(self.pool.begin_with(statement).await?))
             }
-            begun => Ok(Transaction(begun?)),
+            transaction => Ok(Transaction(transaction?)),
         }
     }
 

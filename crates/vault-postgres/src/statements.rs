@@ -247,8 +247,8 @@ pub(crate) fn end(column: &str) -> String {
     )
 }
 
-/// A time of creation or modification as it is read: NULL, which no table of a vault permits, is the
-/// epoch.
+/// A time of creation or modification as it is read: NULL, which no table of a vault permits, is
+/// the epoch.
 pub(crate) fn moment(column: &str) -> String {
     // Not around it: `least` passes over NULL.
     bounded(&format!("coalesce({column}, timestamptz '1970-01-01 00:00:00+00')"))

@@ -95,7 +95,7 @@ async fn traces(place: &Place) -> Vec<(&'static str, Vec<i64>)> {
     traces
 }
 
-/// The advantage at "was this record moved?" of whoever knows which value of a trace belongs to
+/// The advantage at "was this record moved?" of someone who knows which value of a trace belongs to
 /// what: for each value, the guess is what most of its records are.
 fn advantage(trace: &[i64]) -> f64 {
     let mut values = BTreeMap::<i64, [u32; 2]>::new();
@@ -119,12 +119,12 @@ fn after_a_scrub_neither_sessions_nor_pages_nor_toast_tell_what_was_moved() {
         place.run("CREATE EXTENSION IF NOT EXISTS pageinspect SCHEMA public").await;
         let store = rekeyed_vault(place).await;
         let before: Vec<_> = traces(place).await;
-        let told = |name: &str, traces: &[(&str, Vec<i64>)]| {
+        let tells = |name: &str, traces: &[(&str, Vec<i64>)]| {
             advantage(&traces.iter().find(|(trace, _)| *trace == name).unwrap().1)
         };
         for trace in ["xmin", "infomask", "place", "TOAST"] {
-            let told = told(trace, &before);
-            assert!(told > 0.8, "without a scrub, {trace} tells: {told}");
+            let tells = tells(trace, &before);
+            assert!(tells > 0.8, "without a scrub, {trace} tells: {tells}");
         }
 
         let report = scrub(&store).await.unwrap();

@@ -4,9 +4,9 @@
 //! cargo run --release --package vaultstore-redb --example redb_abort
 //! ```
 //!
-//! It makes a database with freed pages, writes an offset beyond the page into one leaf after another,
-//! and opens and drops each in a process of its own. docs/redb-abort.md explains what it prints. With
-//! debug assertions, redb panics when it opens such a file, and nothing aborts.
+//! It makes a database with freed pages, writes an offset beyond the page into one leaf after
+//! another, and opens and drops each in a process of its own. docs/redb-abort.md explains what it
+//! prints. With debug assertions, redb panics when it opens such a file, and nothing aborts.
 
 #![expect(clippy::print_stdout, reason = "what it prints is what it is for")]
 #![expect(clippy::expect_used, reason = "it shows a panic")]

@@ -1,8 +1,8 @@
 //! Writing everything that a vault holds into an empty database, in the order of the keys, and
 //! reading it back.
 //!
-//! Rows are copied as bytes, whatever they decode to. So the layout of the new database follows from
-//! its keys and the lengths of its values, and from nothing that happened before.
+//! Rows are copied as bytes, whatever they decode to. So the layout of the new database follows
+//! from its keys and the lengths of its values, and from nothing that happened before.
 
 use std::{
     hash::{DefaultHasher, Hasher as _},
@@ -79,8 +79,8 @@ pub(crate) fn foreign_table(old: &ReadTransaction) -> Result<Option<String>, Fau
     Ok(foreign.or_else(|| multimaps.next()))
 }
 
-/// Copies the records up to each one of a batch, and replaces its envelope on the way. A record that
-/// was copied before is replaced where it is.
+/// Copies the records up to each one of a batch, and replaces its envelope on the way. A record
+/// that was copied before is replaced where it is.
 pub(crate) fn swap(
     old: &ReadTransaction,
     new: &WriteTransaction,

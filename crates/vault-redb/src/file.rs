@@ -98,8 +98,8 @@ impl VaultFile {
     }
 
     /// From now on nothing reaches the file any more, and its lock is kept until every handle of it
-    /// is gone: another file has taken its place, and what redb writes when it closes this one would
-    /// only make it look like a vault again.
+    /// is gone: another file has taken its place, and what redb writes when it closes this one
+    /// would only make it look like a vault again.
     pub(crate) fn retire(&self) {
         self.0.retired.store(true, Ordering::Release);
         self.0.released.store(false, Ordering::Release);

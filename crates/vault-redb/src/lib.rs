@@ -46,10 +46,11 @@
 //! rewritten page moves. So the file tells, for most records, whether a rekey replaced them.
 //!
 //! [`scrub`](VaultStore::scrub) ends that: it writes every row, in the order of the ids, into a new
-//! file that takes the place of this one in one step. [`stage`](VaultStore::stage) lets a rekey write
-//! into that file directly. Whoever opened the path before, and gets the lock afterwards, notices and
-//! opens it again. Nothing reaches backups, snapshots, and blocks that the disk or the file system has
-//! put aside; the report says what was done with the blocks of the old file.
+//! file that takes the place of this one in one step. [`stage`](VaultStore::stage) lets a rekey
+//! write into that file directly. A process that opened the path before, and gets the lock
+//! afterwards, notices and opens it again. Nothing reaches backups, snapshots, and blocks that the
+//! disk or the file system has put aside; the report says what was done with the blocks of the old
+//! file.
 //!
 //! # Threads
 //!
@@ -153,11 +154,11 @@ impl RedbStore {
     ///
     /// # Errors
     /// [`AlreadyExists`](vault_store::StoreErrorKind::AlreadyExists) if anything exists at the
-    /// path, including a dangling symbolic link, except what a creation that was broken off may have
-    /// left: an empty file, one of zeros, one with nothing but a header, or a redb file without any
-    /// table; `Locked` if another process is creating the same
-    /// file. On any error, no file is left behind. A process that is killed leaves no file at the
-    /// path either. It may leave a folder next to it, which the next call for this path reuses.
+    /// path, including a dangling symbolic link, except what a creation that was broken off may
+    /// have left: an empty file, one of zeros, one with nothing but a header, or a redb file
+    /// without any table; `Locked` if another process is creating the same file. On any error, no
+    /// file is left behind. A process that is killed leaves no file at the path either. It may
+    /// leave a folder next to it, which the next call for this path reuses.
     pub async fn create(path: impl AsRef<Path>, options: RedbOptions) -> Result<Self, StoreError> {
         Self::create_with(path, options, &[]).await
     }
@@ -340,9 +341,9 @@ impl VaultStore for RedbStore {
         Ok(count.map(|local| WriteCount { local, external: 0 }))
     }
 
-    /// Replaces the file by a new one. Refused for a symbolic link, a file with another name (a hard
-    /// link), one that also holds tables of another program, and one whose owner, mode or attributes
-    /// a new file cannot be given.
+    /// Replaces the file by a new one. Refused for a symbolic link, a file with another name (a
+    /// hard link), one that also holds tables of another program, and one whose owner, mode or
+    /// attributes a new file cannot be given.
     async fn scrub(&self, options: ScrubOptions) -> Result<ScrubReport, StoreError> {
         self.run(Work::Write, move |shared| {
             if shared.is_rebuilding() {

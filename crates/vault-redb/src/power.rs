@@ -337,8 +337,8 @@ fn a_power_cut_at_any_change_loses_nothing_that_was_answered() {
     );
 }
 
-/// What a rebuild writes is durable before the new file takes the place of the old one, which it does
-/// not touch: the rename itself is tested where files are renamed.
+/// What a rebuild writes is durable before the new file takes the place of the old one, which it
+/// does not touch: the rename itself is tested where files are renamed.
 #[test]
 fn a_file_that_is_about_to_replace_a_vault_survives_any_power_cut() {
     let lived = live();

@@ -144,8 +144,8 @@ fn page_in<T: HasWeight>(
     for entry in records.range::<&[u8]>((lower, Bound::Unbounded))? {
         let (id, row) = entry?;
         let (id, row) = (id.value(), row.value());
-        // A damaged page gives keys in another order, and whoever pages on from the last one might
-        // never come to an end.
+        // A damaged page gives keys in another order, and a reader that pages on from the last one
+        // might never come to an end.
         if previous.as_deref().is_some_and(|previous| previous >= id) {
             return Err(Fault::Disordered);
         }

@@ -8,9 +8,9 @@
 //! | flush, rename over the vault, flush the folder | the old file or the new one, complete |
 //! | write zeros over the head of the old file, give up its blocks, release its lock | the new file |
 //!
-//! Calls that change something are run one at a time ([`Threads`](crate::threads::Threads)), and only
-//! by the process that has the file open. So no change can come between, and those that wait work on
-//! the new file. Reads go on in the old file until it is renamed.
+//! Calls that change something are run one at a time ([`Threads`](crate::threads::Threads)), and
+//! only by the process that has the file open. So no change can come between, and those that wait
+//! work on the new file. Reads go on in the old file until it is renamed.
 
 use std::{
     fs::{self, File, OpenOptions},
@@ -51,7 +51,8 @@ const HEAD: usize = 4096;
 /// A new file in the making. Dropping it removes the file.
 #[derive(Debug)]
 pub(crate) struct Rebuild {
-    // In this order they are dropped: the transaction before its database, the file before its folder.
+    // In this order they are dropped: the transaction before its database, the file before its
+    // folder.
     write: LeakedByPanic<WriteTransaction>,
     new: Open,
     place: NewFile,
@@ -253,8 +254,8 @@ fn sole_owner(mut old: Arc<Open>) -> Option<Open> {
     }
 }
 
-/// Makes the old file useless to whoever has opened it before it lost its name, and gives up its
-/// blocks. The vault is rebuilt by now: what cannot be done is said in the report.
+/// Makes the old file useless to a process that has opened it before it lost its name, and gives up
+/// its blocks. The vault is rebuilt by now: what cannot be done is said in the report.
 fn give_up(old: Open, how: OldBlocks, report: &mut ScrubReport) {
     let Open { database, file: _file, disk } = old;
     // The lock stays until the handles are gone.

@@ -110,8 +110,8 @@ fn overwrite_each_page() {
     assert!(failed > 20, "only {failed} damages were noticed: the pages in use were not hit");
 }
 
-/// Whether any call on a file with these bytes failed: opening it as `refusals` say, and every other
-/// call because the file is damaged.
+/// Whether any call on a file with these bytes failed: opening it as `refusals` say, and every
+/// other call because the file is damaged.
 fn use_all(path: &Path, bytes: &[u8], refusals: &[StoreErrorKind]) -> bool {
     // A leaked handle keeps the lock of its file: each file is a new one.
     fs::remove_file(path).unwrap();

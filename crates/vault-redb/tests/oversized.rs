@@ -116,7 +116,8 @@ fn a_page_number_of_any_tree_is_checked_wherever_it_is() {
     let roots: Vec<u64> =
         (0..whole.len()).filter_map(|at| root_in_definition(&whole, at)).collect();
     for at in 4096..whole.len() - 8 {
-        // The root of a table, after its kind, its length and that it exists; or a child of a branch.
+        // The root of a table, after its kind, its length and that it exists; or a child of a
+        // branch.
         let is_root = root_in_definition(&whole, at).is_some();
         let is_child = child_of_branch(&whole, at, &roots);
         if !is_root && !is_child {

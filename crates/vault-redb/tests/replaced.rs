@@ -80,7 +80,7 @@ fn a_scrub_keeps_the_mode_and_goes_on_in_the_new_file() {
         assert_ne!(after.ino(), before.ino());
         assert_eq!((after.mode(), after.uid()), (before.mode(), before.uid()));
         assert_eq!(names(&folder), ["v.redb"]);
-        // Whoever had opened the old file does not take it for a vault any more.
+        // A process that had opened the old file does not take it for a vault any more.
         let mut head = vec![1; 4096];
         std::io::Read::read_exact(&mut old, &mut head).unwrap();
         assert_eq!(head, vec![0; 4096]);

@@ -1,10 +1,10 @@
 //! Notices when a thread of the driver panics.
 //!
 //! sqlx runs each connection on a thread of its own, and panics there over a damaged or hostile
-//! file, for example over a column's type that is not UTF-8. Whoever waits for that thread then gets
-//! an end of rows that is none, or an answer never. So the threads of a store are recognized by
-//! their names, and the panic hook tells the store before anything unwinds. From then on every call
-//! on it fails, and none waits any longer.
+//! file, for example over a column's type that is not UTF-8. A caller that waits for that thread
+//! then gets an end of rows that is none, or an answer never. So the threads of a store are
+//! recognized by their names, and the panic hook tells the store before anything unwinds. From then
+//! on every call on it fails, and none waits any longer.
 
 use std::{
     collections::BTreeMap,

@@ -38,10 +38,10 @@
 //! # What a thief of the file learns about a rekey
 //!
 //! A rekey replaces envelopes in place, so the pages tell nothing once the log has been moved into
-//! the file, which [`close`](VaultStore::close) does unless another process has the vault open. While
-//! the log is there, it tells everything. [`scrub`](VaultStore::scrub) writes the database again and
-//! empties the log; if another process keeps the log in use, its report says so. Nothing reaches
-//! backups, snapshots, and disk blocks that were put aside.
+//! the file, which [`close`](VaultStore::close) does unless another process has the vault open.
+//! While the log is there, it tells everything. [`scrub`](VaultStore::scrub) writes the database
+//! again and empties the log; if another process keeps the log in use, its report says so. Nothing
+//! reaches backups, snapshots, and disk blocks that were put aside.
 //!
 //! # Rows
 //!
@@ -184,12 +184,12 @@ impl SqliteStore {
     ///
     /// # Errors
     /// [`AlreadyExists`](vault_store::StoreErrorKind::AlreadyExists) if anything exists at the
-    /// path, including a dangling symbolic link, except what a creation that was broken off may have
-    /// left: an empty file, one of zeros, one with nothing but a header, or a database whose only
-    /// tables are those of this vault without any row; `Locked` if another process is creating the same
-    /// file. On any error, no file is left behind. A process that is killed leaves no file at the
-    /// path either. It may leave a folder next to it, which the next call for this path reuses.
-    /// Fails outside a tokio runtime.
+    /// path, including a dangling symbolic link, except what a creation that was broken off may
+    /// have left: an empty file, one of zeros, one with nothing but a header, or a database whose
+    /// only tables are those of this vault without any row; `Locked` if another process is creating
+    /// the same file. On any error, no file is left behind. A process that is killed leaves no file
+    /// at the path either. It may leave a folder next to it, which the next call for this path
+    /// reuses. Fails outside a tokio runtime.
     pub async fn create(
         path: impl AsRef<Path>,
         options: SqliteOptions,
@@ -468,9 +468,9 @@ impl VaultStore for SqliteStore {
             .await
     }
 
-    /// `VACUUM` in place, then the log is emptied: see the [guarantees](crate#guarantees). A log that
-    /// another process keeps in use stays, and is in the report. There is no old file, so the options
-    /// change nothing.
+    /// `VACUUM` in place, then the log is emptied: see the [guarantees](crate#guarantees). A log
+    /// that another process keeps in use stays, and is in the report. There is no old file, so the
+    /// options change nothing.
     async fn scrub(&self, _: ScrubOptions) -> Result<ScrubReport, StoreError> {
         self.shared.scrub().await
     }

@@ -32,8 +32,8 @@ use crate::writes;
 /// Number of concurrent readers.
 const READERS: u32 = 4;
 
-/// Creates a new vault with these settings, as a whole or not at all. What a creation that was broken
-/// off has left at the path is replaced or, if it is a database without records, completed.
+/// Creates a new vault with these settings, as a whole or not at all. What a creation that was
+/// broken off has left at the path is replaced or, if it is a database without records, completed.
 pub(crate) async fn create(
     path: &Path,
     options: &SqliteOptions,

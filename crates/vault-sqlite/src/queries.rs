@@ -43,7 +43,7 @@ pub(crate) async fn query(
             page
         }
     };
-    // As in a scan: whoever pages on must come to an end.
+    // As in a scan: a reader that pages on must come to an end.
     let is_behind = |record: &Record| !query.is_ahead(&record.position(SortKey::Id));
     if query.order() == SortKey::Id && page.iter().any(is_behind) {
         return Err(Fault::Disordered);

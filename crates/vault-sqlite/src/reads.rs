@@ -34,8 +34,8 @@ pub(crate) async fn sealed_page(
     fetch_long(connection, statements, page).await
 }
 
-/// A damaged index gives rows in another order, and whoever pages on from the last one might never
-/// come to an end.
+/// A damaged index gives rows in another order, and a reader that pages on from the last one might
+/// never come to an end.
 fn check_order<'a>(
     after: Option<&'a RecordId>,
     ids: impl Iterator<Item = &'a RecordId>,

@@ -7,9 +7,9 @@
 //! | count again | the new one |
 //! | `wal_checkpoint(TRUNCATE)`, which waits for readers up to the busy timeout | the new one, perhaps with its log |
 //!
-//! `VACUUM` keeps what other programs have in the file: tables, triggers, views, page size, encoding.
-//! It writes the rows in the order in which they came, which a rekey never changes. The comparison
-//! afterwards can only report a difference: what keeps the rows is SQLite's transaction.
+//! `VACUUM` keeps what other programs have in the file: tables, triggers, views, page size,
+//! encoding. It writes the rows in the order in which they came, which a rekey never changes. The
+//! comparison afterwards can only report a difference: what keeps the rows is SQLite's transaction.
 //!
 //! A new file that takes the place of this one would be faster, and would lose what other processes
 //! write that have the old one open and idle: nothing of SQLite shuts them out.

@@ -142,8 +142,8 @@ impl Shared {
             shared.readers.close().await;
             shared.writer.close().await;
         });
-        // It fails only if the runtime ends, and then the connections end with their threads. That of
-        // a thread that has panicked is not closed any more.
+        // It fails only if the runtime ends, and then the connections end with their threads. That
+        // of a thread that has panicked is not closed any more.
         let _ = self.driver.unless_it_panics(task).await;
     }
 }

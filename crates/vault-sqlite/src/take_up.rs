@@ -1,5 +1,5 @@
-//! What a creation that was broken off has left at the path of a vault. Earlier versions created the
-//! database in place.
+//! What a creation that was broken off has left at the path of a vault. Earlier versions created
+//! the database in place.
 
 use std::{fs, path::Path};
 
@@ -29,8 +29,8 @@ pub(crate) enum Found {
     Other,
 }
 
-/// Looks at what is there. A database of this user that has no tables except those of this vault, and
-/// no row in them, is completed.
+/// Looks at what is there. A database of this user that has no tables except those of this vault,
+/// and no row in them, is completed.
 ///
 /// A file is read as such only after SQLite has found no database in it: closing it releases the
 /// locks that other connections of this process hold.
@@ -62,8 +62,8 @@ pub(crate) async fn look(
     }
 }
 
-/// Whether a file contains nothing: no page but the first, which describes the others and has no row
-/// of a table. A log or journal next to it could contain its pages.
+/// Whether a file contains nothing: no page but the first, which describes the others and has no
+/// row of a table. A log or journal next to it could contain its pages.
 pub(crate) fn is_left(location: &Path) -> bool {
     is_leftover(location, first_page_len) && left_by_another(location).is_none()
 }
@@ -78,7 +78,8 @@ fn first_page_len(start: &[u8]) -> Option<usize> {
     }
 }
 
-/// Completes a database; `false` if it is anything else than an empty vault. Nothing was changed then.
+/// Completes a database; `false` if it is anything else than an empty vault. Nothing was changed
+/// then.
 async fn complete(
     location: &Path,
     options: &SqliteOptions,

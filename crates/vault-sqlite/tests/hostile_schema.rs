@@ -42,7 +42,7 @@ async fn vault(folder: &TempDir) -> (PathBuf, SqliteStore) {
     (path, store)
 }
 
-/// Makes the type of a column bytes that are not UTF-8, as whoever can write to the file can.
+/// Makes the type of a column bytes that are not UTF-8, as anyone who can write to the file can.
 async fn spoil(path: &Path, column: &str) {
     let mut connection = SqliteConnectOptions::new().filename(path).connect().await.unwrap();
     let sql = "SELECT CAST(sql AS BLOB) FROM sqlite_schema WHERE name = 'vault'";

@@ -4,8 +4,8 @@ use crate::scrub::Remains;
 
 /// How many rows of a vault say which records share a password.
 ///
-/// The Go package wrote them for one version: a hash of each password, and for each record a link to
-/// the hash of its password. Whoever reads them can group the records by password without any
+/// The Go package wrote them for one version: a hash of each password, and for each record a link
+/// to the hash of its password. Anyone who reads them can group the records by password without any
 /// password, and test guesses at the cost of the hash, which is below that of the records. A rekey
 /// neither reads nor changes them, so the links of records that it moved keep naming the hash of
 /// the old password. This program never writes any.

@@ -25,8 +25,8 @@ impl ScrubOptions {
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum OldBlocks {
-    /// The store chooses: [`Overwrite`](Self::Overwrite) where the file system writes in place, on a
-    /// rotating disk; [`Punch`](Self::Punch) elsewhere. A store without such a file ignores it.
+    /// The store chooses: [`Overwrite`](Self::Overwrite) where the file system writes in place, on
+    /// a rotating disk; [`Punch`](Self::Punch) elsewhere. A store without such a file ignores it.
     #[default]
     Auto,
     /// Write zeros over the file once. On a file system that copies on write, and on a solid-state
@@ -48,8 +48,8 @@ pub struct ScrubReport {
     pub bytes_before: Option<u64>,
     /// The size of the database afterwards, with its log, in bytes.
     pub bytes_after: Option<u64>,
-    /// What was done with the blocks of the file that was replaced; never [`Auto`](OldBlocks::Auto).
-    /// `None` if the store replaced no file.
+    /// What was done with the blocks of the file that was replaced; never
+    /// [`Auto`](OldBlocks::Auto). `None` if the store replaced no file.
     pub old_blocks: Option<OldBlocks>,
     /// Where earlier envelopes, or traces of what was replaced, may remain within reach of someone
     /// who takes the database. Backups and snapshots are not listed: no store can know of them.
@@ -123,8 +123,8 @@ impl RemainsKind {
         self == Self::InUse
     }
 
-    /// The name for programs: `in_use`, `old_blocks`, `server_log`, `replication_slot`, `archive` or
-    /// `replica`.
+    /// The name for programs: `in_use`, `old_blocks`, `server_log`, `replication_slot`, `archive`
+    /// or `replica`.
     #[must_use]
     pub fn name(self) -> &'static str {
         match self {

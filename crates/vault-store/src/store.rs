@@ -353,14 +353,14 @@ pub trait VaultStore: RecordSource + RecordSink {
 /// A copy of a vault in the making, which takes the place of the vault in one step.
 ///
 /// It is a store: it reads as the vault, and takes replacements
-/// ([`swap_batch`](RecordSink::swap_batch)), preferably in ascending order of the ids.
-/// They are not durable, and nobody else sees them, before [`publish`](Self::publish). Other changes
-/// are refused. As long as it exists, changes of the vault itself get
+/// ([`swap_batch`](RecordSink::swap_batch)), preferably in ascending order of the ids. They are not
+/// durable, and nobody else sees them, before [`publish`](Self::publish). Other changes are
+/// refused. As long as it exists, changes of the vault itself get
 /// [`Retryable`](crate::error::StoreErrorKind::Retryable). Dropping it discards the copy.
 #[async_trait]
 pub trait StagedStore: VaultStore {
-    /// Completes the copy, reads it back, and puts it in the place of the vault, with the guarantees
-    /// of [`VaultStore::scrub`]. Other calls fail afterwards.
+    /// Completes the copy, reads it back, and puts it in the place of the vault, with the
+    /// guarantees of [`VaultStore::scrub`]. Other calls fail afterwards.
     ///
     /// # Errors
     /// As [`VaultStore::scrub`].

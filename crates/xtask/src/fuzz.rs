@@ -17,15 +17,15 @@ const RUSTFLAGS: &str = "--cfg fuzzing -Cpasses=sancov-module -Cllvm-args=-sanit
     -Cllvm-args=-sanitizer-coverage-inline-8bit-counters -Cllvm-args=-sanitizer-coverage-pc-table \
     -Cllvm-args=-sanitizer-coverage-trace-compares -Zsanitizer=address -Cdebug-assertions";
 
-/// Freed memory that the sanitizer retains counts as resident; safe code may leak; and SQLite, which
-/// is C and not instrumented, has two constants of one name.
+/// Freed memory that the sanitizer retains counts as resident; safe code may leak; and SQLite,
+/// which is C and not instrumented, has two constants of one name.
 const ASAN_OPTIONS: &str = "quarantine_size_mb=16:detect_leaks=0:detect_odr_violation=0";
 
 /// Maximum total memory, maximum single allocation, in MiB, and maximum seconds per input.
 const LIMITS: [&str; 3] = ["-rss_limit_mb=512", "-malloc_limit_mb=256", "-timeout=10"];
 
-/// How long a process runs before the next one goes on: what a damaged redb file makes the store leak,
-/// on purpose, must not add up to the limit.
+/// How long a process runs before the next one goes on: what a damaged redb file makes the store
+/// leak, on purpose, must not add up to the limit.
 const ROUND: Duration = Duration::from_mins(1);
 
 /// How many of a failed target's last lines are shown.

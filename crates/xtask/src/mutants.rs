@@ -1,5 +1,5 @@
-//! `cargo xtask mutants`: changes the code that keeps secrets in small ways, and expects a test to fail
-//! for each change. What no test can tell is listed with a reason.
+//! `cargo xtask mutants`: changes the code that keeps secrets in small ways, and expects a test to
+//! fail for each change. What no test can tell is listed with a reason.
 
 use std::{
     fs,
@@ -24,7 +24,7 @@ const FILES: [&str; 6] = [
 const PACKAGE: &str = "vaultstore-core";
 const FOLDER: &str = "crates/vault-core";
 
-/// The tests that are run for each mutant, beside those in the files.
+/// The tests that are run for each mutant, besides those in the files.
 const TESTS: &str = "engine";
 
 /// The mutants that no test can tell from the code, one a line, each with its reason after a dash.

@@ -122,7 +122,7 @@ pub(crate) struct RekeyArgs {
         help_heading = "What to write"
     )]
     pub(crate) write: Writing,
-    /// Rekey even if the records are written in another form than others have, so that whoever
+    /// Rekey even if the records are written in another form than others have, so that anyone who
     /// takes the database can tell that they share a password
     #[arg(long, help_heading = "What to write")]
     pub(crate) allow_marks: bool,
@@ -264,7 +264,7 @@ pub(crate) struct UpgradeArgs {
     /// Report what would be upgraded, without writing
     #[arg(long, help_heading = "What to write")]
     pub(crate) dry_run: bool,
-    /// Upgrade even if records stay that none of the passwords opens, so that whoever takes the
+    /// Upgrade even if records stay that none of the passwords opens, so that anyone who takes the
     /// database can tell them from the others
     #[arg(long, help_heading = "What to write")]
     pub(crate) leave_rest: bool,

@@ -104,7 +104,7 @@ pub(crate) enum Command {
     /// Copy every record into another vault, on any backend, and compare the two
     Copy(CopyArgs),
     /// Write all records in the format and cost of the vault's settings, each under its own
-    /// password, so that none can be told from the others by its form
+    /// password, so that none can be distinguished from the others by its form
     Upgrade(UpgradeArgs),
     /// Write the whole vault again, without any password, so that its files no longer tell which
     /// records were rekeyed

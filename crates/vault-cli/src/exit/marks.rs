@@ -8,13 +8,13 @@ use vaultstore::rekey::{MarkReason, Marks};
 pub(crate) fn marked(marks: &Marks) -> String {
     if let Some(left) = marks.0.iter().find(|mark| mark.reason == MarkReason::Left) {
         return format!(
-            "{} records of another form open under none of the passwords: whoever takes the database can tell them from \
+            "{} records of another form open under none of the passwords: anyone who takes the database can tell them from \
              the others",
             left.records
         );
     }
     format!(
-        "marked: {marks}: whoever takes the database can tell them from the others, and that they share a password"
+        "marked: {marks}: anyone who takes the database can tell them from the others, and that they share a password"
     )
 }
 

@@ -7,13 +7,13 @@ pub(crate) use self::file::{Shape, find, key_of};
 
 use std::collections::{HashMap, HashSet};
 
-/// Below so many records in a group, or outside of it, chance is too large to tell anything.
+/// Below this many records in a group, or outside of it, chance is too large to tell anything.
 const FEWEST: usize = 200;
 
 /// How many intervals a figure with many values is divided into.
 const BINS: usize = 16;
 
-/// A figure with at most so many different values is taken as it is.
+/// A figure with at most this many different values is taken as it is.
 const CATEGORIES: usize = 64;
 
 /// How a feature is judged without any password.

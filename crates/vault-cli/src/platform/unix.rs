@@ -44,8 +44,8 @@ pub(crate) fn without_links(options: &mut OpenOptions) -> &mut OpenOptions {
     options.custom_flags(i32::try_from(flags.bits()).unwrap_or_default())
 }
 
-/// Returns whether opening [without links](without_links) failed because of a link, a directory, or a
-/// pipe that nobody reads.
+/// Returns whether opening [without links](without_links) failed because of a link, a directory, or
+/// a pipe that nobody reads.
 pub(crate) fn is_no_file(error: &io::Error) -> bool {
     let no_files = [Errno::LOOP, Errno::ISDIR, Errno::NXIO].map(Errno::raw_os_error);
     error.raw_os_error().is_some_and(|error| no_files.contains(&error))

@@ -19,7 +19,7 @@ pub(crate) fn status(found: &PasswordIdentities) -> String {
         return "no password identities: no row says which records share a password".to_owned();
     }
     format!(
-        "{}: whoever reads the database can group records by password, and test guesses at the passwords",
+        "{}: anyone who reads the database can group records by password, and test guesses at the passwords",
         named(found)
     )
 }

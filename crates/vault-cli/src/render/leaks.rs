@@ -44,7 +44,7 @@ impl<'a> Judged<'a> {
     ) -> Self {
         let verdict = match advantage {
             None => Verdict::TooFew,
-            Some(told) if told.advantage > told.limit => Verdict::Leak,
+            Some(found) if found.advantage > found.limit => Verdict::Leak,
             Some(_) => Verdict::Ok,
         };
         Self { feature, password: Some(password), advantage, verdict, parts: 0 }
@@ -53,9 +53,9 @@ impl<'a> Judged<'a> {
     fn text(&self) -> String {
         let text = &self.feature.text;
         match (self.password, self.advantage) {
-            (Some(password), Some(told)) => format!(
+            (Some(password), Some(found)) => format!(
                 "{text} tells who is under {password}: {:.0} of 100 guesses are right (50 by chance)",
-                50.0 + 50.0 * told.advantage.clamp(0.0, 1.0)
+                50.0 + 50.0 * found.advantage.clamp(0.0, 1.0)
             ),
             (Some(password), None) => {
                 format!("{text}: too few records under {password}, or too few others, to judge")
@@ -99,9 +99,9 @@ impl Report<'_> {
             tier: judged.feature.tier,
             feature: judged.feature.name,
             password: judged.password,
-            advantage: judged.advantage.map(|told| told.advantage),
-            sigma: judged.advantage.map(|told| told.sigma),
-            limit: judged.advantage.map(|told| told.limit),
+            advantage: judged.advantage.map(|found| found.advantage),
+            sigma: judged.advantage.map(|found| found.sigma),
+            limit: judged.advantage.map(|found| found.limit),
             verdict: judged.verdict.name(),
             text: judged.text(),
         });

@@ -64,8 +64,8 @@ pub(super) async fn run(context: &Context, args: CopyArgs) -> Result<Exit, Failu
     })
 }
 
-/// Opens the target, or creates it if there is nothing. A file is created first: what a creation that
-/// was broken off has left there can look like a damaged vault.
+/// Opens the target, or creates it if there is nothing. A file is created first: what a creation
+/// that was broken off has left there can look like a damaged vault.
 async fn open_or_create(url: &StoreUrl) -> Result<Arc<dyn VaultStore>, Failure> {
     if url.file().is_some() {
         return match url.create().await {

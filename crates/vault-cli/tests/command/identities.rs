@@ -30,7 +30,7 @@ fn they_are_counted_by_status_and_census() {
     let vault = identity_vault();
     let status = run(&vault, &["identity", "status"]).succeeds();
     assert!(
-        status.text().starts_with("3 password identities and 12 links from records: whoever"),
+        status.text().starts_with("3 password identities and 12 links from records: anyone"),
         "{status:?}"
     );
     assert!(status.stderr.contains("vaultstore identity purge"), "{status:?}");

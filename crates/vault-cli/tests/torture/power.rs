@@ -319,9 +319,9 @@ fn a_power_cut_at_any_change_of_an_sqlite_vault_loses_nothing() {
     );
 }
 
-/// The flushes of the write-ahead log, whose pages are lost while they are copied into the database,
-/// and those of the database, whose pages are lost when the log is gone: which changes they are, and
-/// where a cut shows that they are missing.
+/// The flushes of the write-ahead log, whose pages are lost while they are copied into the
+/// database, and those of the database, whose pages are lost when the log is gone: which changes
+/// they are, and where a cut shows that they are missing.
 fn controls(story: &Story, answered: Vec<usize>) -> [(&'static str, Vec<bool>, Vec<usize>); 2] {
     let database: Vec<File> = story.before.names.values().copied().collect();
     let is_flush = |change: &Change, of_database: bool| match change {

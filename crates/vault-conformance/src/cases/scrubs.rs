@@ -20,7 +20,7 @@ use crate::samples::{
 };
 use crate::{StoreUnderTest, poll_at_most};
 
-/// How often a writer writes beside a scrub, which is repeated until the writer has ended.
+/// How often a writer writes during a scrub, which is repeated until the writer has ended.
 const WRITES: usize = 20;
 
 /// "Everything that can be read is as before: ids, tokens, envelopes, times, settings, unreadable

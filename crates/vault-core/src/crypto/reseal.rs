@@ -2,8 +2,8 @@
 //!
 //! A rekey writes each record as it was: a database in which the moved records have another form
 //! than the others reveals which of them share a password. An owner's update follows the vault's
-//! settings, which lie in the database, so whoever can write to it can change them: they change a
-//! record only for the better.
+//! settings, which lie in the database, so anyone who can write to it can change them: they change
+//! a record only for the better.
 
 use crate::crypto::envelope::{Envelope, Padding, StoredHeader, V2Params};
 use crate::crypto::kdf::{KdfLimits, KdfParams, KdfSetting};

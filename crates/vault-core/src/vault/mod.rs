@@ -341,8 +341,8 @@ impl Vault {
         Ok(self.store.scrub(options).await?)
     }
 
-    /// Counts the rows that say which records share a password, which old versions of the Go package
-    /// wrote. [`PasswordIdentities`] says what they reveal.
+    /// Counts the rows that say which records share a password, which old versions of the Go
+    /// package wrote. [`PasswordIdentities`] says what they reveal.
     ///
     /// # Errors
     /// [`VaultError::Store`].

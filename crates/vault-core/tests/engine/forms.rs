@@ -191,7 +191,7 @@ fn salts_beyond_the_limit_are_neither_tried_nor_written() {
         world.add(&format!("salt {salt}"), v3(salt, own()), BOTH);
     }
     let report = world.rekey(plan()).unwrap();
-    // Two salts beside the vault's own are tried, and written; nothing is known of the others.
+    // Two salts besides the vault's own are tried, and written; nothing is known of the others.
     assert_eq!((report.counts.rekeyed, report.counts.not_tried.other_salts), (2, 4));
     assert!(report.needs_attention());
 }

@@ -307,7 +307,8 @@ fn a_changed_setting_neither_lowers_a_cost_nor_moves_a_salt_and_is_reported_befo
     }
 }
 
-/// Somebody who changes the setting plants records that fit it where a page at the start finds them.
+/// Somebody who changes the setting plants records that fit it where a page at the start finds
+/// them.
 #[test]
 fn records_planted_at_the_start_do_not_make_a_changed_setting_fit() {
     let world = World::new();

@@ -53,7 +53,7 @@ pub enum RekeyError {
     /// Records would be written in another form than others of theirs, and the plan does not permit
     /// that. Nothing was written.
     #[error(
-        "the rekey would mark {0}: whoever takes the database could tell them from the others, and that they share a password"
+        "the rekey would mark {0}: anyone who takes the database could tell them from the others, and that they share a password"
     )]
     Marks(Marks),
     /// The database has triggers or rules that act on every replaced envelope, and the plan does

@@ -12,8 +12,8 @@ use vault_store::SealedRecord;
 
 /// How many salts and costs are counted at a time; a hostile vault must not fill memory with them.
 ///
-/// A further one takes one record off each (Misra and Gries, "Finding repeated elements", 1982): what
-/// more than one record in 1,001 has is never crowded out by those that few have.
+/// A further one takes one record off each (Misra and Gries, "Finding repeated elements", 1982):
+/// what more than one record in 1,001 has is never crowded out by those that few have.
 const MAX_KDFS: usize = 1000;
 
 /// Counts the salts and costs that v3 headers name.
@@ -71,8 +71,8 @@ impl KdfTally {
 
     /// What is to be said, if more than half of the records so far have one other salt and cost.
     ///
-    /// Less is no reason: somebody who plants records of many salts would have the advice name one of
-    /// them.
+    /// Less is no reason: somebody who plants records of many salts would have the advice name one
+    /// of them.
     pub(super) fn doubt(&self) -> Option<KdfDoubt> {
         let seen = self.seen.lock().unwrap_or_else(PoisonError::into_inner);
         let (most, records) = seen.others.iter().max_by_key(|(_, records)| **records)?;

@@ -1,8 +1,8 @@
 //! Which records a rekey would mark: written in another form than they have, while others keep it.
 //!
 //! A form is what anybody reads off a stored text: the format, and for v3 suite, cost and salt. If
-//! a run takes some records of a form to another one and leaves others, whoever takes the database
-//! can tell the two apart, and that the first share a password.
+//! a run takes some records of a form to another one and leaves others, anyone who takes the
+//! database can tell the two apart, and that the first share a password.
 
 use std::{
     collections::HashMap,
@@ -21,7 +21,7 @@ use crate::scan::error::ScanError;
 use crate::scan::problem::MAX_PROBLEMS;
 use vault_store::{RecordId, SealedRecord};
 
-/// How many forms are told apart; a hostile vault must not fill memory with them.
+/// How many forms are distinguished; a hostile vault must not fill memory with them.
 const MAX_FORMS: usize = 1000;
 
 /// Records that would be, or were, written in a form that tells them from others.

@@ -39,8 +39,8 @@ pub enum WriteAs {
     /// v2 the cost, key length and salt length that opened it. What is never written (v1, and v2
     /// below the cost floor) becomes what the vault's settings say.
     ///
-    /// In any other form the moved records can be told from the others, and that they share a
-    /// password.
+    /// In any other form the moved records can be distinguished from the others, and that they
+    /// share a password.
     #[default]
     AsItWas,
     /// As the vault's settings say, unless that is worse than what the record has: v1 and v2 get
@@ -86,7 +86,7 @@ pub enum Marking {
     /// write.
     #[default]
     Refuse,
-    /// Continues: the caller accepts that whoever takes the database can tell them apart.
+    /// Continues: the caller accepts that anyone who takes the database can tell them apart.
     Allow,
 }
 
@@ -167,9 +167,9 @@ impl RekeyPlan {
     /// Adds a password whose records are written in the form of the vault's settings, format, cost
     /// and salt, and stay under it. A plan that upgrades has no pairs, and makes no merge check.
     ///
-    /// Records that have another form and that none of the passwords opens would be told from the
-    /// others. They are counted before the first write ([`MarkReason::Left`]), and listed in
-    /// [`RekeyReport::left`]; the passwords are tried on all of them, v2 included.
+    /// Records that have another form and that none of the passwords opens would be distinguished
+    /// from the others. They are counted before the first write ([`MarkReason::Left`]), and listed
+    /// in [`RekeyReport::left`]; the passwords are tried on all of them, v2 included.
     ///
     /// [`MarkReason::Left`]: crate::engine::rekey::MarkReason::Left
     /// [`RekeyReport::left`]: crate::engine::rekey::RekeyReport::left

@@ -128,10 +128,10 @@ pub struct RekeyReport {
     pub commit_time: Duration,
     /// Number of workers.
     pub workers: usize,
-    /// The vault's setting `kdf`, if more than half of the v3 records have one other salt or cost. The check before the
-    /// first write finds it. A run without that check reads a sample before the first write: every
-    /// record of a vault of up to 16,384, or about a thousand from all over a larger one; its first
-    /// pass then counts all.
+    /// The vault's setting `kdf`, if more than half of the v3 records have one other salt or cost.
+    /// The check before the first write finds it. A run without that check reads a sample before
+    /// the first write: every record of a vault of up to 16,384, or about a thousand from all over
+    /// a larger one; its first pass then counts all.
     pub kdf_doubt: Option<KdfDoubt>,
     /// Records that the run would mark, or did: written in another form than others of theirs. It
     /// is known before the first write, unless the plan permits marks and makes no merge check.
@@ -206,8 +206,8 @@ pub struct KdfDoubt {
     pub setting: KdfSetting,
     /// What more than half of the v3 records have instead.
     pub most: KdfSetting,
-    /// How many have that, or a little more: of a vault with over 1,000 salts and costs, not all are
-    /// counted.
+    /// How many have that, or a little more: of a vault with over 1,000 salts and costs, not all
+    /// are counted.
     pub records: u64,
     /// Of how many v3 records.
     pub of: u64,

@@ -1,5 +1,5 @@
-//! Records from all over a vault, for what has to be known before the first write where no pass over
-//! every record precedes it.
+//! Records from all over a vault, for what has to be known before the first write where no pass
+//! over every record precedes it.
 
 use std::collections::VecDeque;
 
@@ -25,8 +25,8 @@ const LAST_LIKELY: u32 = 'z' as u32;
 /// Shows every record of a small vault once, and of a large one pages from all over it.
 ///
 /// A page at the start alone would show what somebody planted there. So the range of ids is divided
-/// at random places, each part in turn, and a page is read at each. That is a sample and no proof: it
-/// depends on where ids are close together, so the pass counts all records as well.
+/// at random places, each part in turn, and a page is read at each. That is a sample and no proof:
+/// it depends on where ids are close together, so the pass counts all records as well.
 ///
 /// # Errors
 /// Those of the store and of the source of randomness.
