@@ -15,6 +15,17 @@ pub(crate) fn line(text: &str) -> String {
     escaped(text, |_| false)
 }
 
+/// One argument of a command that is shown to be copied: in single quotes unless a POSIX shell takes
+/// it as it is.
+pub(crate) fn argument(text: &str) -> String {
+    let is_plain =
+        |character: char| character.is_ascii_alphanumeric() || "-_./:@%+,=".contains(character);
+    if !text.is_empty() && text.chars().all(is_plain) {
+        return text.to_owned();
+    }
+    format!("'{}'", text.replace('\'', "'\\''"))
+}
+
 /// Several lines that were assembled here, with their line breaks.
 pub(crate) fn lines(text: &str) -> String {
     escaped(text, |character| character == '\n')
@@ -127,6 +138,18 @@ mod tests {
         '\u{fe0f}',
         '\u{e0041}',
     ];
+
+    #[test]
+    fn an_argument_is_quoted_where_a_shell_would_change_it() {
+        assert_eq!(argument("redb:vault.redb"), "redb:vault.redb");
+        assert_eq!(argument("redb:my vault.redb"), "'redb:my vault.redb'");
+        assert_eq!(
+            argument("postgres://a@b/c?table=t&meta=m"),
+            "'postgres://a@b/c?table=t&meta=m'"
+        );
+        assert_eq!(argument("redb:it's"), r"'redb:it'\''s'");
+        assert_eq!(argument(""), "''");
+    }
 
     #[test]
     fn what_a_terminal_obeys_or_hides_is_written_out() {

@@ -4,13 +4,15 @@ use std::borrow::Cow;
 
 use vaultstore::rekey::{MarkReason, Marks};
 
+use crate::render::figures::records;
+
 /// What would be marked, and what that tells.
 pub(crate) fn marked(marks: &Marks) -> String {
     if let Some(left) = marks.0.iter().find(|mark| mark.reason == MarkReason::Left) {
         return format!(
-            "{} records of another form open under none of the passwords: anyone who takes the database can tell them from \
+            "none of the passwords opens {} of another form: anyone who takes the database can tell them from \
              the others",
-            left.records
+            records(left.records)
         );
     }
     format!(

@@ -6,6 +6,7 @@ use serde::Serialize;
 
 use super::figures;
 use crate::leaks::{Advantage, Feature, Verdict};
+use crate::shown;
 
 /// What a thief could tell.
 pub(crate) struct Report<'a> {
@@ -125,12 +126,13 @@ impl Report<'_> {
                     && !matches!(judged.feature.name, "length" | "updated")
             })
         };
+        let vault = shown::argument(&self.vault);
         let mut remedies = Vec::new();
         if tells(true) {
-            remedies.push(format!("vaultstore upgrade --vault {}, with all passwords", self.vault));
+            remedies.push(format!("vaultstore upgrade --vault {vault}, with all passwords"));
         }
         if tells(false) || !remedies.is_empty() {
-            remedies.push(format!("vaultstore scrub --vault {}", self.vault));
+            remedies.push(format!("vaultstore scrub --vault {vault}"));
         }
         remedies
     }

@@ -23,8 +23,8 @@ pub(super) fn judge(report: &RekeyReport, wording: &Wording, expected: Expected)
     }
     if report.dry_run && report.would_merge() {
         exit::error(&format!(
-            "the new password opens {} records already, and a rekey would be refused",
-            figures::count(report.counts.already_new + report.merge.found)
+            "the new password opens {} already, and a rekey would be refused",
+            figures::records(report.counts.already_new + report.merge.found)
         ));
         exit::hint("choose another new password, or allow the merge with --merge-check=off");
         return Exit::WouldMerge;
@@ -38,8 +38,8 @@ pub(super) fn judge(report: &RekeyReport, wording: &Wording, expected: Expected)
         && count != report.counts.rekeyed
     {
         exit::error(&format!(
-            "{} records were expected to match, and {} did",
-            figures::count(count),
+            "{} expected to match, and {} did",
+            figures::records(count),
             figures::count(report.counts.rekeyed)
         ));
         return Exit::OtherCount;

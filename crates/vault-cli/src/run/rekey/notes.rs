@@ -9,6 +9,7 @@ use vaultstore::{RekeyReport, StoreUrl};
 use crate::exit;
 use crate::render::figures;
 use crate::render::headline::Traces;
+use crate::shown;
 
 /// A rekey that refuses them has ended by now; its dry run continues.
 pub(super) fn name_hooks(found: &[WriteHook], hooks: WriteHooks) {
@@ -37,6 +38,11 @@ pub(super) fn name_hooks(found: &[WriteHook], hooks: WriteHooks) {
     });
 }
 
+/// The command that ends it.
+pub(super) fn scrub_command(url: &StoreUrl) -> String {
+    format!("vaultstore scrub --vault {}", shown::argument(&url.to_string()))
+}
+
 /// Says that a server may log the ids of the records that are moved.
 pub(super) fn name_logs(settings: &[String]) {
     if settings.is_empty() {
@@ -56,17 +62,17 @@ pub(super) fn tell_resumed(report: &RekeyReport, path: &Path) {
     if earlier.runs == 0 || report.already_done {
         return;
     }
-    let scanned = figures::count(earlier.counts.scanned);
+    let scanned = figures::records(earlier.counts.scanned);
     let rekeyed = figures::count(earlier.counts.rekeyed);
     exit::note(&if report.dry_run {
         format!(
-            "an earlier rekey with these passwords scanned {scanned} records and re-encrypted {rekeyed}; \
+            "an earlier rekey with these passwords scanned {scanned} and re-encrypted {rekeyed}; \
              rekey would resume from {}",
             path.display()
         )
     } else {
         format!(
-            "resuming from {}: {scanned} records were scanned and {rekeyed} re-encrypted before",
+            "resuming from {}: {scanned} scanned and {rekeyed} re-encrypted before",
             path.display()
         )
     });
@@ -119,7 +125,7 @@ pub(super) fn traces(url: &StoreUrl, report: &RekeyReport) -> Option<Traces> {
         }
         _ => return None,
     };
-    Some(Traces { what, remedy: format!("vaultstore scrub --vault {url}") })
+    Some(Traces { what, remedy: scrub_command(url) })
 }
 
 /// Below this many records, no way of rekeying takes long.

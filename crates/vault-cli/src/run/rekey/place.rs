@@ -18,19 +18,22 @@ impl Place {
         Ok(Self(Some((path.to_owned(), identity))))
     }
 
-    /// Checks that the path still leads to the file that the run has worked on.
-    pub(super) fn check(&self) -> Result<(), Failure> {
+    /// Checks that the path still leads to the file that the run has worked on. `keeps_state` says
+    /// whether the run can be resumed.
+    pub(super) fn check(&self, keeps_state: bool) -> Result<(), Failure> {
         let Some((path, identity)) = &self.0 else { return Ok(()) };
         match own_file::Identity::of(path) {
             Ok(now) if now == *identity => Ok(()),
             _ => Err(Failure::failed(format!(
-                "{}: replaced or removed during the rekey; the records were re-encrypted in the file that was there \
+                "{}: replaced or removed during the run; the records were re-encrypted in the file that was there \
                  before, not in the one that the path leads to now",
                 path.display()
             ))
-            .hint(
-                "find out which file is the vault, and run the same command on it; the state is kept",
-            )),
+            .hint(if keeps_state {
+                "find out which file is the vault, and run the same command on it; the state is kept"
+            } else {
+                "find out which file is the vault, and run the same command on it"
+            })),
         }
     }
 }

@@ -8,7 +8,7 @@ use vaultstore::store::{ScrubOptions, ScrubReport, StagedStore};
 use vaultstore::{RekeyReport, RekeySession, StoreUrl};
 
 use super::judge::{Expected, judge};
-use super::notes::{Doubt, propose_rebuild, tell_marks, traces};
+use super::notes::{Doubt, propose_rebuild, scrub_command, tell_marks, traces};
 use super::place::Place;
 use crate::args::OutputArgs;
 use crate::exit::{self, Exit, Failure, FailureKind};
@@ -55,7 +55,7 @@ impl Run<'_> {
             None => Ok(()),
         });
         let outcome = match (&self.staged, outcome) {
-            (None, outcome) => outcome.and(self.place.check()),
+            (None, outcome) => outcome.and(self.place.check(self.kept.is_some())),
             (Some(staged), outcome) => match outcome {
                 Ok(()) => self.publish(staged, session.report()).await.map(|published| {
                     wording.published = published;
@@ -78,8 +78,8 @@ impl Run<'_> {
         outcome.map_err(|failure| self.with_what_was_done(failure, report))?;
         for failure in &report.failures {
             exit::error(&format!(
-                "{} records failed: {}",
-                figures::count(failure.records),
+                "{} failed: {}",
+                figures::records(failure.records),
                 failure.reason
             ));
         }
@@ -106,10 +106,7 @@ impl Run<'_> {
             exit::warn(
                 "the log next to the file shows which records were re-encrypted: another process has the vault open",
             );
-            exit::hint(&format!(
-                "close it, then run: vaultstore scrub --vault {}",
-                self.context.url
-            ));
+            exit::hint(&format!("close it, then run: {}", scrub_command(&self.context.url)));
         }
     }
 
@@ -132,9 +129,9 @@ impl Run<'_> {
             FailureKind::Failed | FailureKind::Unavailable
                 if self.kept.is_some() && report.counts.rekeyed > 0 =>
             {
-                let done = figures::count(report.counts.rekeyed);
+                let done = figures::records(report.counts.rekeyed);
                 failure.and_hint(&format!(
-                    "{done} records were re-encrypted and stay so; the same command resumes"
+                    "{done} re-encrypted so far, which stay so; the same command resumes"
                 ))
             }
             FailureKind::Refused if report.merge.found > 0 => failure.and_hint(
