@@ -14,6 +14,8 @@ mod files;
 #[cfg(test)]
 mod first_minute;
 #[cfg(test)]
+mod forms;
+#[cfg(test)]
 mod go_package;
 #[cfg(test)]
 mod hostile;

@@ -97,7 +97,7 @@ impl Doubt {
             doubt.most,
         ));
         exit::hint(&format!(
-            "unless you changed the setting yourself, restore it: settings set kdf '{}'",
+            "unless you changed the setting yourself, restore it: vaultstore settings set kdf '{}'",
             doubt.most
         ));
     }

@@ -42,7 +42,7 @@ pub(in crate::run) async fn upgrade(context: &Context, args: UpgradeArgs) -> Res
             figures::count(doubt.of),
             doubt.most,
         ))
-        .hint(format!("restore it first: settings set kdf '{}'", doubt.most)));
+        .hint(format!("restore it first: vaultstore settings set kdf '{}'", doubt.most)));
     }
     name_hooks(&session.report().write_hooks, hooks);
     name_logs(&session.report().statement_logs);
