@@ -10,8 +10,10 @@ use std::sync::Arc;
 
 use super::{
     error::ChainDoubt,
-    plan::{EarlierRun, Role, Shard},
+    pairs::Role,
+    plan::EarlierRun,
     progress::Progress,
+    shard::Shard,
     tried::{Question, RecordTag, TriedSet},
 };
 use crate::crypto::envelope::{Envelope, Peek};

@@ -3,7 +3,8 @@
 use std::sync::Arc;
 
 use super::marks::{MarkTally, Marks};
-use super::plan::{Pair, RekeyMode};
+use super::pairs::Pair;
+use super::plan::RekeyMode;
 use crate::crypto::envelope::{Envelope, Format, V2Params};
 use crate::crypto::kdf::{KdfMemory, KdfParams};
 use crate::crypto::key::{PasswordKey, VerifyError};

@@ -8,7 +8,8 @@ use std::sync::{
 use super::{
     kdf_tally::KdfTally,
     marks::MarkTally,
-    plan::{MergeCheck, Shard},
+    plan::MergeCheck,
+    shard::Shard,
     tried::{Question, RecordTag, TriedSet},
 };
 use crate::crypto::envelope::{Envelope, Peek, StoredHeader};

@@ -17,12 +17,14 @@ mod kdf_tally;
 mod marks;
 mod merge_check;
 mod other_costs;
+mod pairs;
 mod pass;
 mod plan;
 mod progress;
 mod report;
 mod sample;
 mod session;
+mod shard;
 mod start;
 mod state;
 mod tried;
@@ -32,13 +34,13 @@ pub use self::{
     error::{ChainDoubt, RekeyError},
     marks::{Mark, MarkReason, Marks},
     plan::{
-        EarlierRun, InvalidPlan, Marking, MergeCheck, ParseShardError, RekeyMode, RekeyPlan, Shard,
-        WriteAs, WriteHooks,
+        EarlierRun, InvalidPlan, Marking, MergeCheck, RekeyMode, RekeyPlan, WriteAs, WriteHooks,
     },
     report::{
         FailureReason, KdfDoubt, MergeReport, PreviousRuns, RekeyCounts, RekeyReport, RunStatus,
         StageTimes,
     },
     session::RekeySession,
+    shard::{ParseShardError, Shard},
     state::{JobInfo, RekeyState, ResumeError},
 };

@@ -8,7 +8,7 @@ use std::{
 use super::{
     examine::{Finding, Rekeyer},
     kdf_tally::KdfTally,
-    plan::Shard,
+    shard::Shard,
     tried::{Question, RecordTag, TriedSet},
 };
 use crate::crypto::envelope::Peek;

@@ -10,8 +10,9 @@ use sha2::{Digest as _, Sha256};
 
 use super::{
     commit::PageOutcome,
-    plan::{RekeyMode, Shard},
+    plan::RekeyMode,
     report::{PreviousRuns, RekeyCounts, Unresolved},
+    shard::Shard,
     tried::{KEY_LEN, RecordTag},
 };
 use crate::crypto::envelope::Format;
