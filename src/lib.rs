@@ -62,5 +62,8 @@ pub mod backend {
     #[cfg(feature = "sqlite")]
     pub use vault_sqlite::{SqliteOptions, SqliteStore};
 
-    pub use crate::{backends::MigrationReport, url::ParseStoreUrlError};
+    pub use crate::{
+        backends::MigrationReport,
+        url::{BackendKind, ParseStoreUrlError},
+    };
 }

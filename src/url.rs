@@ -2,7 +2,7 @@
 
 #[cfg(any(feature = "redb", feature = "sqlite"))]
 use std::path::PathBuf;
-use std::{fmt, path::Path, str::FromStr};
+use std::{fmt, num::NonZeroU32, path::Path, str::FromStr, time::Duration};
 
 #[cfg(any(feature = "sqlite", feature = "postgres"))]
 use vault_core::store::{ParseTableNameError, TableName, TableNames};
@@ -44,7 +44,52 @@ pub enum StoreUrl {
     },
 }
 
+/// The kinds of storage, whether or not their features are enabled.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum BackendKind {
+    /// A redb file.
+    Redb,
+    /// Tables of an SQLite file.
+    Sqlite,
+    /// Tables of a Postgres database.
+    Postgres,
+}
+
 impl StoreUrl {
+    /// Returns the kind of storage.
+    #[must_use]
+    pub fn kind(&self) -> BackendKind {
+        match *self {
+            #[cfg(feature = "redb")]
+            Self::Redb { .. } => BackendKind::Redb,
+            #[cfg(feature = "sqlite")]
+            Self::Sqlite { .. } => BackendKind::Sqlite,
+            #[cfg(feature = "postgres")]
+            Self::Postgres { .. } => BackendKind::Postgres,
+        }
+    }
+
+    /// Sets how many connections to a server are open at a time, and how long calls are tried again
+    /// while it is gone or busy. It changes nothing for a file.
+    #[must_use]
+    #[cfg_attr(
+        not(feature = "postgres"),
+        expect(unused_variables, reason = "without the backend there is no server")
+    )]
+    pub fn on_server(self, max_connections: NonZeroU32, patience: Duration) -> Self {
+        match self {
+            #[cfg(feature = "postgres")]
+            Self::Postgres { mut url, tables } => {
+                let options = url.options().clone();
+                url.set_options(options.max_connections(max_connections).patience(patience));
+                Self::Postgres { url, tables }
+            }
+            #[cfg(any(feature = "redb", feature = "sqlite"))]
+            file => file,
+        }
+    }
+
     /// Returns the file of the vault, if the backend uses one.
     #[must_use]
     pub fn file(&self) -> Option<&Path> {

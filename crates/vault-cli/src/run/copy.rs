@@ -7,8 +7,8 @@ use vaultstore::run::RunOptions;
 use vaultstore::store::PageLimit;
 use vaultstore::{StoreErrorKind, StoreUrl, VaultStore};
 
+use super::Context;
 use super::drive::{Steps, drive};
-use super::{Context, with_server};
 use crate::args::CopyArgs;
 use crate::exit::{self, Exit, Failure};
 use crate::own_file;
@@ -27,8 +27,7 @@ pub(super) async fn run(context: &Context, args: CopyArgs) -> Result<Exit, Failu
         return Err(into_itself());
     }
     let source = context.open_store().await?;
-    let target =
-        context.to_be_closed(open_or_create(&with_server(args.to.clone(), &context.server)).await?);
+    let target = context.to_be_closed(open_or_create(&context.server.of(args.to.clone())).await?);
     // A server has any number of addresses: only it can tell.
     let place = source.place_id().await?;
     if place.is_some() && place == target.place_id().await? {

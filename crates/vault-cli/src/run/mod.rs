@@ -24,11 +24,12 @@ mod v2_cost;
 mod verify;
 
 use std::{
+    num::NonZeroU32,
     path::Path,
     sync::{Arc, Mutex, PoisonError},
+    time::Duration,
 };
 
-use vaultstore::backend::PostgresOptions;
 use vaultstore::kdf::KdfLimits;
 use vaultstore::{StoreError, StoreErrorKind, StoreUrl, Vault, VaultOptions, VaultStore};
 
@@ -47,10 +48,11 @@ pub(crate) async fn run(
 ) -> Result<Exit, Failure> {
     let limits = cli.kdf_limit.map_or_else(KdfLimits::default, KdfLimits::up_to);
     let opened = Mutex::default();
-    let server = PostgresOptions::default()
-        .max_connections(cli.max_connections)
-        .patience(cli.wait_for_server.unwrap_or_default());
-    let url = with_server(cli.vault, &server);
+    let server = Server {
+        max_connections: cli.max_connections,
+        patience: cli.wait_for_server.unwrap_or_default(),
+    };
+    let url = server.of(cli.vault);
     let context = Context { url, limits, vault_named, server, interrupts, opened };
     let outcome = run_command(&context, cli.command).await;
     context.close().await;
@@ -107,7 +109,7 @@ struct Context {
     /// Whether the command line itself names the vault.
     vault_named: bool,
     /// How a server is used.
-    server: PostgresOptions,
+    server: Server,
     interrupts: Interrupts,
     /// Every opened store, to be closed at the end.
     opened: Mutex<Vec<Arc<dyn VaultStore>>>,
@@ -175,12 +177,18 @@ impl Context {
     }
 }
 
-/// An address with what the command line says of servers.
-fn with_server(mut url: StoreUrl, server: &PostgresOptions) -> StoreUrl {
-    if let StoreUrl::Postgres { url, .. } = &mut url {
-        url.set_options(server.clone());
+/// How a server is used, where the vault is on one.
+#[derive(Clone, Copy)]
+struct Server {
+    max_connections: NonZeroU32,
+    patience: Duration,
+}
+
+impl Server {
+    /// The vault at this address, used like this.
+    fn of(self, url: StoreUrl) -> StoreUrl {
+        url.on_server(self.max_connections, self.patience)
     }
-    url
 }
 
 /// Runs blocking work on another thread, so that a signal still gets through.

@@ -1,6 +1,6 @@
 //! `scrub`.
 
-use vaultstore::StoreUrl;
+use vaultstore::backend::BackendKind;
 use vaultstore::store::{OldBlocks, ScrubOptions};
 
 use super::{Context, blocking};
@@ -10,7 +10,7 @@ use crate::render;
 use crate::state_file::{self, StateFile};
 
 pub(super) async fn run(context: &Context, args: &ScrubArgs) -> Result<Exit, Failure> {
-    if args.old_blocks.is_some() && !matches!(context.url, StoreUrl::Redb { .. }) {
+    if args.old_blocks.is_some() && context.url.kind() != BackendKind::Redb {
         return Err(Failure::usage("--old-blocks is for redb vaults, whose file is replaced")
             .hint("leave the option out"));
     }

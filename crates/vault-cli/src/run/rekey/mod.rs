@@ -9,9 +9,10 @@ mod upgrade;
 
 use std::sync::Arc;
 
+use vaultstore::backend::BackendKind;
 use vaultstore::rekey::{EarlierRun, Marking, RekeyError, RekeyMode, WriteHooks};
 use vaultstore::store::StagedStore;
-use vaultstore::{RekeyPlan, StoreUrl, Vault};
+use vaultstore::{RekeyPlan, Vault};
 
 use self::asked::{pairs, rehearsed_path, take_state, write_as};
 use self::judge::Expected;
@@ -103,7 +104,7 @@ async fn stage(
     vault: &Vault,
     args: &RekeyArgs,
 ) -> Result<Arc<dyn StagedStore>, Failure> {
-    if !matches!(context.url, StoreUrl::Redb { .. }) {
+    if context.url.kind() != BackendKind::Redb {
         return Err(Failure::usage(
             "--rebuild is for redb vaults: here other programs have their own data and connections",
         )

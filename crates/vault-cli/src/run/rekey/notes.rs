@@ -2,6 +2,7 @@
 
 use std::path::Path;
 
+use vaultstore::backend::BackendKind;
 use vaultstore::rekey::{RunStatus, WriteHooks};
 use vaultstore::store::WriteHook;
 use vaultstore::{RekeyReport, StoreUrl};
@@ -114,12 +115,12 @@ pub(super) fn tell_marks(report: &RekeyReport) {
 /// What a thief of the vault would see of what was written. SQLite writes in place, and its log is
 /// looked at once the vault is closed.
 pub(super) fn traces(url: &StoreUrl, report: &RekeyReport) -> Option<Traces> {
-    let what = match url {
+    let what = match url.kind() {
         _ if report.dry_run || report.counts.rekeyed == 0 => return None,
-        StoreUrl::Redb { .. } => {
+        BackendKind::Redb => {
             "The file still shows which records were rekeyed: they lie in other places, and free pages hold old envelopes."
         }
-        StoreUrl::Postgres { .. } => {
+        BackendKind::Postgres => {
             "The database still shows which records were rekeyed: row versions name their transaction, and dead rows and \
              the server's log hold old envelopes."
         }
@@ -134,7 +135,7 @@ const MANY: u64 = 10_000;
 /// Names the faster way where at least half of many records match.
 pub(super) fn propose_rebuild(url: &StoreUrl, report: &RekeyReport) {
     let counts = &report.counts;
-    if matches!(url, StoreUrl::Redb { .. })
+    if url.kind() == BackendKind::Redb
         && report.end == RunStatus::Complete
         && counts.scanned >= MANY
         && counts.rekeyed >= counts.scanned / 2

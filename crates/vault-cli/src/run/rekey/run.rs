@@ -2,10 +2,11 @@
 
 use std::{path::PathBuf, sync::Arc};
 
+use vaultstore::backend::BackendKind;
 use vaultstore::envelope::Format;
 use vaultstore::rekey::RunStatus;
 use vaultstore::store::{ScrubOptions, ScrubReport, StagedStore};
-use vaultstore::{RekeyReport, RekeySession, StoreUrl};
+use vaultstore::{RekeyReport, RekeySession};
 
 use super::judge::{Expected, judge};
 use super::notes::{Doubt, propose_rebuild, scrub_command, tell_marks, traces};
@@ -89,7 +90,7 @@ impl Run<'_> {
         let exit = judge(report, &wording, self.expected);
         let moved = !report.dry_run && report.rekeyed_now() > 0;
         drop(session);
-        if moved && matches!(self.context.url, StoreUrl::Sqlite { .. }) {
+        if moved && self.context.url.kind() == BackendKind::Sqlite {
             self.tell_kept_log().await;
         }
         Ok(exit)
