@@ -20,6 +20,7 @@ import sys
 import make
 from cryptography.exceptions import InvalidTag
 
+VAULTS = [scenario + store for scenario in ("", "scrub-") for store in ("postgres", "redb", "sqlite")]
 NAMES = ("old", "new", "rival", "other")
 DAMAGED = "damaged"
 WEAK = (8, 1, 1)
@@ -68,7 +69,7 @@ def check(vault: pathlib.Path) -> collections.Counter:
 
 def main(folder: str) -> None:
     vaults = sorted(pathlib.Path(folder).glob("*.sqlite"))
-    assert [vault.stem for vault in vaults] == ["postgres", "redb", "sqlite"], vaults
+    assert [vault.stem for vault in vaults] == sorted(VAULTS), vaults
     for vault in vaults:
         under = check(vault)
         counts = ", ".join(f"{count} {name}" for name, count in sorted(under.items()))

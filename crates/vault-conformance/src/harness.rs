@@ -264,7 +264,7 @@ macro_rules! for_each_case {
             a_dropped_batch_that_comes_to_pass_is_counted
 
             a_scrub_changes_nothing_that_can_be_read
-            no_write_beside_a_scrub_is_lost
+            no_concurrent_write_is_lost_by_a_scrub
             dropping_a_scrub_loses_nothing
 
             a_setting_holds_what_was_put_last

@@ -155,7 +155,7 @@ const REJECTIONS: &[(Defect, &str)] = &[
     (Defect::ForgetsDeletes, "every_operation_is_durable"),
     (Defect::ForgetsSettings, "every_operation_is_durable"),
     (Defect::ScrubRestoresSoftDeleted, "a_scrub_changes_nothing_that_can_be_read"),
-    (Defect::ScrubRevertsWritesBeside, "no_write_beside_a_scrub_is_lost"),
+    (Defect::ScrubRevertsConcurrentWrites, "no_concurrent_write_is_lost_by_a_scrub"),
     (Defect::HalfScrubOnDrop, "dropping_a_scrub_loses_nothing"),
     (Defect::BumpsUpdatedAt, "a_rekey_moves_exactly_the_records_under_the_old_password"),
     (Defect::HidesSoftDeletedFromScan, "a_rekey_moves_exactly_the_records_under_the_old_password"),

@@ -7,6 +7,7 @@ use std::{
         atomic::{AtomicBool, Ordering::SeqCst},
     },
     thread,
+    time::Duration,
 };
 
 use vault_store::{
@@ -20,8 +21,9 @@ use crate::samples::{
 };
 use crate::{StoreUnderTest, poll_at_most};
 
-/// How often a writer writes during a scrub, which is repeated until the writer has ended.
+/// How often a writer writes at least, and how many scrubs run at least while it writes.
 const WRITES: usize = 20;
+const SCRUBS: usize = 3;
 
 /// "Everything that can be read is as before: ids, tokens, envelopes, times, settings, unreadable
 /// rows."
@@ -64,7 +66,7 @@ pub async fn a_scrub_changes_nothing_that_can_be_read<S: StoreUnderTest>(subject
 }
 
 /// "Concurrent writers wait or get `Retryable`. What was acknowledged is never lost."
-pub async fn no_write_beside_a_scrub_is_lost<S: StoreUnderTest>(subject: &S) {
+pub async fn no_concurrent_write_is_lost_by_a_scrub<S: StoreUnderTest>(subject: &S) {
     let store = subject.fresh().await;
     let mut expected = records(200);
     fill(&store, &expected).await;
@@ -72,17 +74,24 @@ pub async fn no_write_beside_a_scrub_is_lost<S: StoreUnderTest>(subject: &S) {
         return;
     }
     let start = Barrier::new(2);
-    let has_ended = AtomicBool::new(false);
+    let (has_written, has_scrubbed) = (AtomicBool::new(false), AtomicBool::new(false));
     let (held, inserted) = thread::scope(|scope| {
         let writer = scope.spawn(|| {
-            let _ends = Sets(&has_ended);
+            let _ends = Sets(&has_written);
             start.wait();
-            write_beside(subject, &store)
+            write_until(&has_scrubbed, subject, &store)
         });
         let scrubber = scope.spawn(|| {
+            let _ends = Sets(&has_scrubbed);
             start.wait();
-            while !has_ended.load(SeqCst) {
+            for number in 1.. {
                 subject.block_on(patiently(async || store.scrub(ScrubOptions::default()).await));
+                if number >= SCRUBS {
+                    has_scrubbed.store(true, SeqCst);
+                    if has_written.load(SeqCst) {
+                        return;
+                    }
+                }
             }
         });
         scrubber.join().unwrap();
@@ -94,11 +103,23 @@ pub async fn no_write_beside_a_scrub_is_lost<S: StoreUnderTest>(subject: &S) {
     assert_eq!(list_all(&subject.reopen(store).await, WIDE).await, expected);
 }
 
-/// Replaces one record again and again, and inserts others; what was acknowledged at the end.
-fn write_beside<S: StoreUnderTest>(subject: &S, store: &S::Store) -> (Record, Vec<Record>) {
+/// Replaces one record again and again, and inserts others, until the scrubs are done; what was
+/// acknowledged at the end.
+fn write_until<S: StoreUnderTest>(
+    has_scrubbed: &AtomicBool,
+    subject: &S,
+    store: &S::Store,
+) -> (Record, Vec<Record>) {
     let mut held = record("record-000007");
     let mut inserted = Vec::new();
-    for number in 0..WRITES {
+    for number in 0.. {
+        if number >= WRITES {
+            if has_scrubbed.load(SeqCst) {
+                break;
+            }
+            // The scrubs get their turn.
+            thread::sleep(Duration::from_micros(50));
+        }
         let new = envelope(&format!("v3:written {number}"));
         let batch: Arc<[_]> = [Replacement {
             id: held.id.clone(),
@@ -109,7 +130,7 @@ fn write_beside<S: StoreUnderTest>(subject: &S, store: &S::Store) -> (Record, Ve
         let outcomes = subject.block_on(patiently(async || store.swap_batch(batch.clone()).await));
         assert_eq!(outcomes, [WriteOutcome::Applied]);
         held.envelope = new;
-        let record = record(&format!("written-{number:03}"));
+        let record = record(&format!("written-{number:06}"));
         let outcomes =
             subject.block_on(patiently(async || store.insert(vec![record.clone()]).await));
         assert_eq!(outcomes, [InsertOutcome::Inserted]);

@@ -130,7 +130,7 @@ pub(crate) enum Defect {
     ForgetsSettings,
 
     ScrubRestoresSoftDeleted,
-    ScrubRevertsWritesBeside,
+    ScrubRevertsConcurrentWrites,
     HalfScrubOnDrop,
 }
 

@@ -14,7 +14,7 @@ impl BrokenStore {
                     self.inner.update(change).await?;
                 }
             }
-            Defect::ScrubRevertsWritesBeside => {
+            Defect::ScrubRevertsConcurrentWrites => {
                 dawdle();
                 for record in before {
                     let change = RecordUpdate::of(record.id).envelope(record.envelope);
