@@ -1,4 +1,4 @@
-//! `cargo xtask ci`: runs all checks in order and stops at the first failure.
+//! `cargo xtask ci`: runs all checks in order, also after a failure, so that one run tells them all.
 
 mod all_tests;
 mod systems;
@@ -50,17 +50,22 @@ pub(crate) fn run(workspace: &Workspace, word: &str) -> Result<(), String> {
         return Err(format!("no check is called {word}"));
     }
     let started = Instant::now();
-    let mut summary = Vec::new();
+    let (mut summary, mut failed) = (Vec::new(), Vec::new());
     for (number, (name, check)) in checks.iter().enumerate() {
         println!("\n==== {} of {}: {name}", number + 1, checks.len());
         let since = Instant::now();
-        let done = check(workspace).map_err(|error| format!("{name}: {error}"))?;
+        let done = check(workspace);
         let took = since.elapsed().as_secs_f64();
         let said = match done {
-            Done::Passed(said) => format!("{took:7.1} s  passed    {name}  {said}"),
-            Done::LeftOut(why) => {
+            Ok(Done::Passed(said)) => format!("{took:7.1} s  passed    {name}  {said}"),
+            Ok(Done::LeftOut(why)) => {
                 println!("\n!!!! LEFT OUT: {name}: {why}");
                 format!("{took:7.1} s  LEFT OUT  {name}: {why}")
+            }
+            Err(why) => {
+                println!("\n!!!! FAILED: {name}: {why}");
+                failed.push(*name);
+                format!("{took:7.1} s  FAILED    {name}: {why}")
             }
         };
         println!("==== {name}: {took:.1} s");
@@ -71,7 +76,7 @@ pub(crate) fn run(workspace: &Workspace, word: &str) -> Result<(), String> {
         println!("{line}");
     }
     println!("{:7.1} s  in all", started.elapsed().as_secs_f64());
-    Ok(())
+    if failed.is_empty() { Ok(()) } else { Err(format!("failed: {}", failed.join(", "))) }
 }
 
 fn rustfmt(workspace: &Workspace) -> Result<Done, String> {

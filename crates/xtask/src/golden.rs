@@ -26,8 +26,15 @@ const READ_SQLITE: &str = "tests/golden/check_sqlite.py";
 const READ_TORTURED: &str = "tests/golden/check_torture.py";
 
 /// The tests that leave them, in case not all tests have just run.
-const TORTURE: [&str; 6] =
-    ["--workspace", "--all-features", "--test", "torture", "--", "kill_9_loses_nothing"];
+const TORTURE: [&str; 7] = [
+    "--workspace",
+    "--all-features",
+    "--test",
+    "torture",
+    "--",
+    "kill_9_loses_nothing",
+    "kill_9_during_a_scrub",
+];
 
 /// The environment variable that tells them the directory.
 const LEAVE: &str = "VAULTSTORE_TORTURE_LEAVE";
