@@ -4,6 +4,7 @@ use std::{
     env, fs,
     path::{Path, PathBuf},
     process::Command,
+    sync::{Mutex, PoisonError},
 };
 
 /// The programs that a cluster needs.
@@ -62,14 +63,18 @@ fn debian_folders() -> Vec<PathBuf> {
     folders.into_iter().map(|folder| folder.join("bin")).collect()
 }
 
-/// Installs a Debian package, which requires root.
+/// Installs a Debian package, which requires root. Tests of one process take turns, and those of
+/// several wait for each other's lock.
 pub(crate) fn install(package: &str) -> Result<(), String> {
+    static TURN: Mutex<()> = Mutex::new(());
+    let _turn = TURN.lock().unwrap_or_else(PoisonError::into_inner);
     if !Path::new("/usr/bin/apt-get").exists() {
         return Err("there is no apt-get".to_owned());
     }
     let run = |arguments: &[&str]| {
         let mut apt = Command::new("/usr/bin/apt-get");
-        let output = apt.env("DEBIAN_FRONTEND", "noninteractive").args(arguments).output();
+        apt.env("DEBIAN_FRONTEND", "noninteractive").args(["-o", "DPkg::Lock::Timeout=300"]);
+        let output = apt.args(arguments).output();
         let output = output.map_err(|error| error.to_string())?;
         if output.status.success() {
             return Ok(());

@@ -36,7 +36,7 @@ pub(super) fn on_a_server(workspace: &Workspace) -> Result<Done, String> {
     let server = Server::of_environment_or_own()?;
     let mut sum = Sum::default();
     let mut command = workspace.cargo("test");
-    command.args(["--workspace", "--all-features"]);
+    command.args(["--no-fail-fast", "--workspace", "--all-features"]);
     for target in SERVER_TARGETS {
         command.args(["--test", target]);
     }
