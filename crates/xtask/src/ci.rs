@@ -10,7 +10,7 @@ use crate::check::Done;
 use crate::command::Run as _;
 use crate::imports::rust_files;
 use crate::pg::Server;
-use crate::workspace::{Workspace, strings};
+use crate::workspace::{Workspace, strings, values};
 use crate::{fuzz, golden, layers, mutants, package};
 
 /// How long each fuzz target runs.
@@ -159,23 +159,21 @@ fn rustdoc(workspace: &Workspace) -> Result<Done, String> {
 }
 
 fn is_library(package: &serde_json::Value) -> bool {
-    crate::workspace::values(&package["targets"])
-        .any(|target| strings(&target["kind"]).contains(&"lib"))
+    values(&package["targets"]).any(|target| strings(&target["kind"]).contains(&"lib"))
 }
 
-/// Builds the benches with the profile of the tests, and runs each once: what compiles can still
-/// fail when it runs.
+/// Builds the benches with the profile and the features of the tests, and runs each once: what
+/// compiles can still fail when it runs.
 fn benches(workspace: &Workspace) -> Result<Done, String> {
-    let arguments = [
-        "--package",
-        "vaultstore",
-        "--all-features",
-        "--benches",
-        "--profile",
-        "dev",
-        "--",
-        "--test",
-    ];
+    let mut arguments = vec!["--workspace", "--all-features", "--profile", "dev"];
+    for package in workspace.members().filter(|package| package["name"] == FACADE) {
+        for target in values(&package["targets"]) {
+            if strings(&target["kind"]).contains(&"bench") {
+                arguments.extend(["--bench", target["name"].as_str().unwrap_or_default()]);
+            }
+        }
+    }
+    arguments.extend(["--", "--test"]);
     let server = Server::of_environment_or_own()?;
     let mut command = workspace.cargo("bench");
     server.tell(&mut command);

@@ -3,8 +3,11 @@
 
 use std::{
     fs::{self, File},
+    num::NonZeroUsize,
     path::{Path, PathBuf},
     process::Command,
+    sync::atomic::{AtomicUsize, Ordering::Relaxed},
+    thread,
     time::Duration,
 };
 
@@ -49,17 +52,18 @@ impl Fuzzed {
     }
 }
 
-/// Runs every target for this long.
+/// Runs every target for this long, on each core one at a time.
 pub(crate) fn run_all(workspace: &Workspace, each: Duration) -> Result<Fuzzed, String> {
     let targets = targets(workspace)?;
     run(workspace, &targets, each)
 }
 
-/// Runs all targets for this long together, each from what it has found before.
+/// Runs all targets for this long together on each core, each from what it has found before.
 pub(crate) fn run_together(workspace: &Workspace, all: Duration) -> Result<Fuzzed, String> {
     let targets = targets(workspace)?;
     let count = u32::try_from(targets.len()).map_err(|error| error.to_string())?;
-    run(workspace, &targets, all / count)
+    let cores = thread::available_parallelism().map_or(1, NonZeroUsize::get);
+    run(workspace, &targets, all * u32::try_from(cores).unwrap_or(1) / count)
 }
 
 /// Runs one target for this long.
@@ -81,21 +85,41 @@ fn run(workspace: &Workspace, targets: &[String], each: Duration) -> Result<Fuzz
         return Ok(Fuzzed::NoNightly(why.to_owned()));
     }
     let programs = build(workspace, targets)?;
-    let mut said = Vec::new();
-    for target in targets {
-        let mut stats = Stats { inputs: 0, edges: 0 };
-        let mut left = each;
-        while !left.is_zero() {
-            let round = left.min(ROUND);
-            let of_round = run_target(workspace, &programs, target, round)?;
-            stats.inputs += of_round.inputs;
-            stats.edges = stats.edges.max(of_round.edges);
-            left -= round;
-        }
-        println!("-- {target}: {} inputs run, {} edges reached", stats.inputs, stats.edges);
-        said.push(format!("{target} {} inputs", stats.inputs));
+    // A target uses one core.
+    let cores = thread::available_parallelism().map_or(1, NonZeroUsize::get);
+    let next = AtomicUsize::new(0);
+    let said: Result<Vec<Vec<String>>, String> = thread::scope(|scope| {
+        let run_some = || {
+            let mut said = Vec::new();
+            while let Some(target) = targets.get(next.fetch_add(1, Relaxed)) {
+                said.push(run_in_rounds(workspace, &programs, target, each)?);
+            }
+            Ok(said)
+        };
+        let running: Vec<_> = (0..cores).map(|_| scope.spawn(run_some)).collect();
+        let ended = running.into_iter().map(thread::ScopedJoinHandle::join);
+        ended.map(|said| said.unwrap_or_else(|_| Err("a thread has panicked".to_owned()))).collect()
+    });
+    Ok(Fuzzed::Done(format!("({})", said?.concat().join(", "))))
+}
+
+fn run_in_rounds(
+    workspace: &Workspace,
+    programs: &Path,
+    target: &str,
+    each: Duration,
+) -> Result<String, String> {
+    let mut stats = Stats { inputs: 0, edges: 0 };
+    let mut left = each;
+    while !left.is_zero() {
+        let round = left.min(ROUND);
+        let of_round = run_target(workspace, programs, target, round)?;
+        stats.inputs += of_round.inputs;
+        stats.edges = stats.edges.max(of_round.edges);
+        left -= round;
     }
-    Ok(Fuzzed::Done(format!("({})", said.join(", "))))
+    println!("-- {target}: {} inputs run, {} edges reached", stats.inputs, stats.edges);
+    Ok(format!("{target} {} inputs", stats.inputs))
 }
 
 fn has_nightly() -> bool {

@@ -15,8 +15,13 @@ use crate::workspace::{Workspace, is_ci};
 /// The script that opens every vector; it fails if one does not open to the expected value.
 const SCRIPT: [&str; 2] = ["tests/golden/make.py", "verify"];
 
-/// The example that prints newly sealed envelopes, for the script to open as well, and how many.
-const SEALED_NOW: [&str; 6] = ["--package", "vaultstore-core", "--example", "golden", "--", "500"];
+/// What the scripts check: the example that prints newly sealed envelopes, and the command. With the
+/// features of the tests, so that nothing is compiled a second time.
+const BUILD: [&str; 6] =
+    ["--workspace", "--all-features", "--example", "golden", "--bin", "vaultstore"];
+
+/// How many envelopes the example seals.
+const SEALED_NOW: &str = "500";
 
 /// The script that reads an SQLite vault written by the command, which is its argument.
 const READ_SQLITE: &str = "tests/golden/check_sqlite.py";
@@ -56,15 +61,12 @@ pub(crate) fn check(workspace: &Workspace) -> Result<Done, String> {
         command
     };
     script().run()?;
-    let sealed = workspace.cargo("run").args(SEALED_NOW).capture()?;
+    workspace.cargo("build").args(BUILD).run()?;
+    let example = workspace.target.join("debug/examples/golden");
+    let sealed = Command::new(example).arg(SEALED_NOW).capture()?;
     let file = workspace.target.join("sealed-now.json");
     fs::write(&file, sealed).map_err(|error| format!("{}: {error}", file.display()))?;
     script().arg(&file).run()?;
-    // With the features of the tests, so that nothing is recompiled.
-    workspace
-        .cargo("build")
-        .args(["--workspace", "--all-features", "--bin", "vaultstore"])
-        .run()?;
     let mut read_sqlite = Command::new(&python);
     read_sqlite.current_dir(&workspace.root).arg(READ_SQLITE);
     read_sqlite.arg(workspace.target.join("debug/vaultstore")).run()?;
