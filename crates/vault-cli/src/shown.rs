@@ -15,6 +15,16 @@ pub(crate) fn line(text: &str) -> String {
     escaped(text, |_| false)
 }
 
+/// An id or a token, where something may follow it: in double quotes if it would not be recognized,
+/// because it is empty or contains spaces, quotes or colons at an end.
+pub(crate) fn id(text: &str) -> String {
+    let is_plain = !text.is_empty()
+        && !text.contains(|character: char| character.is_whitespace() || character == '"')
+        && !text.starts_with(':')
+        && !text.ends_with(':');
+    if is_plain { line(text) } else { line(&format!("\"{}\"", text.replace('"', "\\\""))) }
+}
+
 /// One argument of a command that is shown to be copied: in single quotes unless a POSIX shell takes
 /// it as it is.
 pub(crate) fn argument(text: &str) -> String {
@@ -149,6 +159,14 @@ mod tests {
         );
         assert_eq!(argument("redb:it's"), r"'redb:it'\''s'");
         assert_eq!(argument(""), "''");
+    }
+
+    #[test]
+    fn an_id_that_could_be_overlooked_is_quoted() {
+        assert_eq!(id("a-b:c_d"), "a-b:c_d");
+        assert_eq!(id(""), "\"\"");
+        assert_eq!([" a", "a b", "a:"].map(id), ["\" a\"", "\"a b\"", "\"a:\""]);
+        assert_eq!(id("a\"\u{1b}"), "\"a\\\"\\u{1b}\"");
     }
 
     #[test]

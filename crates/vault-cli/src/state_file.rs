@@ -12,6 +12,7 @@ use sha2::{Digest as _, Sha256};
 use vaultstore::StoreUrl;
 use vaultstore::rekey::{JobInfo, RekeyState, ResumeError, Shard};
 
+use crate::elsewhere;
 use crate::exit::Failure;
 use crate::own_file::{self, Trouble};
 
@@ -21,6 +22,8 @@ const MAX_STATE: u64 = 1 << 30;
 /// A locked state file: no two rekeys can write to it.
 pub(crate) struct StateFile {
     path: PathBuf,
+    /// The note that names it, if it is not where states are looked for.
+    note: Option<PathBuf>,
     _lock: File,
 }
 
@@ -30,7 +33,7 @@ impl StateFile {
         let lock =
             own_file::open_lock(&lock_of(&path)).map_err(|why| unusable(&lock_of(&path), why))?;
         match lock.try_lock() {
-            Ok(()) => Ok(Self { path, _lock: lock }),
+            Ok(()) => Ok(Self { path, note: None, _lock: lock }),
             Err(TryLockError::WouldBlock) => {
                 let what = format!("{}: another rekey is using this state file", path.display());
                 Err(Failure::failed(what)
@@ -45,8 +48,26 @@ impl StateFile {
         read(&self.path)
     }
 
+    /// Keeps a note about this file with the states of the vault, until the rekey is finished.
+    pub(crate) fn note_in(&mut self, vault: [u8; 16], url: &StoreUrl) -> Result<(), String> {
+        let at = note_path(vault, url, &self.path).map_err(Failure::sentence_of)?;
+        elsewhere::note(&at, &self.path).map_err(|why| unusable(&at, why).sentence_of())?;
+        self.note = Some(at);
+        Ok(())
+    }
+
     /// Replaces the file by a complete and durable one.
     pub(crate) fn write(&self, state: &RekeyState) -> Result<(), Failure> {
+        self.write_state(state)?;
+        if state.info().finished { self.forget_note() } else { Ok(()) }
+    }
+
+    fn forget_note(&self) -> Result<(), Failure> {
+        let Some(note) = &self.note else { return Ok(()) };
+        elsewhere::forget(note).map_err(|why| unusable(note, why))
+    }
+
+    fn write_state(&self, state: &RekeyState) -> Result<(), Failure> {
         own_file::replace(&self.path, RekeyState::MAGIC, state.as_bytes()).map_err(
             |why| match why {
                 Trouble::Io(error) => Failure::failed(format!(
@@ -62,7 +83,8 @@ impl StateFile {
 
     /// Removes what an earlier run left. A file that is not a state of a rekey stays.
     pub(crate) fn remove(&self) -> Result<(), Failure> {
-        own_file::remove(&self.path, RekeyState::MAGIC).map_err(|why| unusable(&self.path, why))
+        own_file::remove(&self.path, RekeyState::MAGIC).map_err(|why| unusable(&self.path, why))?;
+        self.forget_note()
     }
 }
 
@@ -73,7 +95,7 @@ pub(crate) fn read(path: &Path) -> Result<Option<RekeyState>, Failure> {
         Err(why) => return Err(unusable(path, why)),
         Ok(file) => bytes_of(file).map_err(|error| unusable(path, error.into()))?,
     };
-    RekeyState::from_bytes(bytes).map(Some).map_err(|why| refused(path, why))
+    RekeyState::from_bytes(bytes).map(Some).map_err(|why| refused(path, why, false))
 }
 
 /// The bytes of a state. Of a file that does not begin like one, no more is read.
@@ -88,9 +110,13 @@ fn bytes_of(file: File) -> io::Result<Vec<u8>> {
     Ok(bytes)
 }
 
-/// A state that cannot be resumed from. A file that is not ours must not be removed by `--restart`.
-pub(crate) fn refused(path: &Path, why: ResumeError) -> Failure {
+/// A state that cannot be resumed from. A file that is not ours must not be removed by `--restart`,
+/// nor a state that alone tells which records of chained pairs were moved.
+pub(crate) fn refused(path: &Path, why: ResumeError, chains: bool) -> Failure {
     let hint = match why {
+        ResumeError::OtherPlan if chains => {
+            "give the options of that rekey again: without its state, records of chained pairs would be moved twice"
+        }
         ResumeError::NotAState => "name another file with --state",
         ResumeError::OtherPasswords => {
             "give the passwords of that rekey, or start over with --restart"
@@ -99,7 +125,8 @@ pub(crate) fn refused(path: &Path, why: ResumeError) -> Failure {
             "name the state of this vault with --state, or start over with --restart"
         }
         ResumeError::OtherPlan => {
-            "use the same --shard and --v2-preset, or start over with --restart"
+            "give the options of that rekey again (such as --shard, --format, --v2-preset, --allow-v1), or start over with \
+             --restart"
         }
         ResumeError::OtherVersion { .. } => {
             "resume with the version of vaultstore that wrote it, or start over with --restart"
@@ -129,6 +156,15 @@ pub(crate) fn path_of(vault: [u8; 16], url: &StoreUrl, shard: Shard) -> Result<P
     Ok(folder.join(format!("{}{:016x}.state", prefix(vault, url), hash(&shard.to_string()))))
 }
 
+/// The path of the note about a state that is kept elsewhere, in a folder that is created on demand.
+pub(crate) fn note_path(vault: [u8; 16], url: &StoreUrl, state: &Path) -> Result<PathBuf, Failure> {
+    let folder = default_folder()?;
+    own_file::create_folder(&folder).map_err(|error| unusable(&folder, error.into()))?;
+    let state = std::path::absolute(state).map_err(|error| unusable(state, error.into()))?;
+    let name = hash(&state.to_string_lossy());
+    Ok(folder.join(format!("{}{name:016x}.{}", prefix(vault, url), elsewhere::ENDING)))
+}
+
 /// Returns the state files of a vault by path, with what they reveal and whether a rekey is using
 /// them.
 pub(crate) fn list(vault: [u8; 16], url: &StoreUrl) -> Result<Vec<Listed>, Failure> {
@@ -142,13 +178,42 @@ pub(crate) fn list(vault: [u8; 16], url: &StoreUrl) -> Result<Vec<Listed>, Failu
     for entry in entries {
         let path = entry.map_err(|error| unusable(&folder, error.into()))?.path();
         let name = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
-        if name.starts_with(&prefix)
-            && path.extension().is_some_and(|extension| extension == "state")
-        {
+        if !name.starts_with(&prefix) {
+            continue;
+        }
+        let ends = |ending| path.extension().is_some_and(|extension| extension == ending);
+        if ends("state") {
             listed.push(look(path));
+        } else if ends(elsewhere::ENDING) {
+            let state = elsewhere::read(&path).map_err(|why| unusable(&path, why))?;
+            listed.push(Listed { note: Some(path), ..look(state) });
         }
     }
     listed.sort_by(|one, other| one.path.cmp(&other.path));
+    Ok(listed)
+}
+
+/// The same with one more, which must exist.
+pub(crate) fn list_with(
+    vault: [u8; 16],
+    url: &StoreUrl,
+    more: Option<PathBuf>,
+) -> Result<Vec<Listed>, Failure> {
+    let mut listed = match list(vault, url) {
+        // Without such a folder, only the named state can be known.
+        Err(_) if more.is_some() && default_folder().is_err() => Vec::new(),
+        listed => listed?,
+    };
+    if let Some(path) = more {
+        let path = std::path::absolute(&path).map_err(|error| unusable(&path, error.into()))?;
+        if read(&path)?.is_none() {
+            return Err(Failure::usage(format!("{}: no such file", path.display()))
+                .hint("name the state of a rekey with --state"));
+        }
+        if !listed.iter().any(|other| other.path == path) {
+            listed.push(look(path));
+        }
+    }
     Ok(listed)
 }
 
@@ -157,7 +222,7 @@ pub(crate) fn look(path: PathBuf) -> Listed {
     let in_use = own_file::open(&lock_of(&path))
         .is_ok_and(|lock| matches!(lock.try_lock(), Err(TryLockError::WouldBlock)));
     let info = read(&path).ok().flatten().map(|state| state.info());
-    Listed { path, info, in_use }
+    Listed { path, info, in_use, note: None }
 }
 
 /// A state file of a vault.
@@ -166,6 +231,19 @@ pub(crate) struct Listed {
     /// `None` if it cannot be read.
     pub(crate) info: Option<JobInfo>,
     pub(crate) in_use: bool,
+    /// The note that names it, if the rekey was started with `--state`.
+    pub(crate) note: Option<PathBuf>,
+}
+
+impl Listed {
+    /// Removes the state and the note about it.
+    pub(crate) fn discard(self) -> Result<(), Failure> {
+        if self.path.exists() || self.note.is_none() {
+            StateFile::lock(self.path)?.remove()?;
+        }
+        self.note
+            .map_or(Ok(()), |note| elsewhere::forget(&note).map_err(|why| unusable(&note, why)))
+    }
 }
 
 fn prefix(vault: [u8; 16], url: &StoreUrl) -> String {

@@ -242,7 +242,10 @@ pub(crate) fn from_open(error: io::Error, path: &Path) -> StoreError {
             (Kind::NotFound, format!("{shown}: leads through something that is not a folder"))
         }
         io::ErrorKind::IsADirectory => return not_a_vault(path, "a folder"),
-        _ => return Fault::from(error).into_store_error(path),
+        _ => match vault_store::impossible_path(&error, &shown) {
+            Some(said) => return said.with_source(error),
+            None => return Fault::from(error).into_store_error(path),
+        },
     };
     StoreError::new(kind, sentence).with_source(error)
 }

@@ -313,7 +313,9 @@ pub(crate) fn from_io(error: io::Error, path: &Path) -> StoreError {
         }
         io::ErrorKind::InvalidInput => return path_is_no_text(path).with_source(error),
         _ => {
-            let said = limit_of_system(&error, &shown).unwrap_or_else(|| disk_failed(&shown));
+            let said = vault_store::impossible_path(&error, &shown)
+                .or_else(|| limit_of_system(&error, &shown))
+                .unwrap_or_else(|| disk_failed(&shown));
             return said.with_source(error);
         }
     };

@@ -47,7 +47,7 @@ pub use random::{RngError, fill_random};
 pub use record::{BoundTo, EnvelopeText, MAX_ENVELOPE_LEN, Record, RecordId, SealedRecord};
 pub use scrub::{OldBlocks, Remains, RemainsKind, ScrubOptions, ScrubReport};
 pub use store::{RecordSink, RecordSource, StagedStore, VaultStore};
-pub use system_limits::{is_out_of_files, no_thread, out_of_files};
+pub use system_limits::{impossible_path, is_out_of_files, no_thread, out_of_files};
 pub use table::{ParseTableNameError, TableName, TableNames};
 pub use text::{ParseRecordIdError, ParseTimestampError, TimeOutOfRange};
 pub use time::{Clock, SystemClock, Timestamp};

@@ -1,4 +1,4 @@
-//! Limits of the system that a file or a thread can fail over, and the errors that say so.
+//! Limits of the system that a file, a path or a thread can fail over, and the errors that say so.
 
 use std::{fmt::Display, io};
 
@@ -8,6 +8,9 @@ use crate::error::{StoreError, StoreErrorKind};
 /// every Unix.
 const EMFILE: i32 = 24;
 const ENFILE: i32 = 23;
+
+/// The system's number for "too many levels of symbolic links".
+const ELOOP: i32 = if cfg!(any(target_os = "linux", target_os = "android")) { 40 } else { 62 };
 
 /// Whether something failed because no more files can be opened: neither a permission nor the disk
 /// is to blame.
@@ -23,6 +26,20 @@ pub fn out_of_files(place: &impl Display) -> StoreError {
         .with_hint("raise the limit of open files (`ulimit -n`)")
 }
 
+/// The error of a path that cannot lead to a file: symbolic links that lead to one another, or a
+/// name that is too long. `None` if something else failed.
+#[must_use]
+pub fn impossible_path(error: &io::Error, path: &impl Display) -> Option<StoreError> {
+    let what = match error.kind() {
+        _ if cfg!(unix) && error.raw_os_error() == Some(ELOOP) => {
+            "symbolic links that lead to one another, and to no file"
+        }
+        io::ErrorKind::InvalidFilename => "a file name that is too long or not allowed",
+        _ => return None,
+    };
+    Some(StoreError::new(StoreErrorKind::NotFound, format!("{path}: {what}")))
+}
+
 /// No thread can be started for the vault at this place.
 #[must_use]
 pub fn no_thread(place: &impl Display) -> StoreError {
@@ -33,6 +50,21 @@ pub fn no_thread(place: &impl Display) -> StoreError {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[cfg(unix)]
+    #[test]
+    fn a_path_that_leads_nowhere_is_no_failure_of_the_disk() {
+        let folder = std::env::temp_dir().join(format!("vault-store-{}", std::process::id()));
+        std::os::unix::fs::symlink(&folder, &folder).unwrap();
+        let looping = std::fs::metadata(&folder).unwrap_err();
+        std::fs::remove_file(&folder).unwrap();
+        let long = std::fs::metadata("x".repeat(300)).unwrap_err();
+        for error in [looping, long] {
+            let said = impossible_path(&error, &"v").unwrap();
+            assert_eq!(said.kind(), StoreErrorKind::NotFound);
+        }
+        assert!(impossible_path(&io::Error::from_raw_os_error(5), &"v").is_none());
+    }
 
     #[cfg(unix)]
     #[test]

@@ -245,6 +245,9 @@ pub(crate) struct ScrubArgs {
     /// rotating disk with ext4 or XFS, otherwise punch]
     #[arg(long, value_enum, value_name = "HOW")]
     pub(crate) old_blocks: Option<OldBlocksChoice>,
+    /// The state of a rekey that was started with --state, perhaps on another machine
+    #[arg(long, value_name = "FILE")]
+    pub(crate) state: Option<PathBuf>,
     /// Discard the states of interrupted rekeys of this vault, which then cannot be resumed
     #[arg(long)]
     pub(crate) restart: bool,

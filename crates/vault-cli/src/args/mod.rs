@@ -6,7 +6,7 @@ mod passwords;
 mod records;
 mod usage;
 
-use std::{num::NonZeroU32, time::Duration};
+use std::{num::NonZeroU32, path::PathBuf, time::Duration};
 
 use clap::{
     Arg, Args, CommandFactory as _, FromArgMatches as _, Parser, Subcommand, parser::ValueSource,
@@ -139,6 +139,9 @@ pub(crate) enum Command {
     /// List the rekeys of the vault that left a state: when they started, how far they got, and
     /// whether one is running
     Status {
+        /// The state of a rekey that was started with --state, perhaps on another machine
+        #[arg(long, value_name = "FILE")]
+        state: Option<PathBuf>,
         /// Print a JSON object
         #[arg(long)]
         json: bool,

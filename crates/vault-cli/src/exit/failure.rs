@@ -113,6 +113,11 @@ impl Failure {
         self.kind
     }
 
+    /// What failed, for a message about something else.
+    pub(crate) fn sentence_of(self) -> String {
+        self.sentence()
+    }
+
     /// Writes `error:` and `hint:` to standard error.
     pub(super) fn say(&self) {
         say::error(&self.sentence());
@@ -135,16 +140,8 @@ impl Failure {
 
     /// What failed, with its causes, each once.
     fn sentence(&self) -> String {
-        let mut sentence = self.what.clone();
-        let mut next = self.cause.as_deref().map(|cause| cause as &dyn Error);
-        while let Some(cause) = next {
-            let text = cause.to_string();
-            if !sentence.contains(&text) {
-                sentence.push_str(": ");
-                sentence.push_str(&text);
-            }
-            next = cause.source();
-        }
+        let cause = self.cause.as_deref().map(|cause| cause as &(dyn Error + 'static));
+        let mut sentence = with_causes(&self.what, cause);
         if matches!(self.kind, FailureKind::Refused | FailureKind::Marks) {
             // A rekey is refused before its first write, or not at all.
             sentence.push_str("; nothing was written");
@@ -153,6 +150,25 @@ impl Failure {
         }
         sentence
     }
+}
+
+/// An error of a store, with its causes.
+pub(crate) fn reason(error: &StoreError) -> String {
+    with_causes(&error.to_string(), error.source())
+}
+
+/// A sentence and its causes, each once.
+fn with_causes(what: &str, mut cause: Option<&(dyn Error + 'static)>) -> String {
+    let mut sentence = what.to_owned();
+    while let Some(error) = cause {
+        let text = error.to_string();
+        if !sentence.contains(&text) {
+            sentence.push_str(": ");
+            sentence.push_str(&text);
+        }
+        cause = error.source();
+    }
+    sentence
 }
 
 impl From<StoreError> for Failure {
@@ -277,6 +293,10 @@ impl From<SettingsError> for Failure {
         let hint = error.hint().map(Cow::Borrowed);
         match error {
             SettingsError::CostOverLimit(over) => Self::usage(what).hint(limit_hint(&over)),
+            SettingsError::StoredCost { .. } => Self::failed(what).hint(
+                "`vaultstore census` tells which cost the records have: set it again with `vaultstore settings set kdf COST`, \
+                 which keeps the salt",
+            ),
             SettingsError::Refused { .. } | SettingsError::CostBelowMinimum(_) => {
                 Self { hint, ..Self::usage(what) }
             }

@@ -6,7 +6,7 @@ mod not_tried;
 mod say;
 
 pub(crate) use self::{
-    failure::{Failure, FailureKind, limit_option},
+    failure::{Failure, FailureKind, limit_option, reason},
     marks::{marked, marks_hint},
     not_tried::tell_not_tried,
     say::{error, hint, note, warn},

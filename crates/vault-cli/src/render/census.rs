@@ -192,7 +192,7 @@ pub(crate) fn lists(problems: &[Problem], unopened: &[RecordId], most: usize) ->
         listed.write(&mut text);
     }
     for id in unopened.iter().take(most) {
-        let _ = writeln!(text, "  {}: none of the passwords opens it", shown::line(id.as_str()));
+        let _ = writeln!(text, "  {}: none of the passwords opens it", shown::id(id.as_str()));
     }
     text
 }

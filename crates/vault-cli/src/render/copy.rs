@@ -129,7 +129,7 @@ pub(crate) fn text(report: &CopyReport, end: End) -> String {
         ),
     ] {
         for id in &named.ids {
-            let _ = writeln!(text, "  {}: {reason}", shown::line(id.as_str()));
+            let _ = writeln!(text, "  {}: {reason}", shown::id(id.as_str()));
         }
         let hidden = named.count - named.ids.len() as u64;
         if hidden > 0 {

@@ -14,6 +14,11 @@ pub(crate) fn records(number: u64) -> String {
     format!("{} record{}", count(number), if number == 1 { "" } else { "s" })
 }
 
+/// `1 expired record`, `1,234 expired records`.
+pub(crate) fn expired(number: u64) -> String {
+    format!("{} expired record{}", count(number), if number == 1 { "" } else { "s" })
+}
+
 /// In the largest binary unit that leaves a number of 1 or more.
 pub(crate) fn bytes(number: u64) -> String {
     BinaryBytes(number).to_string()

@@ -14,7 +14,7 @@ pub(crate) struct Wording {
     several: bool,
     /// Whether a new password is also an old one: then it cannot be said what is left under the old
     /// ones.
-    chains: bool,
+    pub(crate) chains: bool,
     shard: Shard,
     /// Whether the run writes into a new file, which replaces the vault's only at the end.
     pub(crate) rebuild: bool,
@@ -125,6 +125,9 @@ fn outcome(report: &RekeyReport, wording: &Wording) -> String {
         {
             already_done(report, wording)
         }
+        RunStatus::Complete if rekeyed == 0 && unwritten == 0 && report.moved_before > 0 => {
+            done_otherwise(report, wording)
+        }
         RunStatus::Complete if rekeyed == 0 => nothing(report, wording),
         RunStatus::Complete if report.dry_run => rehearsal(report, wording),
         RunStatus::Complete if wording.rebuild && wording.published.is_none() => {
@@ -178,6 +181,14 @@ fn already_done(report: &RekeyReport, wording: &Wording) -> String {
     }
     let (old, here) = (wording.the_old(), wording.here());
     format!("Already done: an earlier run re-encrypted {before}; 0 open under {old} now{here}")
+}
+
+/// The same passwords, and nothing left to do with these options.
+fn done_otherwise(report: &RekeyReport, wording: &Wording) -> String {
+    let (old, here, before) = (wording.the_old(), wording.here(), records(report.moved_before));
+    format!(
+        "Already done: an earlier run with other options re-encrypted {before}; 0 open under {old} now{here}"
+    )
 }
 
 fn nothing(report: &RekeyReport, wording: &Wording) -> String {

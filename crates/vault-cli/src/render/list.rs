@@ -40,8 +40,8 @@ fn row(record: &RecordInfo) -> [String; 7] {
         (None, None) => String::new(),
     };
     [
-        shown::line(record.id.as_str()),
-        shown::line(record.token.as_str()),
+        shown::id(record.id.as_str()),
+        shown::id(record.token.as_str()),
         record.format.map_or_else(|| "malformed".to_owned(), |format| format.to_string()),
         figures::bytes(record.envelope_bytes),
         to_the_second(record.created_at),

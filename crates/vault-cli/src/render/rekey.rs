@@ -82,6 +82,10 @@ pub(crate) struct Report<'a> {
     problems: Vec<Listed<'a>>,
     failures: Vec<Refusal<'a>>,
     already_done: bool,
+    /// By finished runs with the same passwords and other options.
+    rekeyed_with_other_options: u64,
+    /// The records re-encrypted from each pair, in the order of the pairs.
+    rekeyed_by_pair: &'a [u64],
     not_checkable: u64,
     before: Vec<Sealed>,
     after: Vec<Sealed>,
@@ -177,9 +181,12 @@ impl Listed<'_> {
     /// A line for people.
     pub(crate) fn write(&self, text: &mut impl std::fmt::Write) {
         let Self { id, row, kind, reason } = self;
-        let at = id.or(*row).unwrap_or_default();
+        let at = match (id, row) {
+            (Some(id), _) => shown::id(id),
+            (None, row) => shown::line(row.unwrap_or_default()),
+        };
         // Writing into a text cannot fail.
-        let _ = writeln!(text, "  {}: {kind} ({reason})", shown::line(at));
+        let _ = writeln!(text, "  {at}: {kind} ({reason})");
     }
 }
 
@@ -229,6 +236,8 @@ pub(crate) fn json<'a>(report: &'a RekeyReport, wording: &'a Wording) -> Report<
             .map(|failure| Refusal { reason: &failure.reason, records: failure.records })
             .collect(),
         already_done: report.already_done,
+        rekeyed_with_other_options: report.moved_before,
+        rekeyed_by_pair: &report.by_pair,
         not_checkable: report.not_checkable(),
         before: sealed(&report.before),
         after: sealed(&report.after),
@@ -314,6 +323,12 @@ pub(crate) fn text(report: &RekeyReport, wording: &Wording) -> String {
     {
         row(&mut text, name, &figures::count(number));
     }
+    if report.by_pair.len() > 1 && !report.upgrades {
+        let verb = if report.dry_run { "would be rekeyed" } else { "rekeyed" };
+        for (number, count) in report.by_pair.iter().enumerate() {
+            row(&mut text, &format!("{verb}, pair {}", number + 1), &figures::count(*count));
+        }
+    }
     not_checkable(&mut text, report.not_checkable(), true);
     for (name, sealings) in [("before", &report.before), ("after", &report.after)] {
         for (sealing, number) in sealings {
@@ -326,7 +341,7 @@ pub(crate) fn text(report: &RekeyReport, wording: &Wording) -> String {
         row(&mut text, "v2 not asked whether new", &figures::count(report.merge.unasked));
     }
     for id in report.left.iter().take(SHOWN_LEFT) {
-        let _ = writeln!(text, "  {}: left, of another form", shown::line(id.as_str()));
+        let _ = writeln!(text, "  {}: left, of another form", shown::id(id.as_str()));
     }
     for mark in report.marks.0.iter().map(marked) {
         row(&mut text, &format!("marked ({})", mark.reason), &figures::count(mark.records));

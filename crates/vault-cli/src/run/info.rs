@@ -52,7 +52,7 @@ pub(super) async fn run(context: &Context, json: bool) -> Result<Exit, Failure> 
         kdf: store.setting(settings::KDF).await?,
         identities: found.identities,
         links: found.links,
-        runs: status::runs_of(context, &vault).await?,
+        runs: status::runs_of(context, &vault, None).await?,
     };
     if json {
         render::print_json(&info)?;

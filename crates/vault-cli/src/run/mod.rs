@@ -90,7 +90,7 @@ async fn run_command(context: &Context, command: Command) -> Result<Exit, Failur
         Command::Leaks(args) => leaks::run(context, args).await,
         Command::Migrate { create, json } => migrate::run(context, create, json).await,
         Command::BenchmarkRekey(args) => benchmark::run(context, args).await,
-        Command::Status { json } => status::run(context, json).await,
+        Command::Status { state, json } => status::run(context, state, json).await,
         Command::Info { json } => info::run(context, json).await,
         Command::Demo => demo::run(context).await,
         Command::Identity(command) => identity::run(context, command).await,

@@ -1,5 +1,7 @@
 //! `scrub`.
 
+use std::path::PathBuf;
+
 use vaultstore::backend::BackendKind;
 use vaultstore::store::{OldBlocks, ScrubOptions};
 
@@ -7,7 +9,7 @@ use super::{Context, blocking};
 use crate::args::{OldBlocksChoice, ScrubArgs};
 use crate::exit::{self, Exit, Failure};
 use crate::render;
-use crate::state_file::{self, StateFile};
+use crate::state_file;
 
 pub(super) async fn run(context: &Context, args: &ScrubArgs) -> Result<Exit, Failure> {
     if args.old_blocks.is_some() && context.url.kind() != BackendKind::Redb {
@@ -17,7 +19,7 @@ pub(super) async fn run(context: &Context, args: &ScrubArgs) -> Result<Exit, Fai
     let vault = context.open().await?;
     // A vault without an id was never rekeyed.
     if let Some(id) = vault.known_id().await? {
-        settle_states(context, id, args.restart).await?;
+        settle_states(context, id, args.state.clone(), args.restart).await?;
     }
     let options = ScrubOptions::default().old_blocks(match args.old_blocks {
         None => OldBlocks::Auto,
@@ -44,13 +46,15 @@ pub(super) async fn run(context: &Context, args: &ScrubArgs) -> Result<Exit, Fai
 }
 
 /// Refuses a vault with a rekey that is running or was interrupted: the rest of its records would
-/// be moved later, and show again. `restart` discards the state of an interrupted one.
+/// be moved later, and show again. `restart` discards the state of an interrupted one. `more` is a
+/// state that is not in the user's state directory.
 pub(super) async fn settle_states(
     context: &Context,
     id: [u8; 16],
+    more: Option<PathBuf>,
     restart: bool,
 ) -> Result<(), Failure> {
-    for listed in state_file::list(id, &context.url)? {
+    for listed in state_file::list_with(id, &context.url, more)? {
         let shown = listed.path.display().to_string();
         if listed.in_use {
             return Err(Failure::failed(format!("{shown}: a rekey of this vault is running"))
@@ -65,8 +69,7 @@ pub(super) async fn settle_states(
             ))
             .hint("run that rekey again to finish it, or give it up: add --restart to this command"));
         }
-        let path = listed.path.clone();
-        blocking(move || StateFile::lock(path)?.remove()).await?;
+        blocking(move || listed.discard()).await?;
     }
     Ok(())
 }

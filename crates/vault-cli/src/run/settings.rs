@@ -28,10 +28,14 @@ pub(super) async fn run(context: &Context, command: SettingsCommand) -> Result<E
         },
         SettingsCommand::Set { name, value } => {
             let value = checked(context, &*store, &name, &value).await?;
+            let before = store.setting(&name).await?;
             store.put_setting(&name, &value, PutSetting::Always).await?;
             let kdf = value.parse::<KdfSetting>();
             if let Some(line) = kdf.ok().and_then(|kdf| readers_need(&kdf.params)) {
                 exit::note(&line);
+            }
+            if name == KDF && before.is_some_and(|before| before != value) {
+                warn_of_two_costs(&*store).await?;
             }
         }
         SettingsCommand::List { json } => {
@@ -46,6 +50,22 @@ pub(super) async fn run(context: &Context, command: SettingsCommand) -> Result<E
         }
     }
     Ok(Exit::Done)
+}
+
+/// Records state their salt and cost in the clear: those that are written from now on differ from
+/// those that are there.
+async fn warn_of_two_costs(store: &dyn VaultStore) -> Result<(), Failure> {
+    // v2 records state neither.
+    let is_v2 = store.setting(FORMAT).await? == Some(WriteFormat::V2.to_string());
+    if is_v2 || store.count().await? == 0 {
+        return Ok(());
+    }
+    exit::warn(
+        "records that are written from now on differ from the others in their salt or cost, so anyone who takes the \
+         database can tell which are newer",
+    );
+    exit::hint("`vaultstore upgrade` gives all records the new cost, if it knows all passwords");
+    Ok(())
 }
 
 /// Returns the value to store, if it is valid.

@@ -1,5 +1,7 @@
 //! `status`: the rekeys of a vault that left a state.
 
+use std::path::PathBuf;
+
 use serde::Serialize;
 use vaultstore::Vault;
 
@@ -18,14 +20,18 @@ pub(super) struct Run {
     total: Option<u64>,
 }
 
-pub(super) async fn run(context: &Context, json: bool) -> Result<Exit, Failure> {
+pub(super) async fn run(
+    context: &Context,
+    state: Option<PathBuf>,
+    json: bool,
+) -> Result<Exit, Failure> {
     let vault = context.open().await?;
-    let runs = runs_of(context, &vault).await?;
+    let runs = runs_of(context, &vault, state).await?;
     if json {
         render::print_json(&serde_json::json!({ "runs": runs }))?;
     } else if runs.is_empty() {
         render::print_line(
-            "no rekey of this vault left a state here; one that was started with --state keeps it in that file",
+            "no rekey of this vault left a state here; name one that was started elsewhere with --state",
         )?;
     } else {
         for run in &runs {
@@ -36,9 +42,13 @@ pub(super) async fn run(context: &Context, json: bool) -> Result<Exit, Failure> 
 }
 
 /// The rekeys of a vault that left a state. A vault without an id was never rekeyed.
-pub(super) async fn runs_of(context: &Context, vault: &Vault) -> Result<Vec<Run>, Failure> {
+pub(super) async fn runs_of(
+    context: &Context,
+    vault: &Vault,
+    state: Option<PathBuf>,
+) -> Result<Vec<Run>, Failure> {
     let listed = match vault.known_id().await? {
-        Some(id) => state_file::list(id, &context.url)?,
+        Some(id) => state_file::list_with(id, &context.url, state)?,
         None => Vec::new(),
     };
     Ok(listed.iter().map(about).collect())

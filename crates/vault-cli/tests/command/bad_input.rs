@@ -73,6 +73,7 @@ fn a_path_that_is_no_vault_is_left_alone() {
     let sandbox = with_record();
     sandbox.write("text", "not a vault");
     fs::create_dir(sandbox.path("folder")).unwrap();
+    std::os::unix::fs::symlink("loop", sandbox.path("loop")).unwrap();
     sandbox.run(&["init", "--kdf", CHEAP, "--vault", "sqlite:other.sqlite"]).succeeds();
     for (vault, code) in [
         ("redb:folder", 1),
@@ -81,6 +82,10 @@ fn a_path_that_is_no_vault_is_left_alone() {
         ("redb:text/below-a-file", 1),
         ("redb:", 2),
         ("vault.redb", 2),
+        ("redb:loop", 1),
+        ("sqlite:loop", 1),
+        ("redb:loop/vault", 1),
+        ("sqlite:loop/vault", 1),
         ("sqlite:folder", 1),
         ("sqlite:text", 1),
         ("sqlite:nothing", 1),
@@ -90,7 +95,8 @@ fn a_path_that_is_no_vault_is_left_alone() {
         ("sqlite:", 2),
         ("postgres://me:hunter2/x@host/db", 2),
     ] {
-        sandbox.run(&["--vault", vault, "list"]).fails(code);
+        let answer = sandbox.run(&["--vault", vault, "list"]).fails(code);
+        assert!(!answer.stderr.contains("disk"), "{vault}: {answer:?}");
         sandbox.run(&["--vault", vault, "read", "kept", "--password-file", "old"]).fails(code);
     }
     assert_eq!(bytes_of(&sandbox.path("text")), b"not a vault");

@@ -201,3 +201,38 @@ fn packagers_get_completions_and_a_manual() {
     );
     assert!(!sandbox.run(&["--help"]).succeeds().stdout.is_empty());
 }
+
+#[test]
+fn a_record_that_another_table_holds_stops_no_purge() {
+    let sandbox = Sandbox::empty();
+    let url = "sqlite:vault.db";
+    sandbox.run(&["init", "--vault", url, "--kdf", CHEAP]).succeeds();
+    let create = ["create", "--vault", url, "--password-file", "old", "--value-file", "old"];
+    for token in ["a", "b", "c", "d", "e"] {
+        sandbox.run(&[&create[..], &["--expires-in", "1s", "--token", token]].concat()).succeeds();
+    }
+    sandbox.sqlite(
+        "CREATE TABLE holder (id TEXT REFERENCES vault(id)); \
+         INSERT INTO holder SELECT id FROM vault WHERE vault_token IN ('b', 'd');",
+    );
+    std::thread::sleep(std::time::Duration::from_millis(1100));
+    let purge = ["purge-expired", "--hard", "--vault", url];
+    let answer = sandbox.run(&[&purge[..], &["--json"]].concat());
+    let errors = answer.stderr.clone();
+    let report = answer.json(3);
+    assert_eq!((&report["purged"], &report["refused"]), (&3.into(), &2.into()));
+    let held: Vec<_> = report["held"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|held| held["id"].as_str().unwrap())
+        .collect();
+    assert_eq!(held.len(), 2);
+    assert!(held.iter().all(|id| errors.contains(id)), "{errors}");
+    assert!(report["held"][0]["reason"].as_str().unwrap().contains("FOREIGN KEY"), "{report}");
+    let left = sandbox.run(&["list", "--vault", url, "--json"]);
+    let tokens = left.json(0);
+    assert_eq!(tokens["records"].as_array().unwrap().len(), 2);
+    sandbox.sqlite("DROP TABLE holder;");
+    assert_eq!(sandbox.run(&[&purge[..], &["--json"]].concat()).json(0)["purged"], 2);
+}

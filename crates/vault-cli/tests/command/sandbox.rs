@@ -10,6 +10,7 @@ use std::{
 
 use futures::executor::block_on;
 use serde_json::Value;
+use sqlx::{ConnectOptions as _, Connection as _, sqlite::SqliteConnectOptions};
 use tempfile::TempDir;
 use vaultstore::store::EnvelopeText;
 use vaultstore::{Record, RecordId, StoreUrl, Timestamp, Token, VaultStore};
@@ -85,6 +86,17 @@ impl Sandbox {
     }
 
     /// Stores a value under the password in a file, with a token of that name.
+    /// Runs statements in the database `vault.db`.
+    pub(crate) fn sqlite(&self, statements: &'static str) {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+        runtime.block_on(async {
+            let options = SqliteConnectOptions::new().filename(self.path("vault.db"));
+            let mut connection = options.connect().await.unwrap();
+            sqlx::raw_sql(statements).execute(&mut connection).await.unwrap();
+            connection.close().await.unwrap();
+        });
+    }
+
     pub(crate) fn create(&self, token: &str, password: &str, value: &[u8]) {
         let answer =
             self.run_with(&["create", "--token", token, "--password-file", password], value);

@@ -2,7 +2,7 @@
 
 use std::fs;
 
-use crate::sandbox::Sandbox;
+use crate::sandbox::{CHEAP, Sandbox};
 
 const REKEY: [&str; 5] = ["rekey", "--old-password-file", "old", "--new-password-file", "new"];
 
@@ -105,4 +105,47 @@ fn a_rekey_into_a_new_file_moves_the_same_records_and_leaves_no_state() {
         assert_eq!(sandbox.run(&[&REKEY[..], &["--rebuild"], more].concat()).code, Some(2));
     }
     sandbox.still_reads("old-2", "new", b"value");
+}
+
+#[test]
+fn an_interrupted_rekey_is_known_wherever_its_state_is() {
+    let sandbox = Sandbox::empty();
+    let vault = ["--vault", "sqlite:vault.db"];
+    let run = |args: &[&str]| sandbox.run(&[args, &vault[..]].concat());
+    run(&["init", "--kdf", CHEAP]).succeeds();
+    run(&["create", "--password-file", "old", "--value-file", "old"]).succeeds();
+    let no_writes =
+        "CREATE TRIGGER no BEFORE UPDATE ON vault BEGIN SELECT RAISE(ABORT, 'no'); END;";
+    sandbox.sqlite(no_writes);
+    fs::create_dir(sandbox.path("elsewhere")).unwrap();
+    let rekey = [&REKEY[..], &["--allow-triggers", "--state", "elsewhere/job"]].concat();
+    assert_ne!(run(&rekey).code, Some(0));
+    let status = run(&["status", "--json"]).json(0);
+    assert_eq!(status["runs"][0]["status"], "interrupted");
+    assert!(status["runs"][0]["state"].as_str().unwrap().ends_with("elsewhere/job"), "{status}");
+    for more in [&[][..], &["--state", "elsewhere/job"]] {
+        let refused = run(&[&["scrub"], more].concat()).fails(2);
+        assert!(refused.stderr.contains("elsewhere/job"), "{refused:?}");
+    }
+    sandbox.sqlite("DROP TRIGGER no;");
+    run(&rekey).succeeds();
+    assert_eq!(run(&["status", "--json"]).json(0)["runs"].as_array().unwrap().len(), 0);
+    let named = run(&["status", "--state", "elsewhere/job", "--json"]).json(0);
+    assert_eq!(named["runs"][0]["status"], "finished");
+    run(&["scrub", "--state", "elsewhere/job"]).succeeds();
+    run(&["scrub", "--state", "elsewhere/none"]).fails(2);
+
+    // A state that is gone tells nothing of what its rekey has left to do.
+    run(&["create", "--password-file", "other", "--value-file", "old"]).succeeds();
+    sandbox.sqlite(no_writes);
+    let other = ["rekey", "--old-password-file", "other", "--new-password-file", "old"];
+    let other =
+        [&other[..], &["--allow-triggers", "--state", "elsewhere/job", "--restart"]].concat();
+    assert_ne!(run(&other).code, Some(0));
+    sandbox.sqlite("DROP TRIGGER no;");
+    fs::remove_file(sandbox.path("elsewhere/job")).unwrap();
+    let refused = run(&["scrub"]).fails(2);
+    assert!(refused.stderr.contains("elsewhere/job"), "{refused:?}");
+    run(&["scrub", "--restart"]).succeeds();
+    run(&["scrub"]).succeeds();
 }

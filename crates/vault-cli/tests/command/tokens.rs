@@ -110,11 +110,11 @@ fn a_record_is_renewed_and_expired_ones_are_purged() {
     assert_eq!(list["records"][0]["expires_at"], Value::Null);
 
     let hidden = sandbox.run(&["purge-expired", "--json"]).json(0);
-    assert_eq!(hidden, json!({ "purged": 1, "hard": false }));
+    assert_eq!(hidden, json!({ "purged": 1, "refused": 0, "held": [], "hard": false }));
     sandbox.run(&["renew", "b", "--never"]).fails(1);
     assert_eq!(sandbox.run(&["purge-expired", "--json"]).json(0)["purged"], 0);
     let gone = sandbox.run(&["purge-expired", "--hard"]).succeeds();
-    assert_eq!(gone.stdout, b"1 expired records removed for good\n");
+    assert_eq!(gone.stdout, b"1 expired record removed for good\n");
     assert_eq!(tokens(&sandbox.run(&["list", "--json"]).json(0)), ["a", "kept"]);
     sandbox.create("b", "old", b"its token is free");
 }

@@ -2,11 +2,12 @@
 //! program changed.
 
 use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD};
+use futures::executor::block_on;
 use serde_json::Value;
 use sha2::{Digest as _, Sha256};
 use vaultstore::envelope::{Padding, SealParams, seal};
 use vaultstore::kdf::{KdfMemory, KdfSetting, Salt};
-use vaultstore::store::BoundTo;
+use vaultstore::store::{BoundTo, PutSetting};
 use vaultstore::{KdfParams, Password, PasswordKey, RecordId, Token};
 
 use crate::sandbox::{CANARY, CHEAP, Sandbox};
@@ -68,8 +69,10 @@ fn v1_is_opened_only_with_the_option_and_its_hint_names_it() {
         assert!(stderr.contains("--allow-v1"), "{stderr}");
     }
     assert_eq!(sandbox.envelope("tk_v1"), v1());
-    // It is of another password, which is only known once it is tried.
-    let (report, stderr) = rekey(&sandbox, &["--allow-v1"], 4);
+    // It is of another password, which is only known once it is tried. The other was rekeyed before.
+    let (report, stderr) = rekey(&sandbox, &["--allow-v1"], 0);
+    let headline = report["headline"].as_str().unwrap();
+    assert!(headline.starts_with("Already done: an earlier run with other options"), "{headline}");
     assert_eq!((&report["v1_not_tried"], &report["other_password"]), (&0.into(), &1.into()));
     assert!(!stderr.contains("--allow-v1"), "{stderr}");
 }
@@ -196,4 +199,37 @@ fn a_setting_chooses_no_cost_for_v2_outside_the_limits() {
     sandbox.plant("tk_guess", guess.as_bytes().unwrap());
     let census = sandbox.run(&["census", "--password-file", "old", "--json"]).json(0);
     assert_eq!(census["opened"][0]["records"], 1, "the record of the vault alone: {census}");
+}
+
+#[test]
+fn a_stored_cost_below_the_floor_is_named_and_can_be_set_again() {
+    let sandbox = Sandbox::with_vault();
+    sandbox.create("a", "old", b"value");
+    let stored = sandbox.run(&["settings", "get", "kdf"]).succeeds().text().trim().to_owned();
+    let salt = stored.rsplit('$').next().unwrap();
+    let store = sandbox.store();
+    let planted =
+        format!("{}${salt}", stored[..stored.len() - salt.len() - 1].replace("m=19456", "m=8"));
+    assert_ne!(planted, stored);
+    block_on(store.put_setting("kdf", &planted, PutSetting::Always)).unwrap();
+    drop(store);
+    let answer = sandbox.read("a", "old").fails(1);
+    assert!(answer.stderr.contains("the vault's setting \"kdf\""), "{answer:?}");
+    assert!(answer.stderr.contains("settings set kdf"), "{answer:?}");
+    // The census reads no such cost, and tells which one the records have.
+    let census = sandbox.run(&["census"]).succeeds();
+    assert!(census.text().contains("m=19456"), "{census:?}");
+    sandbox.run(&["settings", "set", "kdf", CHEAP]).succeeds();
+    sandbox.still_reads("a", "old", b"value");
+}
+
+#[test]
+fn another_cost_is_said_to_show_which_records_are_newer() {
+    let sandbox = Sandbox::with_vault();
+    let set = |cost| sandbox.run(&["settings", "set", "kdf", cost]).succeeds().stderr;
+    assert_eq!(set("t=3,m=19456,p=1"), "");
+    sandbox.create("a", "old", b"value");
+    assert_eq!(set("t=3,m=19456,p=1"), "");
+    let warned = set("t=4,m=19456,p=1");
+    assert!(warned.starts_with("warning: ") && warned.contains("upgrade"), "{warned}");
 }

@@ -34,6 +34,45 @@ fn headline(sandbox: &Sandbox, args: &[&str], more: &[&str]) -> (String, i32) {
 }
 
 #[test]
+fn a_finished_job_is_known_whatever_the_options() {
+    let sandbox = with_records(&[("a", "old"), ("b", "old"), ("c", "other")]);
+    sandbox.run(&REKEY).succeeds();
+    let done = "Already done: an earlier run with other options re-encrypted 2 records; 0 open under the old password \
+                now";
+    for args in [&TEST, &REKEY, &TEST, &REKEY] {
+        assert_eq!(headline(&sandbox, args, &["--allow-v1"]), (done.to_owned(), 0));
+    }
+    assert_eq!(headline(&sandbox, &REKEY, &[]), (done.to_owned(), 0));
+    // Passwords that are swapped for real are another job's.
+    let swapped =
+        ["test-rekey", "--old-password-file", "spare", "--new-password-file", "new", "--allow-v1"];
+    sandbox.write("spare", format!("{CANARY} spare\n"));
+    let (line, code) = headline(&sandbox, &swapped, &[]);
+    assert!(line.ends_with("2 open under the new one already. Are the two swapped?"), "{line}");
+    assert_eq!(code, 4);
+}
+
+#[test]
+fn each_pair_has_its_count() {
+    let sandbox = with_records(&[("a", "old"), ("b", "old"), ("c", "other")]);
+    let pairs = [["old", "new"], ["unused", "spare"], ["other", "more"]];
+    let line = |[old, new]: [&str; 2]| format!("[\"{CANARY} {old}\",\"{CANARY} {new}\"]\n");
+    fs::write(sandbox.path("pairs"), pairs.map(line).concat()).unwrap();
+    for (command, verb) in [("test-rekey", "would be rekeyed"), ("rekey", "rekeyed")] {
+        let json = sandbox.run(&["test-rekey", "--pairs", "pairs", "--json"]).json(0);
+        assert_eq!(json["rekeyed_by_pair"], serde_json::json!([2, 0, 1]));
+        let text = lines(&sandbox.run(&[command, "--pairs", "pairs"]).succeeds());
+        for (pair, count) in [(1, 2), (2, 0), (3, 1)] {
+            let row = text.iter().find(|line| line.contains(&format!("{verb}, pair {pair}")));
+            assert!(
+                row.is_some_and(|row| row.trim_end().ends_with(&count.to_string())),
+                "{text:?}"
+            );
+        }
+    }
+}
+
+#[test]
 fn a_rehearsal_after_the_job_is_done_says_so() {
     let sandbox = with_records(&[("a", "old"), ("b", "old"), ("c", "other")]);
     let done =

@@ -32,6 +32,15 @@ pub enum SettingsError {
         /// The setting.
         name: &'static str,
     },
+    /// The stored cost of new records is below the configured minimum: somebody changed the setting,
+    /// or the minimum was raised.
+    #[error("the vault's setting \"{name}\" cannot be used: {why}")]
+    StoredCost {
+        /// The setting.
+        name: &'static str,
+        /// Its cost, and the minimum.
+        why: CostBelowMinimum,
+    },
     /// The cost of new records is below the configured minimum.
     #[error(transparent)]
     CostBelowMinimum(#[from] CostBelowMinimum),
@@ -49,6 +58,9 @@ impl SettingsError {
                 "choose v2 as long as a Go program uses it, which cannot read v3, and v3 otherwise",
             ),
             Self::Invalid { .. } => Some("restore the setting from a backup"),
+            Self::StoredCost { .. } => {
+                Some("set the cost that the vault's records have; the vault's salt must stay")
+            }
             Self::CostOverLimit(over) => Some(over.hint()),
             Self::Refused { .. } | Self::CostBelowMinimum(_) => None,
         }

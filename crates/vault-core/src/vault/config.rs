@@ -269,7 +269,10 @@ async fn understood(
     options: &VaultOptions,
 ) -> Result<SealParams, SettingsFailure> {
     let kdf: KdfSetting = kdf.parse().map_err(|_| SettingsError::Invalid { name: KDF })?;
-    check_cost(kdf.params, options)?;
+    check_cost(kdf.params, options).map_err(|error| match error {
+        SettingsError::CostBelowMinimum(why) => SettingsError::StoredCost { name: KDF, why },
+        error => error,
+    })?;
     let format = match store.setting(FORMAT).await? {
         Some(format) => format.parse().map_err(|_| SettingsError::Invalid { name: FORMAT })?,
         None => WriteFormat::default(),

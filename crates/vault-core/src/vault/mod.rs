@@ -39,6 +39,7 @@ pub use self::{
     error::VaultError,
     read::Resolved,
     records::{RecordInfo, Records},
+    remove::{HeldRecord, PurgeReport},
 };
 use crate::crypto::seal::SealParams;
 use crate::scan::workers::Workers;
@@ -58,7 +59,7 @@ const UPDATE_ROUNDS: u32 = 8;
 /// | make a record | [`create`](Vault::create), [`create_many`](Vault::create_many), [`create_with_token`](Vault::create_with_token), [`upsert`](Vault::upsert) |
 /// | read | [`read`](Vault::read), [`read_or_none`](Vault::read_or_none), [`read_many`](Vault::read_many), [`resolve`](Vault::resolve), [`verify`](Vault::verify), [`exists`](Vault::exists) |
 /// | change | [`update`](Vault::update), [`overwrite`](Vault::overwrite), [`renew`](Vault::renew) |
-/// | remove | [`delete`](Vault::delete), [`soft_delete`](Vault::soft_delete), [`restore`](Vault::restore), [`delete_expired`](Vault::delete_expired), [`soft_delete_expired`](Vault::soft_delete_expired) |
+/// | remove | [`delete`](Vault::delete), [`soft_delete`](Vault::soft_delete), [`restore`](Vault::restore), [`delete_expired`](Vault::delete_expired), [`soft_delete_expired`](Vault::soft_delete_expired), [`purge_expired`](Vault::purge_expired) |
 /// | look at records | [`records`](Vault::records) |
 /// | configure | [`setting`](Vault::setting), [`set_setting`](Vault::set_setting), [`settings`](Vault::settings) |
 /// | pass over all records | [`rekey`](Vault::rekey), [`census`](Vault::census), [`scrub`](Vault::scrub) |

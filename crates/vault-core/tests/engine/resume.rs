@@ -196,6 +196,58 @@ fn a_rehearsal_knows_that_the_job_is_done() {
 }
 
 #[test]
+fn a_finished_job_is_remembered_by_one_with_other_options_however_often() {
+    let world = v2_world(20, 20);
+    let finish = |plan: RekeyPlan| {
+        block_on(async {
+            let mut session = world.vault().rekey(plan).await.unwrap();
+            while session.step().await.unwrap().is_some() {}
+            (session.report().clone(), session.state().unwrap())
+        })
+    };
+    let (_, mut state) = finish(plan());
+    let half = || plan().shard(Shard::new(0, 2).unwrap());
+    for plan in [half(), half(), plan(), plan().dry_run(RekeyMode::DryRun)] {
+        let (report, next) = finish(plan.resume(state));
+        assert_eq!((report.counts.rekeyed, report.moved_before), (0, 20));
+        assert!(!report.moved_nothing() && !report.already_done);
+        state = next;
+    }
+    // A dry run has moved nothing, whatever its state says.
+    let world = v2_world(20, 20);
+    let (report, state) = block_on(async {
+        let dry = plan().dry_run(RekeyMode::DryRun);
+        let mut session = world.vault().rekey(dry).await.unwrap();
+        while session.step().await.unwrap().is_some() {}
+        (session.report().clone(), session.state().unwrap())
+    });
+    assert_eq!((report.counts.rekeyed, state.info().finished), (20, false));
+    assert_eq!(refused(&world, plan().resume(state)), ResumeError::OtherPlan);
+}
+
+#[test]
+fn each_pair_has_its_count_in_a_dry_run_and_over_all_runs() {
+    for v2 in [false, true] {
+        let world = if v2 { v2_world(15, 7) } else { World::new() };
+        if !v2 {
+            world.fill("old", 15);
+            world.fill("other", 7);
+        }
+        world.fill("of nobody", 3);
+        let pairs = || {
+            plan()
+                .pair(password("unused"), password("spare"))
+                .pair(password("other"), password("more"))
+        };
+        let dry = world.rekey(pairs().dry_run(RekeyMode::DryRun)).unwrap();
+        assert_eq!(dry.by_pair, [15, 0, 7]);
+        let state = die_after(&world, pairs(), 10);
+        let report = world.rekey(pairs().resume(state)).unwrap();
+        assert_eq!((report.by_pair, report.counts.rekeyed), (vec![15, 0, 7], 22));
+    }
+}
+
+#[test]
 fn a_record_that_failed_first_is_counted_as_what_it_is_last() {
     let world = World::new();
     world.fill("old", 50);

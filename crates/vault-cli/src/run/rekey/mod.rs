@@ -14,7 +14,7 @@ use vaultstore::rekey::{EarlierRun, Marking, RekeyError, RekeyMode, WriteHooks};
 use vaultstore::store::StagedStore;
 use vaultstore::{RekeyPlan, Vault};
 
-use self::asked::{pairs, rehearsed_path, take_state, write_as};
+use self::asked::{note_elsewhere, pairs, rehearsed_path, take_state, write_as};
 use self::judge::Expected;
 use self::notes::{name_hooks, name_logs, tell_resumed};
 use self::place::Place;
@@ -57,11 +57,15 @@ pub(super) async fn run(context: &Context, args: RekeyArgs) -> Result<Exit, Fail
         // It reaches its end, or changes nothing.
         (None, None, None)
     } else {
+        let id = vault.id().await?;
         let path = match &args.state {
             Some(path) => path.clone(),
-            None => state_file::default_path(vault.id().await?, &context.url, args.shard)?,
+            None => state_file::default_path(id, &context.url, args.shard)?,
         };
-        let kept = take_state(path.clone(), args.restart)?;
+        let mut kept = take_state(path.clone(), args.restart)?;
+        if args.state.is_some() {
+            note_elsewhere(context, id, &mut kept);
+        }
         let state = kept.read()?;
         (Some(path), Some(kept), state)
     };
@@ -84,8 +88,9 @@ pub(super) async fn run(context: &Context, args: RekeyArgs) -> Result<Exit, Fail
     }
     rekey = state.into_iter().fold(rekey, RekeyPlan::resume);
     context.interrupts.leave_first_to_command();
+    let chains = wording.chains;
     let session = vault.rekey(rekey).await.map_err(|error| match (error, &path) {
-        (RekeyError::State(why), Some(path)) => state_file::refused(path, why),
+        (RekeyError::State(why), Some(path)) => state_file::refused(path, why, chains),
         (error, _) => error.into(),
     })?;
     name_hooks(&session.report().write_hooks, hooks);
@@ -112,7 +117,7 @@ async fn stage(
     }
     // A vault without an id was never rekeyed.
     if let Some(id) = vault.known_id().await? {
-        settle_states(context, id, args.restart).await?;
+        settle_states(context, id, None, args.restart).await?;
     }
     Ok(vault.store().stage().await?)
 }

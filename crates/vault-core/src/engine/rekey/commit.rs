@@ -8,7 +8,7 @@ use std::{
 
 use super::error::RekeyError;
 use super::{
-    examine::Finding,
+    examine::{Finding, Match},
     pass::{Chains, PassExaminer, Seen},
     report::{RekeyCounts, Unresolved},
     tried::RecordTag,
@@ -39,15 +39,17 @@ pub(super) struct Page {
     pub(super) batch: Vec<Replacement>,
     /// How often its records were read again.
     pub(super) round: u32,
-    /// For records of the batch that the texts do not tell, because one of them is v2.
-    pub(super) kinds: HashMap<RecordId, Kinds>,
+    /// For records of the batch, what the texts do not tell.
+    pub(super) moves: HashMap<RecordId, Move>,
 }
 
-/// How a record was sealed, and how it is written.
+/// How a record was sealed, how it is written, and by which pair. Where neither is v2 and the pair
+/// is the first, the texts tell it.
 #[derive(Clone, Copy)]
-pub(super) struct Kinds {
+pub(super) struct Move {
     from: EnvelopeKind,
     to: EnvelopeKind,
+    pair: usize,
 }
 
 /// The outcome of one page.
@@ -61,6 +63,8 @@ pub(super) struct PageOutcome {
     pub(super) before: BTreeMap<EnvelopeKind, u64>,
     /// How the moved records were sealed, and how they are now.
     pub(super) moved: BTreeMap<(EnvelopeKind, EnvelopeKind), u64>,
+    /// How many each pair moved, by its number.
+    pub(super) by_pair: BTreeMap<usize, u64>,
     /// The tags to keep.
     pub(super) marks: Vec<RecordTag>,
     /// Still under their old password.
@@ -82,8 +86,8 @@ pub(super) struct PageOutcome {
     pub(super) reasons: Vec<(String, u64)>,
     /// The page was not finished, and continuing is pointless.
     pub(super) error: Option<RekeyError>,
-    /// For records to be written, what a v2 text does not tell.
-    pub(super) kinds: HashMap<RecordId, Kinds>,
+    /// For records to be written, what the texts do not tell.
+    moves: HashMap<RecordId, Move>,
     /// Seen, and counted by an earlier pass.
     uncounted: u64,
     catching_up: bool,
@@ -102,16 +106,23 @@ impl PageOutcome {
             self.due.insert(id.clone());
         }
         let outcome = match finding {
-            Finding::Reseal(replacement, v2_cost, to) => {
-                if v2_cost.is_some() || to.format == Format::V2 {
+            Finding::Reseal(replacement, Match { v2_cost, to, pair }) => {
+                if v2_cost.is_some() || to.format == Format::V2 || pair > 0 {
                     let from = sealing.unwrap_or(EnvelopeKind::of(&replacement.expected));
-                    self.kinds.insert(id, Kinds { from, to });
+                    self.moves.insert(id, Move { from, to, pair });
+                } else {
+                    // A writer may have changed it since another pair opened it.
+                    self.moves.remove(&id);
                 }
                 return Some(replacement);
             }
-            Finding::Matches(_, to) => {
+            Finding::Matches(how) => {
                 if let Some(sealing) = sealing {
-                    *self.moved.entry((sealing, to.unwrap_or(sealing))).or_default() += 1;
+                    let to = how.map_or(sealing, |how| how.to);
+                    *self.moved.entry((sealing, to)).or_default() += 1;
+                }
+                if let Some(how) = how {
+                    *self.by_pair.entry(how.pair).or_default() += 1;
                 }
                 &mut self.counts.rekeyed
             }
@@ -149,11 +160,13 @@ impl PageOutcome {
 
     fn count_moved(&mut self, replacement: &Replacement, seeker: &PassExaminer) {
         self.counts.rekeyed += 1;
-        let known = self.kinds.get(&replacement.id).copied();
-        let Kinds { from, to } = known.unwrap_or_else(|| Kinds {
+        let known = self.moves.get(&replacement.id).copied();
+        let Move { from, to, pair } = known.unwrap_or_else(|| Move {
             from: EnvelopeKind::of(&replacement.expected),
             to: EnvelopeKind::of(&replacement.new),
+            pair: 0,
         });
+        *self.by_pair.entry(pair).or_default() += 1;
         *self.moved.entry((from, to)).or_default() += 1;
         if self.catching_up && !self.due.contains(&replacement.id) {
             *self.before.entry(from).or_default() += 1;
@@ -201,7 +214,7 @@ impl Committer {
     }
 
     async fn settle(&self, page: Page, settled: &mut PageOutcome) -> Result<(), RekeyError> {
-        settled.kinds = page.kinds;
+        settled.moves = page.moves;
         let mut batch = page.batch;
         batch.extend(page.seen.into_iter().filter_map(|seen| settled.count(seen)));
         let mut batches = VecDeque::from([(batch, page.round)]);
@@ -219,10 +232,10 @@ impl Committer {
                     Chains::Yes if again.is_empty() => {}
                     Chains::Yes => {
                         let page = settled.again.get_or_insert_default();
-                        let kind = |again: &Replacement| {
-                            Some((again.id.clone(), *settled.kinds.get(&again.id)?))
+                        let known = |again: &Replacement| {
+                            Some((again.id.clone(), *settled.moves.get(&again.id)?))
                         };
-                        page.kinds.extend(again.iter().filter_map(kind));
+                        page.moves.extend(again.iter().filter_map(known));
                         page.batch.extend(again);
                         page.round = round + 1;
                     }

@@ -23,11 +23,11 @@ use vault_store::{EnvelopeText, RecordId, Replacement, SealedRecord, UnreadableR
 
 /// What to do with a record.
 pub(crate) enum Finding {
-    /// Write it, if the store agrees, sealed like this; with the cost that opened it, for a v2.
-    Reseal(Replacement, Option<KdfParams>, EnvelopeKind),
-    /// It opens under an old password, and would be sealed like this; a dry run stops here. `None`
-    /// is as it is.
-    Matches(Option<KdfParams>, Option<EnvelopeKind>),
+    /// Write it, if the store agrees.
+    Reseal(Replacement, Match),
+    /// It opens under an old password, and would be written; a dry run stops here. `None`: it was
+    /// written by the run that this one resumes.
+    Matches(Option<Match>),
     OtherPassword,
     AlreadyNew,
     NotTried(NotTried),
@@ -36,6 +36,16 @@ pub(crate) enum Finding {
     Unreadable(UnreadableRow),
     /// It opens, but its value is too long for the format to write.
     TooLong,
+}
+
+/// How a record opened, and how it is to be written.
+#[derive(Clone, Copy)]
+pub(crate) struct Match {
+    /// The cost that opened it, for a v2.
+    pub(crate) v2_cost: Option<KdfParams>,
+    pub(crate) to: EnvelopeKind,
+    /// The number of the pair whose old password opened it.
+    pub(crate) pair: usize,
 }
 
 pub(crate) struct Rekeyer {
@@ -66,8 +76,8 @@ impl Examine for Rekeyer {
 /// What to do with a record, without the record.
 #[derive(Clone)]
 enum Verdict {
-    Reseal(EnvelopeText, Option<V2Params>, Target),
-    Matches(Option<V2Params>, Target),
+    Reseal(EnvelopeText, Match),
+    Matches(Match),
     OtherPassword,
     AlreadyNew,
     NotTried(NotTried),
@@ -79,13 +89,8 @@ impl Verdict {
     fn about(self, record: SealedRecord) -> Finding {
         let SealedRecord { id, envelope: expected, .. } = record;
         match self {
-            Self::Reseal(sealed, cost, target) => {
-                let replacement = Replacement { id, expected, new: sealed };
-                Finding::Reseal(replacement, cost.map(|cost| *cost.params()), kind_of(&target))
-            }
-            Self::Matches(cost, target) => {
-                Finding::Matches(cost.map(|cost| *cost.params()), Some(kind_of(&target)))
-            }
+            Self::Reseal(new, how) => Finding::Reseal(Replacement { id, expected, new }, how),
+            Self::Matches(how) => Finding::Matches(Some(how)),
             Self::OtherPassword => Finding::OtherPassword,
             Self::AlreadyNew => Finding::AlreadyNew,
             Self::NotTried(why) => Finding::NotTried(why),
@@ -188,7 +193,7 @@ impl Rekeyer {
                     !is_written
                 });
             }
-            self.reseal(&opened, &pair.new, &mut verdicts, memory)?;
+            self.reseal(&opened, pair, &mut verdicts, memory)?;
         }
         // An Argon2id per record only to distinguish "already new" from "other password" would
         // double a v2 run.
@@ -222,7 +227,7 @@ impl Rekeyer {
     fn reseal(
         &self,
         opened: &[(Candidate<'_>, Plaintext)],
-        new: &PasswordKey,
+        pair: &Pair,
         verdicts: &mut [Verdict],
         memory: &mut KdfMemory,
     ) -> Result<(), ScanError> {
@@ -235,11 +240,11 @@ impl Rekeyer {
             targets.push(*target);
             let same = opened.iter().zip(&of).filter(|(_, of)| *of == target);
             let same: Vec<_> = same.map(|(opened, _)| opened).collect();
-            self.reseal_as(&same, new, target, verdicts, memory)?;
+            self.reseal_as(&same, pair, target, verdicts, memory)?;
         }
         if self.mode == RekeyMode::DryRun {
             for ((candidate, _), target) in opened.iter().zip(&of) {
-                verdicts[candidate.index] = Verdict::Matches(candidate.v2_cost, *target);
+                verdicts[candidate.index] = Verdict::Matches(pair.matched(candidate, target));
             }
         }
         Ok(())
@@ -254,11 +259,12 @@ impl Rekeyer {
     fn reseal_as(
         &self,
         opened: &[&(Candidate<'_>, Plaintext)],
-        new: &PasswordKey,
+        pair: &Pair,
         target: &Target,
         verdicts: &mut [Verdict],
         memory: &mut KdfMemory,
     ) -> Result<(), ScanError> {
+        let new = &*pair.new;
         let values: Vec<_> = opened
             .iter()
             .map(|(candidate, value)| (value.as_bytes(), candidate.bound_to))
@@ -285,7 +291,7 @@ impl Rekeyer {
         }
         check_sealed(&written, new, &self.check(target), memory)?;
         for (candidate, _, sealed) in written {
-            verdicts[candidate.index] = Verdict::Reseal(sealed, candidate.v2_cost, *target);
+            verdicts[candidate.index] = Verdict::Reseal(sealed, pair.matched(candidate, target));
         }
         Ok(())
     }
@@ -298,6 +304,16 @@ impl Rekeyer {
             Target::Spec(spec) => vec![V2Params::new(spec.params())],
         };
         RunPolicy::of_own_output(OpenPolicy { v2_costs, ..self.policy().clone() })
+    }
+}
+
+impl Pair {
+    fn matched(&self, candidate: &Candidate<'_>, target: &Target) -> Match {
+        Match {
+            v2_cost: candidate.v2_cost.map(|cost| *cost.params()),
+            to: kind_of(target),
+            pair: self.number,
+        }
     }
 }
 
@@ -425,7 +441,7 @@ mod tests {
     fn one_by_one(
         rekeyer: &Rekeyer,
         record: &SealedRecord,
-    ) -> (Verdict, Option<(usize, Plaintext)>) {
+    ) -> (Verdict, Option<(Target, Plaintext)>) {
         let mut memory = KdfMemory::new();
         let envelope = match Envelope::parse(&record.envelope) {
             Ok(envelope) => envelope,
@@ -442,7 +458,8 @@ mod tests {
                 OpenOutcome::Opened(value) => {
                     let target =
                         rekeyer.reseal.target(&checked.present(None), &rekeyer.policy().limits);
-                    return (Verdict::Matches(None, target), Some((number, value)));
+                    let how = Match { v2_cost: None, to: kind_of(&target), pair: number };
+                    return (Verdict::Matches(how), Some((target, value)));
                 }
                 OpenOutcome::WrongPassword => continue,
                 OpenOutcome::Damaged => ProblemKind::Damaged,
@@ -461,16 +478,19 @@ mod tests {
     }
 
     fn rekeyer(keys: &[Arc<PasswordKey>], write: Option<SealParams>) -> Rekeyer {
-        let pair =
-            |old: usize| Pair { old: Arc::clone(&keys[old]), new: Arc::clone(&keys[old + 1]) };
-        let v1 = Pair { old: Arc::new(PasswordKey::new(v1().1)), new: Arc::clone(&keys[1]) };
+        let pair = |number, old: usize| Pair {
+            number,
+            old: Arc::clone(&keys[old]),
+            new: Arc::clone(&keys[old + 1]),
+        };
+        let v1 = Pair { old: Arc::new(PasswordKey::new(v1().1)), ..pair(1, 0) };
         let limits = KdfLimits { max_m_kib: 63, ..OpenPolicy::trusting().limits };
         let v2_costs = vec![V2Params::new(kdf(8).params)];
         let policy = OpenPolicy { limits, v2_costs, ..OpenPolicy::trusting() };
         let spec = write.unwrap_or(SealParams::V2 { params: kdf(8).params });
         let mode = if write.is_some() { RekeyMode::Apply } else { RekeyMode::DryRun };
         let policy = RunPolicy::new(policy, [kdf(8)]);
-        Rekeyer::new(vec![pair(0), v1, pair(2)], policy, Reseal::by_settings(spec), mode)
+        Rekeyer::new(vec![pair(0, 0), v1, pair(2, 2)], policy, Reseal::by_settings(spec), mode)
     }
 
     proptest! {
@@ -495,10 +515,11 @@ mod tests {
             for (record, found) in records.iter().zip(together) {
                 let (expected, opened) = one_by_one(&rekeyer, record);
                 match (found, expected, opened) {
-                    (Verdict::Reseal(sealed, ..), Verdict::Matches(_, target), Some((number, value))) => {
+                    (Verdict::Reseal(sealed, how), Verdict::Matches(Match { to, pair, .. }), Some((target, value))) => {
                         prop_assert!(write.is_some());
+                        prop_assert_eq!((how.to, how.pair), (to, pair));
                         let envelope = Envelope::parse(&sealed).unwrap();
-                        let new = &rekeyer.pairs[number].new;
+                        let new = &rekeyer.pairs[pair].new;
                         let (bound_to, check) = (record.bound_to(), rekeyer.check(&target));
                         let again = open(&envelope, new, bound_to, check.policy(), &mut memory).unwrap();
                         let is_same = matches!(&again, OpenOutcome::Opened(again) if again.as_bytes() == value.as_bytes());

@@ -35,8 +35,8 @@ pub(super) fn checked(
     let chained: Vec<bool> =
         pairs.iter().map(|(old, _)| pairs.iter().any(|(_, new)| new.is_same_as(old))).collect();
     let key = |password| Arc::new(PasswordKey::new(password));
-    let keys = pairs.into_iter().map(|(old, new)| Pair { old: key(old), new: key(new) });
-    Ok(Pairs { list: keys.collect(), chaining, chained })
+    let keys = pairs.into_iter().map(|(old, new)| (key(old), key(new)));
+    Ok(Pairs { list: numbered(keys), chaining, chained })
 }
 
 /// The keys of a valid plan that upgrades: each password is its own new one.
@@ -54,13 +54,19 @@ pub(super) fn upgrading(
     }
     let none = vec![false; passwords.len()];
     let keys = passwords.into_iter().map(|password| Arc::new(PasswordKey::new(password)));
-    let list = keys.map(|key| Pair { old: Arc::clone(&key), new: key }).collect();
+    let list = numbered(keys.map(|key| (Arc::clone(&key), key)));
     Ok(Pairs { list, chaining: none.clone(), chained: none })
+}
+
+fn numbered(keys: impl Iterator<Item = (Arc<PasswordKey>, Arc<PasswordKey>)>) -> Vec<Pair> {
+    keys.enumerate().map(|(number, (old, new))| Pair { number, old, new }).collect()
 }
 
 /// The keys of an old password and its new one.
 #[derive(Clone)]
 pub(crate) struct Pair {
+    /// Its place in the plan.
+    pub(crate) number: usize,
     pub(crate) old: Arc<PasswordKey>,
     pub(crate) new: Arc<PasswordKey>,
 }

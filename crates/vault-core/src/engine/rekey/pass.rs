@@ -6,7 +6,7 @@ use std::{
 };
 
 use super::{
-    examine::{Finding, Rekeyer},
+    examine::{Finding, Match, Rekeyer},
     kdf_tally::KdfTally,
     shard::Shard,
     tried::{Question, RecordTag, TriedSet},
@@ -109,7 +109,7 @@ impl Examine for PassExaminer {
         let mut first = first.unwrap_or_default().into_iter();
         let seen = looks.into_iter().map(|look| {
             let finding = match look.known {
-                Known::Moved => Some(Finding::Matches(None, None)),
+                Known::Moved => Some(Finding::Matches(None)),
                 Known::OfNone => Some(Finding::OtherPassword),
                 Known::FirstOnly => first.next(),
                 Known::Nothing => all.next(),
@@ -148,7 +148,8 @@ impl Look {
             sealing: match &finding {
                 Finding::Problem(..) | Finding::Unreadable(_) => None,
                 // A stored v2 does not state its cost; it is known if the record was opened.
-                Finding::Reseal(_, cost @ Some(_), _) | Finding::Matches(cost @ Some(_), _) => {
+                Finding::Reseal(_, Match { v2_cost: cost @ Some(_), .. })
+                | Finding::Matches(Some(Match { v2_cost: cost @ Some(_), .. })) => {
                     Some(EnvelopeKind { cost: *cost, ..self.sealing })
                 }
                 _ => Some(self.sealing),

@@ -40,6 +40,10 @@ pub(super) struct Progress {
     pub(super) counts: RekeyCounts,
     pub(super) before: BTreeMap<EnvelopeKind, u64>,
     pub(super) after: BTreeMap<EnvelopeKind, u64>,
+    /// How many records each pair moved, by its number.
+    pub(super) by_pair: BTreeMap<usize, u64>,
+    /// How many records were moved by finished jobs with the same passwords and other options.
+    pub(super) moved_before: u64,
 }
 
 /// The vault and the plan that a state belongs to. The passwords are its key.
@@ -92,6 +96,8 @@ impl Progress {
             counts: RekeyCounts::default(),
             before: BTreeMap::new(),
             after: BTreeMap::new(),
+            by_pair: BTreeMap::new(),
+            moved_before: 0,
         }
     }
 
@@ -134,6 +140,9 @@ impl Progress {
             *self.after.entry(*to).or_default() += count;
         }
         self.after.retain(|_, count| *count > 0);
+        for (pair, count) in &settled.by_pair {
+            *self.by_pair.entry(*pair).or_default() += count;
+        }
     }
 
     /// Reverts how a record was counted that now has another outcome.
@@ -194,6 +203,10 @@ impl Progress {
         to.earlier(earlier);
         to.sealings(&self.before);
         to.sealings(&self.after);
+        to.numbers(&[self.moved_before, self.by_pair.len() as u64]);
+        for (pair, count) in &self.by_pair {
+            to.numbers(&[*pair as u64, *count]);
+        }
         to.numbers(&[marks.len() as u64]);
         for mark in marks {
             to.numbers(&[*mark]);
@@ -219,6 +232,10 @@ impl Progress {
         let problems = from.ids()?.into_iter().map(problem_at).collect();
         let earlier = from.earlier()?;
         let (before, after) = (from.sealings()?, from.sealings()?);
+        let moved_before = from.number()?;
+        let count = from.count(16)?;
+        let pairs = (0..count).map(|_| Some((from.number()?.try_into().ok()?, from.number()?)));
+        let by_pair = pairs.collect::<Option<_>>()?;
         let count = from.count(8)?;
         let marks = (0..count).map(|_| from.number()).collect::<Option<_>>()?;
         let progress = Self {
@@ -232,6 +249,8 @@ impl Progress {
             counts: earlier.counts,
             before,
             after,
+            by_pair,
+            moved_before,
         };
         from.0.is_empty().then_some(Restored { progress, earlier, key, marks })
     }
@@ -424,6 +443,8 @@ mod tests {
             counts,
             before: [(v3, 11), (v1, 12)].into(),
             after: [(v3, 23)].into(),
+            by_pair: [(0, 15), (2, 8)].into(),
+            moved_before: 24,
             ..Progress::new(JobId { vault: [1; 32], plan: [2; 32] })
         };
         let elapsed = Duration::from_micros(10);

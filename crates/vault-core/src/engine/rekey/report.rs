@@ -102,6 +102,12 @@ pub struct RekeyReport {
     /// Whether an earlier run of the same plan had finished the job, and this one looked for what
     /// was written since.
     pub already_done: bool,
+    /// How many records were re-encrypted by finished jobs with the same passwords and other
+    /// options, such as another shard or another choice about v1. They are not in the counts.
+    pub moved_before: u64,
+    /// How many records were re-encrypted from each pair of the plan, in its order. A record of
+    /// chained pairs whose write was not reported, because the process was killed, is in none.
+    pub by_pair: Vec<u64>,
     /// Why the store refused the records counted as failed: up to five different reasons.
     pub failures: Vec<FailureReason>,
     /// The result of the merge check.
@@ -238,11 +244,13 @@ impl RekeyReport {
             || self.end == RunStatus::NotConverged
     }
 
-    /// Returns whether no record was re-encrypted by this run or those that it resumes, and the
-    /// store refused none: never a success by itself, whatever is under the new password.
+    /// Returns whether no record was re-encrypted by this run, those that it resumes and finished
+    /// jobs with the same passwords, and the store refused none: never a success by itself,
+    /// whatever is under the new password.
     #[must_use]
     pub fn moved_nothing(&self) -> bool {
-        self.counts.rekeyed + self.counts.failed + self.counts.conflict == 0 && !self.already_done
+        self.counts.rekeyed + self.counts.failed + self.counts.conflict + self.moved_before == 0
+            && !self.already_done
     }
 
     /// Returns the number of v2 records that no old password opened: only their own password can

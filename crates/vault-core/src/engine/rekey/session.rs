@@ -228,7 +228,10 @@ impl RekeySession {
             elapsed: before.elapsed + self.report.elapsed,
         };
         let info = JobInfo {
-            finished: self.report.end == RunStatus::Complete && self.progress.open.is_empty(),
+            // A dry run finishes nothing.
+            finished: self.report.end == RunStatus::Complete
+                && self.progress.open.is_empty()
+                && !self.report.dry_run,
             started: self.started,
             scanned: self.progress.counts.scanned,
             total: self.total,
@@ -403,6 +406,11 @@ impl RekeySession {
         report.counts = self.progress.counts;
         report.before.clone_from(&self.progress.before);
         report.after.clone_from(&self.progress.after);
+        for (pair, count) in &self.progress.by_pair {
+            if let Some(shown) = report.by_pair.get_mut(*pair) {
+                *shown = *count;
+            }
+        }
         for problem in settled.problems {
             let known = report.problems.iter().any(|known| known.at == problem.at);
             if !known && report.problems.len() < MAX_PROBLEMS {

@@ -95,6 +95,7 @@ impl RekeySession {
         let counted_before = write.is_none() || (asks && !asking.keys.is_empty());
         let counts = write.is_none() || !counted_before;
         let chains = if pairs.chain() { Chains::Yes } else { Chains::No };
+        let number_of_pairs = pairs.list.len();
         let first = Some(pairs.first()).filter(|first| pairs.chain() && !first.is_empty());
         let seeker = Arc::new(PassExaminer {
             first: first.map(|first| {
@@ -112,6 +113,9 @@ impl RekeySession {
             tally: counts.then(|| Arc::clone(&tally)),
         });
         let mut report = new_report(&progress, earlier, plan.merge);
+        let of_pairs = progress.by_pair.iter().filter(|(pair, _)| **pair < number_of_pairs);
+        report.by_pair = vec![0; number_of_pairs];
+        of_pairs.for_each(|(pair, count)| report.by_pair[*pair] = *count);
         if own.is_some() && !counted_before {
             report.kdf_doubt = sampled_doubt(&*store, stored, own).await?;
         }
@@ -216,12 +220,10 @@ impl Keys {
         key: &StateKey,
     ) -> Result<(Restored, Option<JobInfo>), RekeyError> {
         let info = state.info();
-        let restored = match restore(state, key, self.rehearsed) {
-            Err(ResumeError::OtherPlan) => restore(state, key, self.origin),
-            restored => restored,
-        };
-        match restored {
-            Ok(mut restored) => {
+        match restore(state, key, self.origin) {
+            Ok(mut restored)
+                if [self.rehearsed, self.origin].contains(&restored.progress.origin) =>
+            {
                 // What a dry run counts as re-encrypted is not: no rekey may take up its state.
                 restored.progress.origin = self.origin;
                 if info.finished {
@@ -229,12 +231,15 @@ impl Keys {
                 }
                 Ok((restored, Some(info)))
             }
-            Err(ResumeError::OtherPasswords | ResumeError::OtherVault) if info.finished => {
-                Ok((fresh(self.origin)?, None))
-            }
             // With other costs or another shard, nothing of this plan was done, unless its pairs
-            // chain.
-            Err(ResumeError::OtherPlan) if info.finished && !self.pairs.chain() => {
+            // chain. That those passwords were rekeyed is known, though.
+            Ok(Restored { progress: done, .. }) if info.finished && !self.pairs.chain() => {
+                let mut fresh = fresh(self.origin)?;
+                fresh.progress.moved_before = done.moved_before + done.counts.rekeyed;
+                Ok((fresh, None))
+            }
+            Ok(_) => Err(ResumeError::OtherPlan.into()),
+            Err(ResumeError::OtherPasswords | ResumeError::OtherVault) if info.finished => {
                 Ok((fresh(self.origin)?, None))
             }
             Err(refused) => Err(refused.into()),
@@ -259,13 +264,11 @@ fn verify_new_masters(
     Ok(())
 }
 
+/// Opens a state of this vault, whatever the options of its job.
 fn restore(state: &RekeyState, key: &StateKey, origin: JobId) -> Result<Restored, ResumeError> {
     let restored = Progress::from_bytes(&state.open(key)?).ok_or(ResumeError::Forged)?;
     if restored.progress.origin.vault != origin.vault {
         return Err(ResumeError::OtherVault);
-    }
-    if restored.progress.origin.plan != origin.plan {
-        return Err(ResumeError::OtherPlan);
     }
     Ok(restored)
 }
@@ -291,6 +294,8 @@ fn new_report(progress: &Progress, earlier: PreviousRuns, check: MergeCheck) -> 
         earlier,
         asked_before: progress.asked != Asked::NotYet,
         already_done: false,
+        moved_before: progress.moved_before,
+        by_pair: Vec::new(),
         failures: Vec::new(),
         merge: MergeReport { check, asked: 0, found, unasked },
         catch_up_passes: 0,

@@ -17,7 +17,7 @@ use crate::crypto::seal::{SealError, decrypt, encrypt};
 use vault_store::{Timestamp, fill_random};
 
 /// The version that this program writes and reads.
-const VERSION: u8 = 3;
+const VERSION: u8 = 4;
 const LEN_AT: usize = 17;
 const COST_AT: usize = 25;
 const SALT_AT: usize = 37;
@@ -35,7 +35,7 @@ const FINISHED: u8 = 1;
 const CHECK_LEN: usize = 32;
 
 /// The prefix of the HKDF info of a state's key.
-const LABEL: &[u8] = b"vaultstore/rekey-state/v3";
+const LABEL: &[u8] = b"vaultstore/rekey-state/v4";
 
 /// The position of a rekey, to be kept outside the vault and passed to the run that resumes it.
 ///
@@ -168,8 +168,8 @@ pub enum ResumeError {
     /// The shard, the form to write or what the [`OpenPolicy`](crate::envelope::OpenPolicy) permits
     /// differ, or the state is of a dry run.
     #[error(
-        "the state is of a rekey with another shard, another form to write, other v2 costs, other limits or another \
-         choice about v1"
+        "the state is of a rekey of these passwords with another shard, another form to write, other v2 costs, other \
+         limits or another choice about v1"
     )]
     OtherPlan,
 }
@@ -420,11 +420,11 @@ mod tests {
     }
 
     #[test]
-    fn a_state_of_version_2_is_refused_as_such() {
+    fn a_state_of_version_3_is_refused_as_such() {
         let mut old = sealed();
-        old[RekeyState::MAGIC.len()] = 2;
+        old[RekeyState::MAGIC.len()] = 3;
         let refused = RekeyState::from_bytes(with_right_check(old));
-        assert_eq!(refused, Err(ResumeError::OtherVersion { version: 2 }));
+        assert_eq!(refused, Err(ResumeError::OtherVersion { version: 3 }));
     }
 
     #[test]
