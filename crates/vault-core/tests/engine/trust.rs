@@ -388,7 +388,7 @@ fn a_setting_below_the_minimum_seals_nothing() {
     let vault = world.reopened(OpenPolicy::default());
     let key = Arc::new(PasswordKey::new(Password::new("old")));
     let below = |refused: &VaultError| {
-        matches!(refused, VaultError::Settings(SettingsError::CostBelowMinimum(_)))
+        matches!(refused, VaultError::Settings(SettingsError::StoredCost { name: "kdf", .. }))
     };
     let refused = block_on(vault.create(b"new", &key, CreateOptions::default())).unwrap_err();
     assert!(below(&refused), "{refused:?}");
