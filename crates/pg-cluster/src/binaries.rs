@@ -46,7 +46,7 @@ impl Binaries {
             .chain(debian_folders())
             .chain(usual.map(PathBuf::from))
             .find(|folder| is_complete(folder))
-            .map(Self)
+            .map(|folder| Self(behind_links(&folder).unwrap_or(folder)))
     }
 }
 
@@ -61,6 +61,12 @@ fn debian_folders() -> Vec<PathBuf> {
     let mut folders: Vec<_> = versions.map(|version| version.path()).collect();
     folders.sort_by_key(|path| std::cmp::Reverse(number(path)));
     folders.into_iter().map(|folder| folder.join("bin")).collect()
+}
+
+/// The directory that the programs are links into: more of them are there.
+fn behind_links(folder: &Path) -> Option<PathBuf> {
+    let folder = fs::canonicalize(folder.join("postgres")).ok()?.parent()?.to_owned();
+    is_complete(&folder).then_some(folder)
 }
 
 /// Installs a Debian package, which requires root. Tests of one process take turns, and those of

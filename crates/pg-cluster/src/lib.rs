@@ -48,6 +48,7 @@ pub fn url_from_environment() -> Result<String, String> {
 #[derive(Debug)]
 pub struct Cluster {
     url: String,
+    password: String,
     server: Server,
     // Last, so that what it removes is no longer in use.
     _guard: Guard,
@@ -67,23 +68,50 @@ impl Cluster {
     /// # Errors
     /// A sentence that says what is missing or failed.
     pub fn start() -> Result<Self, String> {
-        let binaries = Binaries::find()?;
-        let folder = tempfile::Builder::new()
-            .prefix("vaultstore-pg-")
-            .tempdir()
-            .map_err(|error| format!("no temporary folder could be made: {error}"))?
-            .keep();
-        let user = User::to_drop_to(&folder)?;
-        if let Some(user) = &user {
-            user.own(&folder)?;
-        }
-        let guard = Guard::over(&binaries, &folder, user.as_ref())?;
-        let mut server = Server { binaries, folder, user, port: 0 };
+        let (mut server, guard) = Server::in_a_new_folder()?;
         let password = random_password()?;
         server.initialize(&password)?;
         server.start_on_a_free_port()?;
-        let url = format!("postgres://vaultstore:{password}@127.0.0.1:{}/postgres", server.port);
-        Ok(Self { url, server, _guard: guard })
+        Ok(Self { url: server.url(&password), password, server, _guard: guard })
+    }
+
+    /// Starts a standby that streams from this server, whose commits wait for it from then on. It is
+    /// a cluster of its own: it stays when this one crashes, and takes writes once it is
+    /// [promoted](Self::promote).
+    ///
+    /// # Errors
+    /// The message of `pg_basebackup` or `pg_ctl`.
+    pub fn standby(&self) -> Result<Self, String> {
+        let (mut server, guard) = Server::in_a_new_folder()?;
+        let mut backup = server.command("pg_basebackup");
+        backup.args(["--write-recovery-conf", "--wal-method=stream", "--checkpoint=fast"]);
+        backup.args(["--create-slot", "--slot=standby", "--dbname", &self.url]);
+        captured(backup.arg("--pgdata").arg(server.data()))?;
+        server.start_on_a_free_port()?;
+        let settings = self.server.data().join("postgresql.auto.conf");
+        write(&settings, "synchronous_standby_names = '*'\n")?;
+        self.server.pg_ctl(&["reload"])?;
+        let password = self.password.clone();
+        Ok(Self { url: server.url(&password), password, server, _guard: guard })
+    }
+
+    /// Makes a standby a primary.
+    ///
+    /// # Errors
+    /// The message of `pg_ctl`.
+    pub fn promote(&self) -> Result<(), String> {
+        self.server.pg_ctl(&["promote", "-w"])
+    }
+
+    /// Returns a URL with these servers, in their order, with user and password.
+    #[must_use]
+    pub fn url_of(servers: &[&Self]) -> String {
+        let hosts: Vec<_> =
+            servers.iter().map(|it| format!("127.0.0.1:{}", it.server.port)).collect();
+        match servers {
+            [] => String::new(),
+            [first, ..] => first.url.replace(&hosts[0], &hosts.join(",")),
+        }
     }
 
     /// Returns its URL, including user and password.
@@ -126,6 +154,25 @@ impl Cluster {
 }
 
 impl Server {
+    fn in_a_new_folder() -> Result<(Self, Guard), String> {
+        let binaries = Binaries::find()?;
+        let folder = tempfile::Builder::new()
+            .prefix("vaultstore-pg-")
+            .tempdir()
+            .map_err(|error| format!("no temporary folder could be made: {error}"))?
+            .keep();
+        let user = User::to_drop_to(&folder)?;
+        if let Some(user) = &user {
+            user.own(&folder)?;
+        }
+        let guard = Guard::over(&binaries, &folder, user.as_ref())?;
+        Ok((Self { binaries, folder, user, port: 0 }, guard))
+    }
+
+    fn url(&self, password: &str) -> String {
+        format!("postgres://vaultstore:{password}@127.0.0.1:{}/postgres", self.port)
+    }
+
     /// Runs `initdb`: one superuser with a password, UTF-8, byte order, and no safety setting
     /// disabled.
     fn initialize(&self, password: &str) -> Result<(), String> {

@@ -16,6 +16,7 @@ use vault_store::{
     OverLimit, RowName, StoreError, StoreErrorKind as Kind, TableName, UnreadableReason,
 };
 
+use crate::address::SessionAttrs;
 use crate::options::PostgresOptions;
 use crate::place::Place;
 use crate::table_kind::{Around, NotATable, TableKind};
@@ -43,6 +44,10 @@ pub(crate) enum Fault {
     OptionsDropped,
     /// A trigger or a rule changed what was written; the transaction was rolled back.
     Altered,
+    /// The system starts no thread.
+    NoThread,
+    /// The server did not answer in this time.
+    NoAnswer(Duration),
     /// In words already.
     Said(StoreError),
 }
@@ -74,6 +79,14 @@ impl Fault {
         matches!(self, Self::Sqlx(error) if code_of(error) == Some("25006"))
     }
 
+    /// Returns whether another server of the address may take over from this one.
+    pub(crate) fn asks_for_another_server(&self) -> bool {
+        self.is_read_only()
+            || matches!(self, Self::Sqlx(error) if lost_connection(error)
+                || matches!(error, sqlx::Error::PoolTimedOut)
+                || matches!(code_of(error), Some("57P03")))
+    }
+
     /// Returns whether the server is there, and has no room for a connection or is starting.
     pub(crate) fn is_busy_server(&self) -> bool {
         matches!(self, Self::Sqlx(error) if matches!(code_of(error), Some("53300" | "57P03")))
@@ -100,6 +113,8 @@ impl Fault {
             )
             .with_hint("restore that row from a backup, or delete it"),
             Self::OverLimit(over) => over.into_store_error(place),
+            Self::NoThread => vault_store::no_thread(place),
+            Self::NoAnswer(waited) => no_answer(place, waited),
             Self::Said(error) => error,
             Self::Outrun => StoreError::new(
                 Kind::Retryable,
@@ -171,6 +186,25 @@ pub(crate) fn lost_connection(error: &sqlx::Error) -> bool {
         sqlx::Error::Io(_) | sqlx::Error::Protocol(_) | sqlx::Error::WorkerCrashed => true,
         error => matches!(code_of(error), Some("57P01" | "57P02" | "57P05" | "08003" | "08006")),
     }
+}
+
+/// This server is not what the address asks for.
+pub(crate) fn not_wanted(place: &Place, wanted: SessionAttrs) -> StoreError {
+    StoreError::new(
+        Kind::Retryable,
+        format!("{place}: the server is not what target_session_attrs={wanted} asks for"),
+    )
+    .with_hint("after a failover, try again; or check the host and target_session_attrs in the vault's address")
+}
+
+/// No server of the address can be used right now.
+pub(crate) fn no_server(place: &Place, errors: &[StoreError]) -> StoreError {
+    let reasons: Vec<_> = errors.iter().map(ToString::to_string).collect();
+    StoreError::new(
+        Kind::Retryable,
+        format!("{place}: none of the servers can be used: {}", reasons.join("; ")),
+    )
+    .with_hint("check that the servers are running, their addresses and the network")
 }
 
 /// A table of this name is missing, or is not one of a vault.
@@ -278,7 +312,7 @@ pub(crate) fn damaged_schema(place: &Place, options: &PostgresOptions) -> StoreE
 }
 
 /// The server accepted the connection, or not even that, and did not respond.
-pub(crate) fn no_answer(place: &Place, waited: Duration) -> StoreError {
+fn no_answer(place: &Place, waited: Duration) -> StoreError {
     StoreError::new(
         Kind::Retryable,
         format!("{place}: no answer within {} s", waited.as_secs_f64()),
@@ -388,7 +422,9 @@ fn of_code(code: &str) -> Said {
         "25006" => (
             Kind::Retryable,
             "the server is read-only",
-            Some("connect to the primary; after a failover, try again"),
+            Some(
+                "connect to the primary, or list its servers with target_session_attrs=read-write in the vault's address; after a failover, try again",
+            ),
         ),
         "3D000" => (
             Kind::NotFound,

@@ -68,12 +68,20 @@
 //!
 //! A URL is `postgres://USER:PASSWORD@HOST:PORT/DATABASE` in libpq's grammar, with these of libpq's
 //! parameters after a `?`: `host`, `port`, `dbname`, `user`, `password`, `options` (for example
-//! `options=-csearch_path%3Dmyschema`), `application_name`, `connect_timeout`, `sslmode`,
-//! `sslrootcert`, `sslcert` and `sslkey`. What the URL leaves out comes from libpq's environment
-//! variables (`PGHOST`, `PGSSLMODE` and so on); the password can also be in `~/.pgpass` or the file
-//! named by `PGPASSFILE`. The list is closed: any other parameter is an error, and so is a variable
-//! of libpq with an unsupported value (`PGSERVICE`, several hosts). An empty variable counts as
-//! unset, except that an empty `PGUSER`, `PGPASSWORD`, `PGSSLCERT` or `PGSSLKEY` is an error.
+//! `options=-csearch_path%3Dmyschema`), `application_name`, `connect_timeout`,
+//! `target_session_attrs`, `sslmode`, `sslrootcert`, `sslcert` and `sslkey`. What the URL leaves out
+//! comes from libpq's environment variables (`PGHOST`, `PGSSLMODE` and so on); the password can also
+//! be in `~/.pgpass` or the file named by `PGPASSFILE`. The list is closed: any other parameter is
+//! an error, and so is a variable of libpq with an unsupported value (`PGSERVICE`). An empty
+//! variable counts as unset, except that an empty `PGUSER`, `PGPASSWORD`, `PGSSLCERT` or `PGSSLKEY`
+//! is an error.
+//!
+//! A URL may name several servers, `HOST:PORT,HOST:PORT`, which are tried in their order until one
+//! is what `target_session_attrs` asks for: `read-write` or `primary` finds the server that takes
+//! writes. When the connection to it is lost, or it no longer takes writes, they are tried again,
+//! so an open store survives a failover. The list is not a list of copies: all must be servers of
+//! one replicated database. What was committed is there after a failover if replication is
+//! synchronous.
 //!
 //! TLS is the feature `tls` (rustls, with the certificates that the operating system trusts and
 //! those of `sslrootcert=FILE`; libpq's default files in `~/.postgresql` are not read). Without
@@ -104,6 +112,7 @@
 
 mod address;
 mod around;
+mod connect;
 mod error;
 mod open;
 mod options;

@@ -1,23 +1,23 @@
 //! Connecting: to inspect a database, to create a vault, and to use one.
 
-use std::{panic::AssertUnwindSafe, sync::Arc, time::Duration};
-
-use futures::FutureExt as _;
+use std::{sync::Arc, time::Duration};
 
 use sqlx::{
     Connection as _, Executor as _, PgConnection,
     postgres::{PgConnectOptions, PgPoolOptions},
 };
-use tokio::{runtime::Handle, time};
+use tokio::runtime::Handle;
 use vault_store::{StoreError, StoreErrorKind};
 
+use crate::address::SessionAttrs;
 use crate::around;
+use crate::connect::{Connected, accepts, connect};
 use crate::error::{self, Fault};
 use crate::options::{Migration, PostgresOptions};
-use crate::outage::{Outage, next_wait};
-use crate::place::{self, Place, Server};
+use crate::outage::Outage;
+use crate::place::{self, Place, Servers};
 use crate::schema::{self, Migrated, Missing, Schema};
-use crate::session::{self, Layer};
+use crate::session::Layer;
 use crate::shared::{Shared, Stale};
 use crate::statements::Statements;
 
@@ -28,12 +28,13 @@ const ROLL_BACK: &str = "BEGIN; ROLLBACK";
 /// Opens an existing vault.
 pub(crate) async fn open(url: &str, options: &PostgresOptions) -> Result<Shared, StoreError> {
     let runtime = runtime()?;
-    let Server { options: server, place, connect_timeout } = place::parse(url)?;
-    let options = &within(options, connect_timeout);
-    let in_words = |fault: Fault| fault.into_store_error(&place);
-    let (mut connection, layer) = connect(&server, &place, options).await?;
+    let servers = place::parse(url)?;
+    let place = &servers.place;
+    let options = &within(options, servers.connect_timeout);
+    let in_words = |fault: Fault| fault.into_store_error(place);
+    let Connected { mut connection, layer, server } = connect(&servers, options).await?;
     let schema = schema::inspect(&mut connection, options).await.map_err(in_words)?;
-    let refused = refusal(&mut connection, &place, options, schema).await;
+    let refused = refusal(&mut connection, place, options, schema).await;
     // It has answered; how it handles the disconnect does not matter.
     let _ = connection.close().await;
     if let Some(refused) = refused {
@@ -41,12 +42,13 @@ pub(crate) async fn open(url: &str, options: &PostgresOptions) -> Result<Shared,
     }
     let stale = Arc::new(Stale::default());
     Ok(Shared {
-        pool: pool(server, options, &stale),
+        pool: pool(server, &servers, options, &stale),
         stale,
         unnamed: (layer == Layer::Pooler).into(),
         outage: Outage::new(options.patience),
         statements: Statements::over(options.tables.vault(), options.tables.meta()),
-        place,
+        servers,
+        connect_timeout: options.connect_timeout,
         runtime,
     })
 }
@@ -93,19 +95,20 @@ pub(crate) async fn migrate(
     missing: Missing,
 ) -> Result<Migration, StoreError> {
     runtime()?;
-    let Server { options: server, place, connect_timeout } = place::parse(url)?;
-    let options = &within(options, connect_timeout);
-    let (mut connection, _) = connect(&server, &place, options).await?;
+    let servers = place::parse(url)?;
+    let place = &servers.place;
+    let options = &within(options, servers.connect_timeout);
+    let Connected { mut connection, .. } = connect(&servers, options).await?;
     let migrated = match schema::migrate(&mut connection, options, settings, missing).await {
         Ok(Migrated::Done(migration)) => Ok(migration),
-        Ok(Migrated::Newer(version)) => Err(error::newer_schema(&place, version)),
-        Ok(Migrated::Foreign) => Err(error::foreign(&place, options)),
-        Ok(Migrated::NotATable(what)) => Err(error::not_a_table(&place, what)),
+        Ok(Migrated::Newer(version)) => Err(error::newer_schema(place, version)),
+        Ok(Migrated::Foreign) => Err(error::foreign(place, options)),
+        Ok(Migrated::NotATable(what)) => Err(error::not_a_table(place, what)),
         Ok(Migrated::NotHere(schema)) => {
-            let refused = refusal(&mut connection, &place, options, schema).await;
-            Err(refused.unwrap_or_else(|| error::foreign(&place, options)))
+            let refused = refusal(&mut connection, place, options, schema).await;
+            Err(refused.unwrap_or_else(|| error::foreign(place, options)))
         }
-        Err(fault) => Err(fault.into_store_error(&place)),
+        Err(fault) => Err(fault.into_store_error(place)),
     };
     let _ = connection.close().await;
     migrated
@@ -142,59 +145,13 @@ fn runtime() -> Result<Handle, StoreError> {
     })
 }
 
-/// Opens one connection outside of any pool: a pool would keep trying and then say only that it
-/// took too long. Only a server that has no room right now, or is starting, is tried again.
-async fn connect(
-    server: &PgConnectOptions,
-    place: &Place,
+fn pool(
+    server: PgConnectOptions,
+    servers: &Servers,
     options: &PostgresOptions,
-) -> Result<(PgConnection, Layer), StoreError> {
-    let outage = Outage::new(options.patience);
-    let mut failed = 0;
-    loop {
-        match connect_once(server, place, options).await {
-            Err(error) if error.kind() == StoreErrorKind::Retryable => {
-                let Some(wait) = outage.wait(failed) else { return Err(error) };
-                failed += 1;
-                time::sleep(wait).await;
-            }
-            connected => return connected,
-        }
-    }
-}
-
-async fn connect_once(
-    server: &PgConnectOptions,
-    place: &Place,
-    options: &PostgresOptions,
-) -> Result<(PgConnection, Layer), StoreError> {
-    let until = time::Instant::now() + options.connect_timeout.mul_f64(0.9);
-    let connecting = async {
-        let mut failed = 0;
-        let (mut connection, layer) = loop {
-            match session::connect(server).await {
-                Err(fault) if fault.is_busy_server() && time::Instant::now() < until => {
-                    time::sleep(next_wait(failed)).await;
-                    failed += 1;
-                }
-                connected => break connected?,
-            }
-        };
-        schema::check_encoding(&mut connection).await?;
-        Ok::<_, Fault>((connection, layer))
-    };
-    // Looking up a host's name takes a thread of tokio's, which panics where the system starts
-    // none.
-    let connecting = AssertUnwindSafe(connecting).catch_unwind();
-    match time::timeout(options.connect_timeout, connecting).await {
-        Ok(Ok(connection)) => connection.map_err(|fault| fault.into_store_error(place)),
-        Ok(Err(_panic)) => Err(vault_store::no_thread(place)),
-        Err(_elapsed) => Err(error::no_answer(place, options.connect_timeout)),
-    }
-}
-
-fn pool(server: PgConnectOptions, options: &PostgresOptions, stale: &Arc<Stale>) -> sqlx::PgPool {
-    let stale = Arc::clone(stale);
+    stale: &Arc<Stale>,
+) -> sqlx::PgPool {
+    let (stale, wanted) = (Arc::clone(stale), servers.wanted);
     PgPoolOptions::new()
         .max_connections(options.max_connections.get())
         .acquire_timeout(options.connect_timeout)
@@ -206,6 +163,14 @@ fn pool(server: PgConnectOptions, options: &PostgresOptions, stale: &Arc<Stale>)
         .before_acquire(move |_, connection| {
             let is_stale = stale.holds(connection.age);
             Box::pin(async move { Ok(!is_stale) })
+        })
+        .after_connect(move |connection, _| {
+            Box::pin(async move {
+                if wanted == SessionAttrs::PreferStandby || accepts(wanted, connection).await? {
+                    return Ok(());
+                }
+                Err(sqlx::Error::Protocol("another server is asked for".to_owned()))
+            })
         })
         .after_release(|connection, _| {
             Box::pin(async move { connection.execute(ROLL_BACK).await.map(|_| true) })

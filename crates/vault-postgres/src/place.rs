@@ -13,10 +13,12 @@ use sqlx::{
 use vault_store::{StoreError, StoreErrorKind};
 
 use crate::PostgresOptions;
-use crate::address::{self, Address, Host, InvalidPostgresUrl, Roots, Setting, Tls};
+use crate::address::{
+    self, Address, At, Host, InvalidPostgresUrl, Roots, SessionAttrs, Setting, Tls,
+};
 
-/// A server as errors name it: host and port, never the user, the password, or anything that a
-/// mistake in the URL could have made part of them.
+/// A server, or several, as errors name them: host and port, never the user, the password, or
+/// anything that a mistake in the URL could have made part of them.
 #[derive(Clone, Debug)]
 pub(crate) struct Place(String);
 
@@ -27,7 +29,8 @@ impl fmt::Display for Place {
 }
 
 /// The URL of a Postgres database in libpq's form:
-/// `postgres://USER:PASSWORD@HOST:PORT/DATABASE?PARAMETERS`.
+/// `postgres://USER:PASSWORD@HOST:PORT/DATABASE?PARAMETERS`. Several hosts, separated by commas, are
+/// tried in their order.
 ///
 /// # Security
 /// `Display` and `Debug` show only host, port and database; [`as_str`](Self::as_str) is the whole
@@ -79,7 +82,7 @@ impl FromStr for PostgresUrl {
     fn from_str(url: &str) -> Result<Self, InvalidPostgresUrl> {
         let address = address::read(url, &address::environment)?;
         let database = address.database.as_deref().unwrap_or_default();
-        let shown = format!("postgres://{}/{database}", Place::of(&address));
+        let shown = format!("postgres://{}/{database}", Place::of_all(&address.servers));
         Ok(Self { text: url.to_owned(), shown, options: PostgresOptions::default() })
     }
 }
@@ -97,12 +100,17 @@ impl fmt::Debug for PostgresUrl {
 }
 
 impl Place {
-    fn of(address: &Address) -> Self {
-        Self(match &address.host {
+    fn of(server: &At) -> Self {
+        let port = server.port;
+        Self(match &server.host {
             Host::Socket(folder) => folder.clone(),
-            Host::Network(host) if host.contains(':') => format!("[{host}]:{}", address.port),
-            Host::Network(host) => format!("{host}:{}", address.port),
+            Host::Network(host) if host.contains(':') => format!("[{host}]:{port}"),
+            Host::Network(host) => format!("{host}:{port}"),
         })
+    }
+
+    fn of_all(servers: &[At]) -> Self {
+        Self(servers.iter().map(|server| Self::of(server).0).collect::<Vec<_>>().join(","))
     }
 }
 
@@ -111,30 +119,48 @@ impl Place {
 pub(crate) struct Server {
     pub(crate) options: PgConnectOptions,
     pub(crate) place: Place,
-    /// The connection timeout of the address.
+}
+
+/// The servers of a URL.
+#[derive(Debug)]
+pub(crate) struct Servers {
+    /// In the order in which they are tried; never empty.
+    pub(crate) all: Vec<Server>,
+    /// Which of them will do.
+    pub(crate) wanted: SessionAttrs,
+    /// All of them.
+    pub(crate) place: Place,
+    /// The connection timeout of the address, for each of them.
     pub(crate) connect_timeout: Option<Duration>,
 }
 
-/// Parses a URL in libpq's form, and determines how to reach the server.
+/// Parses a URL in libpq's form, and determines how to reach its servers.
 ///
 /// A URL without TLS settings gets TLS with certificate verification, except on this machine.
 /// libpq's own default uses TLS if the server has it and verifies nothing, which does not stop an
 /// active attacker.
-pub(crate) fn parse(url: &str) -> Result<Server, StoreError> {
+pub(crate) fn parse(url: &str) -> Result<Servers, StoreError> {
     let address = address::read(url, &address::environment).map_err(refused)?;
-    let place = Place::of(&address);
-    if !cfg!(feature = "tls") && needs_tls(address.tls) {
-        return Err(StoreError::new(
-            StoreErrorKind::Unsupported,
-            format!(
-                "{place}: this program was built without TLS, the feature `tls` of vault-postgres"
-            ),
-        )
-        .with_hint("on a network that you trust, add sslmode=disable to the vault's address"));
-    }
     password_file_is_usable(&address).map_err(refused)?;
-    let options = connect_options(&address)?;
-    Ok(Server { options, place, connect_timeout: address.connect_timeout })
+    let all = address.servers.iter().map(|server| {
+        let place = Place::of(server);
+        if !cfg!(feature = "tls") && needs_tls(server.tls) {
+            return Err(StoreError::new(
+                StoreErrorKind::Unsupported,
+                format!(
+                    "{place}: this program was built without TLS, the feature `tls` of vault-postgres"
+                ),
+            )
+            .with_hint("on a network that you trust, add sslmode=disable to the vault's address"));
+        }
+        Ok(Server { options: connect_options(&address, server)?, place })
+    });
+    Ok(Servers {
+        all: all.collect::<Result<_, _>>()?,
+        wanted: address.wanted,
+        place: Place::of_all(&address.servers),
+        connect_timeout: address.connect_timeout,
+    })
 }
 
 fn refused(error: InvalidPostgresUrl) -> StoreError {
@@ -144,7 +170,7 @@ fn refused(error: InvalidPostgresUrl) -> StoreError {
 /// The driver reads its own dialect of URLs and the environment. It therefore gets a URL that
 /// states everything in the one form that it accepts; this way it also looks up the password for
 /// this server in the password file.
-fn connect_options(address: &Address) -> Result<PgConnectOptions, StoreError> {
+fn connect_options(address: &Address, server: &At) -> Result<PgConnectOptions, StoreError> {
     let mut url = String::from("postgres:///?");
     let mut say = |name: &str, value: &str| {
         url.push_str(name);
@@ -155,7 +181,7 @@ fn connect_options(address: &Address) -> Result<PgConnectOptions, StoreError> {
         }
         url.push('&');
     };
-    match &address.host {
+    match &server.host {
         Host::Network(host) => say("host", host),
         Host::Socket(folder) => {
             // As in libpq, the password file is searched for this machine.
@@ -163,7 +189,7 @@ fn connect_options(address: &Address) -> Result<PgConnectOptions, StoreError> {
             say("host", folder);
         }
     }
-    say("port", &address.port.to_string());
+    say("port", &server.port.to_string());
     say("application_name", address.application_name.as_deref().unwrap_or("vaultstore"));
     for (name, value) in [
         ("user", &address.user),
@@ -196,7 +222,7 @@ fn connect_options(address: &Address) -> Result<PgConnectOptions, StoreError> {
     };
     // No column has a floating-point type, and poolers refuse the setting.
     let options = options.extra_float_digits(None);
-    Ok(options.ssl_mode(ssl_mode(address.tls)).disable_statement_logging())
+    Ok(options.ssl_mode(ssl_mode(server.tls)).disable_statement_logging())
 }
 
 /// The driver would silently ignore a named password file that cannot be used.
@@ -257,6 +283,10 @@ mod tests {
             "/run/postgresql"
         );
         assert_eq!(place("postgres://ann:s3cret@[::1]/db"), "[::1]:5432");
+        assert_eq!(
+            place("postgres://ann:s3cret@[::1],127.0.0.1:6543/db"),
+            "[::1]:5432,127.0.0.1:6543"
+        );
     }
 
     #[test]
@@ -287,10 +317,16 @@ mod tests {
         }
     }
 
+    fn only(url: &str) -> Result<PgConnectOptions, StoreError> {
+        let mut servers = parse(url)?.all;
+        assert_eq!(servers.len(), 1, "{url}");
+        Ok(servers.remove(0).options)
+    }
+
     #[test]
     fn the_driver_is_told_everything_that_the_url_says() {
         let url = "postgres://a%40b:p%26w@[::1]:6543/d+b?application_name=x%3Dy&options=-c%20a%3D1";
-        let options = parse(url).unwrap().options;
+        let options = only(url).unwrap();
         assert_eq!(options.get_host(), "::1");
         assert_eq!(options.get_port(), 6543);
         assert_eq!(options.get_username(), "a@b");
@@ -299,7 +335,7 @@ mod tests {
         assert_eq!(options.get_options(), Some("-c a=1"));
         assert!(matches!(options.get_ssl_mode(), PgSslMode::Prefer));
 
-        let options = parse("postgres://ann@localhost?host=/run/x&port=7").unwrap().options;
+        let options = only("postgres://ann@localhost?host=/run/x&port=7").unwrap();
         assert_eq!(options.get_socket(), Some(&"/run/x".into()));
         assert_eq!((options.get_port(), options.get_database()), (7, Some("ann")));
         assert!(matches!(options.get_ssl_mode(), PgSslMode::Disable));
@@ -307,7 +343,7 @@ mod tests {
 
     #[test]
     fn tls_is_asked_for_except_on_this_machine_or_when_the_url_decides() {
-        let mode = |url| parse(url).map(|server| server.options.get_ssl_mode());
+        let mode = |url| only(url).map(|options| options.get_ssl_mode());
         for url in ["postgres://localhost", "postgres://127.0.0.1", "postgres://[::1]/db"] {
             assert!(matches!(mode(url), Ok(PgSslMode::Prefer)), "{url}");
         }

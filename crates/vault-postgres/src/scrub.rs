@@ -85,7 +85,7 @@ async fn rewrite(shared: &Shared, table: &Table) -> Result<u64, Fault> {
     let after = table.inventory(connection).await?;
     if after != before {
         transaction.abort().await?;
-        let place = &shared.place;
+        let place = shared.place();
         return Err(StoreError::new(
             Kind::Other,
             format!("{place}: the table {name} would not be the same after a scrub"),
@@ -140,7 +140,7 @@ async fn refuse_snapshots(shared: &Shared, connection: &mut PgConnection) -> Res
 }
 
 fn too_old(shared: &Shared, pid: i32, age: i64) -> StoreError {
-    let place = &shared.place;
+    let place = shared.place();
     StoreError::new(
         Kind::Retryable,
         format!(
@@ -171,7 +171,7 @@ async fn held(
         },
         None => "other sessions, one after the other".to_owned(),
     };
-    let (place, name) = (&shared.place, &table.name);
+    let (place, name) = (shared.place(), &table.name);
     Ok(StoreError::new(
         Kind::Retryable,
         format!("{place}: the table {name} could not be locked; it is in use by {who}"),

@@ -58,7 +58,7 @@ impl Table {
             FROM pg_class AS class JOIN pg_namespace AS space ON space.oid = relnamespace \
             WHERE class.oid = to_regclass($1)";
         let refuse = |what: String, hint: &str| {
-            let place = &shared.place;
+            let place = shared.place();
             Fault::from(
                 StoreError::new(Kind::Unsupported, format!("{place}: {what}"))
                     .with_hint(hint.to_owned()),
@@ -93,7 +93,7 @@ impl Table {
             let owner: String = row.try_get(5)?;
             let what = format!("only the owner of {name} ({owner}) can scrub it");
             return Err(Fault::from(
-                StoreError::new(Kind::Denied, format!("{}: {what}", shared.place))
+                StoreError::new(Kind::Denied, format!("{}: {what}", shared.place()))
                     .with_hint("scrub as its owner, or as an administrator"),
             ));
         }

@@ -18,14 +18,15 @@ use std::{
     time::{Duration, Instant},
 };
 
-use sqlx::{PgConnection, PgPool, Postgres, postgres::PgArguments, query::Query};
+use sqlx::{Connection as _, PgConnection, PgPool, Postgres, postgres::PgArguments, query::Query};
 use tokio::{runtime::Handle, task::JoinError, time};
 use vault_store::{StoreError, StoreErrorKind};
 
+use crate::connect::{Connected, choose};
 use crate::error::{self, Fault};
 use crate::outage::Outage;
-use crate::place::Place;
-use crate::session::{READ, WRITE};
+use crate::place::{Place, Servers};
+use crate::session::{Layer, READ, WRITE};
 use crate::statements::{Statement, Statements};
 
 /// An open vault.
@@ -33,7 +34,8 @@ use crate::statements::{Statement, Statements};
 pub(crate) struct Shared {
     pub(crate) pool: PgPool,
     pub(crate) statements: Statements,
-    pub(crate) place: Place,
+    pub(crate) servers: Servers,
+    pub(crate) connect_timeout: Duration,
     pub(crate) runtime: Handle,
     pub(crate) stale: Arc<Stale>,
     /// Whether statements get no names, as behind a pooler.
@@ -109,7 +111,11 @@ impl Shared {
                         // This server was the primary when the connection was opened.
                         self.stale.all_from_before_now();
                     }
-                    let error = fault.into_store_error(&self.place);
+                    if fault.asks_for_another_server() && self.servers.all.len() > 1 {
+                        let this = Arc::clone(self);
+                        let _ = self.runtime.spawn(async move { this.choose_again().await }).await;
+                    }
+                    let error = fault.into_store_error(self.place());
                     let wait = match error.kind() {
                         StoreErrorKind::Retryable => self.outage.wait(failed),
                         _ => None,
@@ -123,6 +129,22 @@ impl Shared {
                 }
             }
         }
+    }
+
+    /// The servers as errors name them.
+    pub(crate) fn place(&self) -> &Place {
+        &self.servers.place
+    }
+
+    /// Uses the first server that will do now, if there is one. Call this only in a task.
+    async fn choose_again(&self) {
+        let Ok(connected) = choose(&self.servers, self.connect_timeout).await else { return };
+        let Connected { connection, layer, server } = connected;
+        self.pool.set_connect_options(server);
+        self.unnamed.store(layer == Layer::Pooler, Relaxed);
+        self.stale.all_from_before_now();
+        // It has answered; how it handles the disconnect does not matter.
+        let _ = connection.close().await;
     }
 
     /// A statement, with a name that stays with the connection where nothing is in between.
@@ -162,7 +184,7 @@ impl Shared {
     }
 
     fn not_ended(&self, effect: Effect, error: JoinError) -> StoreError {
-        let place = &self.place;
+        let place = self.place();
         // Its message may quote anything, so it is not shown.
         let why = if error.is_panic() {
             "the database's driver ran into an internal error"

@@ -14,6 +14,8 @@ mod concurrent_rekeys;
 #[cfg(test)]
 mod disk;
 #[cfg(test)]
+mod failover;
+#[cfg(test)]
 mod kill;
 #[cfg(test)]
 mod postgres;

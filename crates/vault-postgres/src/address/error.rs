@@ -41,8 +41,6 @@ pub enum InvalidPostgresUrl {
     Repeated(Setting),
     /// A parameter or variable without a value.
     Empty(Setting),
-    /// More than one host or port.
-    SeveralHosts(Setting),
     /// A parameter of libpq that this backend does not support.
     Unsupported {
         /// Which.
@@ -79,10 +77,6 @@ impl fmt::Display for InvalidPostgresUrl {
             ),
             Self::Repeated(setting) => write!(f, "{setting} is given twice; keep one of them"),
             Self::Empty(setting) => write!(f, "{setting} has no value; give it one, or remove it"),
-            Self::SeveralHosts(setting) => write!(
-                f,
-                "{setting} names several hosts, and a vault is opened on one server; name the server that accepts writes"
-            ),
             Self::Unsupported { setting, instead } => {
                 write!(f, "{setting} is not supported; remove it, and {instead}")
             }

@@ -12,24 +12,27 @@
 //! given twice.
 
 mod error;
+mod hosts;
 mod parameters;
 mod url;
 
-use std::{net::IpAddr, path::Path, time::Duration};
+use std::time::Duration;
 
 pub use self::error::{InvalidPostgresUrl, Setting};
+pub(crate) use self::hosts::{Host, SessionAttrs};
 use self::parameters::{Only, PARAMETERS, Refused, Taken, Use};
 pub(crate) use self::parameters::{is_parameter, parameter_names};
 use self::url::{FromUrl, read_url};
 
 /// The combined settings of a URL and the environment.
 pub(crate) struct Address {
-    pub(crate) host: Host,
-    pub(crate) port: u16,
+    /// In the order in which they are tried; never empty.
+    pub(crate) servers: Vec<At>,
+    /// Which of them will do.
+    pub(crate) wanted: SessionAttrs,
     pub(crate) user: Option<String>,
     pub(crate) password: Option<String>,
     pub(crate) database: Option<String>,
-    pub(crate) tls: Tls,
     pub(crate) root_certificates: Roots,
     /// The paths of a client certificate and its key.
     pub(crate) client: Option<(String, String)>,
@@ -39,13 +42,12 @@ pub(crate) struct Address {
     pub(crate) connect_timeout: Option<Duration>,
 }
 
-/// Where the server listens.
+/// Where a server listens, and how the connection to it is protected.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) enum Host {
-    /// A name or an IP address, without brackets.
-    Network(String),
-    /// The directory of a Unix socket.
-    Socket(String),
+pub(crate) struct At {
+    pub(crate) host: Host,
+    pub(crate) port: u16,
+    pub(crate) tls: Tls,
 }
 
 /// The TLS mode.
@@ -77,15 +79,20 @@ pub(crate) fn environment(name: &str) -> Option<Result<String, ()>> {
 pub(crate) fn read(url: &str, environment: Environment<'_>) -> Result<Address, InvalidPostgresUrl> {
     let settings = Settings { url: read_url(url)?, environment };
     settings.refuse_unsupported()?;
-    let port = settings.port()?;
-    let host = match settings.get("host")? {
-        Some((host, setting)) => one_host(host, setting)?,
-        None => default_host(port),
-    };
-    let (tls, root_certificates) = settings.tls(&host)?;
+    let hosts = hosts::read(settings.get("host")?, settings.get("port")?)?;
+    let root_certificates = settings.root_certificates()?;
+    let servers = hosts.into_iter().map(|(host, port)| {
+        let tls = settings.tls(&host, root_certificates.as_ref())?;
+        Ok(At { host, port, tls })
+    });
+    let servers = servers.collect::<Result<_, _>>()?;
     let text = |name| settings.get(name).map(|found| found.map(|(value, _)| value));
     Ok(Address {
-        port,
+        servers,
+        wanted: match settings.get("target_session_attrs")? {
+            Some((wanted, setting)) => SessionAttrs::parse(&wanted, setting)?,
+            None => SessionAttrs::Any,
+        },
         user: text("user")?,
         password: text("password")?,
         database: text("dbname")?,
@@ -93,9 +100,7 @@ pub(crate) fn read(url: &str, environment: Environment<'_>) -> Result<Address, I
         application_name: text("application_name")?,
         options: settings.options()?,
         connect_timeout: settings.connect_timeout()?,
-        host,
-        tls,
-        root_certificates,
+        root_certificates: root_certificates.unwrap_or(Roots::System),
     })
 }
 
@@ -159,19 +164,6 @@ impl Settings<'_> {
         if matches!(used, Taken) { Ok(None) } else { self.get(name) }
     }
 
-    fn port(&self) -> Result<u16, InvalidPostgresUrl> {
-        let Some((port, setting)) = self.get("port")? else { return Ok(5432) };
-        if port.contains(',') {
-            return Err(InvalidPostgresUrl::SeveralHosts(setting));
-        }
-        let expected = "a number from 1 to 65535";
-        match port.trim().parse() {
-            Ok(port) if port > 0 => Ok(port),
-            _ if setting == Setting::Address => Err(InvalidPostgresUrl::Form),
-            _ => Err(InvalidPostgresUrl::Value { setting, expected }),
-        }
-    }
-
     fn connect_timeout(&self) -> Result<Option<Duration>, InvalidPostgresUrl> {
         let Some((seconds, setting)) = self.get("connect_timeout")? else { return Ok(None) };
         match seconds.trim().parse::<u32>() {
@@ -211,19 +203,21 @@ impl Settings<'_> {
         }
     }
 
+    fn root_certificates(&self) -> Result<Option<Roots>, InvalidPostgresUrl> {
+        Ok(self.get("sslrootcert")?.map(|(roots, _)| match roots.as_str() {
+            "system" => Roots::System,
+            _ => Roots::File(roots),
+        }))
+    }
+
     /// As in libpq: there is no TLS over a Unix socket; named certificates are verified; the
     /// system's are used for `verify-full` only.
-    fn tls(&self, host: &Host) -> Result<(Tls, Roots), InvalidPostgresUrl> {
-        let roots = match self.get("sslrootcert")? {
-            None => None,
-            Some((roots, _)) if roots == "system" => Some(Roots::System),
-            Some((file, _)) => Some(Roots::File(file)),
-        };
+    fn tls(&self, host: &Host, roots: Option<&Roots>) -> Result<Tls, InvalidPostgresUrl> {
         let asked = match self.get("sslmode")? {
             None => None,
             Some((mode, setting)) => Some((tls_mode(&mode, setting)?, setting)),
         };
-        let tls = match (asked, &roots) {
+        let tls = match (asked, roots) {
             (Some((Tls::VerifyFull, _)), _) | (None, Some(Roots::System)) => Tls::VerifyFull,
             (Some((_, setting)), Some(Roots::System)) => {
                 let expected = "verify-full, which sslrootcert=system needs";
@@ -231,11 +225,10 @@ impl Settings<'_> {
             }
             (Some((Tls::Require, _)), Some(Roots::File(_))) => Tls::VerifyCa,
             (Some((tls, _)), _) => tls,
-            (None, _) if is_this_machine(host) => Tls::Prefer,
+            (None, _) if host.is_this_machine() => Tls::Prefer,
             (None, _) => Tls::VerifyFull,
         };
-        let tls = if matches!(host, Host::Socket(_)) { Tls::Disable } else { tls };
-        Ok((tls, roots.unwrap_or(Roots::System)))
+        Ok(if matches!(host, Host::Socket(_)) { Tls::Disable } else { tls })
     }
 }
 
@@ -250,46 +243,6 @@ fn tls_mode(mode: &str, setting: Setting) -> Result<Tls, InvalidPostgresUrl> {
             setting,
             expected: "disable, prefer, require, verify-ca or verify-full",
         }),
-    }
-}
-
-fn one_host(host: String, setting: Setting) -> Result<Host, InvalidPostgresUrl> {
-    if host.contains(',') {
-        return Err(InvalidPostgresUrl::SeveralHosts(setting));
-    }
-    if host.starts_with('/') {
-        return Ok(Host::Socket(host));
-    }
-    let is_name = !host
-        .contains(|it: char| it.is_whitespace() || it.is_control() || "@/?#[]\\%".contains(it));
-    let is_address = host.parse::<IpAddr>().is_ok();
-    match (is_name && (is_address || !host.contains(':')), setting) {
-        (true, _) => Ok(Host::Network(host)),
-        (false, Setting::Address) => Err(InvalidPostgresUrl::Form),
-        (false, _) => {
-            let expected = "the name or the address of one host, or the folder of a Unix socket";
-            Err(InvalidPostgresUrl::Value { setting, expected })
-        }
-    }
-}
-
-/// The socket of a server on this machine, where distributions put it, or else the loopback
-/// interface.
-fn default_host(port: u16) -> Host {
-    let folders = ["/run/postgresql", "/var/run/postgresql", "/private/tmp", "/tmp"];
-    let listens = |folder: &&str| Path::new(folder).join(format!(".s.PGSQL.{port}")).exists();
-    folders
-        .into_iter()
-        .find(listens)
-        .map_or_else(|| Host::Network("localhost".into()), |folder| Host::Socket(folder.into()))
-}
-
-fn is_this_machine(host: &Host) -> bool {
-    match host {
-        Host::Socket(_) => true,
-        Host::Network(name) => {
-            name == "localhost" || name.parse::<IpAddr>().is_ok_and(|address| address.is_loopback())
-        }
     }
 }
 

@@ -75,11 +75,11 @@ pub(super) const PARAMETERS: &[(&str, &str, Use)] = &[
         "PGCLIENTENCODING",
         Only(&["UTF8", "utf8", "UTF-8", "utf-8", "auto"], "UTF8, which is always used"),
     ),
-    ("target_session_attrs", "PGTARGETSESSIONATTRS", Only(&["any"], "any: name the server itself")),
+    ("target_session_attrs", "PGTARGETSESSIONATTRS", Taken),
     (
         "load_balance_hosts",
         "PGLOADBALANCEHOSTS",
-        Only(&["disable"], "disable: a vault is opened on one server"),
+        Only(&["disable"], "disable: hosts are tried in their order"),
     ),
     ("fallback_application_name", "", Refused("use application_name")),
     ("replication", "", Refused("use a client for replication")),

@@ -1,7 +1,6 @@
 use super::{
     InvalidPostgresUrl::{
-        self, ControlCharacter, Empty, Escape, Form, Repeated, SeveralHosts, UnknownParameter,
-        Unsupported, Value,
+        self, ControlCharacter, Empty, Escape, Form, Repeated, UnknownParameter, Unsupported, Value,
     },
     *,
 };
@@ -20,6 +19,14 @@ fn refusal(url: &str, variables: &[(&str, &str)]) -> InvalidPostgresUrl {
     match with(url, variables) {
         Ok(_) => panic!("{url} with {variables:?} is taken"),
         Err(error) => error,
+    }
+}
+
+impl Address {
+    /// The only server.
+    fn server(&self) -> &At {
+        assert_eq!(self.servers.len(), 1);
+        &self.servers[0]
     }
 }
 
@@ -84,8 +91,8 @@ fn the_examples_of_libpqs_documentation_mean_what_they_say() {
         ),
     ] {
         let address = plain(url).unwrap();
-        assert_eq!(address.host, network(host), "{url}");
-        assert_eq!(address.port, port, "{url}");
+        assert_eq!(address.server().host, network(host), "{url}");
+        assert_eq!(address.server().port, port, "{url}");
         assert_eq!(address.user.as_deref(), user, "{url}");
         assert_eq!(address.password.as_deref(), password, "{url}");
         assert_eq!(address.database.as_deref(), database, "{url}");
@@ -94,7 +101,11 @@ fn the_examples_of_libpqs_documentation_mean_what_they_say() {
         "postgresql:///dbname?host=/var/lib/postgresql",
         "postgresql://%2Fvar%2Flib%2Fpostgresql/dbname",
     ] {
-        assert_eq!(plain(url).unwrap().host, Host::Socket("/var/lib/postgresql".into()), "{url}");
+        assert_eq!(
+            plain(url).unwrap().server().host,
+            Host::Socket("/var/lib/postgresql".into()),
+            "{url}"
+        );
     }
     let timeout = plain("postgresql://localhost?connect_timeout=10").unwrap().connect_timeout;
     assert_eq!(timeout, Some(Duration::from_secs(10)));
@@ -115,23 +126,24 @@ fn the_url_wins_over_the_environment_and_a_parameter_over_the_part_before_it() {
         ("PGSSLMODE", "nonsense"),
     ];
     let address = with("postgres://ann:s@h:2/d?sslmode=disable", &variables).unwrap();
-    assert_eq!((address.host, address.port), (network("h"), 2));
+    assert_eq!((&address.server().host, address.server().port), (&network("h"), 2));
     assert_eq!(address.user.as_deref(), Some("ann"));
     assert_eq!(address.password.as_deref(), Some("s"));
     assert_eq!(address.database.as_deref(), Some("d"));
-    assert_eq!(address.tls, Tls::Disable);
-    assert_eq!(plain("postgres://a/d?host=b").unwrap().host, network("b"));
+    assert_eq!(address.server().tls, Tls::Disable);
+    assert_eq!(plain("postgres://a/d?host=b").unwrap().server().host, network("b"));
 
     let address = with("postgres:///?sslmode=disable", &variables).unwrap();
-    assert_eq!((address.host, address.port), (network("elsewhere"), 1));
+    assert_eq!((&address.server().host, address.server().port), (&network("elsewhere"), 1));
     assert_eq!(address.user.as_deref(), Some("eve"));
     assert_eq!(address.database.as_deref(), Some("none"));
 }
 
 #[test]
 fn only_an_sslmode_that_is_understood_lowers_the_check_of_certificates() {
-    let tls =
-        |url: &str, value: &str| with(url, &[("PGSSLMODE", value)]).map(|address| address.tls);
+    let tls = |url: &str, value: &str| {
+        with(url, &[("PGSSLMODE", value)]).map(|address| address.server().tls)
+    };
     let [far, near] = ["postgres://db.example", "postgres://[::1]"];
     assert_eq!(tls(far, ""), Ok(Tls::VerifyFull));
     assert_eq!(tls(near, ""), Ok(Tls::Prefer));
@@ -152,7 +164,8 @@ fn only_an_sslmode_that_is_understood_lowers_the_check_of_certificates() {
 
 #[test]
 fn tls_means_what_libpq_means_by_it() {
-    let tls = |url: &str| plain(url).map(|address| (address.tls, address.root_certificates));
+    let tls =
+        |url: &str| plain(url).map(|address| (address.server().tls, address.root_certificates));
     let file = || Roots::File("ca.pem".into());
     for (url, expected) in [
         ("postgres://h?sslmode=require", (Tls::Require, Roots::System)),
@@ -216,15 +229,79 @@ fn a_parameter_is_known_once_and_has_a_value() {
     assert_eq!(both, Repeated(Setting::Parameter("options")));
 }
 
+/// "Specifying Multiple Hosts" in libpq's documentation.
 #[test]
-fn several_hosts_are_refused_and_named_as_such() {
-    for url in ["postgres://a,b/d", "postgres://a:1,b:2/d", "postgres://[::1]:1,b/d"] {
-        assert_eq!(refusal(url, &[]), SeveralHosts(Setting::Address), "{url}");
+fn several_hosts_are_tried_in_their_order() {
+    let servers = |url: &str, variables: &[_]| -> Vec<(Host, u16, Tls)> {
+        let servers = with(url, variables).unwrap().servers;
+        servers.into_iter().map(|At { host, port, tls }| (host, port, tls)).collect()
+    };
+    let (a, b, socket) = (network("a"), network("b"), Host::Socket("/run/x".into()));
+    let (full, prefer, none) = (Tls::VerifyFull, Tls::Prefer, Tls::Disable);
+    let expected = vec![(a.clone(), 1, full), (b.clone(), 2, full)];
+    for (url, variables) in [
+        ("postgres://a:1,b:2/d", vec![]),
+        ("postgres:///d?host=a,b&port=1,2", vec![]),
+        ("postgres://x:9/d?host=a,b&port=1,2", vec![]),
+        ("postgres:///d", vec![("PGHOST", "a,b"), ("PGPORT", "1,2")]),
+        ("postgres://a,b/d", vec![("PGPORT", "1,2")]),
+    ] {
+        assert_eq!(servers(url, &variables), expected, "{url}");
     }
-    let parameter = refusal("postgres:///d?host=a,b", &[]);
-    assert_eq!(parameter, SeveralHosts(Setting::Parameter("host")));
-    let variable = refusal("postgres:///d", &[("PGHOST", "a,b")]);
-    assert_eq!(variable, SeveralHosts(Setting::Variable("PGHOST")));
+    assert_eq!(
+        servers("postgres://a,b:2/d", &[("PGPORT", "7")]),
+        [(a.clone(), 5432, full), (b.clone(), 2, full)]
+    );
+    assert_eq!(servers("postgres://a,b/d?port=7", &[]), [(a.clone(), 7, full), (b, 7, full)]);
+    assert_eq!(
+        servers("postgres://[::1]:1,a,%2Frun%2Fx/d", &[]),
+        [(network("::1"), 1, prefer), (a, 5432, full), (socket, 5432, none)]
+    );
+    for (url, variables) in [
+        ("postgres://a,/d", vec![]),
+        ("postgres://,a/d", vec![]),
+        ("postgres://a,b c/d", vec![]),
+        ("postgres://a:1,b:x/d", vec![]),
+        ("postgres://a,[::1/d", vec![]),
+    ] {
+        assert_eq!(refusal(url, &variables), Form, "{url}");
+    }
+    for (url, variables, setting) in [
+        ("postgres:///d?host=a,b&port=1,2,3", vec![], Setting::Parameter("port")),
+        ("postgres://a/d?port=1,2", vec![], Setting::Parameter("port")),
+        ("postgres://a,b,c/d", vec![("PGPORT", "1,2")], Setting::Variable("PGPORT")),
+        ("postgres:///d?host=a,,b", vec![], Setting::Parameter("host")),
+        ("postgres:///d", vec![("PGHOST", "a,b c")], Setting::Variable("PGHOST")),
+    ] {
+        let error = refusal(url, &variables);
+        assert!(matches!(error, Value { setting: it, .. } if it == setting), "{url}: {error:?}");
+    }
+}
+
+#[test]
+fn what_a_server_must_be_has_the_names_of_libpq() {
+    use SessionAttrs::{Any, PreferStandby, Primary, ReadOnly, ReadWrite, Standby};
+    // A primary, one whose sessions are read-only, and a standby.
+    for (wanted, accepted) in [
+        (Any, [true, true, true]),
+        (ReadWrite, [true, false, false]),
+        (ReadOnly, [false, true, true]),
+        (Primary, [true, true, false]),
+        (Standby, [false, false, true]),
+        (PreferStandby, [false, false, true]),
+    ] {
+        let url = format!("postgres://a,b?target_session_attrs={wanted}");
+        assert_eq!(plain(&url).unwrap().wanted, wanted);
+        let servers = [(false, false), (false, true), (true, true)];
+        assert_eq!(servers.map(|(standby, only)| wanted.accepts(standby, only)), accepted, "{url}");
+    }
+    let variable = ("PGTARGETSESSIONATTRS", "primary");
+    assert_eq!(with("postgres://a", &[variable]).unwrap().wanted, Primary);
+    for url in
+        ["postgres://a?target_session_attrs=readwrite", "postgres://a?target_session_attrs=Any"]
+    {
+        assert!(matches!(refusal(url, &[]), Value { .. }), "{url}");
+    }
 }
 
 #[test]
@@ -264,6 +341,6 @@ fn a_host_of_any_form_is_one() {
         ("postgres:///db?host=::1", "::1"),
         ("postgres://db.example./db", "db.example."),
     ] {
-        assert_eq!(plain(url).unwrap().host, network(host), "{url}");
+        assert_eq!(plain(url).unwrap().server().host, network(host), "{url}");
     }
 }

@@ -36,15 +36,15 @@ pub(super) fn read_url(url: &str) -> Result<FromUrl, InvalidPostgresUrl> {
         None => ("", server),
     };
     let (user, password) = user.split_once(':').unwrap_or((user, ""));
-    let (host, port) = split_port(server).ok_or(Form)?;
+    let (host, port) = split_ports(server).ok_or(Form)?;
     if database.contains(['/', '@']) {
         return Err(Form);
     }
     for (name, value) in [
         ("user", user),
         ("password", password),
-        ("host", host),
-        ("port", port),
+        ("host", host.as_str()),
+        ("port", port.as_str()),
         ("dbname", database),
     ] {
         put(name, value)?;
@@ -80,12 +80,16 @@ pub(super) fn read_url(url: &str) -> Result<FromUrl, InvalidPostgresUrl> {
     Ok(found)
 }
 
-/// A host without its brackets, and its port. The commas of a list of hosts are kept, in order to
-/// report them.
+/// The hosts without their brackets, and their ports, each as a list as in the parameters.
+fn split_ports(servers: &str) -> Option<(String, String)> {
+    let split = servers.split(',').map(split_port).collect::<Option<Vec<_>>>()?;
+    let (hosts, ports): (Vec<_>, Vec<_>) = split.into_iter().unzip();
+    // Without any port, that of the environment counts.
+    let has_port = ports.iter().any(|port| !port.is_empty());
+    Some((hosts.join(","), if has_port { ports.join(",") } else { String::new() }))
+}
+
 fn split_port(server: &str) -> Option<(&str, &str)> {
-    if server.contains(',') {
-        return Some((server, ""));
-    }
     match server.strip_prefix('[') {
         None => Some(server.split_once(':').unwrap_or((server, ""))),
         Some(rest) => {

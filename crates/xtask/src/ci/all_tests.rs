@@ -13,9 +13,10 @@ use crate::workspace::Workspace;
 const SIMULATION: &str = "VAULTSTORE_SIM_HISTORIES";
 
 /// Test targets of which every test needs a server.
-const SERVER_TARGETS: [&str; 11] = [
+const SERVER_TARGETS: [&str; 12] = [
     "postgres_conformance",
     "postgres_dropped_begins",
+    "postgres_failover",
     "postgres_logs",
     "postgres_odd_times",
     "postgres_opening",
