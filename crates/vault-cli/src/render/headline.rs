@@ -264,7 +264,15 @@ fn rehearsal(report: &RekeyReport, wording: &Wording) -> String {
 
 fn done(report: &RekeyReport, wording: &Wording) -> String {
     let RekeyCounts { rekeyed, failed, conflict, .. } = report.counts;
-    let (done, old, here) = (records(rekeyed), wording.the_old(), wording.here());
+    let (old, mut here) = (wording.the_old(), wording.here());
+    let done = if report.already_done {
+        // Written since then, or the vault was restored: then the sum is not that of its records.
+        let before = records(report.earlier.counts.rekeyed);
+        here = format!("{here} after {before} of a finished rekey");
+        format!("{} more", figures::count(report.rekeyed_now()))
+    } else {
+        records(rekeyed)
+    };
     match (failed, conflict) {
         (0, 0) if wording.chains => format!("{done} re-encrypted{here}"),
         (0, 0) => {

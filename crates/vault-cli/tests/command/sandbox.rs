@@ -85,7 +85,6 @@ impl Sandbox {
         self.command(args).stdin(stdin).spawn().unwrap()
     }
 
-    /// Stores a value under the password in a file, with a token of that name.
     /// Runs statements in the database `vault.db`.
     pub(crate) fn sqlite(&self, statements: &'static str) {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
@@ -97,6 +96,7 @@ impl Sandbox {
         });
     }
 
+    /// Stores a value under the password in a file, with a token of that name.
     pub(crate) fn create(&self, token: &str, password: &str, value: &[u8]) {
         let answer =
             self.run_with(&["create", "--token", token, "--password-file", password], value);

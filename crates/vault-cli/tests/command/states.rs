@@ -3,7 +3,7 @@
 
 use std::fs;
 
-use crate::sandbox::{CANARY, Sandbox};
+use crate::sandbox::{CANARY, CHEAP, Sandbox};
 
 const REKEY: [&str; 7] =
     ["rekey", "--old-password-file", "old", "--new-password-file", "new", "--state", "job"];
@@ -35,11 +35,71 @@ fn a_finished_state_stands_in_no_other_rekeys_way_and_a_later_record_is_still_fo
     sandbox.run(&REKEY).succeeds();
     sandbox.create("late", "old", b"late");
     let report = sandbox.run(&[&REKEY[..], &["--json"]].concat()).json(0);
-    assert_eq!(report["headline"], "2 records re-encrypted; 0 open under the old password");
+    assert_eq!(
+        report["headline"],
+        "1 more re-encrypted after 1 record of a finished rekey; 0 open under the old password"
+    );
     sandbox.still_reads("late", "new", b"late");
     let other = ["rekey", "--old-password-file", "new", "--new-password-file", "other"];
     let report = sandbox.run(&[&other[..], &["--state", "job", "--json"]].concat()).json(0);
     assert_eq!(report["rekeyed"], 2);
+}
+
+#[test]
+fn a_vault_restored_from_a_backup_is_rekeyed_again() {
+    let sandbox = Sandbox::with_vault();
+    for token in ["a", "b"] {
+        sandbox.create(token, "old", b"value");
+    }
+    let backup = fs::read(sandbox.path("vault.redb")).unwrap();
+    sandbox.run(&REKEY).succeeds();
+    sandbox.write("vault.redb", &backup);
+    let report = sandbox.run(&[&REKEY[..], &["--json"]].concat()).json(0);
+    assert_eq!(
+        report["headline"],
+        "2 more re-encrypted after 2 records of a finished rekey; 0 open under the old password"
+    );
+    sandbox.still_reads("b", "new", b"value");
+}
+
+#[test]
+fn a_vault_that_another_one_replaced_is_not_resumed_with_its_state() {
+    let sandbox = Sandbox::empty();
+    let run = |args: &[&str]| sandbox.run(&[args, &["--vault", "sqlite:vault.db"]].concat());
+    let create = |token| {
+        run(&["create", "--token", token, "--password-file", "old", "--value-file", "other"])
+            .succeeds();
+    };
+    let runs = || run(&["status", "--json"]).json(0)["runs"].as_array().unwrap().clone();
+    let reads = |token, password| {
+        run(&["read", token, "--password-file", password]).succeeds();
+    };
+    let (vault, mine) = (sandbox.path("vault.db"), sandbox.path("mine.db"));
+    run(&["init", "--kdf", CHEAP]).succeeds();
+    create("a");
+    sandbox
+        .sqlite("CREATE TRIGGER no BEFORE UPDATE ON vault BEGIN SELECT RAISE(ABORT, 'no'); END;");
+    let rekey = [&REKEY[..], &["--allow-triggers"]].concat();
+    assert_ne!(run(&rekey).code, Some(0));
+    let state = fs::read(sandbox.path("job")).unwrap();
+    assert_eq!(runs()[0]["status"], "interrupted");
+    sandbox.sqlite("DROP TRIGGER no;");
+
+    fs::rename(&vault, &mine).unwrap();
+    run(&["init", "--kdf", CHEAP]).succeeds();
+    create("theirs");
+    let refused = run(&rekey).fails(2);
+    assert!(refused.stderr.contains("belongs to another vault"), "{refused:?}");
+    assert_eq!(fs::read(sandbox.path("job")).unwrap(), state);
+    // That vault has no such rekey. It gets its own, with a state of its own.
+    assert_eq!(runs().len(), 0);
+    reads("theirs", "old");
+    assert_eq!(run(&[&REKEY[..5], &["--json"]].concat()).json(0)["rekeyed"], 1);
+
+    fs::rename(&mine, &vault).unwrap();
+    assert_eq!(runs()[0]["status"], "interrupted");
+    run(&rekey).succeeds();
+    reads("a", "new");
 }
 
 #[test]

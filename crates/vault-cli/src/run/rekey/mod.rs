@@ -49,7 +49,7 @@ pub(super) async fn run(context: &Context, args: RekeyArgs) -> Result<Exit, Fail
     let mode = if args.dry_run { RekeyMode::DryRun } else { RekeyMode::Apply };
     let merge = plan::merge_check(&args);
     let hooks = if args.allow_triggers { WriteHooks::Allow } else { WriteHooks::Refuse };
-    let (path, kept, state) = if args.dry_run {
+    let (path, mut kept, state) = if args.dry_run {
         let path = rehearsed_path(context, &vault, &args).await?;
         let state = path.as_deref().filter(|_| !args.restart).map(state_file::read).transpose()?;
         (path, None, state.flatten())
@@ -57,15 +57,11 @@ pub(super) async fn run(context: &Context, args: RekeyArgs) -> Result<Exit, Fail
         // It reaches its end, or changes nothing.
         (None, None, None)
     } else {
-        let id = vault.id().await?;
         let path = match &args.state {
             Some(path) => path.clone(),
-            None => state_file::default_path(id, &context.url, args.shard)?,
+            None => state_file::default_path(vault.id().await?, &context.url, args.shard)?,
         };
-        let mut kept = take_state(path.clone(), args.restart)?;
-        if args.state.is_some() {
-            note_elsewhere(context, id, &mut kept);
-        }
+        let kept = take_state(path.clone(), args.restart)?;
         let state = kept.read()?;
         (Some(path), Some(kept), state)
     };
@@ -93,6 +89,9 @@ pub(super) async fn run(context: &Context, args: RekeyArgs) -> Result<Exit, Fail
         (RekeyError::State(why), Some(path)) => state_file::refused(path, why, chains),
         (error, _) => error.into(),
     })?;
+    if let (Some(kept), true) = (&mut kept, args.state.is_some()) {
+        note_elsewhere(context, vault.id().await?, kept);
+    }
     name_hooks(&session.report().write_hooks, hooks);
     name_logs(&session.report().statement_logs);
     if let Some(path) = &path {
