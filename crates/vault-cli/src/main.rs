@@ -16,6 +16,8 @@ mod exit;
 mod harden;
 mod interrupt;
 mod leaks;
+mod log_file;
+mod metrics_file;
 mod own_file;
 mod plan;
 mod platform;
@@ -26,9 +28,12 @@ mod secrets;
 mod shown;
 mod state_file;
 
-use crate::args::{Cli, Command};
-use crate::exit::{Exit, Failure};
+use std::path::Path;
+
+use crate::args::{Cli, Command, CommandLine, MessageArgs};
+use crate::exit::{Exit, Failure, Loudness};
 use crate::interrupt::Interrupts;
+use crate::own_file::Trouble;
 
 /// A rekey passes a few allocations per record from thread to thread, for which glibc's allocator
 /// needs an eighth of its time.
@@ -39,13 +44,16 @@ fn main() {
     harden::forbid_core_dumps();
     harden::quiet_panics();
     let code = exit::code(harden::without_panics(parse_and_run));
+    if let Err((path, trouble)) = metrics_file::end(code) {
+        exit::warn(&format!("{}: the metrics could not be written: {}", path.display(), trouble));
+    }
     secrets::restore_terminal();
     // Exit immediately, without waiting for a thread that is prompting or deriving a key.
     std::process::exit(code.into())
 }
 
 fn parse_and_run() -> Result<Exit, Failure> {
-    let (cli, vault_named) = match Cli::read() {
+    let CommandLine { cli, vault_named, command } = match Cli::read() {
         Ok(read) => read,
         Err(error) if error.use_stderr() => return Err(args::wrong_usage(&error)),
         // The help or the version: neither is a failure.
@@ -68,6 +76,14 @@ fn parse_and_run() -> Result<Exit, Failure> {
             failure.because(error)
         }
     })?;
+    let started = std::time::Instant::now();
+    listen_to(&cli.messages)?;
+    exit::step(&format!("vaultstore {}: {command}", env!("CARGO_PKG_VERSION")));
+    if let Some(path) = cli.command.metrics_file() {
+        metrics_file::begin(path, &command, &cli.vault.to_string()).map_err(|trouble| {
+            refused(trouble, path, "a metrics file of vaultstore", "--metrics-file")
+        })?;
+    }
     let outcome = runtime.block_on(async {
         let interrupts = Interrupts::listen().map_err(|error| {
             Failure::failed("the program could not take over Ctrl-C").because(error)
@@ -78,5 +94,35 @@ fn parse_and_run() -> Result<Exit, Failure> {
         }
     });
     runtime.shutdown_background();
+    exit::step(&format!("finished after {}", render::figures::seconds(started.elapsed())));
     outcome
+}
+
+/// Why a file is not written.
+fn refused(trouble: Trouble, path: &Path, what: &str, option: &str) -> Failure {
+    let path = path.display();
+    let other = match trouble {
+        Trouble::NotAFile => Failure::usage(format!("{path}: not a regular file")),
+        Trouble::Foreign => {
+            Failure::usage(format!("{path}: exists, and is not {what} of this user"))
+        }
+        Trouble::Io(error) => {
+            return Failure::failed(format!("{path}: cannot be written")).because(error);
+        }
+    };
+    other.hint(format!("name another file with {option}"))
+}
+
+/// Starts the log, and sets how much is said.
+fn listen_to(messages: &MessageArgs) -> Result<(), Failure> {
+    exit::set_loudness(match (messages.quiet, messages.verbose) {
+        (true, _) => Loudness::Quiet,
+        (_, true) => Loudness::Verbose,
+        _ => Loudness::Usual,
+    });
+    if let Some(path) = &messages.log_file {
+        log_file::begin(path)
+            .map_err(|trouble| refused(trouble, path, "a log of vaultstore", "--log-file"))?;
+    }
+    Ok(())
 }

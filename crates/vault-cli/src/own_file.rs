@@ -5,11 +5,13 @@
 //! directory entry, before it replaces another.
 
 use std::{
+    fmt,
     fs::{self, File, OpenOptions},
     io::{self, Read as _},
     path::{Path, PathBuf},
 };
 
+use tempfile::NamedTempFile;
 use vault_files::System;
 use vaultstore::StoreUrl;
 
@@ -25,6 +27,16 @@ pub(crate) enum Trouble {
     Foreign,
     /// The system returned an error.
     Io(io::Error),
+}
+
+impl fmt::Display for Trouble {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::NotAFile => f.write_str("not a regular file"),
+            Self::Foreign => f.write_str("another program's file"),
+            Self::Io(error) => error.fmt(f),
+        }
+    }
 }
 
 impl From<io::Error> for Trouble {
@@ -69,6 +81,29 @@ fn tables(url: &StoreUrl) -> Option<[String; 2]> {
 /// Opens an existing regular file for reading.
 pub(crate) fn open(path: &Path) -> Result<File, Trouble> {
     checked(without_links(OpenOptions::new().read(true)).open(path)?)
+}
+
+/// Checks that a path leads to nothing, or to a regular file whose first bytes are ours.
+pub(crate) fn check(path: &Path, magic: &[u8]) -> Result<(), Trouble> {
+    match open(path) {
+        Err(Trouble::Io(error)) if error.kind() == io::ErrorKind::NotFound => Ok(()),
+        Err(trouble) => Err(trouble),
+        Ok(file) if begins_with(&file, magic)? => Ok(()),
+        Ok(_) => Err(Trouble::Foreign),
+    }
+}
+
+/// A new file beside the place that it will take, for every user of the machine to read as far as
+/// the umask allows.
+pub(crate) fn readable_by_all(prefix: &str, folder: Option<&Path>) -> io::Result<NamedTempFile> {
+    let mut builder = tempfile::Builder::new();
+    builder.prefix(prefix);
+    #[cfg(unix)]
+    {
+        use std::os::unix::fs::PermissionsExt as _;
+        builder.permissions(fs::Permissions::from_mode(0o644));
+    }
+    builder.tempfile_in(folder.unwrap_or(Path::new(".")))
 }
 
 /// Opens a lock file, which is empty, and creates it if there is none.
@@ -129,7 +164,8 @@ fn fresh_name(path: &Path) -> PathBuf {
     path.with_file_name(name)
 }
 
-fn checked(file: File) -> Result<File, Trouble> {
+/// Passes on a regular file.
+pub(crate) fn checked(file: File) -> Result<File, Trouble> {
     if file.metadata()?.is_file() { Ok(file) } else { Err(Trouble::NotAFile) }
 }
 

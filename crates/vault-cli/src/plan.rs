@@ -10,8 +10,8 @@ use vaultstore::time::{Clock, SystemClock};
 use vaultstore::{CreateOptions, InitOptions, Query, RecordId, Timestamp, VaultOptions};
 
 use crate::args::{
-    CreateArgs, Expiry, InitArgs, ListArgs, MergeChecking, OpenArgs, RekeyArgs, RunArgs, Shown,
-    Sort,
+    CreateArgs, Expiry, InitArgs, ListArgs, MergeChecking, OpenArgs, PaceArgs, RekeyArgs, RunArgs,
+    Shown, Sort,
 };
 use crate::priority;
 
@@ -50,8 +50,15 @@ fn distinct(costs: &[V2Params]) -> Vec<V2Params> {
     distinct
 }
 
-pub(crate) fn run_options(args: &RunArgs) -> RunOptions {
-    let options = RunOptions::default().page_limit(page_limit(args));
+/// `pace` makes a page last a second, so that the rate is that of every second.
+pub(crate) fn run_options(args: &RunArgs, pace: Option<&PaceArgs>) -> RunOptions {
+    let rate = pace.and_then(|pace| pace.max_rate);
+    let page = page_limit(args);
+    let page = match rate.map(|rate| usize::try_from(rate.get()).unwrap_or(usize::MAX)) {
+        Some(rate) => PageLimit::new(page.records.get().min(rate), page.bytes.get()),
+        None => page,
+    };
+    let options = RunOptions::default().page_limit(page);
     let mut options = options.on_thread_start(priority::be_patient);
     if let Some(workers) = args.workers {
         options = options.workers(workers);

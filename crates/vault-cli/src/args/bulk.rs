@@ -10,7 +10,9 @@ use vaultstore::envelope::V2Params;
 use vaultstore::rekey::Shard;
 use vaultstore::{KdfParams, StoreUrl, WriteFormat};
 
-use super::{AbsentPasswordsArgs, NewPasswordArgs, OldPasswordArgs, PasswordsArgs, parse};
+use super::{
+    AbsentPasswordsArgs, NewPasswordArgs, OldPasswordArgs, PaceArgs, PasswordsArgs, parse,
+};
 
 /// Options for opening records.
 #[derive(Debug, Args)]
@@ -55,6 +57,9 @@ pub(crate) struct OutputArgs {
     /// How to show progress on standard error
     #[arg(long, value_enum, value_name = "HOW", default_value_t = ProgressMode::Auto)]
     pub(crate) progress: ProgressMode,
+    /// Write figures about the run to this file, for Prometheus' node exporter (textfile collector)
+    #[arg(long, value_name = "FILE")]
+    pub(crate) metrics_file: Option<PathBuf>,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
@@ -185,6 +190,8 @@ pub(crate) struct RekeyArgs {
     #[command(flatten)]
     pub(crate) run: RunArgs,
     #[command(flatten)]
+    pub(crate) pace: PaceArgs,
+    #[command(flatten)]
     pub(crate) open: OpenArgs,
     #[command(flatten)]
     pub(crate) output: OutputArgs,
@@ -196,6 +203,8 @@ pub(crate) struct CensusArgs {
     pub(crate) passwords: PasswordsArgs,
     #[command(flatten)]
     pub(crate) run: RunArgs,
+    #[command(flatten)]
+    pub(crate) pace: PaceArgs,
     #[command(flatten)]
     pub(crate) open: OpenArgs,
     #[command(flatten)]
@@ -224,6 +233,8 @@ pub(crate) struct CopyArgs {
     /// Maximum records per commit [default: 4096]
     #[arg(long, value_name = "N", value_parser = parse::at_least_one)]
     pub(crate) page_size: Option<NonZeroUsize>,
+    #[command(flatten)]
+    pub(crate) pace: PaceArgs,
     #[command(flatten)]
     pub(crate) output: OutputArgs,
 }
@@ -273,6 +284,8 @@ pub(crate) struct UpgradeArgs {
     pub(crate) leave_rest: bool,
     #[command(flatten)]
     pub(crate) run: RunArgs,
+    #[command(flatten)]
+    pub(crate) pace: PaceArgs,
     #[command(flatten)]
     pub(crate) open: OpenArgs,
     #[command(flatten)]

@@ -1,12 +1,18 @@
 //! What can be typed: the commands and their options, as clap reads them.
 
 mod bulk;
+mod messages;
+mod pace;
 mod parse;
 mod passwords;
 mod records;
 mod usage;
 
-use std::{num::NonZeroU32, path::PathBuf, time::Duration};
+use std::{
+    num::NonZeroU32,
+    path::{Path, PathBuf},
+    time::Duration,
+};
 
 use clap::{
     Arg, Args, CommandFactory as _, FromArgMatches as _, Parser, Subcommand, parser::ValueSource,
@@ -18,6 +24,8 @@ pub(crate) use self::{
         BenchmarkArgs, CensusArgs, CopyArgs, LeaksArgs, MergeChecking, OldBlocksChoice, OpenArgs,
         OutputArgs, ProgressMode, RekeyArgs, RunArgs, ScrubArgs, UpgradeArgs, VerifyArgs, Writing,
     },
+    messages::MessageArgs,
+    pace::PaceArgs,
     parse::Expiry,
     passwords::{
         AbsentPasswordsArgs, NewPasswordArgs, OldPasswordArgs, PasswordArgs, PasswordsArgs, Source,
@@ -55,19 +63,30 @@ pub(crate) struct Cli {
     /// with exit code 75
     #[arg(long, global = true, value_name = "TIME", value_parser = parse::wait, help_heading = "Server")]
     pub(crate) wait_for_server: Option<Duration>,
+    #[command(flatten)]
+    pub(crate) messages: MessageArgs,
     #[command(subcommand)]
     pub(crate) command: Command,
 }
 
 impl Cli {
-    /// Parses the command line, and returns whether it named the vault itself: neither the variable
-    /// nor the default did.
-    pub(crate) fn read() -> Result<(Self, bool), clap::Error> {
+    /// Parses the command line.
+    pub(crate) fn read() -> Result<CommandLine, clap::Error> {
         let matches = Self::command().try_get_matches()?;
         let innermost = matches.subcommand().map_or(&matches, |(_, matches)| matches);
-        let named = innermost.value_source("vault") == Some(ValueSource::CommandLine);
-        Ok((Self::from_arg_matches(&matches)?, named))
+        let vault_named = innermost.value_source("vault") == Some(ValueSource::CommandLine);
+        let command = matches.subcommand_name().unwrap_or_default().to_owned();
+        Ok(CommandLine { cli: Self::from_arg_matches(&matches)?, vault_named, command })
     }
+}
+
+/// What was typed.
+pub(crate) struct CommandLine {
+    pub(crate) cli: Cli,
+    /// Whether the command line itself names the vault: neither the variable nor the default did.
+    pub(crate) vault_named: bool,
+    /// The name of the command.
+    pub(crate) command: String,
 }
 
 #[derive(Debug, Subcommand)]
@@ -161,6 +180,22 @@ pub(crate) enum Command {
     /// Print the manual page
     #[command(arg = no_vault(), arg = no_kdf_limit(), args = no_server())]
     Man,
+}
+
+impl Command {
+    /// The file for figures about the run, if there is to be one.
+    pub(crate) fn metrics_file(&self) -> Option<&Path> {
+        let output = match self {
+            Self::Rekey(args) | Self::TestRekey(args) => &args.output,
+            Self::Census(args) => &args.output,
+            Self::Verify(args) => &args.census.output,
+            Self::Copy(args) => &args.output,
+            Self::Upgrade(args) => &args.output,
+            Self::BenchmarkRekey(args) => &args.output,
+            _ => return None,
+        };
+        output.metrics_file.as_deref()
+    }
 }
 
 /// Replaces the option that all commands share: a benchmark ignores the variable, and has no vault

@@ -56,6 +56,22 @@ fn point_in_time(text: &str) -> Option<Timestamp> {
     Some(Timestamp::from_micros(time.as_microsecond()))
 }
 
+pub(super) fn positive(text: &str) -> Result<NonZeroU64, &'static str> {
+    text.parse().map_err(|_| "give a whole number of 1 or more")
+}
+
+/// A short wait with its unit, as in `200ms`.
+pub(super) fn pause(text: &str) -> Result<Duration, &'static str> {
+    const WRONG: &str = "give a whole number of 1 or more and a unit, as in 200ms, 2s or 1m";
+    match split_unit(text) {
+        (number, "ms") => number
+            .parse()
+            .map(|number: NonZeroU64| Duration::from_millis(number.get()))
+            .map_err(|_| WRONG),
+        _ => duration(text).map_err(|_| WRONG),
+    }
+}
+
 /// A wait with its unit, as in `5m`.
 pub(super) fn wait(text: &str) -> Result<Duration, &'static str> {
     duration(text).map_err(|_| "give a whole number of 1 or more and a unit, as in 45s, 5m or 1h")
@@ -128,6 +144,15 @@ mod tests {
             "18446744073709551615w",
         ] {
             assert!(duration(wrong).is_err(), "{wrong}");
+        }
+    }
+
+    #[test]
+    fn a_pause_may_be_milliseconds() {
+        assert_eq!(pause("200ms"), Ok(Duration::from_millis(200)));
+        assert_eq!(pause("2s"), Ok(Duration::from_secs(2)));
+        for wrong in ["0ms", "200", "ms", "1.5s", "-1ms"] {
+            assert!(pause(wrong).is_err(), "{wrong}");
         }
     }
 

@@ -23,6 +23,8 @@ pub(crate) struct Failure {
     /// The underlying error.
     cause: Option<Box<dyn Error + Send + Sync>>,
     changed: Changed,
+    /// What is only shown, and stays out of the log.
+    private: Option<String>,
 }
 
 /// The exit code.
@@ -75,7 +77,7 @@ impl Failure {
     }
 
     fn new(kind: FailureKind, what: String) -> Self {
-        Self { kind, what, hint: None, cause: None, changed: Changed::NotByThis }
+        Self { kind, what, hint: None, cause: None, changed: Changed::NotByThis, private: None }
     }
 
     /// Sets what to do, in one line.
@@ -95,6 +97,11 @@ impl Failure {
     /// Adds the underlying error.
     pub(crate) fn because(self, error: impl Into<Box<dyn Error + Send + Sync>>) -> Self {
         Self { cause: Some(error.into()), ..self }
+    }
+
+    /// Adds what is only shown, and stays out of the log.
+    pub(crate) fn for_people(self, private: String) -> Self {
+        Self { private: Some(private), ..self }
     }
 
     /// The work was done at least in part.
@@ -120,7 +127,13 @@ impl Failure {
 
     /// Writes `error:` and `hint:` to standard error.
     pub(super) fn say(&self) {
-        say::error(&self.sentence());
+        let sentence = self.sentence();
+        match &self.private {
+            Some(private) => {
+                say::error_for_people(&format!("{sentence}; {private}"), &sentence);
+            }
+            None => say::error(&sentence),
+        }
         if let Some(hint) = self.advice() {
             say::hint(hint);
         }

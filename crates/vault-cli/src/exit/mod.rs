@@ -9,7 +9,7 @@ pub(crate) use self::{
     failure::{Failure, FailureKind, limit_option, reason},
     marks::{marked, marks_hint},
     not_tried::tell_not_tried,
-    say::{error, hint, note, warn},
+    say::{Loudness, error, error_for_people, hint, is_as_loud_as, note, set_loudness, step, warn},
 };
 
 /// The result of a command that did its work.

@@ -56,6 +56,11 @@ pub(crate) fn private(options: &mut OpenOptions) -> &mut OpenOptions {
     options.mode(0o600)
 }
 
+/// Returns whether this user owns a file.
+pub(crate) fn is_ours(file: &fs::Metadata) -> bool {
+    file.uid() == rustix::process::geteuid().as_raw()
+}
+
 /// Standard input without the library's buffer.
 pub(crate) fn raw_stdin() -> io::Result<File> {
     io::stdin().as_fd().try_clone_to_owned().map(File::from)

@@ -20,6 +20,7 @@ use crate::shown;
 
 #[derive(Serialize)]
 struct Detail {
+    opened: u64,
     damaged: u64,
     malformed: u64,
     unopened: u64,
@@ -28,8 +29,14 @@ struct Detail {
 /// Reports another page.
 pub(crate) fn step(progress: &mut Progress, report: &CensusReport) {
     let CensusReport { scanned, damaged, malformed, unopened, .. } = *report;
+    let opened = report.opened.iter().sum();
     let note = format!("{} damaged or malformed", figures::count(damaged + malformed));
-    progress.step(&Step { done: scanned, note, detail: &Detail { damaged, malformed, unopened } });
+    progress.step(&Step {
+        done: scanned,
+        before: 0,
+        note,
+        detail: &Detail { opened, damaged, malformed, unopened },
+    });
 }
 
 #[derive(Serialize)]

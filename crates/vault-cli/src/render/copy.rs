@@ -31,7 +31,12 @@ pub(crate) fn step(progress: &mut Progress, report: &CopyReport) {
         Some(_) => (verified, "comparing".to_owned()),
         None => (copied + already_there, format!("{} copied", figures::count(copied))),
     };
-    progress.step(&Step { done, note, detail: &Detail { copied, already_there, verified } });
+    progress.step(&Step {
+        done,
+        before: if report.verified.is_some() { copied + already_there } else { 0 },
+        note,
+        detail: &Detail { copied, already_there, verified },
+    });
 }
 
 #[derive(Serialize)]

@@ -12,7 +12,8 @@ use serde::Serialize;
 
 use super::figures;
 use crate::args::ProgressMode;
-use crate::shown;
+use crate::exit::{self, Loudness};
+use crate::{log_file, metrics_file, shown};
 
 /// The interval between two lines.
 const BETWEEN_LINES: Duration = Duration::from_secs(5);
@@ -25,6 +26,10 @@ pub(crate) struct Progress {
     phase: &'static str,
     total: u64,
     started: Instant,
+    done: u64,
+    read: u64,
+    /// When the log got its last line.
+    logged: Instant,
     show: Show,
 }
 
@@ -40,6 +45,9 @@ enum Show {
 pub(crate) struct Step<'a, D: Serialize> {
     /// Records done.
     pub(crate) done: u64,
+    /// Records that an earlier pass read.
+    #[serde(skip)]
+    pub(crate) before: u64,
     /// The text after the number.
     #[serde(skip)]
     pub(crate) note: String,
@@ -63,17 +71,34 @@ struct Line<'a, T: Serialize> {
 
 impl Progress {
     pub(crate) fn start(mode: ProgressMode, phase: &'static str, total: u64) -> Self {
+        exit::step(&format!("{phase}: begins, {}", figures::records(total)));
+        let quiet = !exit::is_as_loud_as(Loudness::Usual);
         let show = match mode {
+            ProgressMode::Auto if quiet => Show::Nothing,
             ProgressMode::Auto if io::stderr().is_terminal() => Show::Bar(bar(phase, total)),
             ProgressMode::Bar => Show::Bar(bar(phase, total)),
             ProgressMode::Auto | ProgressMode::Lines => Show::Lines { last: Instant::now() },
             ProgressMode::Json => Show::Json,
             ProgressMode::None => Show::Nothing,
         };
-        Self { phase, total, started: Instant::now(), show }
+        let now = Instant::now();
+        Self { phase, total, started: now, done: 0, read: 0, logged: now, show }
+    }
+
+    /// Records read so far.
+    pub(crate) fn read(&self) -> u64 {
+        self.read
     }
 
     pub(crate) fn step<D: Serialize>(&mut self, step: &Step<'_, D>) {
+        (self.done, self.read) = (step.done, step.done + step.before);
+        metrics_file::observe(self.total.max(step.done), step.done, || {
+            serde_json::to_value(step.detail).unwrap_or_default()
+        });
+        if self.logged.elapsed() >= BETWEEN_LINES {
+            self.logged = Instant::now();
+            log_file::append("progress", &self.sentence(step));
+        }
         match &mut self.show {
             Show::Bar(bar) => {
                 // Records may be added concurrently.
@@ -101,8 +126,8 @@ impl Progress {
     /// Prints a line without disturbing the bar.
     pub(crate) fn say(&self, sentence: &str) {
         match &self.show {
-            Show::Bar(bar) => bar.suspend(|| crate::exit::note(sentence)),
-            _ => crate::exit::note(sentence),
+            Show::Bar(bar) => bar.suspend(|| exit::note(sentence)),
+            _ => exit::note(sentence),
         }
     }
 
@@ -124,6 +149,12 @@ impl Drop for Progress {
         if let Show::Bar(bar) = &self.show {
             bar.finish_and_clear();
         }
+        exit::step(&format!(
+            "{}: ends, {} in {}",
+            self.phase,
+            figures::records(self.done),
+            figures::seconds(self.started.elapsed())
+        ));
     }
 }
 

@@ -33,7 +33,12 @@ pub(crate) fn step(progress: &mut Progress, report: &RekeyReport) {
     } else {
         format!("{} rekeyed", figures::count(counts.rekeyed))
     };
-    progress.step(&Step { done: counts.scanned, note, detail: &Counts::of(counts) });
+    progress.step(&Step {
+        done: counts.scanned,
+        before: report.merge.asked,
+        note,
+        detail: &Counts::of(counts),
+    });
 }
 
 /// The records by outcome.

@@ -9,12 +9,12 @@ use super::drive::{Steps, drive};
 use super::identity::advise_purge;
 use super::v2_cost::V2Costs;
 use super::{Context, blocking};
-use crate::args::{CensusArgs, OutputArgs, Source};
+use crate::args::{CensusArgs, OutputArgs, PaceArgs, Source};
 use crate::exit::{self, Exit, Failure};
 use crate::plan;
 use crate::render::progress::Progress;
 use crate::render::{self, End};
-use crate::secrets::{Passwords, Prompt};
+use crate::secrets::{Passwords, Prompt, Role};
 
 /// Damaged and malformed records make the exit code 3; records that none of the passwords opens
 /// belong to others.
@@ -22,10 +22,12 @@ pub(super) async fn run(context: &Context, args: CensusArgs) -> Result<Exit, Fai
     let vault = context.open_for(&args.open).await?;
     let sources = args.passwords.sources();
     let named = blocking(move || Named::read(&mut Passwords::default(), sources, "--")).await?;
-    let census = named.with_keys(CensusPlan::new().options(plan::run_options(&args.run)));
+    let census =
+        named.with_keys(CensusPlan::new().options(plan::run_options(&args.run, Some(&args.pace))));
     context.interrupts.leave_first_to_command();
     let mut session = vault.census(census).await?;
-    let end = to_its_end(context, &mut session, "census", &args.output, |_| Ok(())).await?;
+    let end =
+        to_its_end(context, &mut session, "census", (&args.output, args.pace), |_| Ok(())).await?;
     let report = session.report();
     let identities = vault.password_identities().await?;
     if args.output.json {
@@ -77,7 +79,7 @@ impl Named {
                 Source::Command(_) => format!("{dashes}password-command (password {})", number + 1),
                 Source::Literal(option, _) => format!("{option} (password {})", number + 1),
             };
-            named.add(name, reader.read(Some(source), Prompt::Known("Password"))?);
+            named.add(name, reader.read(Some(source), Prompt::Known(Role::Records))?);
         }
         Ok(named)
     }
@@ -101,10 +103,10 @@ pub(super) async fn to_its_end(
     context: &Context,
     session: &mut CensusSession,
     phase: &'static str,
-    output: &OutputArgs,
+    (output, pace): (&OutputArgs, PaceArgs),
     listed: impl FnMut(&mut CensusSession) -> Result<(), Failure>,
 ) -> Result<End, Failure> {
-    drive(Survey { session, listed }, context, output.progress, phase).await
+    drive(Survey { session, listed }, context, output.progress, pace, phase).await
 }
 
 /// A census with what hears of each step.

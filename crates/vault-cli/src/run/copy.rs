@@ -1,5 +1,6 @@
 //! `copy`.
 
+use std::num::NonZeroUsize;
 use std::sync::Arc;
 
 use vaultstore::copy::{CopyError, CopyPlan, CopySession, OnExisting, Side};
@@ -37,13 +38,15 @@ pub(super) async fn run(context: &Context, args: CopyArgs) -> Result<Exit, Failu
     if args.merge {
         plan = plan.into(OnExisting::Existing);
     }
-    if let Some(records) = args.page_size {
-        plan = plan.page(PageLimit::new(records.get(), RunOptions::DEFAULT_PAGE_BYTES));
+    let rate = args.pace.max_rate.map(|rate| usize::try_from(rate.get()).unwrap_or(usize::MAX));
+    let most = [args.page_size.map(NonZeroUsize::get), rate].into_iter().flatten().min();
+    if let Some(records) = most {
+        plan = plan.page(PageLimit::new(records, RunOptions::DEFAULT_PAGE_BYTES));
     }
     context.interrupts.leave_first_to_command();
     let left_out = source.password_identities().await?;
     let mut session = CopySession::start(source, target, plan).await?;
-    let end = drive(&mut session, context, args.output.progress, "copy").await?;
+    let end = drive(&mut session, context, args.output.progress, args.pace, "copy").await?;
     let report = session.report();
     if args.output.json {
         render::print_json(&render::copy::json(report, end))?;

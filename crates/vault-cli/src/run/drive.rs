@@ -1,8 +1,11 @@
 //! Drives a run over a whole vault: one step after another until the end, or until the user
 //! interrupts.
 
+use std::time::Instant;
+
 use super::Context;
-use crate::args::ProgressMode;
+use super::throttle::Throttle;
+use crate::args::{PaceArgs, ProgressMode};
 use crate::exit::Failure;
 use crate::render::End;
 use crate::render::progress::Progress;
@@ -30,10 +33,11 @@ pub(super) async fn drive(
     mut run: impl Steps,
     context: &Context,
     mode: ProgressMode,
+    pace: PaceArgs,
     phase: &'static str,
 ) -> Result<End, Failure> {
     let mut progress = Progress::start(mode, phase, run.total());
-    let end = drive_with(&mut run, context, &mut progress).await?;
+    let end = drive_with(&mut run, context, Throttle::new(pace), &mut progress).await?;
     if end == End::Stopped {
         run.stop(&progress).await?;
     }
@@ -43,6 +47,7 @@ pub(super) async fn drive(
 async fn drive_with<S: Steps>(
     run: &mut S,
     context: &Context,
+    mut throttle: Throttle,
     progress: &mut Progress,
 ) -> Result<End, Failure> {
     loop {
@@ -58,6 +63,13 @@ async fn drive_with<S: Steps>(
         };
         if !more {
             return Ok(End::Complete);
+        }
+        let wait = throttle.wait(progress.read(), Instant::now());
+        if !wait.is_zero() {
+            tokio::select! {
+                () = context.interrupts.first() => {}
+                () = tokio::time::sleep(wait) => {}
+            }
         }
         if context.interrupts.has_come() {
             return Ok(End::Stopped);

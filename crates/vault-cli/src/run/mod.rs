@@ -20,6 +20,7 @@ mod scrub;
 mod settings;
 mod status;
 mod temporary;
+mod throttle;
 mod v2_cost;
 mod verify;
 
@@ -27,16 +28,16 @@ use std::{
     num::NonZeroU32,
     path::Path,
     sync::{Arc, Mutex, PoisonError},
-    time::Duration,
+    time::{Duration, Instant},
 };
 
 use vaultstore::kdf::KdfLimits;
 use vaultstore::{StoreError, StoreErrorKind, StoreUrl, Vault, VaultOptions, VaultStore};
 
 use crate::args::{Cli, Command, OpenArgs, SettingsCommand};
-use crate::exit::{Exit, Failure};
+use crate::exit::{self, Exit, Failure};
 use crate::interrupt::Interrupts;
-use crate::plan;
+use crate::{plan, render};
 
 /// Runs the command.
 ///
@@ -118,7 +119,10 @@ struct Context {
 impl Context {
     /// Opens the store of an existing vault.
     async fn open_store(&self) -> Result<Arc<dyn VaultStore>, Failure> {
+        let started = Instant::now();
         let store = self.url.open().await.map_err(|error| self.not_opened(error))?;
+        let took = render::figures::seconds(started.elapsed());
+        exit::step(&format!("opened {} in {took}", self.url));
         Ok(self.to_be_closed(store))
     }
 

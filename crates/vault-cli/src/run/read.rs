@@ -10,13 +10,14 @@ use super::{Context, blocking};
 use crate::args::ReadArgs;
 use crate::exit::{Exit, Failure};
 use crate::render;
-use crate::secrets::{Passwords, Prompt};
+use crate::secrets::{Passwords, Prompt, Role};
 
 pub(super) async fn run(context: &Context, args: ReadArgs) -> Result<Exit, Failure> {
     let vault = context.open_for(&args.open).await?;
-    let password =
-        blocking(|| Passwords::default().read(args.password.source(), Prompt::Known("Password")))
-            .await?;
+    let password = blocking(|| {
+        Passwords::default().read(args.password.source(), Prompt::Known(Role::Records))
+    })
+    .await?;
     let key = vault.derive_key(password).await?;
     let answers = vault.read_many(&args.tokens, &key).await?;
     if args.json {

@@ -9,7 +9,7 @@ use crate::args::{
     CreateArgs, DeleteArgs, ExistsArgs, PasswordArgs, RenewArgs, TokenArgs, UpdateArgs, ValueArgs,
 };
 use crate::exit::{Exit, Failure};
-use crate::secrets::{self, Passwords, Prompt};
+use crate::secrets::{self, Passwords, Prompt, Role};
 use crate::{plan, render};
 
 #[derive(Serialize)]
@@ -28,7 +28,7 @@ pub(super) async fn create(context: &Context, args: CreateArgs) -> Result<Exit, 
     settings::settle_format(&vault, args.format.format).await?;
     let options = plan::create_options(&args);
     let CreateArgs { token, value, password, json, .. } = args;
-    let (value, password) = value_and_password(value, password, Prompt::New("Password")).await?;
+    let (value, password) = value_and_password(value, password, Prompt::New(Role::Records)).await?;
     let key = vault.derive_key(password).await?;
     let token = match token {
         Some(token) => {
@@ -46,10 +46,10 @@ pub(super) async fn create(context: &Context, args: CreateArgs) -> Result<Exit, 
     };
     text.push('\n');
     render::write(text.as_bytes()).map_err(|error| {
-        Failure::failed(format!(
-            "the record was created, but its token could not be written to standard output; the token is {}",
-            token.as_str()
-        ))
+        Failure::failed(
+            "the record was created, but its token could not be written to standard output",
+        )
+        .for_people(format!("the token is {}", token.as_str()))
         .after_a_change()
         .because(error)
     })?;
@@ -60,7 +60,8 @@ pub(super) async fn update(context: &Context, args: UpdateArgs) -> Result<Exit, 
     let vault = context.open_for(&args.open).await?;
     settings::settle_format(&vault, args.format.format).await?;
     let UpdateArgs { token, value, password, open, .. } = args;
-    let (value, password) = value_and_password(value, password, Prompt::Known("Password")).await?;
+    let (value, password) =
+        value_and_password(value, password, Prompt::Known(Role::Records)).await?;
     let key = vault.derive_key(password).await?;
     if let Err(error) = vault.update(&token.token, value.as_bytes(), &key).await {
         let costs = V2Costs::of(&**vault.store(), &open, context).await?;

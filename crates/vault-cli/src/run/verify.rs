@@ -12,11 +12,11 @@ use crate::plan;
 use crate::render::unchecked::SHOWN;
 use crate::render::verify::{Asked, Verdict};
 use crate::render::{self, End};
-use crate::secrets::{Passwords, Prompt};
+use crate::secrets::{Passwords, Prompt, Role};
 
 pub(super) async fn run(context: &Context, args: VerifyArgs) -> Result<Exit, Failure> {
     let VerifyArgs { census, absent, list_all } = args;
-    let CensusArgs { passwords, run, open, output } = census;
+    let CensusArgs { passwords, run, pace, open, output } = census;
     let vault = context.open_for(&open).await?;
     let costs = V2Costs::of(&**vault.store(), &open, context).await?;
     let (absent, given) = blocking(move || read(passwords, absent)).await?;
@@ -25,13 +25,14 @@ pub(super) async fn run(context: &Context, args: VerifyArgs) -> Result<Exit, Fai
         if absent.names.is_empty() { vault } else { at_every_cost(context, &open, &vault, &costs) };
     let streams = list_all && !output.json;
     let list = if list_all { Unopened::All } else { Unopened::List };
-    let census = CensusPlan::new().list_unopened(list).options(plan::run_options(&run));
+    let census =
+        CensusPlan::new().list_unopened(list).options(plan::run_options(&run, Some(&pace)));
     // A record counts for the first key that opens it, so a password that must open nothing comes
     // first if it is given twice.
     let census = given.with_keys(absent.with_keys(census));
     context.interrupts.leave_first_to_command();
     let mut session = vault.census(census).await?;
-    let end = to_its_end(context, &mut session, "verify", &output, |session| {
+    let end = to_its_end(context, &mut session, "verify", (&output, pace), |session| {
         if !streams {
             return Ok(());
         }
@@ -77,8 +78,11 @@ fn read(passwords: PasswordsArgs, absent: AbsentPasswordsArgs) -> Result<(Named,
     let absent = Named::read(&mut reader, absent.sources(), "--absent-")?;
     let mut given = Named::read(&mut reader, passwords.sources(), "--")?;
     if absent.names.is_empty() && given.names.is_empty() {
-        let typed = reader.read(None, Prompt::Known("Password"))?;
-        given.add("the password typed".to_owned(), typed);
+        let variable = Role::Records.from_environment()?.map(|(name, _)| name);
+        let password = reader.read(None, Prompt::Known(Role::Records))?;
+        let name = variable
+            .map_or("the password typed".to_owned(), |name| format!("the password of {name}"));
+        given.add(name, password);
     }
     Ok((absent, given))
 }

@@ -10,6 +10,7 @@ mod prompt;
 #[cfg(windows)]
 #[path = "prompt_windows.rs"]
 mod prompt;
+mod role;
 mod source;
 
 use std::{
@@ -23,7 +24,8 @@ use zeroize::Zeroizing;
 
 pub(crate) use self::{
     pairs::read_pairs,
-    prompt::{Prompt, restore_terminal},
+    prompt::restore_terminal,
+    role::{Prompt, Role},
     source::Passwords,
 };
 use crate::args::ValueArgs;

@@ -13,19 +13,11 @@ use rustix::termios::{self, LocalModes, OptionalActions, SpecialCodeIndex, Termi
 use zeroize::Zeroizing;
 
 use super::keys::{self, Ignored, MAX_TYPED, Typed};
+use super::role::Prompt;
 use crate::exit::Failure;
 
 /// How often to ask again after two different passwords, or an empty one.
 const TRIES: u32 = 3;
-
-/// What to prompt for if no source was given.
-#[derive(Clone, Copy, Debug)]
-pub(crate) enum Prompt {
-    /// An existing password: asked for once.
-    Known(&'static str),
-    /// A new password: asked for twice.
-    New(&'static str),
-}
 
 /// The terminal settings from before echo was disabled, while it is.
 static BEFORE: Mutex<Option<(File, Termios)>> = Mutex::new(None);
@@ -34,13 +26,13 @@ static BEFORE: Mutex<Option<(File, Termios)>> = Mutex::new(None);
 pub(super) fn ask(prompt: Prompt) -> Result<Zeroizing<Vec<u8>>, Failure> {
     let mut terminal = OpenOptions::new().read(true).write(true).open("/dev/tty").map_err(|_| {
         Failure::usage("no password was given, and there is no terminal to ask on").hint(
-            "use --password-file, --password-env or --password-command (for a rekey --old-password-file, \
-             --new-password-file and so on)",
+            "use --password-file, --password-env or --password-command, or set VAULTSTORE_PASSWORD_FILE (for a rekey \
+             --old-password-file, VAULTSTORE_NEW_PASSWORD_FILE and so on)",
         )
     })?;
     match prompt {
-        Prompt::Known(what) => ask_once(&mut terminal, what, ""),
-        Prompt::New(what) => ask_new(&mut terminal, what),
+        Prompt::Known(role) => ask_once(&mut terminal, role.label(), ""),
+        Prompt::New(role) => ask_new(&mut terminal, role.label()),
     }
 }
 

@@ -7,22 +7,15 @@ use std::io;
 
 use zeroize::Zeroizing;
 
+use super::role::Prompt;
 use crate::exit::Failure;
-
-/// What to prompt for if no source was given.
-#[derive(Clone, Copy, Debug)]
-pub(crate) enum Prompt {
-    /// An existing password: asked for once.
-    Known(&'static str),
-    /// A new password: asked for twice.
-    New(&'static str),
-}
 
 /// Prompts for a password on the console.
 pub(super) fn ask(prompt: Prompt) -> Result<Zeroizing<Vec<u8>>, Failure> {
     match prompt {
-        Prompt::Known(what) => ask_once(what, ""),
-        Prompt::New(what) => {
+        Prompt::Known(role) => ask_once(role.label(), ""),
+        Prompt::New(role) => {
+            let what = role.label();
             let first = ask_once(what, "")?;
             let second = ask_once(what, " (again)")?;
             if *first != *second {

@@ -10,7 +10,8 @@ use std::{
 use vaultstore::Password;
 use zeroize::Zeroizing;
 
-use super::prompt::{self, Prompt};
+use super::prompt;
+use super::role::Prompt;
 use super::{MAX_PASSWORD, read_file, read_line, read_to_end, stdin, strip_newline, unreadable};
 use crate::args::Source;
 use crate::exit::{self, Failure};
@@ -40,12 +41,22 @@ impl Passwords {
         source: Option<Source>,
         ask: Prompt,
     ) -> Result<Password, Failure> {
+        let (source, variable) = match source {
+            Some(source) => (Some(source), None),
+            None => ask.role().from_environment()?.map(|(name, source)| (source, name)).unzip(),
+        };
+        let named = |failure: Failure| match variable {
+            Some(name) => failure.and_hint(&format!("the variable {name} names it")),
+            None => failure,
+        };
         let mut bytes = match source {
             None => prompt::ask(ask)?,
-            Some(Source::File(path)) if path == Path::new("-") => self.line_of_stdin()?,
-            Some(Source::File(path)) => stripped(read_file(&path, MAX_PASSWORD)?),
+            Some(Source::File(path)) if path == Path::new("-") => {
+                self.line_of_stdin().map_err(named)?
+            }
+            Some(Source::File(path)) => stripped(read_file(&path, MAX_PASSWORD).map_err(named)?),
             Some(Source::Env(variable)) => from_env(&variable)?,
-            Some(Source::Command(command)) => stripped(from_command(&command)?),
+            Some(Source::Command(command)) => stripped(from_command(&command).map_err(named)?),
             Some(Source::Literal(option, value)) => {
                 exit::warn(&format!(
                     "{option} shows the password to every user of this machine; use {option}-file instead"
@@ -83,10 +94,14 @@ fn from_env(variable: &str) -> Result<Zeroizing<Vec<u8>>, Failure> {
 }
 
 /// The variables that contain our secrets, which a password command does not need: those that the
-/// command line names for passwords, and those of a vault's address. Other processes of the same
-/// user can read a command's environment.
-fn secret_variables(args: impl Iterator<Item = OsString>) -> Vec<OsString> {
+/// command line names for passwords, those of a vault's address, and our own for passwords, whose
+/// commands may contain some. Other processes of the same user can read a command's environment.
+fn secret_variables(
+    args: impl Iterator<Item = OsString>,
+    set: impl Iterator<Item = OsString>,
+) -> Vec<OsString> {
     let mut variables: Vec<OsString> = vec!["VAULTSTORE_VAULT".into(), "PGPASSWORD".into()];
+    variables.extend(set.filter(|name| is_ours(name)));
     let mut names_follow = false;
     for argument in args {
         if std::mem::take(&mut names_follow) {
@@ -106,11 +121,15 @@ fn secret_variables(args: impl Iterator<Item = OsString>) -> Vec<OsString> {
     variables
 }
 
+fn is_ours(name: &OsString) -> bool {
+    name.to_str().is_some_and(|name| name.starts_with("VAULTSTORE_") && name.contains("PASSWORD"))
+}
+
 /// Runs a command in the shell and reads its output.
 fn from_command(command: &OsString) -> Result<Zeroizing<Vec<u8>>, Failure> {
     let failed = |error| Failure::failed("the password command could not be run").because(error);
     let mut shell = Command::new("sh");
-    for variable in secret_variables(env::args_os()) {
+    for variable in secret_variables(env::args_os(), env::vars_os().map(|(name, _)| name)) {
         shell.env_remove(variable);
     }
     let child = shell

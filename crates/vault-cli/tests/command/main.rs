@@ -24,6 +24,8 @@ mod identities;
 #[cfg(test)]
 mod making;
 #[cfg(test)]
+mod messages;
+#[cfg(test)]
 mod passwords;
 #[cfg(test)]
 mod records;

@@ -1,6 +1,6 @@
 //! Where passwords come from.
 
-use crate::sandbox::{CANARY, Sandbox};
+use crate::sandbox::{Answer, CANARY, Sandbox};
 
 /// A record under the password `hunter2`.
 fn with_record() -> Sandbox {
@@ -83,4 +83,72 @@ fn standard_input_gives_one_thing_only() {
         .fails(2);
     sandbox.run(&["read", "t", "--password-file", "pw", "--password-env", "PW"]).fails(2);
     sandbox.still_reads("t", "pw", b"value");
+}
+
+/// The command with variables, of which a password command must not see one.
+fn with_variables(sandbox: &Sandbox, args: &[&str], variables: &[(&str, &str)]) -> Answer {
+    let mut command = sandbox.command(args);
+    command.envs(variables.iter().copied()).output().unwrap().into()
+}
+
+#[test]
+fn a_variable_stands_in_for_the_prompt() {
+    let sandbox = with_record();
+    let read = ["read", "t"];
+    for variable in [("VAULTSTORE_PASSWORD_FILE", "pw"), ("VAULTSTORE_PASSWORD_COMMAND", "cat pw")]
+    {
+        assert_eq!(with_variables(&sandbox, &read, &[variable]).succeeds().stdout, b"value");
+    }
+    let both = [("VAULTSTORE_PASSWORD_FILE", "pw"), ("VAULTSTORE_PASSWORD_COMMAND", "cat pw")];
+    let refused = with_variables(&sandbox, &read, &both).fails(2);
+    for (name, _) in both {
+        assert!(refused.stderr.contains(name), "{refused:?}");
+    }
+    // An option says it for this command.
+    let option = ["read", "t", "--password-file", "pw"];
+    let wrong = [("VAULTSTORE_PASSWORD_FILE", "other")];
+    assert_eq!(with_variables(&sandbox, &option, &wrong).succeeds().stdout, b"value");
+    let missing =
+        with_variables(&sandbox, &read, &[("VAULTSTORE_PASSWORD_FILE", "nothing")]).fails(1);
+    assert!(missing.stderr.contains("VAULTSTORE_PASSWORD_FILE"), "{missing:?}");
+    let verify = with_variables(&sandbox, &["verify"], &[("VAULTSTORE_PASSWORD_FILE", "pw")]);
+    assert!(verify.succeeds().text().contains("VAULTSTORE_PASSWORD_FILE"));
+}
+
+#[test]
+fn no_variable_stands_in_for_one_of_another_role() {
+    let sandbox = with_record();
+    let rekey = ["rekey"];
+    for set in [
+        &[("VAULTSTORE_PASSWORD_FILE", "pw")][..],
+        &[("VAULTSTORE_OLD_PASSWORD_FILE", "pw"), ("VAULTSTORE_PASSWORD_FILE", "new")],
+        &[("VAULTSTORE_NEW_PASSWORD_FILE", "new"), ("VAULTSTORE_PASSWORD_FILE", "pw")],
+    ] {
+        let command = sandbox.shell(
+            "exec setsid vaultstore rekey",
+            &[set, &[("VAULTSTORE_VAULT", "redb:vault.redb")]].concat(),
+        );
+        assert_eq!(command.code, Some(2), "{command:?}");
+    }
+    sandbox.still_reads("t", "pw", b"value");
+    let both =
+        [("VAULTSTORE_OLD_PASSWORD_FILE", "pw"), ("VAULTSTORE_NEW_PASSWORD_COMMAND", "cat new")];
+    with_variables(&sandbox, &rekey, &both).succeeds();
+    sandbox.still_reads("t", "new", b"value");
+}
+
+#[test]
+fn a_password_command_sees_no_other_secret() {
+    let sandbox = with_record();
+    let see = "env > seen; cat pw";
+    let variables = [
+        ("VAULTSTORE_OLD_PASSWORD_COMMAND", see),
+        ("VAULTSTORE_NEW_PASSWORD_COMMAND", "echo hunter2-new"),
+        ("VAULTSTORE_VAULT", "redb:vault.redb"),
+        ("PGPASSWORD", "hunter2-server"),
+    ];
+    with_variables(&sandbox, &["rekey"], &variables).succeeds();
+    let seen = std::fs::read_to_string(sandbox.path("seen")).unwrap();
+    assert!(!seen.contains("hunter2") && !seen.contains("VAULTSTORE_"), "{seen}");
+    assert!(seen.contains("PATH="), "{seen}");
 }

@@ -63,6 +63,7 @@ pub(super) async fn fill(
         }
         progress.step(&Step {
             done: done + batch.len() as u64,
+            before: 0,
             note: String::new(),
             detail: &NoDetail {},
         });

@@ -38,7 +38,7 @@ pub(super) async fn measure(
             futures::join!(store.read_page(Some(&after), limit), rewrite(store, batch));
         written?;
         page = next?;
-        progress.step(&Step { done, note: String::new(), detail: &NoDetail {} });
+        progress.step(&Step { done, before: 0, note: String::new(), detail: &NoDetail {} });
     }
     Ok(started.elapsed())
 }

@@ -187,7 +187,7 @@ async fn rekey(
 ) -> Result<RekeyReport, Failure> {
     let plan = RekeyPlan::new()
         .pair(passwords.old_one(), passwords.new_one())
-        .options(plan::run_options(&args.run));
+        .options(plan::run_options(&args.run, None));
     let mut session = vault.rekey(plan).await?;
     while let Some(report) = session.step().await? {
         render::rekey::step(progress, report);

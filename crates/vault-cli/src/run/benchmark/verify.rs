@@ -21,7 +21,7 @@ pub(super) async fn verify(
     progress: &mut Progress,
 ) -> Result<CensusReport, Failure> {
     let population = Arc::clone(population);
-    let mut census = CensusPlan::new().options(plan::run_options(&args.run)).check_values(
+    let mut census = CensusPlan::new().options(plan::run_options(&args.run, None)).check_values(
         Arc::new(move |id, value| {
             if value.as_bytes() == population.value(id) {
                 ValueVerdict::Right

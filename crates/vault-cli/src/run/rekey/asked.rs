@@ -10,7 +10,7 @@ use vaultstore::{Password, RekeyPlan, Vault, WriteFormat};
 use crate::args::{NewPasswordArgs, OldPasswordArgs, RekeyArgs, Source, Writing};
 use crate::exit::{self, Failure};
 use crate::run::{Context, settings};
-use crate::secrets::{self, Passwords, Prompt};
+use crate::secrets::{self, Passwords, Prompt, Role};
 use crate::state_file::{self, StateFile};
 
 pub(super) fn pairs(
@@ -22,8 +22,8 @@ pub(super) fn pairs(
         return secrets::read_pairs(file);
     }
     let mut passwords = Passwords::default();
-    let old = passwords.read(old.source(), Prompt::Known("Old password"))?;
-    let new = passwords.read(new.source(), Prompt::New("New password"))?;
+    let old = passwords.read(old.source(), Prompt::Known(Role::Old))?;
+    let new = passwords.read(new.source(), Prompt::New(Role::New))?;
     Ok(vec![(old, new)])
 }
 
@@ -38,10 +38,10 @@ pub(super) fn passwords(
         Some(file) => {
             given.extend(secrets::read_pairs(file)?.into_iter().flat_map(|(old, new)| [old, new]));
         }
-        None if sources.is_empty() => given.push(reader.read(None, Prompt::Known("Password"))?),
+        None if sources.is_empty() => given.push(reader.read(None, Prompt::Known(Role::Records))?),
         None => {
             for source in sources {
-                given.push(reader.read(Some(source), Prompt::Known("Password"))?);
+                given.push(reader.read(Some(source), Prompt::Known(Role::Records))?);
             }
         }
     }

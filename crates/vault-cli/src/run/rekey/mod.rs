@@ -73,7 +73,7 @@ pub(super) async fn run(context: &Context, args: RekeyArgs) -> Result<Exit, Fail
         .marks(if args.allow_marks { Marking::Allow } else { Marking::Refuse })
         .earlier_run(earlier)
         .shard(args.shard)
-        .options(plan::run_options(&args.run));
+        .options(plan::run_options(&args.run, Some(&args.pace)));
     rekey = write_as(&vault, &args, rekey).await?;
     let costs = V2Costs::of(&**vault.store(), &args.open, context).await?;
     let pairs = blocking(move || pairs(args.pairs.as_deref(), args.old, args.new)).await?;
@@ -98,7 +98,8 @@ pub(super) async fn run(context: &Context, args: RekeyArgs) -> Result<Exit, Fail
         tell_resumed(session.report(), path);
     }
     warn_of_links(&**vault.store()).await?;
-    let run = Run { context, place, kept: kept.map(Arc::new), staged, costs, expected };
+    let run =
+        Run { context, place, kept: kept.map(Arc::new), staged, costs, expected, pace: args.pace };
     run.drive(session, wording, &args.output).await
 }
 

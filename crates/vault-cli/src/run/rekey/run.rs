@@ -11,7 +11,7 @@ use vaultstore::{RekeyReport, RekeySession};
 use super::judge::{Expected, judge};
 use super::notes::{Doubt, propose_rebuild, scrub_command, tell_marks, traces};
 use super::place::Place;
-use crate::args::OutputArgs;
+use crate::args::{OutputArgs, PaceArgs};
 use crate::exit::{self, Exit, Failure, FailureKind};
 use crate::render::headline::{V2Answer, Wording};
 use crate::render::progress::Progress;
@@ -30,6 +30,7 @@ pub(super) struct Run<'a> {
     pub(super) staged: Option<Arc<dyn StagedStore>>,
     pub(super) costs: V2Costs,
     pub(super) expected: Expected,
+    pub(super) pace: PaceArgs,
 }
 
 impl Run<'_> {
@@ -44,7 +45,8 @@ impl Run<'_> {
         let mut doubt = Doubt::default();
         doubt.show(session.report());
         let steps = Kept { session: &mut session, file: self.kept.as_ref(), doubt: &mut doubt };
-        let outcome = drive(steps, self.context, output.progress, "rekey").await.map(|_| ());
+        let outcome =
+            drive(steps, self.context, output.progress, self.pace, "rekey").await.map(|_| ());
         doubt.show(session.report());
         tell_marks(session.report());
         let outcome = outcome.and(match &self.kept {
@@ -78,11 +80,9 @@ impl Run<'_> {
         }
         outcome.map_err(|failure| self.with_what_was_done(failure, report))?;
         for failure in &report.failures {
-            exit::error(&format!(
-                "{} failed: {}",
-                figures::records(failure.records),
-                failure.reason
-            ));
+            let failed = format!("{} failed", figures::records(failure.records));
+            // A trigger can put the id into the reason.
+            exit::error_for_people(&format!("{failed}: {}", failure.reason), &failed);
         }
         if self.staged.is_none() {
             propose_rebuild(&self.context.url, report);

@@ -29,7 +29,7 @@ pub(in crate::run) async fn upgrade(context: &Context, args: UpgradeArgs) -> Res
     let plan = RekeyPlan::new()
         .dry_run(mode)
         .marks(if args.leave_rest { Marking::Allow } else { Marking::Refuse })
-        .options(plan::run_options(&args.run));
+        .options(plan::run_options(&args.run, Some(&args.pace)));
     let plan = passwords.into_iter().fold(plan, RekeyPlan::upgrade);
     context.interrupts.leave_first_to_command();
     let session = vault.rekey(plan).await?;
@@ -48,6 +48,6 @@ pub(in crate::run) async fn upgrade(context: &Context, args: UpgradeArgs) -> Res
     name_logs(&session.report().statement_logs);
     let expected = Expected { count: None, zero_is_fine: true };
     let wording = Wording::of(&[], Shard::WHOLE);
-    let run = Run { context, place, kept: None, staged: None, costs, expected };
+    let run = Run { context, place, kept: None, staged: None, costs, expected, pace: args.pace };
     run.drive(session, wording, &args.output).await
 }
