@@ -1,5 +1,7 @@
 //! A file of password pairs is read as JSON reads it.
 
+#[path = "../../crates/vault-cli/src/secrets/json.rs"]
+mod json;
 #[path = "../../crates/vault-cli/src/secrets/pair.rs"]
 mod pair;
 

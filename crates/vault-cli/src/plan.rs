@@ -53,12 +53,12 @@ fn distinct(costs: &[V2Params]) -> Vec<V2Params> {
 /// `pace` makes a page last a second, so that the rate is that of every second.
 pub(crate) fn run_options(args: &RunArgs, pace: Option<&PaceArgs>) -> RunOptions {
     let rate = pace.and_then(|pace| pace.max_rate);
-    let page = page_limit(args);
-    let page = match rate.map(|rate| usize::try_from(rate.get()).unwrap_or(usize::MAX)) {
-        Some(rate) => PageLimit::new(page.records.get().min(rate), page.bytes.get()),
-        None => page,
+    let limit = page_limit(args);
+    let limit = match rate.map(|rate| usize::try_from(rate.get()).unwrap_or(usize::MAX)) {
+        Some(rate) => PageLimit::new(limit.records.get().min(rate), limit.bytes.get()),
+        None => limit,
     };
-    let options = RunOptions::default().page_limit(page);
+    let options = RunOptions::default().page_limit(limit);
     let mut options = options.on_thread_start(priority::be_patient);
     if let Some(workers) = args.workers {
         options = options.workers(workers);

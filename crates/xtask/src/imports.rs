@@ -12,10 +12,12 @@ pub(crate) struct Import {
     pub(crate) is_reexport: bool,
 }
 
-/// Returns the imports of a file, without those of its tests: everything after `#[cfg(test)]` is
-/// left out.
+/// How the tests of a file begin.
+const TESTS: [&str; 2] = ["\n#[cfg(test)]\nmod ", "\n#[cfg(all(test, unix))]\nmod "];
+
+/// Returns the imports of a file, without those of its tests: everything after them is left out.
 pub(crate) fn of(source: &str) -> Vec<Import> {
-    let code = source.split("\n#[cfg(test)]\nmod ").next().unwrap_or_default();
+    let code = TESTS.iter().fold(source, |code, tests| code.split(tests).next().unwrap_or(code));
     let mut imports = Vec::new();
     let mut rest = code;
     while let Some((start, is_reexport)) = next_use(rest) {
@@ -122,6 +124,9 @@ mod tests {
 
     #[test]
     fn the_imports_of_tests_do_not_count() {
-        assert_eq!(paths("use a::b;\n\n#[cfg(test)]\nmod tests {\n    use c::d;\n}\n"), ["a::b"]);
+        for cfg in ["test", "all(test, unix)"] {
+            let source = format!("use a::b;\n\n#[cfg({cfg})]\nmod tests {{\n    use c::d;\n}}\n");
+            assert_eq!(paths(&source), ["a::b"]);
+        }
     }
 }

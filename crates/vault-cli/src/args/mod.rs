@@ -1,6 +1,7 @@
 //! What can be typed: the commands and their options, as clap reads them.
 
 mod bulk;
+mod lines;
 mod messages;
 mod pace;
 mod parse;
@@ -24,6 +25,7 @@ pub(crate) use self::{
         BenchmarkArgs, CensusArgs, CopyArgs, LeaksArgs, MergeChecking, OldBlocksChoice, OpenArgs,
         OutputArgs, ProgressMode, RekeyArgs, RunArgs, ScrubArgs, UpgradeArgs, VerifyArgs, Writing,
     },
+    lines::{ExportArgs, ImportArgs, WorkArgs},
     messages::MessageArgs,
     pace::PaceArgs,
     parse::Expiry,
@@ -122,6 +124,10 @@ pub(crate) enum Command {
     Verify(VerifyArgs),
     /// Copy every record into another vault, on any backend, and compare the two
     Copy(CopyArgs),
+    /// Store the records of a file of JSON lines, all under one password
+    Import(ImportArgs),
+    /// Write the records that the passwords open, with their values in plain text, as JSON lines
+    Export(ExportArgs),
     /// Write all records in the format and cost of the vault's settings, each under its own
     /// password, so that none can be distinguished from the others by its form
     Upgrade(UpgradeArgs),
@@ -191,6 +197,8 @@ impl Command {
             Self::Verify(args) => &args.census.output,
             Self::Copy(args) => &args.output,
             Self::Upgrade(args) => &args.output,
+            Self::Import(args) => &args.output,
+            Self::Export(args) => &args.output,
             Self::BenchmarkRekey(args) => &args.output,
             _ => return None,
         };

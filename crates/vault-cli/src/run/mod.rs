@@ -9,6 +9,7 @@ mod identity;
 mod info;
 mod init;
 mod leaks;
+mod lines;
 mod list;
 mod migrate;
 mod packaging;
@@ -87,6 +88,8 @@ async fn run_command(context: &Context, command: Command) -> Result<Exit, Failur
         Command::Verify(args) => verify::run(context, args).await,
         Command::Copy(args) => copy::run(context, args).await,
         Command::Scrub(args) => scrub::run(context, &args).await,
+        Command::Import(args) => lines::import::run(context, args).await,
+        Command::Export(args) => lines::export::run(context, args).await,
         Command::Upgrade(args) => rekey::upgrade(context, args).await,
         Command::Leaks(args) => leaks::run(context, args).await,
         Command::Migrate { create, json } => migrate::run(context, create, json).await,

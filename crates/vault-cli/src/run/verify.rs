@@ -78,7 +78,7 @@ fn read(passwords: PasswordsArgs, absent: AbsentPasswordsArgs) -> Result<(Named,
     let absent = Named::read(&mut reader, absent.sources(), "--absent-")?;
     let mut given = Named::read(&mut reader, passwords.sources(), "--")?;
     if absent.names.is_empty() && given.names.is_empty() {
-        let variable = Role::Records.from_environment()?.map(|(name, _)| name);
+        let variable = Role::Records.in_environment()?.map(|(name, _)| name);
         let password = reader.read(None, Prompt::Known(Role::Records))?;
         let name = variable
             .map_or("the password typed".to_owned(), |name| format!("the password of {name}"));

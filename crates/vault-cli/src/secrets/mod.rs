@@ -1,6 +1,7 @@
 //! Reads secrets without leaving copies behind: every buffer here is wiped, including outgrown
 //! ones.
 
+pub(crate) mod json;
 #[cfg(unix)]
 mod keys;
 mod pair;
@@ -65,7 +66,7 @@ fn plaintext(mut bytes: Zeroizing<Vec<u8>>) -> Plaintext {
 }
 
 /// Standard input without the library's buffer.
-fn stdin() -> Result<File, Failure> {
+pub(crate) fn stdin() -> Result<File, Failure> {
     platform::raw_stdin().map_err(|error| unreadable("standard input", 0, error))
 }
 
@@ -143,7 +144,7 @@ fn strip_suffix(bytes: &mut Vec<u8>, suffix: &[u8]) -> bool {
     ends
 }
 
-fn unreadable(what: &str, limit: usize, error: io::Error) -> Failure {
+pub(crate) fn unreadable(what: &str, limit: usize, error: io::Error) -> Failure {
     let (reason, hint) = match error.kind() {
         io::ErrorKind::NotFound => ("no such file".to_owned(), "check the path"),
         io::ErrorKind::IsADirectory => ("is a folder".to_owned(), "name a file"),

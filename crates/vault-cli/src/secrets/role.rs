@@ -37,7 +37,7 @@ impl Role {
 
     /// The source that the environment gives instead of a prompt, with the name of its variable. An
     /// empty variable counts as unset.
-    pub(crate) fn from_environment(self) -> Result<Option<(&'static str, Source)>, Failure> {
+    pub(crate) fn in_environment(self) -> Result<Option<(&'static str, Source)>, Failure> {
         self.choose(|name| env::var_os(name).filter(|value| !value.is_empty()))
     }
 

@@ -43,7 +43,7 @@ impl Passwords {
     ) -> Result<Password, Failure> {
         let (source, variable) = match source {
             Some(source) => (Some(source), None),
-            None => ask.role().from_environment()?.map(|(name, source)| (source, name)).unzip(),
+            None => ask.role().in_environment()?.map(|(name, source)| (source, name)).unzip(),
         };
         let named = |failure: Failure| match variable {
             Some(name) => failure.and_hint(&format!("the variable {name} names it")),
@@ -101,7 +101,7 @@ fn secret_variables(
     set: impl Iterator<Item = OsString>,
 ) -> Vec<OsString> {
     let mut variables: Vec<OsString> = vec!["VAULTSTORE_VAULT".into(), "PGPASSWORD".into()];
-    variables.extend(set.filter(|name| is_ours(name)));
+    variables.extend(set.filter(is_ours));
     let mut names_follow = false;
     for argument in args {
         if std::mem::take(&mut names_follow) {

@@ -8,7 +8,7 @@ use crate::sandbox::{Answer, CANARY, CHEAP, Sandbox};
 
 /// The address of a vault that does not exist yet, on each backend that needs no server, and on
 /// Postgres where there is one.
-const BACKENDS: &[fn(&Sandbox) -> String] = &[
+pub(crate) const BACKENDS: &[fn(&Sandbox) -> String] = &[
     redb,
     sqlite,
     #[cfg(feature = "server-tests")]
@@ -39,26 +39,26 @@ fn unique(name: &str) -> String {
 }
 
 /// Runs a command on the vault at an address.
-struct At<'a> {
-    sandbox: &'a Sandbox,
-    url: String,
+pub(crate) struct At<'a> {
+    pub(crate) sandbox: &'a Sandbox,
+    pub(crate) url: String,
 }
 
 impl At<'_> {
-    fn run(&self, args: &[&str]) -> Answer {
+    pub(crate) fn run(&self, args: &[&str]) -> Answer {
         self.sandbox.run(&[args, &["--vault", &self.url]].concat())
     }
 
-    fn init(&self, more: &[&str]) {
+    pub(crate) fn init(&self, more: &[&str]) {
         self.run(&[&["init", "--kdf", CHEAP], more].concat()).succeeds();
     }
 
-    fn create(&self, token: &str, password: &str, value: &[u8]) {
+    pub(crate) fn create(&self, token: &str, password: &str, value: &[u8]) {
         let args = ["create", "--token", token, "--password-file", password, "--vault", &self.url];
         self.sandbox.run_with(&args, value).succeeds();
     }
 
-    fn read(&self, token: &str, password: &str) -> Answer {
+    pub(crate) fn read(&self, token: &str, password: &str) -> Answer {
         self.run(&["read", token, "--password-file", password])
     }
 

@@ -22,6 +22,8 @@ mod hostile;
 #[cfg(test)]
 mod identities;
 #[cfg(test)]
+mod lines;
+#[cfg(test)]
 mod making;
 #[cfg(test)]
 mod messages;

@@ -264,3 +264,16 @@ fn an_error_says_what_failed_and_a_hint_what_to_do() {
         assert!(lines[0].contains(error) && lines[1].contains(hint), "{answer:?}");
     }
 }
+
+#[test]
+fn an_export_is_not_shown_unless_that_is_asked_for() {
+    let sandbox = with_record();
+    let export = ["export", "--password-file", "pw"];
+    let mut terminal = Terminal::open();
+    let mut child = terminal.show(&sandbox, &export);
+    assert_eq!(child.wait().unwrap().code(), Some(2));
+    let mut child = terminal.show(&sandbox, &[&export[..], &["--to-terminal"]].concat());
+    let shown = terminal.shown_until("}\r\n");
+    assert!(shown.contains("\"value\":"), "{shown}");
+    assert_eq!(child.wait().unwrap().code(), Some(0));
+}
