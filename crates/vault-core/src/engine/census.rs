@@ -171,8 +171,11 @@ impl CensusSession {
         let total = store.count().await?;
         let dearest =
             policy.v2_costs.iter().map(V2Params::params).max_by_key(|params| params.m_cost());
-        let workers =
-            Arc::new(plan.options.start_workers(total, dearest.copied().unwrap_or_default())?);
+        let workers = Arc::new(plan.options.start_workers(
+            total,
+            dearest.copied().unwrap_or_default(),
+            &[],
+        )?);
         let retry = Retry::new(Arc::clone(&plan.options.timer));
         let report = CensusReport { opened: vec![0; plan.keys.len()], ..CensusReport::default() };
         // Without keys nothing is derived.

@@ -2,6 +2,7 @@
 
 use std::{fmt, num::NonZeroUsize, sync::Arc, thread};
 
+use crate::crypto::envelope::V2Params;
 use crate::crypto::kdf::KdfParams;
 use crate::scan::retry::{ThreadTimer, Timer};
 use crate::scan::workers::{OnStart, WorkerError, Workers};
@@ -59,8 +60,8 @@ impl RunOptions {
     }
 
     /// Maximum Argon2id memory of all workers together, in KiB. At least one worker runs whatever
-    /// the budget, and a record whose cost exceeds a worker's share is derived alone and its memory
-    /// released.
+    /// the budget. Records whose cost exceeds a worker's part of it, or what the plan itself uses,
+    /// are derived one at a time.
     #[must_use]
     pub fn memory_budget_kib(mut self, kib: u64) -> Self {
         self.memory_budget_kib = kib;
@@ -103,19 +104,31 @@ impl RunOptions {
         self.page
     }
 
+    /// `cost` is that of the records that the run writes, `others` what it tries on v2.
     pub(crate) fn start_workers(
         &self,
         records: u64,
         cost: KdfParams,
+        others: &[V2Params],
     ) -> Result<Workers, WorkerError> {
-        let share = |count: u64| u32::try_from(self.memory_budget_kib / count).unwrap_or(u32::MAX);
+        let others = others.iter().map(|other| other.params().m_cost());
+        let needed = others.max().unwrap_or(0).max(cost.m_cost());
         match self.threads {
-            Threads::None => Ok(Workers::on_callers_thread(share(1))),
+            Threads::None => {
+                Ok(Workers::on_callers_thread(self.share_kib(NonZeroUsize::MIN, needed)))
+            }
             Threads::Own => {
                 let count = self.worker_count(records, cost);
-                Workers::start(count, share(count.get() as u64), &self.on_start)
+                Workers::start(count, self.share_kib(count, needed), &self.on_start)
             }
         }
+    }
+
+    /// The Argon2id memory of one worker: what the caller's own costs need, within the budget. Of
+    /// what records ask for beyond that, which anyone can plant, one derivation runs at a time.
+    fn share_kib(&self, workers: NonZeroUsize, needed_kib: u32) -> u32 {
+        let budget = self.memory_budget_kib / workers.get() as u64;
+        u32::try_from(budget).unwrap_or(u32::MAX).min(needed_kib)
     }
 
     /// `min(cores, memory budget / m)`, and one for a small vault.
@@ -170,6 +183,15 @@ mod tests {
         assert_eq!(count(&eight, 1000), 8);
         assert_eq!(count(&eight.clone().memory_budget_kib(3 * 65_536), 1000), 3);
         assert_eq!(count(&eight.memory_budget_kib(0), 1000), 1);
+    }
+
+    #[test]
+    fn a_worker_keeps_what_the_callers_costs_need_and_no_more_than_its_part_of_the_budget() {
+        let options = RunOptions::default().memory_budget_kib(1 << 20);
+        let share =
+            |workers, needed| options.share_kib(NonZeroUsize::new(workers).unwrap(), needed);
+        assert_eq!(share(2, 65_536), 65_536);
+        assert_eq!(share(32, 65_536), 32_768);
     }
 
     #[test]

@@ -17,7 +17,7 @@ use std::{
 
 use futures::channel::oneshot;
 
-use crate::crypto::kdf::KdfMemory;
+use crate::crypto::kdf::{KdfMemory, LargeMemory};
 use crate::crypto::stack::wipe_below;
 
 /// What each worker thread does first.
@@ -41,20 +41,35 @@ enum Queue {
 }
 
 impl Workers {
-    /// Starts the threads. Each keeps up to `share_kib` of Argon2 memory between derivations; a
-    /// derivation that needs more runs alone and releases its memory.
+    /// Starts the threads of a run. Each keeps up to `share_kib` of Argon2 memory between
+    /// derivations; those that need more run one at a time, in memory that is kept as well.
     pub(crate) fn start(
         count: NonZeroUsize,
         share_kib: u32,
         on_start: &OnStart,
     ) -> Result<Self, WorkerError> {
+        let large = LargeMemory::default();
+        Self::start_with(count, on_start, || KdfMemory::with_share(share_kib, large.clone()))
+    }
+
+    /// Starts one thread, which keeps up to `kept_kib` of Argon2 memory between derivations and
+    /// releases the rest at once.
+    pub(crate) fn start_one(kept_kib: u32, on_start: &OnStart) -> Result<Self, WorkerError> {
+        let memory = || KdfMemory::with_retained_kib(kept_kib);
+        Self::start_with(NonZeroUsize::MIN, on_start, memory)
+    }
+
+    fn start_with(
+        count: NonZeroUsize,
+        on_start: &OnStart,
+        memory: impl Fn() -> KdfMemory,
+    ) -> Result<Self, WorkerError> {
         let (queue, jobs) = mpsc::channel::<Job>();
         let jobs = Arc::new(Mutex::new(jobs));
         let stop = Stop::default();
-        let alone = Arc::new(Mutex::new(()));
         for number in 0..count.get() {
             let (jobs, stop, on_start) = (Arc::clone(&jobs), stop.clone(), Arc::clone(on_start));
-            let mut memory = KdfMemory::with_share(share_kib, Arc::clone(&alone));
+            let mut memory = memory();
             thread::Builder::new()
                 .name(format!("vaultstore-kdf-{number}"))
                 .spawn(move || {
@@ -68,7 +83,7 @@ impl Workers {
 
     /// Starts no thread: the submitter performs the task before awaiting its result.
     pub(crate) fn on_callers_thread(share_kib: u32) -> Self {
-        let memory = KdfMemory::with_share(share_kib, Arc::default());
+        let memory = KdfMemory::with_share(share_kib, LargeMemory::default());
         let queue = Queue::Caller(Mutex::new(memory));
         Self { queue, stop: Stop::default(), count: NonZeroUsize::MIN }
     }

@@ -17,9 +17,6 @@ use crate::vault::VaultError;
 use vault_store::BoundTo;
 use vault_store::{EnvelopeText, Record, RecordId, SealedRecord, Token};
 
-/// The maximum Argon2id memory to keep while idle: one block per vault.
-const ONE: std::num::NonZeroUsize = std::num::NonZeroUsize::MIN;
-
 /// How many records are opened in a row on the vault's thread: a few milliseconds, after which
 /// other calls have their turn and a caller that went away is noticed.
 const CHUNK: usize = 256;
@@ -173,7 +170,7 @@ impl Vault {
             return Ok(Arc::clone(workers));
         }
         let nothing: OnStart = Arc::new(|| ());
-        let workers = Arc::new(Workers::start(ONE, self.options.kept_memory_kib, &nothing)?);
+        let workers = Arc::new(Workers::start_one(self.options.kept_memory_kib, &nothing)?);
         *thread = Some(Arc::clone(&workers));
         Ok(workers)
     }

@@ -18,12 +18,22 @@ use crate::crypto::kdf::KdfParams;
 /// # Security
 /// The memory is wiped when released or dropped.
 pub struct KdfMemory {
-    blocks: Vec<Block>,
+    blocks: Blocks,
     max_retained_kib: u32,
-    /// Held by a member of a group that needs more than its share, so that only one does at a time.
-    alone: Arc<Mutex<()>>,
+    /// Where a thread of several derives what needs more than its share.
+    large: Option<LargeMemory>,
     derivations: u64,
 }
+
+/// Memory that the threads of a run share for what needs more than their shares, so that one of
+/// them derives such a thing at a time. It is kept: an allocator may take new memory for the next
+/// one before it returns what the last one released.
+#[derive(Clone, Default)]
+pub(crate) struct LargeMemory(Arc<Mutex<Blocks>>);
+
+/// Wiped when released or dropped.
+#[derive(Default)]
+struct Blocks(Vec<Block>);
 
 impl KdfMemory {
     /// Creates memory that keeps as much as its largest derivation needed.
@@ -36,14 +46,13 @@ impl KdfMemory {
     /// once.
     #[must_use]
     pub fn with_retained_kib(max_kib: u32) -> Self {
-        Self::with_share(max_kib, Arc::default())
+        Self { blocks: Blocks::default(), max_retained_kib: max_kib, large: None, derivations: 0 }
     }
 
     /// Creates the memory of one thread of several. A derivation that needs more than this share
-    /// waits until no other thread exceeds its own, so that together they use their shares and at
-    /// most one more derivation.
-    pub(crate) fn with_share(share_kib: u32, alone: Arc<Mutex<()>>) -> Self {
-        Self { blocks: Vec::new(), max_retained_kib: share_kib, alone, derivations: 0 }
+    /// runs in the other memory, so that together they use their shares and one more derivation.
+    pub(crate) fn with_share(share_kib: u32, large: LargeMemory) -> Self {
+        Self { large: Some(large), ..Self::with_retained_kib(share_kib) }
     }
 
     /// Returns how many Argon2id derivations have run in this memory.
@@ -55,7 +64,7 @@ impl KdfMemory {
     /// Returns the memory currently held, in KiB.
     #[must_use]
     pub fn held_kib(&self) -> usize {
-        self.blocks.capacity()
+        self.blocks.0.capacity()
     }
 
     /// Runs Argon2id 1.3 (RFC 9106) without a secret or associated data, filling `out`.
@@ -69,35 +78,37 @@ impl KdfMemory {
         let KdfParams { m_cost, t, p } = *params;
         let argon2_params = argon2::Params::new(m_cost, t, p, Some(out.len()))
             .map_err(|_| KdfError::Unsupported)?;
-        let alone = Arc::clone(&self.alone);
-        let _alone = (m_cost > self.max_retained_kib)
-            .then(|| alone.lock().unwrap_or_else(PoisonError::into_inner));
-        self.hold(argon2_params.block_count(), m_cost)?;
+        let large = self.large.as_ref().filter(|_| m_cost > self.max_retained_kib);
+        let mut large = large.map(|large| large.0.lock().unwrap_or_else(PoisonError::into_inner));
+        let blocks = large.as_deref_mut().unwrap_or(&mut self.blocks);
+        blocks.hold(argon2_params.block_count(), m_cost)?;
         self.derivations += 1;
         let result = Argon2::new(Algorithm::Argon2id, Version::V0x13, argon2_params)
-            .hash_password_into_with_memory(password, salt, out, self.blocks.as_mut_slice())
+            .hash_password_into_with_memory(password, salt, out, blocks.0.as_mut_slice())
             .map_err(|_| KdfError::Unsupported);
-        if self.blocks.len() as u64 > u64::from(self.max_retained_kib) {
-            self.give_back();
+        if large.is_none() && self.blocks.0.len() as u64 > u64::from(self.max_retained_kib) {
+            self.blocks.give_back();
         }
         result
     }
+}
 
+impl Blocks {
     /// Ensures that at least `count` blocks of 1 KiB are held.
     fn hold(&mut self, count: usize, m_cost: u32) -> Result<(), KdfError> {
-        if self.blocks.len() >= count {
+        if self.0.len() >= count {
             return Ok(());
         }
         // release the old blocks first: never hold both
         self.give_back();
-        self.blocks.try_reserve_exact(count).map_err(|_| KdfError::OutOfMemory { kib: m_cost })?;
-        self.blocks.resize(count, Block::new());
+        self.0.try_reserve_exact(count).map_err(|_| KdfError::OutOfMemory { kib: m_cost })?;
+        self.0.resize(count, Block::new());
         Ok(())
     }
 
     fn give_back(&mut self) {
-        self.blocks.zeroize();
-        self.blocks = Vec::new();
+        self.0.zeroize();
+        self.0 = Vec::new();
     }
 }
 
@@ -107,9 +118,9 @@ impl Default for KdfMemory {
     }
 }
 
-impl Drop for KdfMemory {
+impl Drop for Blocks {
     fn drop(&mut self) {
-        self.blocks.zeroize();
+        self.0.zeroize();
     }
 }
 
@@ -181,10 +192,25 @@ mod tests {
     }
 
     #[test]
+    fn what_is_beyond_its_share_is_derived_in_the_memory_of_the_group_and_gives_the_same() {
+        let large = LargeMemory::default();
+        let mut group = [64, 64].map(|share| KdfMemory::with_share(share, large.clone()));
+        for memory in &mut group {
+            for (m_cost, of_group) in [(64, 0), (256, 256), (128, 256)] {
+                let fresh = derive(&mut KdfMemory::new(), m_cost, 1, b"password");
+                assert_eq!(derive(memory, m_cost, 1, b"password"), fresh);
+                assert_eq!(memory.held_kib(), 64);
+                assert!(large.0.lock().unwrap().0.len() >= of_group);
+            }
+        }
+        assert_eq!(large.0.lock().unwrap().0.capacity(), 256);
+    }
+
+    #[test]
     fn memory_that_cannot_be_had_is_an_error() {
         let mut memory = KdfMemory::new();
         derive(&mut memory, 8, 1, b"");
-        assert_eq!(memory.hold(usize::MAX, 1), Err(KdfError::OutOfMemory { kib: 1 }));
+        assert_eq!(memory.blocks.hold(usize::MAX, 1), Err(KdfError::OutOfMemory { kib: 1 }));
         assert_eq!(derive(&mut memory, 8, 1, b""), derive(&mut KdfMemory::new(), 8, 1, b""));
     }
 }

@@ -11,6 +11,7 @@ use base64::{Engine as _, engine::general_purpose::STANDARD_NO_PAD};
 use vault_store::RngError;
 
 pub use limits::{CostBelowMinimum, CostLimit, CostOverLimit, KdfLimits, KdfMinimum};
+pub(crate) use memory::LargeMemory;
 pub use memory::{KdfError, KdfMemory};
 
 /// The cost of one Argon2id derivation: memory in KiB, passes and lanes, valid by construction (RFC

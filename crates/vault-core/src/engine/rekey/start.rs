@@ -65,7 +65,8 @@ impl RekeySession {
         };
         let stored = store.count().await?;
         let total = plan.shard.share(stored);
-        let workers = Arc::new(plan.options.start_workers(total, spec.params())?);
+        let workers =
+            Arc::new(plan.options.start_workers(total, spec.params(), &policy.v2_costs)?);
         let write = (plan.dry_run == RekeyMode::Apply).then_some(spec);
         let kdf = if let SealParams::V3 { kdf, .. } = spec { Some(kdf) } else { None };
         let run = RunPolicy::new(policy.clone(), own.into_iter().chain(kdf));
