@@ -3,6 +3,7 @@
 //! Each creates its own fresh store, and panics if the sentence does not hold.
 
 mod batches;
+mod heads;
 mod pages;
 mod purges;
 mod queries;
@@ -14,6 +15,7 @@ mod unreadable;
 mod write_counts;
 
 pub use batches::*;
+pub use heads::*;
 pub use pages::*;
 pub use purges::*;
 pub use queries::*;

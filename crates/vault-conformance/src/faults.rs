@@ -9,7 +9,10 @@ use std::{
     task::Poll,
 };
 
-use vault_store::{Replacement, StoreError, StoreErrorKind, VaultStore, WriteOutcome};
+use vault_store::{
+    Page, PageLimit, RecordHead, RecordId, Replacement, StoreError, StoreErrorKind, VaultStore,
+    WriteOutcome,
+};
 
 use crate::{Intercept, Intercepted, poll_at_most};
 
@@ -178,6 +181,14 @@ impl<S: VaultStore> Intercept for Faults<S> {
     ) -> Result<T, StoreError> {
         let fault = self.next_fault();
         self.make(call, fault).await
+    }
+
+    async fn read_heads(
+        &self,
+        after: Option<&RecordId>,
+        limit: PageLimit,
+    ) -> Result<Page<RecordHead>, StoreError> {
+        self.around(self.inner.read_heads(after, limit)).await
     }
 
     async fn swap_batch(&self, batch: Arc<[Replacement]>) -> Result<Vec<WriteOutcome>, StoreError> {

@@ -220,6 +220,12 @@ macro_rules! for_each_case {
             a_query_names_the_rows_that_nobody_can_read
             each_page_is_a_read_of_its_own
             many_records_come_under_any_limit
+            heads_are_the_beginnings_of_the_envelopes
+            a_page_of_heads_keeps_the_rules_of_a_page
+            a_page_of_heads_names_the_rows_that_nobody_can_read
+            a_page_of_heads_is_bounded_in_records_and_in_bytes
+            the_head_of_an_envelope_that_is_too_long_is_empty
+            a_head_is_of_the_current_version
 
             a_batch_is_all_or_nothing_on_error
             one_outcome_per_replacement_in_order

@@ -5,9 +5,9 @@ use std::{future::Future, num::NonZeroUsize, sync::Arc};
 use async_trait::async_trait;
 use vault_store::{
     DeleteOutcome, InsertOutcome, Page, PageLimit, PasswordIdentities, Purge, PurgedIdentities,
-    PutSetting, Query, Record, RecordId, RecordSink, RecordSource, RecordUpdate, Replacement,
-    ScrubOptions, ScrubReport, SealedRecord, StoreError, Timestamp, Token, VaultStore, WriteCount,
-    WriteOutcome,
+    PutSetting, Query, Record, RecordHead, RecordId, RecordSink, RecordSource, RecordUpdate,
+    Replacement, ScrubOptions, ScrubReport, SealedRecord, StoreError, Timestamp, Token, VaultStore,
+    WriteCount, WriteOutcome,
 };
 
 /// Intercepts the calls to a store; [`Intercepted`] turns it into a store.
@@ -46,6 +46,18 @@ pub trait Intercept: Send + Sync {
         ids: &[RecordId],
     ) -> impl Future<Output = Result<Vec<Option<SealedRecord>>, StoreError>> + Send {
         async move { self.around(self.inner().read_records(ids)).await }
+    }
+
+    /// [`RecordSource::read_heads`].
+    ///
+    /// Default: the heads of what [`read_page`](Self::read_page) returns, so that one who changes
+    /// pages changes both.
+    fn read_heads(
+        &self,
+        after: Option<&RecordId>,
+        limit: PageLimit,
+    ) -> impl Future<Output = Result<Page<RecordHead>, StoreError>> + Send {
+        async move { Ok(self.read_page(after, limit).await?.map(RecordHead::from)) }
     }
 
     /// [`RecordSink::swap_batch`].
@@ -98,6 +110,14 @@ impl<I: Intercept> RecordSource for Intercepted<I> {
         ids: &[RecordId],
     ) -> Result<Vec<Option<SealedRecord>>, StoreError> {
         self.0.read_records(ids).await
+    }
+
+    async fn read_heads(
+        &self,
+        after: Option<&RecordId>,
+        limit: PageLimit,
+    ) -> Result<Page<RecordHead>, StoreError> {
+        self.0.read_heads(after, limit).await
     }
 }
 

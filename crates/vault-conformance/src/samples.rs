@@ -108,7 +108,7 @@ pub(crate) async fn list_rows(store: &impl VaultStore, limit: PageLimit) -> Page
 }
 
 /// Adds a page, and returns its number of records.
-fn append<T>(all: &mut Page<T>, page: Page<T>) -> usize {
+pub(crate) fn append<T>(all: &mut Page<T>, page: Page<T>) -> usize {
     let (before, records) = (all.len(), page.len());
     for mut row in page.unreadable {
         assert!(row.position < records.max(1), "a row behind the last record is of the next page");
@@ -119,7 +119,10 @@ fn append<T>(all: &mut Page<T>, page: Page<T>) -> usize {
     records
 }
 
-fn assert_ascends<'a>(after: Option<&'a RecordId>, ids: impl Iterator<Item = &'a RecordId>) {
+pub(crate) fn assert_ascends<'a>(
+    after: Option<&'a RecordId>,
+    ids: impl Iterator<Item = &'a RecordId>,
+) {
     let mut last = after.map(RecordId::as_bytes);
     for id in ids {
         assert!(last < Some(id.as_bytes()), "{id} does not ascend");

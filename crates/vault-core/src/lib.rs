@@ -35,7 +35,7 @@ pub use vault_store::{
 pub mod rekey {
     pub use crate::{
         engine::rekey::{
-            ChainDoubt, EarlierRun, FailureReason, InvalidPlan, JobInfo, KdfDoubt, Mark,
+            BodyCheck, ChainDoubt, EarlierRun, FailureReason, InvalidPlan, JobInfo, KdfDoubt, Mark,
             MarkReason, Marking, Marks, MergeCheck, MergeReport, ParseShardError, PreviousRuns,
             RekeyCounts, RekeyError, RekeyMode, RekeyState, ResumeError, RunStatus, Shard,
             StageTimes, WriteAs, WriteHooks,
@@ -78,13 +78,14 @@ pub mod query {
 /// The contract of a store, for authors of a backend.
 pub mod store {
     pub use vault_store::{
-        BoundTo, Change, DeleteOutcome, EnvelopeText, Expected, HasRoom, HasWeight, InsertOutcome,
-        MAX_ENVELOPE_LEN, MAX_KEY_LEN, MAX_SETTING_LEN, MAX_SETTINGS, OldBlocks, OverLimit, Page,
-        PageBuilder, PageLimit, ParseTableNameError, PasswordIdentities, Precondition, Purge,
-        PurgedIdentities, PutSetting, RecordSink, RecordSource, RecordUpdate, Remains, RemainsKind,
-        Replacement, RngError, RowName, ScrubOptions, ScrubReport, SealedRecord, StagedStore,
-        TableName, TableNames, Trace, UnreadableReason, UnreadableRow, WriteCount, WriteCounter,
-        WriteGuard, WriteHook, WriteHookKind, WriteOutcome,
+        BoundTo, Change, DeleteOutcome, EnvelopeHead, EnvelopeText, Expected, HEAD_LEN, HasRoom,
+        HasWeight, InsertOutcome, MAX_ENVELOPE_LEN, MAX_KEY_LEN, MAX_SETTING_LEN, MAX_SETTINGS,
+        OldBlocks, OverLimit, Page, PageBuilder, PageLimit, ParseTableNameError,
+        PasswordIdentities, Precondition, Purge, PurgedIdentities, PutSetting, RecordHead,
+        RecordSink, RecordSource, RecordUpdate, Remains, RemainsKind, Replacement, RngError,
+        RowName, ScrubOptions, ScrubReport, SealedRecord, StagedStore, TableName, TableNames,
+        Trace, UnreadableReason, UnreadableRow, WriteCount, WriteCounter, WriteGuard, WriteHook,
+        WriteHookKind, WriteOutcome,
     };
 }
 

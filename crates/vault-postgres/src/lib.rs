@@ -135,9 +135,9 @@ use std::{num::NonZeroUsize, sync::Arc};
 use async_trait::async_trait;
 use vault_store::WriteHook;
 use vault_store::{
-    DeleteOutcome, InsertOutcome, Page, PageLimit, Purge, PutSetting, Query, Record, RecordId,
-    RecordSink, RecordSource, RecordUpdate, Replacement, ScrubOptions, ScrubReport, SealedRecord,
-    StoreError, Timestamp, Token, Trace, VaultStore, WriteOutcome,
+    DeleteOutcome, InsertOutcome, Page, PageLimit, Purge, PutSetting, Query, Record, RecordHead,
+    RecordId, RecordSink, RecordSource, RecordUpdate, Replacement, ScrubOptions, ScrubReport,
+    SealedRecord, StoreError, Timestamp, Token, Trace, VaultStore, WriteOutcome,
 };
 
 pub use crate::address::{InvalidPostgresUrl, Setting};
@@ -238,6 +238,19 @@ impl RecordSource for PostgresStore {
         let ids = ids.to_vec();
         self.shared
             .run(Reads, move |shared| async move { reads::sealed_records(&shared, &ids).await })
+            .await
+    }
+
+    async fn read_heads(
+        &self,
+        after: Option<&RecordId>,
+        limit: PageLimit,
+    ) -> Result<Page<RecordHead>, StoreError> {
+        let after = after.cloned();
+        self.shared
+            .run(Reads, move |shared| async move {
+                reads::heads_page(&shared, after.as_ref(), limit).await
+            })
             .await
     }
 }

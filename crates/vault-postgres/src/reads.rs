@@ -6,7 +6,8 @@ use futures::TryStreamExt as _;
 use sqlx::{AssertSqlSafe, Postgres, Row as _, postgres::PgRow, query::Query};
 use vault_store::{
     HasWeight, MAX_KEY_LEN, MAX_SETTINGS, OverLimit, Page as RecordPage, PageBuilder, PageLimit,
-    Record, RecordId, RowName, SealedRecord, Token, Trace, UnreadableReason, UnreadableRow,
+    Record, RecordHead, RecordId, RowName, SealedRecord, Token, Trace, UnreadableReason,
+    UnreadableRow,
 };
 use vault_store::{WriteHook, WriteHookKind};
 
@@ -22,6 +23,15 @@ pub(crate) async fn sealed_page(
     limit: PageLimit,
 ) -> Result<RecordPage<SealedRecord>, Fault> {
     page(shared, &shared.statements.sealed_page, after, limit, record::sealed).await
+}
+
+/// Reads a page of ids and of the heads of envelopes.
+pub(crate) async fn heads_page(
+    shared: &Shared,
+    after: Option<&RecordId>,
+    limit: PageLimit,
+) -> Result<RecordPage<RecordHead>, Fault> {
+    page(shared, &shared.statements.heads_page, after, limit, record::head).await
 }
 
 /// Reads a page of whole records.

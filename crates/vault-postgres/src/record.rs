@@ -9,8 +9,8 @@ use sqlx::{
     },
 };
 use vault_store::{
-    EnvelopeText, MAX_ENVELOPE_LEN, Record, RecordId, RowName, SealedRecord, Timestamp, Token,
-    UnreadableReason,
+    EnvelopeHead, EnvelopeText, MAX_ENVELOPE_LEN, Record, RecordHead, RecordId, RowName,
+    SealedRecord, Timestamp, Token, UnreadableReason,
 };
 
 use crate::error::{Fault, Unstorable};
@@ -37,6 +37,14 @@ pub(crate) fn expected(expected: &EnvelopeText) -> (Option<&str>, i64) {
 /// limit is NULL.
 pub(crate) fn sealed(row: &PgRow) -> Result<SealedRecord, Fault> {
     Ok(SealedRecord { id: id(row)?, token: token(row)?, envelope: envelope_of(row)? })
+}
+
+/// The row of `SELECT id, left(envelope, …), octet_length(envelope), token`. Of characters that are
+/// longer than a byte, more than a head are sent.
+pub(crate) fn head(row: &PgRow) -> Result<RecordHead, Fault> {
+    let beginning = row.try_get::<Option<String>, _>(1)?.unwrap_or_default();
+    let len = row.try_get::<Option<i64>, _>(2)?.unwrap_or(0).unsigned_abs();
+    Ok(RecordHead { id: id(row)?, head: EnvelopeHead::from_stored(beginning.as_bytes(), len) })
 }
 
 /// The row of `SELECT id, envelope, octet_length(envelope), token, …` with the four times.

@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 use sqlx::AssertSqlSafe;
 
-use vault_store::{MAX_KEY_LEN, MAX_SETTING_LEN, MAX_SETTINGS, TableName};
+use vault_store::{HEAD_LEN, MAX_KEY_LEN, MAX_SETTING_LEN, MAX_SETTINGS, TableName};
 
 use crate::record::LONGEST;
 
@@ -33,6 +33,7 @@ pub(crate) struct Statements {
     pub(crate) records: TableName,
     pub(crate) sealed_page: Page,
     pub(crate) record_page: Page,
+    pub(crate) heads_page: Page,
     pub(crate) sealed_by_id: Statement,
     pub(crate) records_by_token: Statement,
     pub(crate) without_id: Statement,
@@ -65,6 +66,15 @@ pub(crate) fn envelope_columns() -> String {
     )
 }
 
+/// The first characters of an envelope. The server takes them off without reading the rest of what
+/// is stored out of line.
+fn head_columns() -> String {
+    format!(
+        "CASE WHEN octet_length(envelope) <= {LONGEST} THEN left(envelope, {HEAD_LEN}) END AS envelope, \
+         octet_length(envelope)::bigint AS len"
+    )
+}
+
 /// The id and the token; one over the limit stays on the server. In `ORDER BY`, the name of an
 /// output column takes precedence over that of the table's, so the table has the alias `stored`.
 pub(crate) fn key_columns() -> String {
@@ -93,7 +103,8 @@ pub(crate) fn odd_columns() -> String {
 }
 
 /// What a row adds to the bytes of a page: as much as is sent of its id, token and envelope.
-pub(crate) const WEIGHT: &str = "CASE WHEN odd IS NULL THEN key_len + CASE WHEN envelope IS NULL THEN 0 ELSE len END ELSE 0 END";
+pub(crate) const WEIGHT: &str =
+    "CASE WHEN odd IS NULL THEN key_len + coalesce(octet_length(envelope), 0) ELSE 0 END";
 
 pub(crate) const TIMES: &str = "created_at, updated_at, expires_at, soft_deleted_at";
 
@@ -108,8 +119,14 @@ impl Statements {
         );
         Self {
             records: records.clone(),
-            sealed_page: Page::over(records, "", ""),
-            record_page: Page::over(records, &format!("{TIMES}, "), &format!("{TIMES}, ")),
+            sealed_page: Page::over(records, "", "", &envelope),
+            record_page: Page::over(
+                records,
+                &format!("{TIMES}, "),
+                &format!("{TIMES}, "),
+                &envelope,
+            ),
+            heads_page: Page::over(records, "", "", &head_columns()),
             sealed_by_id: Statement::new(format!(
                 "SELECT id, {envelope}, {token} FROM {records} AS stored WHERE id = ANY($1)"
             )),
@@ -187,10 +204,10 @@ pub(crate) struct Page {
 }
 
 impl Page {
-    fn over(records: &TableName, inner: &str, outer: &str) -> Self {
+    fn over(records: &TableName, inner: &str, outer: &str, envelope: &str) -> Self {
         Self {
-            first: page(records, "stored.id IS NOT NULL", inner, outer),
-            after: page(records, "stored.id > $4", inner, outer),
+            first: page(records, "stored.id IS NOT NULL", inner, outer, envelope),
+            after: page(records, "stored.id > $4", inner, outer, envelope),
         }
     }
 }
@@ -200,8 +217,14 @@ impl Page {
 ///
 /// The server sums up the bytes: it sends no envelope that does not fit into the page, and does not
 /// even read those stored out of line. The first record is always returned.
-fn page(records: &TableName, condition: &str, inner: &str, outer: &str) -> Statement {
-    let (keys, envelope, odd) = (key_columns(), envelope_columns(), odd_columns());
+fn page(
+    records: &TableName,
+    condition: &str,
+    inner: &str,
+    outer: &str,
+    envelope: &str,
+) -> Statement {
+    let (keys, odd) = (key_columns(), odd_columns());
     Statement::new(format!(
         "SELECT id, envelope, len, token, {outer}odd, id_begin FROM (\
             SELECT *, {WEIGHT} AS weight, sum({WEIGHT}) OVER rows AS bytes \

@@ -102,9 +102,9 @@ use std::{num::NonZeroUsize, path::Path, sync::Arc};
 use async_trait::async_trait;
 use redb::{ReadTransaction, WriteTransaction};
 use vault_store::{
-    DeleteOutcome, InsertOutcome, Page, PageLimit, Purge, PutSetting, Query, Record, RecordId,
-    RecordSink, RecordSource, RecordUpdate, Replacement, ScrubOptions, ScrubReport, SealedRecord,
-    StagedStore, StoreError, Timestamp, Token, VaultStore, WriteCount, WriteOutcome,
+    DeleteOutcome, InsertOutcome, Page, PageLimit, Purge, PutSetting, Query, Record, RecordHead,
+    RecordId, RecordSink, RecordSource, RecordUpdate, Replacement, ScrubOptions, ScrubReport,
+    SealedRecord, StagedStore, StoreError, Timestamp, Token, VaultStore, WriteCount, WriteOutcome,
 };
 
 use crate::error::Fault;
@@ -251,6 +251,15 @@ impl RecordSource for RedbStore {
     ) -> Result<Vec<Option<SealedRecord>>, StoreError> {
         let ids = ids.to_vec();
         self.read(move |read| reads::sealed_records(read, &ids)).await
+    }
+
+    async fn read_heads(
+        &self,
+        after: Option<&RecordId>,
+        limit: PageLimit,
+    ) -> Result<Page<RecordHead>, StoreError> {
+        let after = after.cloned();
+        self.read(move |read| reads::heads_page(read, after.as_ref(), limit)).await
     }
 }
 

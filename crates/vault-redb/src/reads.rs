@@ -5,7 +5,7 @@ use std::ops::Bound;
 use redb::{ReadTransaction, ReadableTable, ReadableTableMetadata as _, WriteTransaction};
 use vault_store::{
     HasRoom, HasWeight, MAX_KEY_LEN, MAX_SETTINGS, OverLimit, Page, PageBuilder, PageLimit, Record,
-    RecordId, RowName, SealedRecord, Token, UnreadableReason,
+    RecordHead, RecordId, RowName, SealedRecord, Token, UnreadableReason,
 };
 
 use crate::error::Fault;
@@ -18,7 +18,16 @@ pub(crate) fn sealed_page(
     after: Option<&RecordId>,
     limit: PageLimit,
 ) -> Result<Page<SealedRecord>, Fault> {
-    page(transaction, after, limit, sealed)
+    page(transaction, after, limit, record::weight, sealed)
+}
+
+/// Reads a page of ids and of the heads of envelopes.
+pub(crate) fn heads_page(
+    transaction: &ReadTransaction,
+    after: Option<&RecordId>,
+    limit: PageLimit,
+) -> Result<Page<RecordHead>, Fault> {
+    page(transaction, after, limit, record::head_weight, record::head)
 }
 
 /// Reads a page of whole records.
@@ -27,7 +36,7 @@ pub(crate) fn record_page(
     after: Option<&RecordId>,
     limit: PageLimit,
 ) -> Result<Page<Record>, Fault> {
-    page(transaction, after, limit, record::decode)
+    page(transaction, after, limit, record::weight, record::decode)
 }
 
 /// Reads the tokens and envelopes of some ids.
@@ -109,7 +118,17 @@ pub(crate) fn sealed_page_in(
     after: Option<&RecordId>,
     limit: PageLimit,
 ) -> Result<Page<SealedRecord>, Fault> {
-    page_in(&transaction.open_table(RECORDS)?, after, limit, sealed)
+    page_in(&transaction.open_table(RECORDS)?, after, limit, record::weight, sealed)
+}
+
+/// As [`heads_page`], of what a transaction has written.
+pub(crate) fn heads_page_in(
+    transaction: &WriteTransaction,
+    after: Option<&RecordId>,
+    limit: PageLimit,
+) -> Result<Page<RecordHead>, Fault> {
+    let records = transaction.open_table(RECORDS)?;
+    page_in(&records, after, limit, record::head_weight, record::head)
 }
 
 /// Reads one record of what a transaction has written.
@@ -127,15 +146,17 @@ fn page<T: HasWeight>(
     transaction: &ReadTransaction,
     after: Option<&RecordId>,
     limit: PageLimit,
+    weigh: impl Fn(&[u8], &[u8]) -> Result<usize, Malformed>,
     decode: impl Fn(&[u8], &[u8]) -> Result<T, Malformed>,
 ) -> Result<Page<T>, Fault> {
-    page_in(&transaction.open_table(RECORDS)?, after, limit, decode)
+    page_in(&transaction.open_table(RECORDS)?, after, limit, weigh, decode)
 }
 
 fn page_in<T: HasWeight>(
     records: &impl ReadableTable<&'static [u8], &'static [u8]>,
     after: Option<&RecordId>,
     limit: PageLimit,
+    weigh: impl Fn(&[u8], &[u8]) -> Result<usize, Malformed>,
     decode: impl Fn(&[u8], &[u8]) -> Result<T, Malformed>,
 ) -> Result<Page<T>, Fault> {
     let lower = after.map_or(Bound::Unbounded, |id| Bound::Excluded(id.as_bytes()));
@@ -152,7 +173,7 @@ fn page_in<T: HasWeight>(
         let previous = previous.get_or_insert_default();
         previous.clear();
         previous.extend_from_slice(id);
-        if let Ok(weight) = record::weight(id, row)
+        if let Ok(weight) = weigh(id, row)
             && page.has_no_room_for(weight)
         {
             break;

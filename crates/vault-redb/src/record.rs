@@ -15,7 +15,10 @@
 //! Integers are little-endian. Times are signed microseconds since 1970. The id is the key of the
 //! row and not repeated in it.
 
-use vault_store::{EnvelopeText, MAX_ENVELOPE_LEN, Record, RecordId, Timestamp, Token};
+use vault_store::{
+    EnvelopeHead, EnvelopeText, HEAD_LEN, MAX_ENVELOPE_LEN, Record, RecordHead, RecordId,
+    Timestamp, Token,
+};
 
 const VERSION: u8 = 1;
 const EXPIRES: u8 = 1;
@@ -150,6 +153,18 @@ pub(crate) fn weight(id: &[u8], row: &[u8]) -> Result<usize, Malformed> {
     let envelope = envelope(row)?.len();
     let loaded = if envelope > MAX_ENVELOPE_LEN { 0 } else { envelope };
     Ok(id.len() + token(row)?.len() + loaded)
+}
+
+/// The id and the head of a row's envelope; nothing else of it is copied.
+pub(crate) fn head(id: &[u8], row: &[u8]) -> Result<RecordHead, Malformed> {
+    let envelope = envelope(row)?;
+    let head = EnvelopeHead::from_stored(envelope, envelope.len() as u64);
+    Ok(RecordHead { id: decode_id(id)?, head })
+}
+
+/// What the head of a record takes in a page.
+pub(crate) fn head_weight(id: &[u8], row: &[u8]) -> Result<usize, Malformed> {
+    Ok(id.len() + envelope(row)?.len().min(HEAD_LEN))
 }
 
 /// Returns whether the stored bytes equal this text.

@@ -8,10 +8,10 @@ use std::{
 use async_trait::async_trait;
 use redb::ReadTransaction;
 use vault_store::{
-    DeleteOutcome, InsertOutcome, Page, PageLimit, Purge, PutSetting, Query, Record, RecordId,
-    RecordSink, RecordSource, RecordUpdate, Replacement, ScrubOptions, ScrubReport, SealedRecord,
-    StagedStore, StoreError, StoreErrorKind, Timestamp, Token, VaultStore, WriteCount,
-    WriteCounter, WriteOutcome,
+    DeleteOutcome, InsertOutcome, Page, PageLimit, Purge, PutSetting, Query, Record, RecordHead,
+    RecordId, RecordSink, RecordSource, RecordUpdate, Replacement, ScrubOptions, ScrubReport,
+    SealedRecord, StagedStore, StoreError, StoreErrorKind, Timestamp, Token, VaultStore,
+    WriteCount, WriteCounter, WriteOutcome,
 };
 
 use crate::error::{Fault, Stop};
@@ -150,6 +150,26 @@ impl RecordSource for Staged {
                 }
             };
             ids.iter().map(read).collect()
+        })
+        .await
+    }
+
+    async fn read_heads(
+        &self,
+        after: Option<&RecordId>,
+        limit: PageLimit,
+    ) -> Result<Page<RecordHead>, StoreError> {
+        let after = after.cloned();
+        self.run(Work::Read, move |inner, _| {
+            let rebuild = inner.rebuild();
+            // As for a page of whole records.
+            if let Some(rebuild) =
+                rebuild.as_ref().filter(|rebuild| rebuild.holds_after(after.as_ref()))
+            {
+                return reads::heads_page_in(rebuild.written_so_far()?, after.as_ref(), limit);
+            }
+            drop(rebuild);
+            reads::heads_page(inner.old.get()?, after.as_ref(), limit)
         })
         .await
     }

@@ -125,9 +125,9 @@ use tokio::runtime::Handle;
 use vault_store::WriteHook;
 use vault_store::{
     DeleteOutcome, InsertOutcome, Page, PageLimit, PasswordIdentities, Purge, PurgedIdentities,
-    PutSetting, Query, Record, RecordId, RecordSink, RecordSource, RecordUpdate, Replacement,
-    ScrubOptions, ScrubReport, SealedRecord, StoreError, TableNames, Timestamp, Token, VaultStore,
-    WriteCount, WriteOutcome,
+    PutSetting, Query, Record, RecordHead, RecordId, RecordSink, RecordSource, RecordUpdate,
+    Replacement, ScrubOptions, ScrubReport, SealedRecord, StoreError, TableNames, Timestamp, Token,
+    VaultStore, WriteCount, WriteOutcome,
 };
 
 pub use migrate::{MigrationReport, SchemaChange};
@@ -294,6 +294,21 @@ impl RecordSource for SqliteStore {
         self.shared
             .read(move |connection, statements| {
                 Box::pin(async move { reads::sealed_records(connection, statements, &ids).await })
+            })
+            .await
+    }
+
+    async fn read_heads(
+        &self,
+        after: Option<&RecordId>,
+        limit: PageLimit,
+    ) -> Result<Page<RecordHead>, StoreError> {
+        let after = after.cloned();
+        self.shared
+            .read(move |connection, statements| {
+                Box::pin(async move {
+                    reads::heads_page(connection, statements, after.as_ref(), limit).await
+                })
             })
             .await
     }

@@ -7,14 +7,14 @@ use sqlx::{
     sqlite::{SqliteArguments, SqliteRow},
 };
 use vault_store::{
-    EnvelopeText, HasRoom, MAX_SETTINGS, OverLimit, Page, PageBuilder, PageLimit, Record, RecordId,
-    SealedRecord, Token,
+    EnvelopeText, HasRoom, MAX_SETTINGS, OverLimit, Page, PageBuilder, PageLimit, Record,
+    RecordHead, RecordId, SealedRecord, Token,
 };
 use vault_store::{WriteHook, WriteHookKind};
 
 use crate::error::Fault;
 use crate::packed::Packed;
-use crate::record::{self, INLINE_LEN, Stored};
+use crate::record::{self, INLINE_LEN, Listed, Stored};
 use crate::statements::{Statement, Statements};
 
 /// Reads a page of ids, tokens and envelopes.
@@ -32,6 +32,23 @@ pub(crate) async fn sealed_page(
     let page = rows(connection, query, limit).await?;
     check_order(after, page.iter().map(|record: &SealedRecord| &record.id))?;
     fetch_long(connection, statements, page).await
+}
+
+/// Reads a page of ids and of the heads of envelopes.
+pub(crate) async fn heads_page(
+    connection: &mut SqliteConnection,
+    statements: &Statements,
+    after: Option<&RecordId>,
+    limit: PageLimit,
+) -> Result<Page<RecordHead>, Fault> {
+    let statement = match after {
+        None => &statements.first_heads,
+        Some(_) => &statements.next_heads,
+    };
+    let query = |offset| Ok(page_of(statement, after, limit, offset));
+    let page = rows(connection, query, limit).await?;
+    check_order(after, page.iter().map(|record: &RecordHead| &record.id))?;
+    Ok(page)
 }
 
 /// A damaged index gives rows in another order, and a reader that pages on from the last one might
@@ -190,7 +207,7 @@ fn page_of<'q>(
 ///
 /// `query` makes the query for a number of rows to skip. If all rows of one query are unreadable,
 /// the next ones are read, because a page without records means the end.
-pub(crate) async fn rows<'q, T: Stored>(
+pub(crate) async fn rows<'q, T: Listed>(
     connection: &mut SqliteConnection,
     query: impl Fn(u64) -> Result<Query<'q, Sqlite, SqliteArguments>, Fault>,
     limit: PageLimit,
@@ -206,8 +223,8 @@ pub(crate) async fn rows<'q, T: Stored>(
                 page.unreadable(|| record::row_name(&row), reason);
                 continue;
             }
-            let mut record = T::decode(&row)?;
-            if page.push_as(record::weight(&mut record), record) == HasRoom::No {
+            let record = T::decode(&row)?;
+            if page.push_as(record.full_weight(), record) == HasRoom::No {
                 break;
             }
         }

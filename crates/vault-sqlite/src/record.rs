@@ -2,8 +2,8 @@
 
 use sqlx::{Row as _, sqlite::SqliteRow};
 use vault_store::{
-    Change, EnvelopeText, HasWeight, MAX_ENVELOPE_LEN, Record, RecordId, RecordUpdate, RowName,
-    SealedRecord, Timestamp, Token, UnreadableReason,
+    Change, EnvelopeHead, EnvelopeText, HasWeight, MAX_ENVELOPE_LEN, Record, RecordHead, RecordId,
+    RecordUpdate, RowName, SealedRecord, Timestamp, Token, UnreadableReason,
 };
 
 use crate::error::{Fault, Unstorable};
@@ -16,20 +16,40 @@ use crate::time;
 /// This limit bounds their memory, whatever the vault contains.
 pub(crate) const INLINE_LEN: usize = 64 * 1024;
 
+/// A row of a page.
+pub(crate) trait Listed: HasWeight + Sized {
+    fn decode(row: &SqliteRow) -> Result<Self, Fault>;
+    fn id(&self) -> &RecordId;
+
+    /// What it takes in a page, with an envelope that has yet to be fetched.
+    fn full_weight(&self) -> usize {
+        self.weight()
+    }
+}
+
 /// A row with the `sealed!` or `whole!` columns.
-pub(crate) trait Stored: HasWeight + Sized {
+pub(crate) trait Stored: Listed {
     /// The column after those of the record, in which a lookup returns which of its packed rows it
     /// found.
     const KEY: usize;
 
-    fn decode(row: &SqliteRow) -> Result<Self, Fault>;
-    fn id(&self) -> &RecordId;
     fn envelope_mut(&mut self) -> &mut EnvelopeText;
 }
 
-impl Stored for SealedRecord {
-    const KEY: usize = 6;
+/// A row with the columns of a head.
+impl Listed for RecordHead {
+    fn decode(row: &SqliteRow) -> Result<Self, Fault> {
+        let len = row.try_get::<Option<i64>, _>(1)?.unwrap_or(0).unsigned_abs();
+        let head = EnvelopeHead::from_stored(bytes(row, 2)?.unwrap_or_default(), len);
+        Ok(Self { id: id(row)?, head })
+    }
 
+    fn id(&self) -> &RecordId {
+        &self.id
+    }
+}
+
+impl Listed for SealedRecord {
     fn decode(row: &SqliteRow) -> Result<Self, Fault> {
         Ok(Self { id: id(row)?, token: token(row)?, envelope: envelope(row)? })
     }
@@ -38,15 +58,21 @@ impl Stored for SealedRecord {
         &self.id
     }
 
+    fn full_weight(&self) -> usize {
+        weight(self, &self.envelope)
+    }
+}
+
+impl Stored for SealedRecord {
+    const KEY: usize = 6;
+
     fn envelope_mut(&mut self) -> &mut EnvelopeText {
         &mut self.envelope
     }
 }
 
 /// Accepts whatever the row contains; times are read as in [`time::read`].
-impl Stored for Record {
-    const KEY: usize = 10;
-
+impl Listed for Record {
     fn decode(row: &SqliteRow) -> Result<Self, Fault> {
         Ok(Self {
             id: id(row)?,
@@ -63,6 +89,14 @@ impl Stored for Record {
         &self.id
     }
 
+    fn full_weight(&self) -> usize {
+        weight(self, &self.envelope)
+    }
+}
+
+impl Stored for Record {
+    const KEY: usize = 10;
+
     fn envelope_mut(&mut self) -> &mut EnvelopeText {
         &mut self.envelope
     }
@@ -74,10 +108,8 @@ pub(crate) fn len_to_fetch(envelope: &EnvelopeText) -> Option<usize> {
     (envelope.as_bytes().is_none() && len <= MAX_ENVELOPE_LEN).then_some(len)
 }
 
-/// What a record takes in a page, with an envelope that has yet to be fetched.
-pub(crate) fn weight<T: Stored>(record: &mut T) -> usize {
-    let to_fetch = len_to_fetch(record.envelope_mut()).unwrap_or(0);
-    record.weight().saturating_add(to_fetch)
+fn weight(record: &impl HasWeight, envelope: &EnvelopeText) -> usize {
+    record.weight().saturating_add(len_to_fetch(envelope).unwrap_or(0))
 }
 
 /// Why a row is no record, if so.

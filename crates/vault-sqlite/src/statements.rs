@@ -9,7 +9,7 @@ use std::sync::Arc;
 
 use sqlx::{AssertSqlSafe, Sqlite, query::Query, sqlite::SqliteArguments};
 
-use vault_store::{MAX_KEY_LEN, MAX_SETTING_LEN, TableNames};
+use vault_store::{HEAD_LEN, MAX_ENVELOPE_LEN, MAX_KEY_LEN, MAX_SETTING_LEN, TableNames};
 
 /// A statement with the table names filled in.
 #[derive(Clone, Debug)]
@@ -53,6 +53,8 @@ macro_rules! statements {
                 let fill = |template: &str| {
                     let template = template.replace("{row}", row);
                     let template = template.replace("{longest}", &MAX_KEY_LEN.to_string());
+                    let template = template.replace("{envelope}", &MAX_ENVELOPE_LEN.to_string());
+                    let template = template.replace("{head}", &HEAD_LEN.to_string());
                     Statement::new(&template.replace("{setting}", &MAX_SETTING_LEN.to_string()), tables)
                 };
                 Self { $($name: fill($sql),)* }
@@ -82,6 +84,14 @@ macro_rules! columns {
 macro_rules! sealed {
     () => {
         columns!("CASE WHEN octet_length(v.vault_value) <= ?3 THEN v.vault_value END")
+    };
+}
+
+/// The columns of a head. As bytes, of which `substr` otherwise counts characters; `?3` is not
+/// used.
+macro_rules! head {
+    () => {
+        columns!("CASE WHEN octet_length(v.vault_value) <= {envelope} THEN substr(CAST(v.vault_value AS BLOB), 1, {head}) END")
     };
 }
 
@@ -138,6 +148,13 @@ statements! {
     );
     next_sealed = concat!(
         "SELECT ", sealed!(), " FROM {vault} AS v WHERE v.id COLLATE BINARY > ?1 ORDER BY v.id COLLATE BINARY \
+         LIMIT ?2 OFFSET ?4"
+    );
+    first_heads = concat!(
+        "SELECT ", head!(), " FROM {vault} AS v ORDER BY v.id COLLATE BINARY LIMIT ?2 OFFSET ?4"
+    );
+    next_heads = concat!(
+        "SELECT ", head!(), " FROM {vault} AS v WHERE v.id COLLATE BINARY > ?1 ORDER BY v.id COLLATE BINARY \
          LIMIT ?2 OFFSET ?4"
     );
     first_whole = concat!(

@@ -13,6 +13,7 @@
 mod change;
 mod error;
 mod found;
+mod head;
 mod identities;
 mod limits;
 mod memory;
@@ -38,6 +39,7 @@ pub use change::{
 };
 pub use error::{StoreError, StoreErrorKind};
 pub use found::{FileKind, FoundTables};
+pub use head::{EnvelopeHead, HEAD_LEN, RecordHead};
 pub use identities::{PasswordIdentities, PurgedIdentities};
 pub use limits::{MAX_SETTING_LEN, MAX_SETTINGS, OverLimit};
 pub use memory::MemoryStore;

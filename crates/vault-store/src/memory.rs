@@ -13,6 +13,7 @@ use crate::change::{
     DeleteOutcome, InsertOutcome, Purge, PutSetting, RecordUpdate, Replacement, WriteOutcome,
 };
 use crate::error::StoreError;
+use crate::head::{EnvelopeHead, RecordHead};
 use crate::limits::{MAX_SETTINGS, OverLimit};
 use crate::page::{HasRoom, HasWeight, Page, PageBuilder, PageLimit};
 use crate::query::{Cursor, Envelopes, HasCursor as _, Query, SortKey, SortOrder, SortValue};
@@ -151,10 +152,11 @@ impl Inner {
             while let Some((place, reason)) = places.next_if(|(place, _)| **place < record.id) {
                 page.unreadable(|| name(place), *reason);
             }
-            if page.has_no_room_for(record.weight()) {
+            let item = make(record);
+            if page.has_no_room_for(item.weight()) {
                 return page.finish();
             }
-            page.push(make(record));
+            page.push(item);
         }
         for (place, reason) in places {
             page.unreadable(|| name(place), *reason);
@@ -258,6 +260,10 @@ fn without_envelope(record: &Record) -> Record {
     }
 }
 
+fn head(record: &Record) -> RecordHead {
+    RecordHead { id: record.id.clone(), head: EnvelopeHead::from(&record.envelope) }
+}
+
 fn sealed(record: &Record) -> SealedRecord {
     SealedRecord {
         id: record.id.clone(),
@@ -282,6 +288,14 @@ impl RecordSource for MemoryStore {
     ) -> Result<Vec<Option<SealedRecord>>, StoreError> {
         let inner = self.lock();
         Ok(ids.iter().map(|id| inner.records.get(id).map(sealed)).collect())
+    }
+
+    async fn read_heads(
+        &self,
+        after: Option<&RecordId>,
+        limit: PageLimit,
+    ) -> Result<Page<RecordHead>, StoreError> {
+        Ok(self.lock().page(after, limit, head))
     }
 }
 

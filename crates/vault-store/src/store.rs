@@ -12,6 +12,7 @@ use crate::change::{
     DeleteOutcome, InsertOutcome, Purge, PutSetting, RecordUpdate, Replacement, WriteOutcome,
 };
 use crate::error::{StoreError, StoreErrorKind};
+use crate::head::RecordHead;
 use crate::identities::{PasswordIdentities, PurgedIdentities};
 use crate::page::{Page, PageLimit};
 use crate::query::Query;
@@ -62,6 +63,28 @@ pub trait RecordSource: Send + Sync {
     /// [`StoreError`]. Nothing was changed.
     async fn read_records(&self, ids: &[RecordId])
     -> Result<Vec<Option<SealedRecord>>, StoreError>;
+
+    /// Returns of the records after `after` only the ids and the
+    /// [heads](crate::head::EnvelopeHead) of their envelopes, so that nothing else needs to be
+    /// loaded. What is said of a page holds, with these differences:
+    ///
+    /// - Of a record, the bytes of its id and its head count. If they are more than the byte limit,
+    ///   it is returned alone.
+    /// - The head of an envelope longer than
+    ///   [`MAX_ENVELOPE_LEN`](crate::record::MAX_ENVELOPE_LEN) is empty.
+    /// - A head and its length are of one version of the envelope: the current one.
+    ///
+    /// The default reads whole records.
+    ///
+    /// # Errors
+    /// [`StoreError`]. Nothing was changed.
+    async fn read_heads(
+        &self,
+        after: Option<&RecordId>,
+        limit: PageLimit,
+    ) -> Result<Page<RecordHead>, StoreError> {
+        Ok(self.read_page(after, limit).await?.map(RecordHead::from))
+    }
 }
 
 /// Replaces envelopes, and nothing else.
@@ -396,6 +419,14 @@ macro_rules! forward {
                 ids: &[RecordId],
             ) -> Result<Vec<Option<SealedRecord>>, StoreError> {
                 (**self).read_records(ids).await
+            }
+
+            async fn read_heads(
+                &self,
+                after: Option<&RecordId>,
+                limit: PageLimit,
+            ) -> Result<Page<RecordHead>, StoreError> {
+                (**self).read_heads(after, limit).await
             }
         }
 

@@ -146,9 +146,13 @@ pub(crate) struct RekeyArgs {
         value_enum,
         value_name = "HOW",
         default_value_t = MergeChecking::Fast,
-        help_heading = "Merge check"
+        help_heading = "What to check"
     )]
     pub(crate) merge_check: MergeChecking,
+    /// Read every record whole and check it for damage, also those whose headers show that they do
+    /// not match
+    #[arg(long, help_heading = "What to check")]
+    pub(crate) check_all: bool,
     /// Rekey even if the new password is already in use: its records and the rekeyed ones can never
     /// be told apart again
     #[arg(long, hide = true, conflicts_with_all = ["merge_check", "check_merge"])]

@@ -17,7 +17,7 @@ use super::{
     headline::{Wording, headline},
     progress::{Progress, Step},
     table::{Table, row, row_with},
-    unchecked::{SHOWN, not_checkable},
+    unchecked::{self, SHOWN, not_checkable},
 };
 use crate::shown;
 
@@ -92,6 +92,7 @@ pub(crate) struct Report<'a> {
     /// The records re-encrypted from each pair, in the order of the pairs.
     rekeyed_by_pair: &'a [u64],
     not_checkable: u64,
+    bodies_not_checked: u64,
     before: Vec<Sealed>,
     after: Vec<Sealed>,
     merge_check: Merge,
@@ -244,6 +245,7 @@ pub(crate) fn json<'a>(report: &'a RekeyReport, wording: &'a Wording) -> Report<
         rekeyed_with_other_options: report.moved_before,
         rekeyed_by_pair: &report.by_pair,
         not_checkable: report.not_checkable(),
+        bodies_not_checked: report.bodies_not_checked,
         before: sealed(&report.before),
         after: sealed(&report.after),
         merge_check: merge(&report.merge),
@@ -335,6 +337,7 @@ pub(crate) fn text(report: &RekeyReport, wording: &Wording) -> String {
         }
     }
     not_checkable(&mut text, report.not_checkable(), true);
+    unchecked::bodies(&mut text, report.bodies_not_checked);
     for (name, sealings) in [("before", &report.before), ("after", &report.after)] {
         for (sealing, number) in sealings {
             let cost = sealing.cost.map(|cost| format!(" {cost}")).unwrap_or_default();

@@ -1,5 +1,5 @@
 //! What the reports of `census`, `verify` and `rekey` share: how many ids they list, and the
-//! records that nothing could check.
+//! records that were not checked.
 
 use std::fmt::Write as _;
 
@@ -14,5 +14,17 @@ pub(super) fn not_checkable(text: &mut Table, records: u64, with_passwords: bool
         let a = if with_passwords { "their" } else { "a" };
         // Writing into a table cannot fail.
         let _ = writeln!(text, "  not checkable without {a} password: {}", figures::count(records));
+    }
+}
+
+/// Records of which a rekey read no more than the headers.
+pub(super) fn bodies(text: &mut Table, records: u64) {
+    if records > 0 {
+        let (records, them) = (figures::records(records), if records == 1 { "it" } else { "them" });
+        // Writing into a table cannot fail.
+        let _ = writeln!(
+            text,
+            "  not checked for damage: {records} that did not match (`census` and `verify` check {them})"
+        );
     }
 }

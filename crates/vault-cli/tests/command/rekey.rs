@@ -101,6 +101,26 @@ fn damage_stops_nothing_and_is_told() {
 }
 
 #[test]
+fn damage_of_what_does_not_match_is_left_to_others_unless_all_is_checked() {
+    let sandbox = mixed();
+    let mut damaged = sandbox.envelope("b");
+    let last = damaged.len() - 30;
+    damaged[last] = if damaged[last] == b'A' { b'B' } else { b'A' };
+    sandbox.plant("damaged", &damaged);
+    let told = sandbox.run(&[&REKEY[..], &["--dry-run"]].concat()).succeeds();
+    let line =
+        "not checked for damage: 3 records that did not match (`census` and `verify` check them)";
+    assert!(told.text().contains(line), "{told:?}");
+    let all = rekey(&sandbox, &["--dry-run", "--check-all"], 3);
+    assert_eq!((&all["damaged"], &all["bodies_not_checked"]), (&1.into(), &0.into()));
+    let report = rekey(&sandbox, &[], 0);
+    assert_eq!((&report["damaged"], &report["bodies_not_checked"]), (&0.into(), &3.into()));
+    assert_eq!((&report["rekeyed"], &report["other_password"]), (&3.into(), &3.into()));
+    let census = sandbox.run(&["census", "--json"]).json(3);
+    assert_eq!(census["damaged"], 1);
+}
+
+#[test]
 fn several_pairs_move_in_one_scan() {
     let sandbox = mixed();
     sandbox.write(

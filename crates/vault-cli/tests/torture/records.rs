@@ -176,8 +176,10 @@ impl Sealer {
 fn damaged(due: Due, number: usize) -> Due {
     let mut text = due.record.envelope.as_bytes().unwrap().to_vec();
     let middle = text.len() / 2;
+    // Behind the header, which says that it is of the old password.
+    let behind = text.len() - 20;
     match number % 3 {
-        0 => text[middle] = if text[middle] == b'A' { b'B' } else { b'A' },
+        0 => text[behind] = if text[behind] == b'A' { b'B' } else { b'A' },
         1 => text.truncate(middle),
         _ => text = b"no envelope".to_vec(),
     }

@@ -93,7 +93,7 @@ pub async fn ids_and_tokens_that_would_not_be_read_are_refused<S: StoreUnderTest
 
 /// Six records, with unreadable rows after the first, after the second (two) and after the last, as
 /// far as the store can hold any. Returns the number of records before each of them.
-async fn planted<S: StoreUnderTest>(subject: &S) -> (S::Store, Vec<Record>, Vec<usize>) {
+pub(super) async fn planted<S: StoreUnderTest>(subject: &S) -> (S::Store, Vec<Record>, Vec<usize>) {
     let mut store = subject.fresh().await;
     let records = records(6);
     fill(&store, &records).await;
@@ -112,7 +112,7 @@ async fn planted<S: StoreUnderTest>(subject: &S) -> (S::Store, Vec<Record>, Vec<
     (store, records, places)
 }
 
-fn assert_names<T>(page: &Page<T>, places: &[usize]) {
+pub(super) fn assert_names<T>(page: &Page<T>, places: &[usize]) {
     let distinct: BTreeSet<_> = page.unreadable.iter().map(|row| &row.name).collect();
     let named: u64 = page.unreadable.iter().map(UnreadableRow::rows).sum();
     assert_eq!(named, places.len() as u64);

@@ -6,7 +6,10 @@ use std::{
 };
 
 use futures::future::BoxFuture;
-use vault_store::{Replacement, StoreError, VaultStore, WriteOutcome};
+use vault_store::{
+    Page, PageLimit, RecordHead, RecordId, RecordSource as _, Replacement, StoreError, VaultStore,
+    WriteOutcome,
+};
 
 use crate::{Intercept, Intercepted};
 
@@ -34,6 +37,14 @@ impl<S: VaultStore> Intercept for Watched<S> {
 
     fn inner(&self) -> &Arc<S> {
         &self.inner
+    }
+
+    async fn read_heads(
+        &self,
+        after: Option<&RecordId>,
+        limit: PageLimit,
+    ) -> Result<Page<RecordHead>, StoreError> {
+        self.inner.read_heads(after, limit).await
     }
 
     async fn swap_batch(&self, batch: Arc<[Replacement]>) -> Result<Vec<WriteOutcome>, StoreError> {

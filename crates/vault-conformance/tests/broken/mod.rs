@@ -8,7 +8,7 @@ mod scrubs;
 mod writes;
 
 use std::{
-    collections::HashSet,
+    collections::{HashMap, HashSet},
     future::poll_fn,
     num::NonZeroUsize,
     sync::{
@@ -20,11 +20,11 @@ use std::{
 
 use async_trait::async_trait;
 use vault_store::{
-    Change, DeleteOutcome, EnvelopeText, InsertOutcome, MAX_KEY_LEN, MAX_SETTING_LEN, MemoryStore,
-    OverLimit, Page, PageLimit, Precondition, Purge, PutSetting, Query, Record, RecordId,
-    RecordSink, RecordSource, RecordUpdate, Replacement, ScrubOptions, ScrubReport, SealedRecord,
-    StoreError, StoreErrorKind, Timestamp, Token, UnreadableReason, VaultStore, WriteCount,
-    WriteOutcome,
+    Change, DeleteOutcome, EnvelopeHead, EnvelopeText, InsertOutcome, MAX_KEY_LEN, MAX_SETTING_LEN,
+    MemoryStore, OverLimit, Page, PageLimit, Precondition, Purge, PutSetting, Query, Record,
+    RecordHead, RecordId, RecordSink, RecordSource, RecordUpdate, Replacement, ScrubOptions,
+    ScrubReport, SealedRecord, StoreError, StoreErrorKind, Timestamp, Token, UnreadableReason,
+    VaultStore, WriteCount, WriteOutcome,
 };
 
 /// What is wrong with a [`BrokenStore`].
@@ -59,6 +59,15 @@ pub(crate) enum Defect {
     QueriesHideUnreadableRows,
     TakesLongKeys,
     TakesLongSettings,
+
+    CutsHeadsShort,
+    CutsHeadsByCharacters,
+    HeadsInclusiveCursor,
+    HeadsHideUnreadableRows,
+    HeadsIgnoreLimits,
+    LeavesOutHeadsOfTooLong,
+    KeepsFirstHeads,
+    HeadsWithoutTheirLength,
 
     LastWriteWins,
     ChecksAndWritesInTwoSteps,
@@ -144,6 +153,8 @@ pub(crate) struct BrokenStore {
     ghosts: Mutex<HashSet<Token>>,
     /// What a defect that forgets goes back to.
     durable: Mutex<Option<MemoryStore>>,
+    /// The heads that were given, for a defect that gives them again.
+    heads: Mutex<HashMap<RecordId, EnvelopeHead>>,
     /// How many batches were answered, for a defect that counts nothing else.
     answered: AtomicU64,
 }
@@ -162,6 +173,7 @@ impl BrokenStore {
             scan: Mutex::default(),
             ghosts: Mutex::default(),
             durable: Mutex::default(),
+            heads: Mutex::default(),
             answered: AtomicU64::new(0),
         }
     }
@@ -292,6 +304,14 @@ impl RecordSource for BrokenStore {
             records.iter_mut().flatten().for_each(|record| record.token = none.clone());
         }
         Ok(records)
+    }
+
+    async fn read_heads(
+        &self,
+        after: Option<&RecordId>,
+        limit: PageLimit,
+    ) -> Result<Page<RecordHead>, StoreError> {
+        Ok(self.heads(after, limit).await)
     }
 }
 

@@ -1,8 +1,8 @@
 //! How a broken store reads pages.
 
 use vault_store::{
-    EnvelopeText, HasWeight as _, Page, PageLimit, Record, RecordId, Timestamp, UnreadableRow,
-    VaultStore as _,
+    EnvelopeHead, EnvelopeText, HEAD_LEN, HasWeight as _, MAX_ENVELOPE_LEN, Page, PageLimit,
+    Record, RecordHead, RecordId, RecordSource as _, Timestamp, UnreadableRow, VaultStore as _,
 };
 
 use super::{BrokenStore, Defect, Scan, contents, text};
@@ -17,6 +17,55 @@ impl BrokenStore {
         self.scan.lock().unwrap().given += page.len();
         let unreadable = self.unreadable(after, &mut page).await;
         Page { records: page, unreadable }
+    }
+
+    pub(super) async fn heads(
+        &self,
+        after: Option<&RecordId>,
+        limit: PageLimit,
+    ) -> Page<RecordHead> {
+        let limit = match self.defect {
+            Defect::HeadsIgnoreLimits => PageLimit::new(usize::MAX, usize::MAX),
+            _ => limit,
+        };
+        let mut page = self.page(after, limit).await.map(|record| self.head(&record));
+        match (self.defect, after) {
+            (Defect::HeadsHideUnreadableRows, _) => page.unreadable.clear(),
+            (Defect::HeadsInclusiveCursor, Some(after)) => {
+                let ids = std::slice::from_ref(after);
+                let again = self.inner.read_records(ids).await.unwrap().into_iter().flatten();
+                page.records.splice(..0, again.map(RecordHead::from));
+            }
+            (Defect::LeavesOutHeadsOfTooLong, _) => {
+                page.records.retain(|head| head.head.len() <= MAX_ENVELOPE_LEN as u64);
+            }
+            _ => {}
+        }
+        page
+    }
+
+    fn head(&self, record: &Record) -> RecordHead {
+        let (text, len) = (&record.envelope, record.envelope.len());
+        let bytes = text.as_bytes().unwrap_or_default();
+        let mut head = EnvelopeHead::from(text);
+        match self.defect {
+            Defect::CutsHeadsShort => {
+                head = EnvelopeHead::from_stored(&bytes[..bytes.len().min(HEAD_LEN - 1)], len);
+            }
+            Defect::CutsHeadsByCharacters => {
+                let text = String::from_utf8_lossy(&bytes[..bytes.len().min(HEAD_LEN)]);
+                head = EnvelopeHead::from_stored(text.trim_end_matches('\u{fffd}').as_bytes(), len);
+            }
+            Defect::HeadsWithoutTheirLength => {
+                head = EnvelopeHead::from_stored(bytes, len.min(HEAD_LEN as u64));
+            }
+            Defect::KeepsFirstHeads => {
+                let mut heads = self.heads.lock().unwrap();
+                head = heads.entry(record.id.clone()).or_insert(head).clone();
+            }
+            _ => {}
+        }
+        RecordHead { id: record.id.clone(), head }
     }
 
     /// The unreadable rows before the last record of a page.

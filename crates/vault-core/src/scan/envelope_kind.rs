@@ -1,6 +1,6 @@
 //! The format and cost of an envelope, read from the start of its text.
 
-use crate::crypto::envelope::{Format, Peek};
+use crate::crypto::envelope::{Format, Peek, StoredHeader};
 use crate::crypto::kdf::KdfParams;
 use crate::crypto::seal::SealParams;
 use vault_store::EnvelopeText;
@@ -22,6 +22,11 @@ impl EnvelopeKind {
         let peek = Peek::at(text);
         let kdf = peek.v3_header().and_then(|header| header.kdf().ok());
         Self { format: peek.format(), cost: kdf.map(|kdf| kdf.params) }
+    }
+
+    /// The kind of a v3 envelope with this header.
+    pub(crate) fn of_v3(header: &StoredHeader) -> Self {
+        Self { format: Format::V3, cost: header.kdf().ok().map(|kdf| kdf.params) }
     }
 
     /// The kind of what these parameters write.

@@ -8,6 +8,8 @@
 
 pub(crate) mod envelope_kind;
 pub(crate) mod error;
+mod examine;
+mod heads;
 pub(crate) mod options;
 pub(crate) mod pace;
 pub(crate) mod problem;
@@ -23,40 +25,13 @@ use std::{
 
 use futures::{FutureExt, channel::oneshot, future::BoxFuture};
 
-use crate::crypto::kdf::KdfMemory;
+pub(crate) use self::examine::{ByHead, Examine};
+use self::heads::{Choice, Headed, PageRead, Part, Reader};
 use crate::scan::error::ScanError;
 use crate::scan::pace::{BatchSizer, Cost, Group};
-use crate::scan::retry::{Retry, Tries};
+use crate::scan::retry::Retry;
 use crate::scan::workers::Workers;
-use vault_store::{
-    Page, PageLimit, RecordId, RecordSource, SealedRecord, StoreError, StoreErrorKind,
-    UnreadableRow,
-};
-
-/// Examines records, with memory for an Argon2id.
-pub(crate) trait Examine: Send + Sync + 'static {
-    /// What it finds for a record.
-    type Finding: Send + 'static;
-
-    /// Returns whether to skip a record in this pass. Called once, when it is read.
-    fn passes_over(&self, _record: &SealedRecord) -> bool {
-        false
-    }
-
-    /// What it finds for an unreadable row; nothing (the default) if the pass is only about
-    /// records.
-    fn unreadable(&self, _row: UnreadableRow) -> Option<Self::Finding> {
-        None
-    }
-
-    /// Examines a few records at a time, because many hashes at once cost less than one by one.
-    /// Returns one finding per record, in order. An error ends the scan.
-    fn examine(
-        &self,
-        records: Vec<SealedRecord>,
-        memory: &mut KdfMemory,
-    ) -> Result<Vec<Self::Finding>, ScanError>;
-}
+use vault_store::{PageLimit, RecordId, RecordSource, SealedRecord};
 
 /// The findings for consecutive records.
 pub(crate) struct Examined<F> {
@@ -66,33 +41,44 @@ pub(crate) struct Examined<F> {
     pub(crate) derivations: u64,
     /// CPU time of the examination, summed over the workers.
     pub(crate) busy: Duration,
+    /// How many further records were decided by their heads, with or without a finding.
+    pub(crate) by_head: u64,
 }
 
 impl<F> Default for Examined<F> {
     fn default() -> Self {
-        Self { findings: Vec::new(), last: None, derivations: 0, busy: Duration::ZERO }
+        let (findings, busy) = (Vec::new(), Duration::ZERO);
+        Self { findings, last: None, derivations: 0, busy, by_head: 0 }
     }
 }
 
-type PageRead = Result<Page<SealedRecord>, StoreError>;
 type Chunk<F> = Result<(Examined<F>, Cost), ScanError>;
+type Reading<F> = BoxFuture<'static, Result<Part<F>, ScanError>>;
 
 pub(crate) struct Scan<E: Examine> {
-    source: Arc<dyn RecordSource>,
-    examiner: Arc<E>,
-    workers: Arc<Workers>,
-    retry: Retry,
+    reader: Reader<E>,
     pace: BatchSizer,
+    choice: Choice,
     cursor: Option<RecordId>,
-    /// The page being read, and since when.
-    reading: Option<(BoxFuture<'static, PageRead>, Instant)>,
+    /// What is being read, and since when.
+    reading: Option<(Reading<E::Finding>, Instant)>,
     read_time: Duration,
     end_seen: bool,
+    /// Of the page of heads that was read last, what has yet to be read whole.
+    rest: VecDeque<Headed<E::Finding>>,
+    /// Whether there is no such rest, not even one that is being read.
+    is_page_taken: bool,
     /// Read, but not yet given to the workers.
     waiting: VecDeque<SealedRecord>,
+    /// Decided by their heads.
+    decided: VecDeque<(RecordId, Option<E::Finding>)>,
     /// The findings for unreadable rows, each with the record that follows; those at the end have
     /// none.
     unreadable: VecDeque<(Option<RecordId>, E::Finding)>,
+    /// The last record of those that are waiting or decided, or that were passed over.
+    taken: Option<RecordId>,
+    /// CPU time of the decisions since the last findings.
+    busy: Duration,
     /// Given to the workers, in order.
     examining: VecDeque<oneshot::Receiver<Chunk<E::Finding>>>,
     examined: Option<Examined<E::Finding>>,
@@ -108,17 +94,20 @@ impl<E: Examine> Scan<E> {
     ) -> Self {
         let pace = BatchSizer::new(most, workers.count());
         Self {
-            source,
-            examiner,
-            workers,
-            retry,
+            reader: Reader { source, examiner, workers, retry },
             pace,
+            choice: Choice::default(),
             cursor: None,
             reading: None,
             read_time: Duration::ZERO,
             end_seen: false,
+            rest: VecDeque::new(),
+            is_page_taken: true,
             waiting: VecDeque::new(),
+            decided: VecDeque::new(),
             unreadable: VecDeque::new(),
+            taken: None,
+            busy: Duration::ZERO,
             examining: VecDeque::new(),
             examined: None,
         }
@@ -126,6 +115,7 @@ impl<E: Examine> Scan<E> {
 
     /// Starts after a record instead of at the first.
     pub(crate) fn after(mut self, cursor: Option<RecordId>) -> Self {
+        self.taken.clone_from(&cursor);
         self.cursor = cursor;
         self
     }
@@ -142,98 +132,136 @@ impl<E: Examine> Scan<E> {
     ) -> Poll<Option<Result<Examined<E::Finding>, ScanError>>> {
         loop {
             if let Poll::Ready(Err(error)) = self.poll_read(cx) {
-                return Poll::Ready(Some(Err(error.into())));
+                return Poll::Ready(Some(Err(error)));
             }
             if self.examined.is_some() {
                 return self.poll_examined(cx).map(Some);
             }
-            if !self.waiting.is_empty() {
-                self.give_to_workers();
-                continue;
-            }
-            if self.unreadable.is_empty() {
+            let has_records = !self.waiting.is_empty() || !self.decided.is_empty();
+            let has_rows = self.is_page_taken && !self.unreadable.is_empty();
+            if !has_records && !has_rows {
                 return if self.end_seen { Poll::Ready(None) } else { Poll::Pending };
             }
-            let findings = self.unreadable.drain(..).map(|(_, finding)| finding).collect();
-            let last = self.cursor.clone();
-            return Poll::Ready(Some(Ok(Examined { findings, last, ..Examined::default() })));
+            self.give_to_workers();
         }
     }
 
     /// Keeps one page ahead of the workers. Ready once there is nothing to wait for.
-    fn poll_read(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), StoreError>> {
+    fn poll_read(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), ScanError>> {
         loop {
             if self.reading.is_none() {
-                if self.end_seen || self.waiting.len() >= self.pace.page().records.get() {
+                let most = self.pace.most();
+                let is_enough = self.waiting.len() >= self.pace.page().records.get()
+                    || self.decided.len() >= most.records.get();
+                if is_enough || self.end_seen {
                     return Poll::Ready(Ok(()));
                 }
-                let (source, retry) = (Arc::clone(&self.source), self.retry.clone());
-                let read = read_page(source, retry, self.cursor.clone(), self.pace.page());
-                self.reading = Some((read.boxed(), Instant::now()));
+                self.reading = Some((self.read(), Instant::now()));
             }
             let Some((reading, since)) = &mut self.reading else { return Poll::Ready(Ok(())) };
-            let page = ready!(reading.poll_unpin(cx));
+            let part = ready!(reading.poll_unpin(cx));
             self.read_time += since.elapsed();
             self.reading = None;
-            let page = page?;
-            self.end_seen = page.is_empty();
-            self.take_page(page)?;
+            self.take_part(part?);
         }
     }
 
-    /// A page out of order would make the scan skip records, or never end.
-    fn take_page(&mut self, page: Page<SealedRecord>) -> Result<(), StoreError> {
-        let ids = self.cursor.iter().chain(page.iter().map(|record| &record.id));
-        if !ids.is_sorted_by(|one, next| one < next) {
-            return Err(StoreError::new(
-                StoreErrorKind::Other,
-                "store contract violation: a page is not in ascending order of ids",
-            )
-            .with_hint("this is a bug in the storage backend; please report it"));
+    /// Starts to read the rest of a page of heads, or the next page.
+    fn read(&mut self) -> Reading<E::Finding> {
+        let (reader, whole) = (self.reader.clone(), self.pace.page());
+        if !self.rest.is_empty() {
+            return reader.records_of(std::mem::take(&mut self.rest), whole).boxed();
         }
-        self.cursor = page.last().map(|record| record.id.clone()).or(self.cursor.take());
-        let examiner = &self.examiner;
-        for row in page.unreadable {
-            let next = page.records.get(row.position).map(|record| record.id.clone());
+        let after = self.cursor.clone();
+        if reader.examiner.reads_heads() && self.choice.reads_heads() {
+            reader.heads_page(after, self.pace.most(), whole).boxed()
+        } else {
+            reader.whole_page(after, whole).boxed()
+        }
+    }
+
+    fn take_part(&mut self, part: Part<E::Finding>) {
+        let examiner = &self.reader.examiner;
+        self.busy += part.busy;
+        for (next, row) in part.unreadable {
             self.unreadable.extend(examiner.unreadable(row).map(|finding| (next, finding)));
         }
+        match part.page {
+            PageRead::No => {}
+            PageRead::End => self.end_seen = true,
+            PageRead::UpTo(last) => self.cursor = Some(last),
+        }
+        if let Some((needed, of)) = part.needed {
+            self.choice.learn(needed, of);
+        }
+        self.is_page_taken = part.rest.is_empty();
+        self.rest = part.rest;
+        let records = part.records.iter().map(|record| &record.id);
+        let last = records.chain(part.decided.iter().map(|(id, _)| id)).max();
+        if self.is_page_taken {
+            self.taken.clone_from(&self.cursor);
+        } else if let Some(last) = last {
+            self.taken = Some(last.clone());
+        }
         self.waiting
-            .extend(page.records.into_iter().filter(|record| !examiner.passes_over(record)));
-        Ok(())
+            .extend(part.records.into_iter().filter(|record| !examiner.passes_over(record)));
+        self.decided.extend(part.decided);
     }
 
     /// Takes about one commit's worth of waiting records, in chunks small enough to keep every
-    /// worker busy to the end.
+    /// worker busy to the end, and what was decided before the next of them.
     fn give_to_workers(&mut self) {
-        let chunks = self.pace.cut(&mut self.waiting);
-        let last_group = chunks.last().and_then(|groups| groups.last());
-        let last = last_group.and_then(|group| group.records.last()).map(|it| it.id.clone());
-        for groups in chunks {
-            let (examiner, stop) = (Arc::clone(&self.examiner), self.workers.stop());
-            self.examining.push_back(self.workers.submit(move |memory| {
-                let mut chunk = Examined::default();
-                let mut cost = Cost::default();
-                let before = memory.derivations();
-                for Group { weight, records } in groups {
-                    if stop.is_set() {
-                        return Err(ScanError::Stopped);
-                    }
-                    let (begin, count) = (Instant::now(), records.len());
-                    chunk.findings.extend(examiner.examine(records, memory)?);
-                    cost.add(weight, count, begin.elapsed());
+        let mut last = None;
+        if !self.waiting.is_empty() {
+            let chunks = self.pace.cut(&mut self.waiting);
+            let last_group = chunks.last().and_then(|groups| groups.last());
+            last = last_group.and_then(|group| group.records.last()).map(|it| it.id.clone());
+            for groups in chunks {
+                self.submit(groups);
+            }
+        }
+        let mut all = Examined { busy: std::mem::take(&mut self.busy), ..Examined::default() };
+        let next = self.waiting.front().map(|record| &record.id);
+        while self.decided.front().is_some_and(|(id, _)| next.is_none_or(|next| id < next)) {
+            let Some((id, finding)) = self.decided.pop_front() else { break };
+            all.by_head += 1;
+            all.findings.extend(finding);
+            last = last.max(Some(id));
+        }
+        let is_all = next.is_none();
+        if is_all {
+            last.clone_from(&self.taken);
+        }
+        let passed = |follows: &Option<RecordId>| match follows {
+            Some(follows) => Some(follows) <= last.as_ref(),
+            None => is_all && self.is_page_taken,
+        };
+        while self.unreadable.front().is_some_and(|(follows, _)| passed(follows)) {
+            all.findings.extend(self.unreadable.pop_front().map(|(_, finding)| finding));
+        }
+        all.last = last;
+        self.examined = Some(all);
+    }
+
+    fn submit(&mut self, groups: Vec<Group>) {
+        let examiner = Arc::clone(&self.reader.examiner);
+        let stop = self.reader.workers.stop();
+        self.examining.push_back(self.reader.workers.submit(move |memory| {
+            let mut chunk = Examined::default();
+            let mut cost = Cost::default();
+            let before = memory.derivations();
+            for Group { weight, records } in groups {
+                if stop.is_set() {
+                    return Err(ScanError::Stopped);
                 }
-                chunk.busy = cost.total();
-                chunk.derivations = memory.derivations() - before;
-                Ok((chunk, cost))
-            }));
-        }
-        let passed =
-            |next: &Option<RecordId>| next.as_ref().is_some_and(|next| Some(next) <= last.as_ref());
-        let mut findings = Vec::new();
-        while self.unreadable.front().is_some_and(|(next, _)| passed(next)) {
-            findings.extend(self.unreadable.pop_front().map(|(_, finding)| finding));
-        }
-        self.examined = Some(Examined { findings, last, ..Examined::default() });
+                let (begin, count) = (Instant::now(), records.len());
+                chunk.findings.extend(examiner.examine(records, memory)?);
+                cost.add(weight, count, begin.elapsed());
+            }
+            chunk.busy = cost.total();
+            chunk.derivations = memory.derivations() - before;
+            Ok((chunk, cost))
+        }));
     }
 
     fn poll_examined(
@@ -254,24 +282,5 @@ impl<E: Examine> Scan<E> {
             all.busy += chunk.busy;
         }
         Poll::Ready(Ok(all))
-    }
-}
-
-async fn read_page(
-    source: Arc<dyn RecordSource>,
-    retry: Retry,
-    after: Option<RecordId>,
-    limit: PageLimit,
-) -> PageRead {
-    let mut tries = Tries::default();
-    loop {
-        match source.read_page(after.as_ref(), limit).await {
-            Ok(page) => return Ok(page),
-            Err(error) => {
-                if !retry.again_after(&error, &mut tries).await {
-                    return Err(error);
-                }
-            }
-        }
     }
 }

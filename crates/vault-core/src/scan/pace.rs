@@ -93,6 +93,11 @@ impl BatchSizer {
         }
     }
 
+    /// Returns the largest size of a page.
+    pub(crate) fn most(&self) -> PageLimit {
+        self.most
+    }
+
     /// Returns the size of the next page to read.
     pub(crate) fn page(&self) -> PageLimit {
         let fitting = self.budget().as_nanos() / self.mean.as_nanos().max(1);

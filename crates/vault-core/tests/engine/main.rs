@@ -12,6 +12,7 @@ mod commitment;
 mod damage;
 mod forms;
 mod golden;
+mod heads;
 mod interrupted;
 mod rekey;
 mod resume;

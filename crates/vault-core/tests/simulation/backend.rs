@@ -1,13 +1,15 @@
 //! The store in memory, in a sabotaged history broken on purpose.
 
+use std::collections::HashMap;
 use std::sync::{
-    Arc,
+    Arc, Mutex,
     atomic::{AtomicU64, Ordering::Relaxed},
 };
 
 use futures::FutureExt;
 use vault_core::store::{
-    PageLimit, RecordSink, RecordSource, RecordUpdate, Replacement, SealedRecord, WriteOutcome,
+    PageLimit, RecordHead, RecordSink, RecordSource, RecordUpdate, Replacement, SealedRecord,
+    WriteOutcome,
 };
 use vault_core::{MemoryStore, RecordId, StoreError, Timestamp, VaultStore};
 
@@ -34,6 +36,8 @@ pub(crate) enum Sabotage {
     CountsOnlyOwnWrites,
     /// Records are written as the vault's settings say, not as they were.
     AnotherForm,
+    /// The head of a record stays what it was when it was first read, whatever its body becomes.
+    HeadOfAnotherVersion,
 }
 
 /// The answer of the store in memory, which never waits.
@@ -48,6 +52,8 @@ pub(crate) struct Backend {
     counters: Arc<Counters>,
     /// Replacements that were made.
     pub(crate) applied: AtomicU64,
+    /// The heads that were read first.
+    first_heads: Mutex<HashMap<RecordId, RecordHead>>,
 }
 
 impl Backend {
@@ -56,7 +62,13 @@ impl Backend {
         sabotage: Sabotage,
         counters: Arc<Counters>,
     ) -> Arc<Self> {
-        Arc::new(Self { inner, sabotage, counters, applied: AtomicU64::new(0) })
+        Arc::new(Self {
+            inner,
+            sabotage,
+            counters,
+            applied: AtomicU64::new(0),
+            first_heads: Mutex::default(),
+        })
     }
 
     pub(crate) fn replace(&self, batch: &[Replacement]) -> Vec<WriteOutcome> {
@@ -116,6 +128,20 @@ impl Backend {
 
     pub(crate) fn read_records(&self, ids: &[RecordId]) -> Vec<Option<SealedRecord>> {
         now(self.inner.read_records(ids))
+    }
+
+    pub(crate) fn heads(&self, records: Vec<SealedRecord>) -> Vec<RecordHead> {
+        let mut first = self.first_heads.lock().unwrap();
+        let heads = records.into_iter().map(|record| {
+            let head = RecordHead::from(record);
+            match self.sabotage {
+                Sabotage::HeadOfAnotherVersion => {
+                    first.entry(head.id.clone()).or_insert(head).clone()
+                }
+                _ => head,
+            }
+        });
+        heads.collect()
     }
 
     pub(crate) fn page(

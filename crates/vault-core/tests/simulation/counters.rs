@@ -96,6 +96,12 @@ counters! {
     vouched_completions
     /// Completed rekeys that found something after their first pass.
     catch_ups
+    /// Heads that were read, and records that were read after theirs and had changed in between.
+    heads_read
+    records_of_another_version_than_their_heads
+    /// Completed rekeys that read every record whole, and those that left what heads decide.
+    completions_with_every_body
+    completions_by_heads
     /// Records that were moved, by the format that they were in.
     moved_from_v1
     moved_from_v2

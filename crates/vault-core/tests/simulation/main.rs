@@ -187,6 +187,7 @@ fn each_sabotage_is_found() {
         Sabotage::OnePass,
         Sabotage::CountsOnlyOwnWrites,
         Sabotage::AnotherForm,
+        Sabotage::HeadOfAnotherVersion,
     ] {
         let counters = Arc::default();
         let found = play_all(0..10_000, |seed| play(seed, sabotage, &counters));

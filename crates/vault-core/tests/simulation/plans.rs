@@ -1,7 +1,7 @@
 //! What the rekeyers of a history are to do.
 
 use vault_core::RekeyPlan;
-use vault_core::rekey::{EarlierRun, Marking, MergeCheck, Shard, WriteAs};
+use vault_core::rekey::{BodyCheck, EarlierRun, Marking, MergeCheck, Shard, WriteAs};
 
 use crate::chance::Chance;
 use crate::counters::{Counters, add};
@@ -14,16 +14,22 @@ pub(crate) struct Plan {
     pub(crate) shard: Shard,
     pub(crate) merge: MergeCheck,
     pub(crate) write: WriteAs,
+    pub(crate) bodies: BodyCheck,
 }
 
 impl Plan {
     pub(crate) fn new(pairs: &[Move], write: WriteAs) -> Self {
-        Self { pairs: pairs.to_vec(), shard: Shard::WHOLE, merge: MergeCheck::Off, write }
+        let (shard, merge, bodies) = (Shard::WHOLE, MergeCheck::Off, BodyCheck::Matching);
+        Self { pairs: pairs.to_vec(), shard, merge, write, bodies }
     }
 
     /// The plan as the engine takes it.
     pub(crate) fn begin(&self) -> RekeyPlan {
-        let plan = RekeyPlan::new().write_as(self.write).shard(self.shard).merge_check(self.merge);
+        let plan = RekeyPlan::new()
+            .write_as(self.write)
+            .shard(self.shard)
+            .merge_check(self.merge)
+            .body_check(self.bodies);
         // A small world may look as if its pairs had been moved before, and has each form seldom.
         let plan = plan.earlier_run(EarlierRun::None).marks(Marking::Allow);
         let add = |plan: RekeyPlan, (old, new): &Move| plan.pair(old.password(), new.password());
@@ -86,8 +92,12 @@ pub(crate) fn of_a_history(chance: &mut Chance, counters: &Counters) -> (Vec<Pla
             (targets.iter().map(|target| Plan::new(&[(Old, *target)], write)).collect(), 1)
         }
     };
-    for plan in plans.iter_mut().filter(|plan| !plan.merges()) {
-        plan.merge = merge;
+    let bodies = chance.pick(&[BodyCheck::Matching, BodyCheck::Matching, BodyCheck::All]);
+    for plan in &mut plans {
+        plan.bodies = bodies;
+        if !plan.merges() {
+            plan.merge = merge;
+        }
     }
     (plans, takes)
 }

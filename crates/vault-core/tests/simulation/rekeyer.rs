@@ -9,7 +9,7 @@ use std::{
 
 use futures::{FutureExt, future::BoxFuture};
 use vault_conformance::Intercepted;
-use vault_core::rekey::{MergeCheck, RekeyError, RekeyMode, RekeyState, RunStatus};
+use vault_core::rekey::{BodyCheck, MergeCheck, RekeyError, RekeyMode, RekeyState, RunStatus};
 use vault_core::run::RunOptions;
 use vault_core::store::PageLimit;
 use vault_core::{RekeyReport, RekeySession, StoreErrorKind, Vault, VaultOptions};
@@ -305,6 +305,15 @@ impl Rekeyer {
             let eventful = unknown || report.conflicts_settled + report.retries > 0;
             add(&counters.eventful_completions, u64::from(rekeyed > 0 && eventful));
             add(&counters.catch_ups, u64::from(report.catch_up_passes > 1));
+            match self.plan.bodies {
+                BodyCheck::All => {
+                    ensure!(report.bodies_not_checked == 0, "bodies were left out");
+                    add(&counters.completions_with_every_body, 1);
+                }
+                BodyCheck::Matching => {
+                    add(&counters.completions_by_heads, u64::from(report.bodies_not_checked > 0));
+                }
+            }
             add(&counters.resumed_completions, u64::from(report.earlier.runs > 0));
             if !report.dry_run && !self.chains() {
                 self.job = Job::default();

@@ -1,12 +1,15 @@
 //! The store as one rekeyer sees it: slow and failing.
 
+use std::collections::HashMap;
 use std::sync::{
     Arc, Mutex,
     atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering::Relaxed},
 };
 
 use vault_conformance::{Intercept, Intercepted};
-use vault_core::store::{Page, PageLimit, Replacement, SealedRecord, WriteCount, WriteOutcome};
+use vault_core::store::{
+    EnvelopeHead, Page, PageLimit, RecordHead, Replacement, SealedRecord, WriteCount, WriteOutcome,
+};
 use vault_core::{MemoryStore, RecordId, StoreError, StoreErrorKind, VaultStore as _};
 
 use crate::backend::{Backend, Sabotage, now};
@@ -35,6 +38,8 @@ pub(crate) struct SimStore {
     pub(crate) firsts: AtomicU64,
     /// Whether the fate of a batch was ever unknown.
     pub(crate) unknown: AtomicBool,
+    /// The heads that were read last.
+    heads: Mutex<HashMap<RecordId, EnvelopeHead>>,
 }
 
 impl SimStore {
@@ -58,7 +63,31 @@ impl SimStore {
             answered: AtomicU64::new(0),
             firsts: AtomicU64::new(0),
             unknown: AtomicBool::new(false),
+            heads: Mutex::default(),
         }))
+    }
+
+    fn page(&self, after: Option<&RecordId>, limit: PageLimit) -> Vec<SealedRecord> {
+        let later = match after {
+            None => self.firsts.fetch_add(1, Relaxed) > 0,
+            Some(_) => false,
+        };
+        if later && self.backend.sabotage == Sabotage::OnePass {
+            return Vec::new();
+        }
+        let given = if after.is_none() { 0 } else { self.given.load(Relaxed) };
+        self.backend.page(after, limit, given)
+    }
+
+    fn has_read(&self, after: Option<&RecordId>, last: Option<&RecordId>, records: usize) {
+        if after.is_none() {
+            self.given.store(0, Relaxed);
+        }
+        self.given.fetch_add(records, Relaxed);
+        self.chaos.trace(records as u64 + 1);
+        if let Some(last) = last {
+            *self.chaos.cursor.lock().unwrap() = Some(last.clone());
+        }
     }
 
     async fn call<T: Send>(
@@ -175,26 +204,22 @@ impl Intercept for SimStore {
         after: Option<&RecordId>,
         limit: PageLimit,
     ) -> Result<Page<SealedRecord>, StoreError> {
-        let page = || {
-            let later = match after {
-                None => self.firsts.fetch_add(1, Relaxed) > 0,
-                Some(_) => false,
-            };
-            if later && self.backend.sabotage == Sabotage::OnePass {
-                return Vec::new();
-            }
-            let given = if after.is_none() { 0 } else { self.given.load(Relaxed) };
-            self.backend.page(after, limit, given)
-        };
-        let page = self.call(None, page).await?;
-        if after.is_none() {
-            self.given.store(0, Relaxed);
-        }
-        self.given.fetch_add(page.len(), Relaxed);
-        self.chaos.trace(page.len() as u64 + 1);
-        if let Some(last) = page.last() {
-            *self.chaos.cursor.lock().unwrap() = Some(last.id.clone());
-        }
+        let page = self.call(None, || self.page(after, limit)).await?;
+        self.has_read(after, page.last().map(|record| &record.id), page.len());
+        Ok(page.into())
+    }
+
+    async fn read_heads(
+        &self,
+        after: Option<&RecordId>,
+        limit: PageLimit,
+    ) -> Result<Page<RecordHead>, StoreError> {
+        let heads = || self.backend.heads(self.page(after, limit));
+        let page = self.call(None, heads).await?;
+        self.has_read(after, page.last().map(|head| &head.id), page.len());
+        add(&self.chaos.counters.heads_read, page.len() as u64);
+        let heads = page.iter().map(|head| (head.id.clone(), head.head.clone()));
+        self.heads.lock().unwrap().extend(heads);
         Ok(page.into())
     }
 
@@ -209,7 +234,15 @@ impl Intercept for SimStore {
             self.backend.read_records(ids)
         };
         self.chaos.trace(ids.len() as u64 + 100);
-        self.call(None, read).await
+        let records = self.call(None, read).await?;
+        let heads = self.heads.lock().unwrap();
+        let changed = |record: &&SealedRecord| {
+            let head = heads.get(&record.id);
+            head.is_some_and(|head| *head != EnvelopeHead::from(&record.envelope))
+        };
+        let changed = records.iter().flatten().filter(changed).count();
+        add(&self.chaos.counters.records_of_another_version_than_their_heads, changed as u64);
+        Ok(records)
     }
 
     async fn write_count(&self) -> Result<Option<WriteCount>, StoreError> {

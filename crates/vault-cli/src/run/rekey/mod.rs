@@ -10,7 +10,7 @@ mod upgrade;
 use std::sync::Arc;
 
 use vaultstore::backend::BackendKind;
-use vaultstore::rekey::{EarlierRun, Marking, RekeyError, RekeyMode, WriteHooks};
+use vaultstore::rekey::{BodyCheck, EarlierRun, Marking, RekeyError, RekeyMode, WriteHooks};
 use vaultstore::store::StagedStore;
 use vaultstore::{RekeyPlan, Vault};
 
@@ -69,6 +69,7 @@ pub(super) async fn run(context: &Context, args: RekeyArgs) -> Result<Exit, Fail
     let mut rekey = RekeyPlan::new()
         .dry_run(mode)
         .merge_check(merge)
+        .body_check(if args.check_all { BodyCheck::All } else { BodyCheck::Matching })
         .write_hooks(hooks)
         .marks(if args.allow_marks { Marking::Allow } else { Marking::Refuse })
         .earlier_run(earlier)

@@ -10,7 +10,7 @@ use zeroize::Zeroizing;
 use super::{Malformed, Padding, TAG_LEN};
 use crate::crypto::kdf::{KdfParams, KdfSetting, Salt};
 use sha256_lanes::DIGEST_LEN;
-use vault_store::EnvelopeText;
+use vault_store::{EnvelopeText, HEAD_LEN, MAX_ENVELOPE_LEN};
 
 /// The prefix of a v3 text.
 const PREFIX: &str = "v3:";
@@ -32,6 +32,8 @@ pub(crate) const HEADER_LEN: usize = 90;
 const HEADER_CHARS: usize = HEADER_LEN / 3 * 4;
 const _: () = assert!(HEADER_LEN.is_multiple_of(3), "the header would share a character");
 const CHECK_LEN: usize = 6;
+const _: () =
+    assert!(HEAD_LEN == PREFIX.len() + HEADER_CHARS + CHECK_LEN / 3 * 4, "heads are of v3");
 const CIPHERTEXT_AT: usize = HEADER_LEN + CHECK_LEN;
 
 /// The length of the random nonce of a write, in bytes.
@@ -92,6 +94,14 @@ impl V3 {
     #[must_use]
     pub fn check_holds(&self) -> bool {
         self.is_check(&digest(self.checked()))
+    }
+
+    /// Returns whether a text of this length may be one of this format.
+    pub(crate) fn is_text_len(len: u64) -> bool {
+        let body = len.saturating_sub(PREFIX.len() as u64);
+        body / 4 * 3 + (body % 4).saturating_sub(1) >= (CIPHERTEXT_AT + TAG_LEN) as u64
+            && body % 4 != 1
+            && len <= MAX_ENVELOPE_LEN as u64
     }
 
     /// Returns whether these bytes have the form of a v3 envelope with a valid checksum.
@@ -173,7 +183,12 @@ impl StoredHeader {
     /// Decodes the header of a v3 text, whatever follows it. This costs a quarter of parsing, and
     /// does not detect damage.
     pub(crate) fn of(text: &EnvelopeText) -> Option<Self> {
-        let body = text.as_bytes()?.strip_prefix(PREFIX.as_bytes())?;
+        Self::at(text.as_bytes()?)
+    }
+
+    /// As [`of`](Self::of), of the beginning of a text.
+    pub(crate) fn at(beginning: &[u8]) -> Option<Self> {
+        let body = beginning.strip_prefix(PREFIX.as_bytes())?;
         let mut header = [0; HEADER_LEN];
         URL_SAFE_NO_PAD.decode(body.get(..HEADER_CHARS)?, header.as_mut_slice().as_out()).ok()?;
         Some(Self(header))
@@ -303,6 +318,12 @@ mod tests {
                 let plaintext_len = envelope.ciphertext().len();
                 prop_assert_eq!(V3::text_len(plaintext_len), Some(text.len()));
             }
+        }
+
+        #[test]
+        fn a_text_of_another_length_than_is_possible_is_none(len in 0usize..400) {
+            let parses = V3::parse(&vec![b'A'; len]).is_ok();
+            prop_assert_eq!(V3::is_text_len((PREFIX.len() + len) as u64), parses);
         }
 
         #[test]

@@ -125,18 +125,28 @@ impl Rekeyer {
         self.marks.as_ref().map(|marks| (marks.marks(), marks.left()))
     }
 
+    /// Whether the heads of v3 records may decide that they stay as they are.
+    pub(super) fn may_read_heads(&self) -> bool {
+        !self.upgrades && self.marks.as_ref().is_none_or(|marks| marks.ignores_v3())
+    }
+
+    /// Returns how this run opens records.
+    pub(super) fn run_policy(&self) -> &RunPolicy {
+        &self.policy
+    }
+
     /// Returns how records are opened.
     pub(super) fn policy(&self) -> &OpenPolicy {
         self.policy.policy()
     }
 
     /// Returns the keys of the old passwords.
-    pub(super) fn old_keys(&self) -> impl Iterator<Item = &Arc<PasswordKey>> {
+    pub(super) fn old_keys(&self) -> impl Iterator<Item = &Arc<PasswordKey>> + Clone {
         self.pairs.iter().map(|pair| &pair.old)
     }
 
     /// The keys of the new passwords.
-    pub(super) fn new_keys(&self) -> impl Iterator<Item = &Arc<PasswordKey>> {
+    pub(super) fn new_keys(&self) -> impl Iterator<Item = &Arc<PasswordKey>> + Clone {
         self.pairs.iter().map(|pair| &pair.new)
     }
 

@@ -156,6 +156,11 @@ impl MarkTally {
         }
     }
 
+    /// Whether v3 records are left out, because they keep their form.
+    pub(super) fn ignores_v3(&self) -> bool {
+        self.reseal.keeps_v3()
+    }
+
     /// Counts a record, and returns whether the old passwords are to be tried on it.
     pub(super) fn notice(&self, record: &SealedRecord) -> bool {
         let Some(form) = self.form(record) else { return false };

@@ -6,9 +6,10 @@ use std::sync::{
 };
 
 use super::{
+    by_head::Deciding,
     kdf_tally::KdfTally,
     marks::MarkTally,
-    plan::MergeCheck,
+    plan::{BodyCheck, MergeCheck},
     shard::Shard,
     tried::{Question, RecordTag, TriedSet},
 };
@@ -17,9 +18,9 @@ use crate::crypto::kdf::KdfMemory;
 use crate::crypto::key::PasswordKey;
 use crate::crypto::salts::RunPolicy;
 use crate::crypto::seal::{OpenOutcome, check_all, committed_to, open_all};
-use crate::scan::Examine;
 use crate::scan::error::ScanError;
-use vault_store::SealedRecord;
+use crate::scan::{ByHead, Examine};
+use vault_store::{RecordHead, SealedRecord};
 
 /// The result for one record.
 pub(super) enum Answer {
@@ -44,6 +45,7 @@ pub(super) struct MergeChecker {
     pub(super) tally: Arc<KdfTally>,
     /// Records that were not checked because that would have cost an Argon2id.
     pub(super) unasked: AtomicU64,
+    pub(super) bodies: BodyCheck,
 }
 
 impl Examine for MergeChecker {
@@ -59,6 +61,42 @@ impl Examine for MergeChecker {
             self.unasked.fetch_add(1, Relaxed);
         }
         !may_change && !self.asks(record)
+    }
+
+    fn reads_heads(&self) -> bool {
+        self.bodies == BodyCheck::Matching
+            && self.marks.as_ref().is_none_or(|marks| marks.ignores_v3())
+    }
+
+    fn decide(
+        &self,
+        heads: &[RecordHead],
+        memory: &mut KdfMemory,
+    ) -> Result<Vec<ByHead<Answer>>, ScanError> {
+        let mut answers: Vec<_> = heads
+            .iter()
+            .map(
+                |head| if self.shard.holds(&head.id) { ByHead::Needed } else { ByHead::PassedOver },
+            )
+            .collect();
+        if self.check == MergeCheck::Off || self.keys.is_empty() {
+            // Only records of other formats are looked at, for their forms.
+            for (answer, head) in answers.iter_mut().zip(heads) {
+                if StoredHeader::at(head.head.as_bytes()).is_some() {
+                    *answer = ByHead::PassedOver;
+                }
+            }
+            return Ok(answers);
+        }
+        let is_of_shard = |head: &RecordHead| self.shard.holds(&head.id);
+        let deciding = Deciding::of(heads, is_of_shard, &self.keys.iter(), &self.policy);
+        let open = deciding.open_under(self.keys.iter(), memory)?;
+        for (&place, opens) in deciding.places().iter().zip(open) {
+            let answer = if opens { Answer::Opens } else { Answer::Not(None) };
+            answers[place] = ByHead::Decided(Some(answer));
+        }
+        self.tally.count(deciding.headers());
+        Ok(answers)
     }
 
     fn examine(

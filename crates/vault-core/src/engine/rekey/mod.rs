@@ -9,6 +9,7 @@
 //! the whole vault until a pass finds nothing to do (`session`). What it has tried (`tried`) and
 //! where it is (`progress`) make up its state (`state`), from which another run can resume.
 
+mod by_head;
 mod chain_check;
 mod commit;
 mod error;
@@ -34,7 +35,8 @@ pub use self::{
     error::{ChainDoubt, RekeyError},
     marks::{Mark, MarkReason, Marks},
     plan::{
-        EarlierRun, InvalidPlan, Marking, MergeCheck, RekeyMode, RekeyPlan, WriteAs, WriteHooks,
+        BodyCheck, EarlierRun, InvalidPlan, Marking, MergeCheck, RekeyMode, RekeyPlan, WriteAs,
+        WriteHooks,
     },
     report::{
         FailureReason, KdfDoubt, MergeReport, PreviousRuns, RekeyCounts, RekeyReport, RunStatus,

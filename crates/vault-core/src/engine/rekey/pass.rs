@@ -6,17 +6,19 @@ use std::{
 };
 
 use super::{
+    by_head::Deciding,
     examine::{Finding, Match, Rekeyer},
     kdf_tally::KdfTally,
+    plan::BodyCheck,
     shard::Shard,
     tried::{Question, RecordTag, TriedSet},
 };
 use crate::crypto::envelope::Peek;
 use crate::crypto::kdf::KdfMemory;
-use crate::scan::Examine;
 use crate::scan::envelope_kind::EnvelopeKind;
 use crate::scan::error::ScanError;
-use vault_store::{RecordId, Replacement, SealedRecord, UnreadableRow};
+use crate::scan::{ByHead, Examine};
+use vault_store::{RecordHead, RecordId, Replacement, SealedRecord, UnreadableRow};
 
 /// Whether a run must recognize each record that it moved.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -54,6 +56,7 @@ pub(super) struct PassExaminer {
     /// The last record of a pass that examines only part of the vault; `None` if it examines all of
     /// it.
     pub(super) until: RwLock<Option<RecordId>>,
+    pub(super) bodies: BodyCheck,
 }
 
 impl Examine for PassExaminer {
@@ -84,6 +87,63 @@ impl Examine for PassExaminer {
                     && (self.first.is_none() || self.was_moved(record) || self.is_of_none(record))
             }
         }
+    }
+
+    /// Chained pairs recognize what they moved by whole texts.
+    fn reads_heads(&self) -> bool {
+        self.bodies == BodyCheck::Matching
+            && self.chains == Chains::No
+            && self.rekeyer.may_read_heads()
+    }
+
+    /// A record that no old password opens stays as it is, whatever follows its head.
+    fn decide(
+        &self,
+        heads: &[RecordHead],
+        memory: &mut KdfMemory,
+    ) -> Result<Vec<ByHead<Seen>>, ScanError> {
+        let is_of_pass =
+            |head: &RecordHead| self.shard.holds(&head.id) && !self.is_beyond(&head.id);
+        let mut answers: Vec<_> = heads
+            .iter()
+            .map(|head| if is_of_pass(head) { ByHead::Needed } else { ByHead::PassedOver })
+            .collect();
+        let (old, new) = (self.rekeyer.old_keys(), self.rekeyer.new_keys());
+        let all_keys = old.clone().chain(new.clone());
+        let deciding = Deciding::of(heads, is_of_pass, &all_keys, self.rekeyer.run_policy());
+        let matching = deciding.open_under(old, memory)?;
+        let due = self.due.read().unwrap_or_else(PoisonError::into_inner);
+        let is_due = |id| due.as_ref().is_some_and(|due| due.contains(id));
+        // A later pass counts only what the one before left unresolved.
+        let counts = |place: usize| due.is_none() || is_due(&heads[place].id);
+        let is_new = if deciding.places().iter().copied().any(counts) {
+            deciding.open_under(new, memory)?
+        } else {
+            vec![false; matching.len()]
+        };
+        let mut not_matching = Vec::new();
+        let outcomes = matching.into_iter().zip(is_new);
+        for ((&place, header), (matches, is_new)) in
+            deciding.places().iter().zip(deciding.headers()).zip(outcomes)
+        {
+            let (answer, id) = (&mut answers[place], &heads[place].id);
+            if matches {
+                continue;
+            }
+            not_matching.push(header);
+            let finding = if is_new { Finding::AlreadyNew } else { Finding::OtherPassword };
+            *answer = ByHead::Decided(counts(place).then(|| Seen {
+                id: id.clone(),
+                finding,
+                sealing: Some(EnvelopeKind::of_v3(header)),
+                mark: None,
+                due: is_due(id),
+            }));
+        }
+        if let Some(tally) = &self.tally {
+            tally.count(not_matching.into_iter());
+        }
+        Ok(answers)
     }
 
     fn examine(

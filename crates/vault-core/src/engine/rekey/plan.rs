@@ -18,6 +18,7 @@ pub struct RekeyPlan {
     pub(super) marking: Marking,
     pub(super) dry_run: RekeyMode,
     pub(super) merge: MergeCheck,
+    pub(super) bodies: BodyCheck,
     pub(super) shard: Shard,
     pub(super) hooks: WriteHooks,
     pub(super) earlier_run: EarlierRun,
@@ -113,6 +114,23 @@ pub enum MergeCheck {
     Full,
     /// Checks none: the caller wants to merge, or knows that there is nothing to merge with.
     Off,
+}
+
+/// Whether records are checked for damage whose headers show that no old password opens them.
+///
+/// The header of a v3 record determines its password. Reading no more of those that do not match
+/// makes a rekey faster, and leaves their damage to a census, including that of a header that no
+/// longer matches because it was modified itself.
+///
+/// Exhaustive on purpose: a report has to name each choice.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum BodyCheck {
+    /// Checks what may match, and what is read whole anyway. The report says how many records
+    /// [were not checked](crate::engine::rekey::RekeyReport::bodies_not_checked).
+    #[default]
+    Matching,
+    /// Reads and checks every record.
+    All,
 }
 
 /// What to do about triggers and rules on the records table.
@@ -224,6 +242,13 @@ impl RekeyPlan {
     #[must_use]
     pub fn merge_check(mut self, check: MergeCheck) -> Self {
         self.merge = check;
+        self
+    }
+
+    /// Sets whether records are checked for damage that no old password opens.
+    #[must_use]
+    pub fn body_check(mut self, check: BodyCheck) -> Self {
+        self.bodies = check;
         self
     }
 

@@ -112,6 +112,10 @@ pub struct RekeyReport {
     pub failures: Vec<FailureReason>,
     /// The result of the merge check.
     pub merge: MergeReport,
+    /// How many v3 records were decided by their headers, because no old password opens them: what
+    /// follows the header was not checked for damage ([`BodyCheck`](crate::engine::rekey::BodyCheck)).
+    /// Of all passes of this run, the most.
+    pub bodies_not_checked: u64,
     /// Number of completed passes over the whole vault after the first.
     pub catch_up_passes: u32,
     /// How many times a concurrently changed record was read and tried again.

@@ -74,6 +74,8 @@ pub struct RekeySession {
     owed: bool,
     /// Unresolved by the last pass, and not yet seen by this one.
     due: HashSet<RecordId>,
+    /// How many records their heads have decided in this pass.
+    by_head: u64,
     /// Where a dry run resumed the first pass of a rekey; what was written before that is examined
     /// last.
     behind: Option<RecordId>,
@@ -279,6 +281,7 @@ impl RekeySession {
             counting: None,
             owed: progress.pass == 1 && !progress.open.is_empty(),
             due: HashSet::new(),
+            by_head: 0,
             behind: progress.cursor.clone().filter(|_| report.dry_run),
             progress,
             started,
@@ -355,6 +358,9 @@ impl RekeySession {
 
     fn take_examined(&mut self, examined: Examined<Seen>) {
         self.count_work(examined.derivations, examined.busy);
+        self.by_head += examined.by_head;
+        let report = &mut self.report;
+        report.bodies_not_checked = report.bodies_not_checked.max(self.by_head);
         let page = Page { seen: examined.findings, ..Page::default() };
         self.page = Some(PendingPage { page, last: examined.last, announced: false });
     }
@@ -502,6 +508,7 @@ impl RekeySession {
     }
 
     fn begin_pass(&mut self) {
+        self.by_head = 0;
         self.expect_due();
         self.read_before = self.report.read_time;
         self.stage = self.passes.pass(&self.progress);

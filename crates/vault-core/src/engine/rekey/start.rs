@@ -111,6 +111,7 @@ impl RekeySession {
             chains,
             due: RwLock::new(None),
             until: RwLock::new(None),
+            bodies: plan.bodies,
             tally: counts.then(|| Arc::clone(&tally)),
         });
         let mut report = new_report(&progress, earlier, plan.merge);
@@ -299,6 +300,7 @@ fn new_report(progress: &Progress, earlier: PreviousRuns, check: MergeCheck) -> 
         by_pair: Vec::new(),
         failures: Vec::new(),
         merge: MergeReport { check, asked: 0, found, unasked },
+        bodies_not_checked: 0,
         catch_up_passes: 0,
         conflicts_settled: 0,
         retries: 0,

@@ -79,6 +79,7 @@ impl Passes {
             marks,
             old,
             unasked: 0.into(),
+            bodies: self.seeker.bodies,
         });
         Stage::Ask(self.scan(&asker), asker)
     }
