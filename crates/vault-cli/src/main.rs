@@ -11,6 +11,7 @@
     reason = "the texts are what --help shows, where backticks would stay"
 )]
 mod args;
+mod cgroup;
 mod elsewhere;
 mod exit;
 mod harden;

@@ -1,5 +1,7 @@
 //! Converts command-line options into library options.
 
+use std::num::NonZeroU64;
+
 use vaultstore::envelope::{OpenPolicy, V2Params};
 use vaultstore::kdf::KdfLimits;
 use vaultstore::query::{Filter, SortKey, SortOrder};
@@ -13,6 +15,7 @@ use crate::args::{
     CreateArgs, Expiry, InitArgs, ListArgs, MergeChecking, OpenArgs, PaceArgs, RekeyArgs, RunArgs,
     Shown, Sort,
 };
+use crate::cgroup::default_memory_budget_kib;
 use crate::priority;
 
 pub(crate) fn new_vault(args: &InitArgs) -> InitOptions {
@@ -63,9 +66,8 @@ pub(crate) fn run_options(args: &RunArgs, pace: Option<&PaceArgs>) -> RunOptions
     if let Some(workers) = args.workers {
         options = options.workers(workers);
     }
-    if let Some(budget) = args.memory_budget {
-        options = options.memory_budget_kib(budget.get());
-    }
+    let budget = args.memory_budget.map_or_else(default_memory_budget_kib, NonZeroU64::get);
+    options = options.memory_budget_kib(budget);
     if let Some(threshold) = args.parallel_threshold {
         options = options.parallel_threshold(threshold);
     }

@@ -37,7 +37,8 @@ pub(crate) struct RunArgs {
     /// Maximum worker threads [default: one per core]
     #[arg(long, value_name = "N", value_parser = parse::at_least_one)]
     pub(crate) workers: Option<NonZeroUsize>,
-    /// Maximum memory for Argon2id, all workers together, e.g. 512MiB or 1GB [default: 1GiB]
+    /// Maximum memory for Argon2id, all workers together, e.g. 512MiB or 1GB [default: 1GiB,
+    /// or half of a container's limit]
     #[arg(long, value_name = "SIZE", value_parser = parse::memory_kib)]
     pub(crate) memory_budget: Option<NonZeroU64>,
     /// Maximum records per commit [default: 16384]
@@ -160,6 +161,9 @@ pub(crate) struct RekeyArgs {
     /// Also check v2 records for the new password (one Argon2id each)
     #[arg(long, hide = true, conflicts_with = "merge_check")]
     pub(crate) check_merge: bool,
+    /// Do not ask for confirmation of --merge-check=off on a terminal
+    #[arg(short, long, help_heading = "Merge check")]
+    pub(crate) yes: bool,
     /// Rekey even if triggers or rules of the database act on each changed record, which may reveal
     /// the rekeyed ones
     #[arg(long, help_heading = "What to write")]

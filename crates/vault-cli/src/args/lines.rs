@@ -17,7 +17,8 @@ pub(crate) struct WorkArgs {
     /// Maximum worker threads [default: one per core]
     #[arg(long, value_name = "N", value_parser = parse::at_least_one)]
     pub(crate) workers: Option<NonZeroUsize>,
-    /// Maximum memory for Argon2id, all workers together, e.g. 512MiB or 1GB [default: 1GiB]
+    /// Maximum memory for Argon2id, all workers together, e.g. 512MiB or 1GB [default: 1GiB,
+    /// or half of a container's limit]
     #[arg(long, value_name = "SIZE", value_parser = parse::memory_kib)]
     pub(crate) memory_budget: Option<NonZeroU64>,
 }

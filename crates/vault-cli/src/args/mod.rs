@@ -1,9 +1,11 @@
 //! What can be typed: the commands and their options, as clap reads them.
 
 mod bulk;
+mod help;
 mod lines;
 mod messages;
 mod pace;
+pub(crate) mod pages;
 mod parse;
 mod passwords;
 mod records;
@@ -15,9 +17,7 @@ use std::{
     time::Duration,
 };
 
-use clap::{
-    Arg, Args, CommandFactory as _, FromArgMatches as _, Parser, Subcommand, parser::ValueSource,
-};
+use clap::{Arg, Args, FromArgMatches as _, Parser, Subcommand, parser::ValueSource};
 use vaultstore::{KdfParams, StoreUrl, WriteFormat};
 
 pub(crate) use self::{
@@ -25,6 +25,7 @@ pub(crate) use self::{
         BenchmarkArgs, CensusArgs, CopyArgs, LeaksArgs, MergeChecking, OldBlocksChoice, OpenArgs,
         OutputArgs, ProgressMode, RekeyArgs, RunArgs, ScrubArgs, UpgradeArgs, VerifyArgs, Writing,
     },
+    help::command,
     lines::{ExportArgs, ImportArgs, WorkArgs},
     messages::MessageArgs,
     pace::PaceArgs,
@@ -74,7 +75,7 @@ pub(crate) struct Cli {
 impl Cli {
     /// Parses the command line.
     pub(crate) fn read() -> Result<CommandLine, clap::Error> {
-        let matches = Self::command().try_get_matches()?;
+        let matches = command().try_get_matches()?;
         let innermost = matches.subcommand().map_or(&matches, |(_, matches)| matches);
         let vault_named = innermost.value_source("vault") == Some(ValueSource::CommandLine);
         let command = matches.subcommand_name().unwrap_or_default().to_owned();
@@ -183,9 +184,18 @@ pub(crate) enum Command {
         /// The shell
         shell: clap_complete::Shell,
     },
-    /// Print the manual page
+    /// Print the manual page of a command, or write all of them
     #[command(arg = no_vault(), arg = no_kdf_limit(), args = no_server())]
-    Man,
+    Man(ManArgs),
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct ManArgs {
+    /// The command; without one, the page of vaultstore itself
+    pub(crate) command: Option<String>,
+    /// Write the pages of all commands to this folder, where none of them may be yet
+    #[arg(long, value_name = "DIR", conflicts_with = "command")]
+    pub(crate) output_dir: Option<PathBuf>,
 }
 
 impl Command {
@@ -295,7 +305,7 @@ mod tests {
 
     #[test]
     fn the_definition_is_sound() {
-        Cli::command().debug_assert();
+        command().debug_assert();
     }
 
     /// The `--help` of a command.
@@ -326,7 +336,7 @@ mod tests {
 
     #[test]
     fn many_options_stand_under_headings() {
-        let mut command = Cli::command();
+        let mut command = super::command();
         command.build();
         for command in command.get_subcommands() {
             let names = |arg: &&Arg| {

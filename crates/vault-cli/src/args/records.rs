@@ -76,6 +76,9 @@ pub(crate) struct DeleteArgs {
     /// Delete the record permanently and free its token
     #[arg(long)]
     pub(crate) hard: bool,
+    /// Do not ask for confirmation on a terminal
+    #[arg(short, long)]
+    pub(crate) yes: bool,
 }
 
 #[derive(Debug, Args)]
@@ -111,6 +114,9 @@ pub(crate) struct PurgeArgs {
     /// Delete the records permanently, including soft-deleted ones, and free their tokens
     #[arg(long)]
     pub(crate) hard: bool,
+    /// Do not ask for confirmation on a terminal
+    #[arg(short, long)]
+    pub(crate) yes: bool,
     /// Print a JSON object
     #[arg(long)]
     pub(crate) json: bool,

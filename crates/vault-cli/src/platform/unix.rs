@@ -71,6 +71,12 @@ pub(crate) fn raw_stdout() -> io::Result<File> {
     io::stdout().as_fd().try_clone_to_owned().map(File::from)
 }
 
+/// The columns of the terminal on a stream, if it is one.
+pub(crate) fn columns(stream: impl std::os::fd::AsFd) -> Option<usize> {
+    let size = rustix::termios::tcgetwinsize(stream).ok()?;
+    Some(usize::from(size.ws_col)).filter(|columns| *columns > 0)
+}
+
 /// Returns whether the command was started with standard output closed.
 ///
 /// The standard library then opens `/dev/null` there for reading and writing; a shell's

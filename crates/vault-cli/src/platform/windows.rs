@@ -63,6 +63,11 @@ pub(crate) fn is_ours(_file: &std::fs::Metadata) -> bool {
     true
 }
 
+/// Not asked for: tables and bars are as wide as they are.
+pub(crate) fn columns(_stream: impl std::os::windows::io::AsHandle) -> Option<usize> {
+    None
+}
+
 /// Standard input without the library's buffer.
 pub(crate) fn raw_stdin() -> io::Result<File> {
     io::stdin().as_handle().try_clone_to_owned().map(File::from)

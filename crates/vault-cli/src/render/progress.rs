@@ -13,7 +13,7 @@ use serde::Serialize;
 use super::figures;
 use crate::args::ProgressMode;
 use crate::exit::{self, Loudness};
-use crate::{log_file, metrics_file, shown};
+use crate::{log_file, metrics_file, platform, shown};
 
 /// The interval between two lines.
 const BETWEEN_LINES: Duration = Duration::from_secs(5);
@@ -71,17 +71,19 @@ struct Line<'a, T: Serialize> {
 
 impl Progress {
     pub(crate) fn start(mode: ProgressMode, phase: &'static str, total: u64) -> Self {
+        let now = Instant::now();
         exit::step(&format!("{phase}: begins, {}", figures::records(total)));
         let quiet = !exit::is_as_loud_as(Loudness::Usual);
         let show = match mode {
             ProgressMode::Auto if quiet => Show::Nothing,
+            // Nobody knows how many lines there are.
+            ProgressMode::Auto | ProgressMode::Bar if total == 0 => Show::Lines { last: now },
             ProgressMode::Auto if io::stderr().is_terminal() => Show::Bar(bar(phase, total)),
             ProgressMode::Bar => Show::Bar(bar(phase, total)),
             ProgressMode::Auto | ProgressMode::Lines => Show::Lines { last: Instant::now() },
             ProgressMode::Json => Show::Json,
             ProgressMode::None => Show::Nothing,
         };
-        let now = Instant::now();
         Self { phase, total, started: now, done: 0, read: 0, logged: now, show }
     }
 
@@ -140,7 +142,8 @@ impl Progress {
         let (phase, total, rate) =
             (self.phase, figures::count(self.total), figures::rate(step.done, elapsed));
         let note = if step.note.is_empty() { String::new() } else { format!(", {}", step.note) };
-        format!("{phase}: {done} of {total}, {rate} records/s{note}{left}")
+        let of = if self.total == 0 { String::new() } else { format!(" of {total}") };
+        format!("{phase}: {done}{of}, {rate} records/s{note}{left}")
     }
 }
 
@@ -158,11 +161,24 @@ impl Drop for Progress {
     }
 }
 
+/// What fits the columns of a terminal.
+fn template(columns: Option<usize>) -> &'static str {
+    match columns {
+        Some(..60) => "{prefix} {percent} % {human_pos}/{human_len}",
+        Some(60..110) => {
+            "{prefix:>6} {bar:12} {percent:>3} % {human_pos}/{human_len} {mean_rate}{time_left}"
+        }
+        _ => {
+            "{prefix:>9} {bar:28} {percent:>3} %  {human_pos}/{human_len}  {mean_rate}{time_left}  {msg}"
+        }
+    }
+}
+
 fn bar(phase: &'static str, total: u64) -> ProgressBar {
-    const TEMPLATE: &str = "{prefix:>9} {bar:28} {percent:>3} %  {human_pos}/{human_len}  {mean_rate}{time_left}  {msg}";
+    let template = template(platform::columns(io::stderr()));
     let bar = ProgressBar::new(total).with_prefix(phase);
-    // The template is a constant; if it were invalid, the default bar would do.
-    if let Ok(style) = ProgressStyle::with_template(TEMPLATE) {
+    // The templates are constants; if it were invalid, the default bar would do.
+    if let Ok(style) = ProgressStyle::with_template(template) {
         let style = style
             .progress_chars("━╸─")
             .with_key("mean_rate", mean_rate)

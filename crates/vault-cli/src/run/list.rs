@@ -1,6 +1,6 @@
 //! `list`.
 
-use std::collections::HashSet;
+use std::{collections::HashSet, io};
 
 use serde::Serialize;
 use vaultstore::query::HasCursor as _;
@@ -12,7 +12,7 @@ use vaultstore::{Query, RecordId, Vault};
 use super::Context;
 use crate::args::{ListArgs, Sort};
 use crate::exit::{self, Exit, Failure};
-use crate::{plan, render};
+use crate::{plan, platform, render};
 
 /// Records per read; a list is small and a page contains whole envelopes.
 const PAGE_RECORDS: usize = 1000;
@@ -46,7 +46,7 @@ pub(super) async fn run(context: &Context, args: ListArgs) -> Result<Exit, Failu
     if args.json {
         render::print_json(&render::list::json(&records, &unreadable))?;
     } else {
-        render::print_text(&render::list::table(&records))?;
+        render::print_text(&render::list::table(&records, platform::columns(io::stdout())))?;
     }
     if more {
         exit::warn(&format!(

@@ -2,6 +2,7 @@
 
 mod benchmark;
 mod census;
+mod confirm;
 mod copy;
 mod demo;
 mod drive;
@@ -100,7 +101,7 @@ async fn run_command(context: &Context, command: Command) -> Result<Exit, Failur
         Command::Identity(command) => identity::run(context, command).await,
         Command::Settings(command) => settings::run(context, command).await,
         Command::Completions { shell } => packaging::completions(shell),
-        Command::Man => packaging::man(),
+        Command::Man(args) => packaging::man(&args),
     };
     if is_one_change { outcome.map_err(Failure::of_one_change) } else { outcome }
 }

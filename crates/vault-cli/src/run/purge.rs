@@ -5,6 +5,7 @@ use serde::Serialize;
 use vaultstore::store::Purge;
 
 use super::Context;
+use super::confirm::confirm;
 use crate::args::PurgeArgs;
 use crate::exit::{self, Exit, Failure};
 use crate::render::{self, figures};
@@ -32,6 +33,13 @@ pub(super) async fn run(context: &Context, args: &PurgeArgs) -> Result<Exit, Fai
     let vault = context.open().await?;
     let (purge, done) =
         if args.hard { (Purge::Delete, "removed for good") } else { (Purge::SoftDelete, "hidden") };
+    if args.hard {
+        confirm(
+            args.yes,
+            "All expired records, soft-deleted ones among them, are deleted permanently",
+        )
+        .await?;
+    }
     let report = vault.purge_expired(purge).await?;
     let held = report
         .held
@@ -39,7 +47,8 @@ pub(super) async fn run(context: &Context, args: &PurgeArgs) -> Result<Exit, Fai
         .map(|held| Held { id: held.id.as_str().to_owned(), reason: exit::reason(&held.error) });
     let held: Vec<Held> = held.collect();
     for held in held.iter().take(SHOWN_HELD) {
-        exit::error(&format!("{} stays: {}", shown::id(&held.id), held.reason));
+        let stays = format!("{} stays: {}", shown::id(&held.id), held.reason);
+        exit::error_for_people(&stays, "a record stays");
     }
     if report.refused > 0 {
         exit::error(&format!(

@@ -3,6 +3,7 @@
 use serde::Serialize;
 use vaultstore::{Password, Plaintext, Token};
 
+use super::confirm::confirm;
 use super::v2_cost::V2Costs;
 use super::{Context, blocking, settings};
 use crate::args::{
@@ -74,6 +75,8 @@ pub(super) async fn delete(context: &Context, args: &DeleteArgs) -> Result<Exit,
     let vault = context.open().await?;
     let token: &Token = &args.token.token;
     if args.hard {
+        let what = format!("The record {} is deleted permanently", token.as_str());
+        confirm(args.yes, &what).await?;
         vault.delete(token).await?;
     } else {
         vault.soft_delete(token).await?;

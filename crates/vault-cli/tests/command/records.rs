@@ -196,9 +196,23 @@ fn packagers_get_completions_and_a_manual() {
                 .contains("benchmark-rekey")
         );
     }
-    assert!(
-        String::from_utf8(sandbox.run(&["man"]).succeeds().stdout).unwrap().contains(".SH NAME")
-    );
+    for (args, name) in [(&["man"][..], "vaultstore"), (&["man", "rekey"], "vaultstore\\-rekey")] {
+        let page = sandbox.run(args).succeeds();
+        for section in ["NAME", "SYNOPSIS", "OPTIONS", "\"EXIT STATUS\"", "ENVIRONMENT", "FILES"] {
+            assert!(
+                page.text().contains(&format!("\n.SH {section}")),
+                "{section}: {}",
+                page.text()
+            );
+        }
+        assert!(page.text().contains(&format!("\n{name} \\- ")), "{name}: {}", page.text());
+    }
+    sandbox.run(&["man", "nothing"]).fails(2);
+    std::fs::create_dir(sandbox.path("man1")).unwrap();
+    sandbox.run(&["man", "--output-dir", "man1"]).succeeds();
+    assert!(std::fs::read_dir(sandbox.path("man1")).unwrap().count() > 25);
+    assert!(sandbox.path("man1").join("vaultstore-export.1").exists());
+    sandbox.run(&["man", "--output-dir", "man1"]).fails(1);
     assert!(!sandbox.run(&["--help"]).succeeds().stdout.is_empty());
 }
 

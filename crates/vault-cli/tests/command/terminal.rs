@@ -277,3 +277,35 @@ fn an_export_is_not_shown_unless_that_is_asked_for() {
     assert!(shown.contains("\"value\":"), "{shown}");
     assert_eq!(child.wait().unwrap().code(), Some(0));
 }
+
+#[test]
+fn what_cannot_be_undone_is_confirmed_where_somebody_can_answer() {
+    let (sandbox, mut terminal) = (with_record(), Terminal::open());
+    let on_terminal = |terminal: &Terminal, args: &[&str]| {
+        let mut command = terminal.command(&sandbox, args);
+        command.stderr(terminal.theirs.try_clone().unwrap()).stdout(Stdio::piped()).spawn().unwrap()
+    };
+    let hard = ["delete", "t", "--hard"];
+    for (answer, code) in [("no\n", 1), ("\n", 1), ("yes\n", 0)] {
+        let mut child = on_terminal(&terminal, &hard);
+        terminal.shown_until("Type yes to go on: ");
+        terminal.ours.write_all(answer.as_bytes()).unwrap();
+        assert_eq!(child.wait().unwrap().code(), Some(code), "{answer:?}");
+    }
+    sandbox.create("t", "pw", b"value");
+    let asked = |args: &[&str]| {
+        let terminal = Terminal::open();
+        on_terminal(&terminal, args).wait().unwrap().code()
+    };
+    assert_eq!(asked(&["purge-expired", "--hard", "--yes"]), Some(0));
+    let merge = ["rekey", "--merge-check", "off", "--old-password-file", "pw"];
+    let merge = [&merge[..], &["--new-password-file", "new"]].concat();
+    assert_eq!(asked(&[&merge[..], &["--dry-run"]].concat()), Some(0));
+    let mut child = on_terminal(&terminal, &merge);
+    terminal.shown_until("Type yes to go on: ");
+    terminal.ours.write_all(b"no\n").unwrap();
+    assert_eq!(child.wait().unwrap().code(), Some(1));
+    sandbox.still_reads("t", "pw", b"value");
+    // Without a terminal there is nobody to ask.
+    sandbox.run(&hard).succeeds();
+}

@@ -10,7 +10,7 @@ mod upgrade;
 use std::sync::Arc;
 
 use vaultstore::backend::BackendKind;
-use vaultstore::rekey::{BodyCheck, EarlierRun, Marking, RekeyError, RekeyMode, WriteHooks};
+use vaultstore::rekey::{BodyCheck, EarlierRun, Marking, MergeCheck, RekeyError, RekeyMode, WriteHooks};
 use vaultstore::store::StagedStore;
 use vaultstore::{RekeyPlan, Vault};
 
@@ -20,6 +20,7 @@ use self::notes::{name_hooks, name_logs, tell_resumed};
 use self::place::Place;
 use self::run::Run;
 pub(super) use self::upgrade::upgrade;
+use super::confirm::confirm;
 use super::identity::warn_of_links;
 use super::scrub::settle_states;
 use super::v2_cost::V2Costs;
@@ -43,6 +44,13 @@ pub(super) async fn run(context: &Context, args: RekeyArgs) -> Result<Exit, Fail
     };
     if let Some(staged) = &staged {
         vault = context.vault_on(Arc::clone(staged), &args.open).await?;
+    }
+    if !args.dry_run && plan::merge_check(&args) == MergeCheck::Off {
+        confirm(
+            args.yes,
+            "If the new password is in use, its records and the rekeyed ones can never be told apart again",
+        )
+        .await?;
     }
     let place = Place::of(context)?;
     let expected = Expected { count: args.expect_count, zero_is_fine: args.allow_zero };
