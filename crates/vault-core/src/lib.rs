@@ -115,7 +115,9 @@ pub mod kdf {
 
 /// What the token API returns for lists, several tokens and upserts.
 pub mod records {
-    pub use crate::vault::{HeldRecord, PurgeReport, RecordInfo, Records, Resolved, Upserted};
+    pub use crate::vault::{
+        HeldRecord, KeyRing, PurgeReport, RecordInfo, Records, Resolved, RingValue, Upserted,
+    };
     pub use vault_store::ParseRecordIdError;
 }
 

@@ -73,6 +73,7 @@ fn summary(command: &Command, name: &str) -> String {
         "leaks" => "Report what a thief of the database could tell",
         "census" => "Report formats, costs, sizes and damage",
         "copy" => "Copy every record into another vault, and compare",
+        "import" => "Store the records of a file of JSON lines",
         "export" => "Write records as JSON lines, in plain text",
         "migrate" => "Upgrade the tables of a vault",
         "identity" => "Count or remove password identities of the Go package",

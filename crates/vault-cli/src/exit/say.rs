@@ -65,7 +65,10 @@ pub(crate) fn note(what: &str) {
 
 /// Says what is being done.
 pub(crate) fn step(what: &str) {
-    say("step", what, Loudness::Verbose);
+    log_file::append("step", what);
+    if is_as_loud_as(Loudness::Verbose) {
+        write("step", what);
+    }
 }
 
 fn say(kind: &str, what: &str, loudness: Loudness) {

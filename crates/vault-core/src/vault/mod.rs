@@ -6,6 +6,7 @@
 mod config;
 mod crypto;
 mod error;
+mod key_ring;
 mod salt_budget;
 mod salts;
 
@@ -37,6 +38,7 @@ pub use self::{
     config::{InitOptions, ParseWriteFormatError, VaultOptions, WriteFormat},
     create::CreateOptions,
     error::VaultError,
+    key_ring::{KeyRing, RingValue},
     read::Resolved,
     records::{RecordInfo, Records},
     remove::{HeldRecord, PurgeReport},
@@ -57,7 +59,7 @@ const UPDATE_ROUNDS: u32 = 8;
 /// | --- | --- |
 /// | make and open a vault | [`init`](Vault::init), [`open`](Vault::open), [`open_or_init`](Vault::open_or_init), [`derive_key`](Vault::derive_key) |
 /// | make a record | [`create`](Vault::create), [`create_many`](Vault::create_many), [`create_with_token`](Vault::create_with_token), [`upsert`](Vault::upsert) |
-/// | read | [`read`](Vault::read), [`read_or_none`](Vault::read_or_none), [`read_many`](Vault::read_many), [`resolve`](Vault::resolve), [`verify`](Vault::verify), [`exists`](Vault::exists) |
+/// | read | [`read`](Vault::read), [`read_or_none`](Vault::read_or_none), [`read_many`](Vault::read_many), [`read_with`](Vault::read_with) several keys, [`resolve`](Vault::resolve), [`verify`](Vault::verify), [`exists`](Vault::exists) |
 /// | change | [`update`](Vault::update), [`overwrite`](Vault::overwrite), [`renew`](Vault::renew) |
 /// | remove | [`delete`](Vault::delete), [`soft_delete`](Vault::soft_delete), [`restore`](Vault::restore), [`delete_expired`](Vault::delete_expired), [`soft_delete_expired`](Vault::soft_delete_expired), [`purge_expired`](Vault::purge_expired) |
 /// | look at records | [`records`](Vault::records) |
