@@ -10,7 +10,9 @@ mod upgrade;
 use std::sync::Arc;
 
 use vaultstore::backend::BackendKind;
-use vaultstore::rekey::{BodyCheck, EarlierRun, Marking, MergeCheck, RekeyError, RekeyMode, WriteHooks};
+use vaultstore::rekey::{
+    BodyCheck, EarlierRun, Marking, MergeCheck, RekeyError, RekeyMode, WriteHooks,
+};
 use vaultstore::store::StagedStore;
 use vaultstore::{RekeyPlan, Vault};
 
