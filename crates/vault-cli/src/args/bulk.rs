@@ -189,6 +189,10 @@ pub(crate) struct RekeyArgs {
     /// Discard an earlier run's state and start over
     #[arg(long, help_heading = "Resume")]
     pub(crate) restart: bool,
+    /// Write a report for managers and auditors: one page (FILE.html) or FILE.json, with counts and
+    /// no ids
+    #[arg(long, value_name = "FILE", help_heading = "Output")]
+    pub(crate) report: Option<PathBuf>,
     /// Exit with 4 unless exactly N records were rekeyed
     #[arg(long, value_name = "N", help_heading = "Output")]
     pub(crate) expect_count: Option<u64>,

@@ -31,26 +31,40 @@ pub(crate) enum Exit {
     Interrupted,
 }
 
+impl Exit {
+    pub(crate) fn code(self) -> u8 {
+        match self {
+            Self::Done => 0,
+            Self::No => 1,
+            Self::Remains => 3,
+            Self::OtherCount => 4,
+            Self::WouldMerge => 5,
+            Self::WouldMark => 6,
+            Self::Interrupted => 130,
+        }
+    }
+}
+
+impl FailureKind {
+    pub(crate) fn code(self) -> u8 {
+        match self {
+            Self::Failed => 1,
+            Self::Usage => 2,
+            Self::Refused => 5,
+            Self::Marks => 6,
+            Self::Unavailable => 75,
+            Self::Interrupted => 130,
+        }
+    }
+}
+
 /// Returns the exit code, and reports a failure on standard error.
 pub(crate) fn code(outcome: Result<Exit, Failure>) -> u8 {
     match outcome {
-        Ok(Exit::Done) => 0,
-        Ok(Exit::No) => 1,
-        Ok(Exit::Remains) => 3,
-        Ok(Exit::OtherCount) => 4,
-        Ok(Exit::WouldMerge) => 5,
-        Ok(Exit::WouldMark) => 6,
-        Ok(Exit::Interrupted) => 130,
+        Ok(exit) => exit.code(),
         Err(failure) => {
             failure.say();
-            match failure.kind() {
-                FailureKind::Failed => 1,
-                FailureKind::Usage => 2,
-                FailureKind::Refused => 5,
-                FailureKind::Marks => 6,
-                FailureKind::Unavailable => 75,
-                FailureKind::Interrupted => 130,
-            }
+            failure.kind().code()
         }
     }
 }

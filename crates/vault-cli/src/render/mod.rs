@@ -3,6 +3,7 @@
 pub(crate) mod benchmark;
 pub(crate) mod census;
 pub(crate) mod copy;
+pub(crate) mod evidence;
 pub(crate) mod figures;
 pub(crate) mod headline;
 pub(crate) mod identities;

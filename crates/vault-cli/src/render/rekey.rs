@@ -222,17 +222,72 @@ pub(crate) fn listed(problems: &[Problem]) -> Vec<Listed<'_>> {
     problems.iter().map(entry).collect()
 }
 
+/// The figures of a report for managers and auditors.
+#[derive(Serialize)]
+pub(crate) struct Figures {
+    pub(crate) headline: String,
+    pub(crate) end: &'static str,
+    pub(crate) outcomes: Vec<(&'static str, u64)>,
+    pub(crate) before: Vec<(String, u64)>,
+    pub(crate) after: Vec<(String, u64)>,
+    pub(crate) earlier_runs: u32,
+    pub(crate) catch_up_passes: u32,
+    pub(crate) conflicts_settled: u64,
+    pub(crate) retries: u64,
+    pub(crate) derivations: u64,
+    pub(crate) elapsed_seconds: f64,
+}
+
+pub(crate) fn figures(report: &RekeyReport, wording: &Wording) -> Figures {
+    let counts = Counts::of(&report.counts);
+    let kinds = |kinds| {
+        let name = |sealed: Sealed| match sealed.kdf {
+            Some(kdf) => (format!("{} {kdf}", sealed.format), sealed.records),
+            None => (sealed.format, sealed.records),
+        };
+        sealed(kinds).into_iter().map(name).collect()
+    };
+    Figures {
+        headline: headline(report, wording),
+        end: end_name(report.end),
+        outcomes: vec![
+            ("scanned", counts.scanned),
+            ("rekeyed", counts.rekeyed),
+            ("other password", counts.other_password),
+            ("already under the new one", counts.already_new),
+            ("damaged", counts.damaged),
+            ("malformed", counts.malformed),
+            ("conflicts", counts.conflict),
+            ("deleted meanwhile", counts.missing),
+            ("failed", counts.failed),
+            ("not tried", report.counts.not_tried.total()),
+        ],
+        before: kinds(&report.before),
+        after: kinds(&report.after),
+        earlier_runs: report.earlier.runs,
+        catch_up_passes: report.catch_up_passes,
+        conflicts_settled: report.conflicts_settled,
+        retries: report.retries,
+        derivations: report.derivations,
+        elapsed_seconds: report.elapsed.as_secs_f64(),
+    }
+}
+
+fn end_name(end: RunStatus) -> &'static str {
+    match end {
+        RunStatus::Running => "running",
+        RunStatus::Complete => "complete",
+        RunStatus::NotConverged => "still_written",
+        RunStatus::Stopped => "stopped",
+        RunStatus::Refused => "refused",
+        RunStatus::Failed => "failed",
+    }
+}
+
 pub(crate) fn json<'a>(report: &'a RekeyReport, wording: &'a Wording) -> Report<'a> {
     Report {
         headline: headline(report, wording),
-        end: match report.end {
-            RunStatus::Running => "running",
-            RunStatus::Complete => "complete",
-            RunStatus::NotConverged => "still_written",
-            RunStatus::Stopped => "stopped",
-            RunStatus::Refused => "refused",
-            RunStatus::Failed => "failed",
-        },
+        end: end_name(report.end),
         dry_run: report.dry_run,
         counts: Counts::of(&report.counts),
         problems: listed(&report.problems),

@@ -118,3 +118,41 @@ fn a_run_goes_as_slowly_as_it_is_told() {
         sandbox.run(&[&["census"][..], &wrong].concat()).fails(2);
     }
 }
+
+#[test]
+fn a_report_is_one_page_or_json_with_counts_and_no_ids() {
+    let sandbox = with_records(3);
+    sandbox.create("token-x", "other", b"value");
+    let ids = sandbox.run(&["list", "--json"]).json(0);
+    rekey(&sandbox, &["--report", "report.html"]);
+    rekey(&sandbox, &["--report", "report.json"]);
+    let page = fs::read_to_string(sandbox.path("report.html")).unwrap();
+    for part in
+        ["Rekey of redb:vault.redb", ">3</text>", "exit code 0", "v3 t=2,m=19456,p=1", "verify"]
+    {
+        assert!(page.contains(part), "{part}: {page}");
+    }
+    for foreign in ["<script", "http:", "https:", "url(", CANARY] {
+        assert!(!page.contains(foreign), "{foreign}: {page}");
+    }
+    let json = fs::read_to_string(sandbox.path("report.json")).unwrap();
+    for record in ids["records"].as_array().unwrap() {
+        for secret in [record["id"].as_str().unwrap(), record["token"].as_str().unwrap()] {
+            assert!(!page.contains(secret) && !json.contains(secret));
+        }
+    }
+    let json: serde_json::Value = serde_json::from_str(&json).unwrap();
+    assert_eq!((&json["exit_code"], &json["end"]), (&0.into(), &"complete".into()));
+    assert_eq!(json["outcomes"][1], serde_json::json!(["rekeyed", 3]));
+    // A refused run is reported too, in the place of the earlier report.
+    let other = ["rekey", "--old-password-file", "new", "--new-password-file", "other"];
+    let refused = sandbox.run(&[&other[..], &["--report", "report.html"]].concat());
+    assert_eq!(refused.code, Some(5), "{refused:?}");
+    let page = fs::read_to_string(sandbox.path("report.html")).unwrap();
+    assert!(page.contains("exit code 5"), "{page}");
+    sandbox.write("foreign.html", "theirs");
+    for wrong in ["foreign.html", "report.txt", "."] {
+        sandbox.run(&[&REKEY[..], &["--report", wrong]].concat()).fails(2);
+    }
+    assert_eq!(fs::read(sandbox.path("foreign.html")).unwrap(), b"theirs");
+}

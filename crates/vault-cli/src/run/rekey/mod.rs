@@ -1,6 +1,7 @@
 //! `rekey` and `test-rekey`.
 
 mod asked;
+mod evidence;
 mod judge;
 mod notes;
 mod place;
@@ -17,6 +18,7 @@ use vaultstore::store::StagedStore;
 use vaultstore::{RekeyPlan, Vault};
 
 use self::asked::{note_elsewhere, pairs, rehearsed_path, take_state, write_as};
+use self::evidence::ReportFile;
 use self::judge::Expected;
 use self::notes::{name_hooks, name_logs, tell_resumed};
 use self::place::Place;
@@ -38,6 +40,7 @@ pub(super) async fn test(context: &Context, args: RekeyArgs) -> Result<Exit, Fai
 }
 
 pub(super) async fn run(context: &Context, args: RekeyArgs) -> Result<Exit, Failure> {
+    let evidence = ReportFile::of(&args, context.url.to_string())?;
     let mut vault = context.open_for(&args.open).await?;
     let staged = if args.rebuild && !args.dry_run {
         Some(stage(context, &vault, &args).await?)
@@ -109,8 +112,16 @@ pub(super) async fn run(context: &Context, args: RekeyArgs) -> Result<Exit, Fail
         tell_resumed(session.report(), path);
     }
     warn_of_links(&**vault.store()).await?;
-    let run =
-        Run { context, place, kept: kept.map(Arc::new), staged, costs, expected, pace: args.pace };
+    let run = Run {
+        context,
+        place,
+        kept: kept.map(Arc::new),
+        staged,
+        costs,
+        expected,
+        pace: args.pace,
+        evidence,
+    };
     run.drive(session, wording, &args.output).await
 }
 

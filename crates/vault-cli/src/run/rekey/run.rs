@@ -8,6 +8,7 @@ use vaultstore::rekey::RunStatus;
 use vaultstore::store::{ScrubOptions, ScrubReport, StagedStore};
 use vaultstore::{RekeyReport, RekeySession};
 
+use super::evidence::ReportFile;
 use super::judge::{Expected, judge};
 use super::notes::{Doubt, propose_rebuild, scrub_command, tell_marks, traces};
 use super::place::Place;
@@ -31,6 +32,7 @@ pub(super) struct Run<'a> {
     pub(super) costs: V2Costs,
     pub(super) expected: Expected,
     pub(super) pace: PaceArgs,
+    pub(super) evidence: Option<ReportFile>,
 }
 
 impl Run<'_> {
@@ -78,7 +80,11 @@ impl Run<'_> {
         } else {
             render::print_text(&render::rekey::text(report, &wording))?;
         }
-        outcome.map_err(|failure| self.with_what_was_done(failure, report))?;
+        if let Err(failure) = outcome {
+            let failure = self.with_what_was_done(failure, report);
+            self.write_evidence(report, &wording, failure.kind().code())?;
+            return Err(failure);
+        }
         for failure in &report.failures {
             let failed = format!("{} failed", figures::records(failure.records));
             // A trigger can put the id into the reason.
@@ -88,12 +94,25 @@ impl Run<'_> {
             propose_rebuild(&self.context.url, report);
         }
         let exit = judge(report, &wording, self.expected);
+        self.write_evidence(report, &wording, exit.code())?;
         let moved = !report.dry_run && report.rekeyed_now() > 0;
         drop(session);
         if moved && self.context.url.kind() == BackendKind::Sqlite {
             self.tell_kept_log().await;
         }
         Ok(exit)
+    }
+
+    fn write_evidence(
+        &self,
+        report: &RekeyReport,
+        wording: &Wording,
+        exit_code: u8,
+    ) -> Result<(), Failure> {
+        match &self.evidence {
+            Some(file) => file.write(report, wording, exit_code).map_err(Failure::after_a_change),
+            None => Ok(()),
+        }
     }
 
     /// An SQLite vault that is closed leaves no log, unless another process has it open.

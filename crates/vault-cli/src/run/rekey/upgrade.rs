@@ -48,6 +48,15 @@ pub(in crate::run) async fn upgrade(context: &Context, args: UpgradeArgs) -> Res
     name_logs(&session.report().statement_logs);
     let expected = Expected { count: None, zero_is_fine: true };
     let wording = Wording::of(&[], Shard::WHOLE);
-    let run = Run { context, place, kept: None, staged: None, costs, expected, pace: args.pace };
+    let run = Run {
+        context,
+        place,
+        kept: None,
+        staged: None,
+        costs,
+        expected,
+        pace: args.pace,
+        evidence: None,
+    };
     run.drive(session, wording, &args.output).await
 }
