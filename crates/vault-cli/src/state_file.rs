@@ -6,6 +6,7 @@ use std::{
     fs::{self, File, TryLockError},
     io::{self, Read as _},
     path::{Path, PathBuf},
+    sync::atomic::{AtomicBool, Ordering::Relaxed},
 };
 
 use sha2::{Digest as _, Sha256};
@@ -13,7 +14,7 @@ use vaultstore::StoreUrl;
 use vaultstore::rekey::{JobInfo, RekeyState, ResumeError, Shard};
 
 use crate::elsewhere;
-use crate::exit::Failure;
+use crate::exit::{self, Failure};
 use crate::own_file::{self, Trouble};
 
 /// The maximum size of a state, in bytes: the tags of 100 million records.
@@ -24,6 +25,7 @@ pub(crate) struct StateFile {
     path: PathBuf,
     /// The note that names it, if it is not where states are looked for.
     note: Option<PathBuf>,
+    is_noted: AtomicBool,
     _lock: File,
 }
 
@@ -33,7 +35,7 @@ impl StateFile {
         let lock =
             own_file::open_lock(&lock_of(&path)).map_err(|why| unusable(&lock_of(&path), why))?;
         match lock.try_lock() {
-            Ok(()) => Ok(Self { path, note: None, _lock: lock }),
+            Ok(()) => Ok(Self { path, note: None, is_noted: false.into(), _lock: lock }),
             Err(TryLockError::WouldBlock) => {
                 let what = format!("{}: another rekey is using this state file", path.display());
                 Err(Failure::failed(what)
@@ -48,18 +50,26 @@ impl StateFile {
         read(&self.path)
     }
 
-    /// Keeps a note about this file with the states of the vault, until the rekey is finished.
-    pub(crate) fn note_in(&mut self, vault: [u8; 16], url: &StoreUrl) -> Result<(), String> {
-        let at = note_path(vault, url, &self.path).map_err(Failure::sentence_of)?;
-        elsewhere::note(&at, &self.path).map_err(|why| unusable(&at, why).sentence_of())?;
-        self.note = Some(at);
+    /// From the first write on, and until the rekey is finished, keeps a note about this file with
+    /// the states of the vault.
+    pub(crate) fn note_in(&mut self, vault: [u8; 16], url: &StoreUrl) -> Result<(), Failure> {
+        self.note = Some(note_path(vault, url, &self.path)?);
         Ok(())
     }
 
     /// Replaces the file by a complete and durable one.
     pub(crate) fn write(&self, state: &RekeyState) -> Result<(), Failure> {
         self.write_state(state)?;
-        if state.info().finished { self.forget_note() } else { Ok(()) }
+        if state.info().finished {
+            return self.forget_note();
+        }
+        // The first state is written before the first record.
+        if let Some(note) = self.note.as_ref().filter(|_| !self.is_noted.swap(true, Relaxed))
+            && let Err(why) = elsewhere::note(note, &self.path)
+        {
+            tell_unnoted(unusable(note, why));
+        }
+        Ok(())
     }
 
     fn forget_note(&self) -> Result<(), Failure> {
@@ -86,6 +96,12 @@ impl StateFile {
         own_file::remove(&self.path, RekeyState::MAGIC).map_err(|why| unusable(&self.path, why))?;
         self.forget_note()
     }
+}
+
+/// Says that a rekey goes on without a note about its state.
+pub(crate) fn tell_unnoted(why: Failure) {
+    let why = why.sentence_of();
+    exit::warn(&format!("`scrub` and `status` will not know of this rekey without --state: {why}"));
 }
 
 /// Reads the state in a file without locking the file.

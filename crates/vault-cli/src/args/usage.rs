@@ -48,18 +48,16 @@ fn what(error: &clap::Error, command: &str, args: &[OsString]) -> String {
         // The value may be an address that contains a password.
         ErrorKind::ValueValidation | ErrorKind::InvalidValue => {
             let argument = context(error, ContextKind::InvalidArg).unwrap_or("an option");
-            let argument = if argument.starts_with("--vault ") && !names_vault(args) {
-                "VAULTSTORE_VAULT"
-            } else {
-                argument
-            };
-            format!("{argument}: {}", wanted(error))
+            format!("{}: {}", place_of(argument, args), wanted(error))
         }
+        ErrorKind::InvalidUtf8 => match variable_without_text(args) {
+            Some(variable) => format!("{variable}: the value is not UTF-8"),
+            None => first_paragraph(&error.to_string()),
+        },
         // These name options and values of the definition, never what was typed.
         ErrorKind::ArgumentConflict
         | ErrorKind::MissingRequiredArgument
-        | ErrorKind::WrongNumberOfValues
-        | ErrorKind::InvalidUtf8 => first_paragraph(&error.to_string()),
+        | ErrorKind::WrongNumberOfValues => first_paragraph(&error.to_string()),
         _ => match context(error, ContextKind::InvalidArg) {
             Some(argument) => format!("{argument}: the value is missing or not allowed"),
             None => "the command line cannot be understood".to_owned(),
@@ -100,9 +98,29 @@ fn place(typed: &str, args: &[OsString]) -> String {
     }
 }
 
-/// Returns whether the command line names the vault; otherwise its address comes from the variable.
-fn names_vault(args: &[OsString]) -> bool {
-    args.iter().any(|argument| argument.as_encoded_bytes().starts_with(b"--vault"))
+/// The options that take their values from variables, unless the command line has them.
+const VARIABLES: [(&str, &str); 2] =
+    [("--vault", "VAULTSTORE_VAULT"), ("--kdf-limit", "VAULTSTORE_KDF_LIMIT")];
+
+/// Returns the option, or the variable that its value comes from.
+fn place_of<'a>(argument: &'a str, args: &[OsString]) -> &'a str {
+    let from_variable = |(option, _): &&(&str, &str)| {
+        argument.split(' ').next() == Some(option) && !names(option, args)
+    };
+    VARIABLES.iter().find(from_variable).map_or(argument, |(_, variable)| variable)
+}
+
+/// Returns the variable that counts, and whose value is not UTF-8.
+fn variable_without_text(args: &[OsString]) -> Option<&'static str> {
+    let is_no_text =
+        |variable: &str| std::env::var_os(variable).is_some_and(|it| it.to_str().is_none());
+    let found = |(option, variable): &&(&str, &str)| !names(option, args) && is_no_text(variable);
+    VARIABLES.iter().find(found).map(|(_, variable)| *variable)
+}
+
+/// Returns whether the command line has an option.
+fn names(option: &str, args: &[OsString]) -> bool {
+    args.iter().any(|argument| argument.as_encoded_bytes().starts_with(option.as_bytes()))
 }
 
 /// Returns what was probably meant, among the existing names.

@@ -74,6 +74,28 @@ fn two_slashes_lead_to_no_other_place() {
     assert!(!sandbox.path("v.db").exists());
 }
 
+#[cfg(unix)]
+#[test]
+fn a_variable_with_a_wrong_value_is_named() {
+    use std::os::unix::ffi::OsStrExt as _;
+    let no_text = std::ffi::OsStr::from_bytes(b"redb:\xff");
+    let sandbox = Sandbox::with_vault();
+    for (variable, value) in [
+        ("VAULTSTORE_VAULT", "v.redb".as_ref()),
+        ("VAULTSTORE_VAULT", no_text),
+        ("VAULTSTORE_KDF_LIMIT", "much".as_ref()),
+        ("VAULTSTORE_KDF_LIMIT", "1GiB\n".as_ref()),
+        ("VAULTSTORE_KDF_LIMIT", no_text),
+    ] {
+        let mut command = sandbox.command(&["list"]);
+        let answer: crate::sandbox::Answer = command.env(variable, value).output().unwrap().into();
+        let said = answer.fails(2).stderr;
+        assert!(said.starts_with(&format!("error: {variable}: ")), "{said}");
+    }
+    let answer = sandbox.run(&["list", "--kdf-limit", "much"]).fails(2);
+    assert!(answer.stderr.starts_with("error: --kdf-limit"), "{answer:?}");
+}
+
 #[test]
 fn a_control_character_is_refused_and_the_variable_that_has_it_named() {
     let sandbox = Sandbox::empty();

@@ -325,6 +325,8 @@ fn what_is_no_url_says_so_and_hides_it() {
         ("postgres://a:%ff@h", Escape),
         ("postgres://h/d\n", ControlCharacter(Setting::Address)),
         ("postgres://h/d\u{85}", ControlCharacter(Setting::Address)),
+        ("postgres://h/d%0a", ControlCharacter(Setting::Address)),
+        ("postgres://u%0D@h/d", ControlCharacter(Setting::Address)),
         ("postgres://h?host=a%0A", ControlCharacter(Setting::Parameter("host"))),
     ] {
         assert_eq!(refusal(url, &[]), error, "{url:?}");

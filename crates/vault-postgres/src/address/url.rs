@@ -21,6 +21,9 @@ pub(super) fn read_url(url: &str) -> Result<FromUrl, InvalidPostgresUrl> {
     let mut found = FromUrl::new();
     let mut put = |name, value: &str| match decode(value) {
         Some(value) if value.is_empty() => Ok(()),
+        Some(value) if value.chars().any(char::is_control) && name != "password" => {
+            Err(ControlCharacter(Setting::Address))
+        }
         Some(value) => {
             found.insert(name, (value, Setting::Address));
             Ok(())

@@ -8,7 +8,7 @@ use vaultstore::rekey::WriteAs;
 use vaultstore::{Password, RekeyPlan, Vault, WriteFormat};
 
 use crate::args::{NewPasswordArgs, OldPasswordArgs, RekeyArgs, Source, Writing};
-use crate::exit::{self, Failure};
+use crate::exit::Failure;
 use crate::run::{Context, settings};
 use crate::secrets::{self, Passwords, Prompt, Role};
 use crate::state_file::{self, StateFile};
@@ -101,12 +101,10 @@ pub(super) fn take_state(path: PathBuf, restart: bool) -> Result<StateFile, Fail
     Ok(file)
 }
 
-/// Leaves a note where `scrub` and `status` look for states, if there is such a place.
+/// Has a note left where `scrub` and `status` look for states, if there is such a place.
 pub(super) fn note_elsewhere(context: &Context, id: [u8; 16], kept: &mut StateFile) {
     if let Err(why) = kept.note_in(id, &context.url) {
-        exit::warn(&format!(
-            "`scrub` and `status` will not know of this rekey without --state: {why}"
-        ));
+        state_file::tell_unnoted(why);
     }
 }
 
