@@ -27,7 +27,7 @@ fn a_variable_of_libpq_is_understood_or_refused_by_its_name() {
         ("PGSSLMODE", "requre"),
         ("PGSSLMODE", "verify_full"),
         ("PGSERVICE", "hunter2"),
-        ("PGHOST", "a,b"),
+        ("PGHOST", "a b"),
         ("PGPORT", "hunter2"),
         ("PGPASSFILE", "no such file"),
         ("PGSSLCRL", "revoked.pem"),
