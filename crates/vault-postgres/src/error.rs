@@ -48,8 +48,21 @@ pub(crate) enum Fault {
     NoThread,
     /// The server did not answer in this time.
     NoAnswer(Duration),
+    /// Nothing came for this long, and the server is gone or does nothing for us.
+    Silent(Effect, Duration),
     /// In words already.
     Said(StoreError),
+}
+
+/// What is certain if a call did not come to its end.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Effect {
+    /// A read: nothing was changed.
+    Reads,
+    /// A write: the outcome is unknown.
+    Writes,
+    /// A write that pauses between its statements, so that silence says nothing.
+    Maintains,
 }
 
 impl Fault {
@@ -79,9 +92,15 @@ impl Fault {
         matches!(self, Self::Sqlx(error) if code_of(error) == Some("25006"))
     }
 
+    /// Returns whether a server sent this.
+    pub(crate) fn is_answer(&self) -> bool {
+        matches!(self, Self::Sqlx(error) if code_of(error).is_some())
+    }
+
     /// Returns whether another server of the address may take over from this one.
     pub(crate) fn asks_for_another_server(&self) -> bool {
         self.is_read_only()
+            || matches!(self, Self::Silent(..))
             || matches!(self, Self::Sqlx(error) if lost_connection(error)
                 || matches!(error, sqlx::Error::PoolTimedOut)
                 || matches!(code_of(error), Some("57P03")))
@@ -114,7 +133,16 @@ impl Fault {
             .with_hint("restore that row from a backup, or delete it"),
             Self::OverLimit(over) => over.into_store_error(place),
             Self::NoThread => vault_store::no_thread(place),
-            Self::NoAnswer(waited) => no_answer(place, waited),
+            Self::NoAnswer(waited) | Self::Silent(Effect::Reads, waited) => {
+                no_answer(place, waited)
+            }
+            Self::Silent(Effect::Writes | Effect::Maintains, waited) => StoreError::new(
+                Kind::UnknownOutcome,
+                format!(
+                    "{place}: no answer to a change within {} s; it may or may not have been made",
+                    waited.as_secs_f64()
+                ),
+            ),
             Self::Said(error) => error,
             Self::Outrun => StoreError::new(
                 Kind::Retryable,

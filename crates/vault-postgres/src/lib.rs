@@ -56,6 +56,14 @@
 //!
 //! Ids and tokens of more than about 2,700 bytes do not fit into an index and are refused.
 //!
+//! # Silence
+//!
+//! A machine that loses its power closes no connection, and the driver sets no TCP options. A call
+//! without an answer for 30 seconds ([`PostgresOptions::silence`]) is checked from a second
+//! connection, and ends if the server is gone, or runs nothing for this store: a read as
+//! [`Retryable`](vault_store::StoreErrorKind::Retryable), a write as
+//! [`UnknownOutcome`](vault_store::StoreErrorKind::UnknownOutcome).
+//!
 //! # Connection poolers
 //!
 //! Nothing is set outside of a transaction, and each read has one. Opening recognizes a pooler,
@@ -128,6 +136,8 @@ mod session;
 mod shared;
 mod statements;
 mod table_kind;
+mod transaction;
+mod watch;
 mod writes;
 
 use std::{num::NonZeroUsize, sync::Arc};
@@ -141,10 +151,10 @@ use vault_store::{
 };
 
 pub use crate::address::{InvalidPostgresUrl, Setting};
+use crate::error::Effect::{Maintains, Reads, Writes};
 pub use crate::options::{Migration, PostgresOptions};
 pub use crate::place::PostgresUrl;
 use crate::schema::Missing;
-use crate::shared::Effect::{Reads, Writes};
 use crate::shared::Shared;
 
 /// A vault in two tables of a Postgres database. Clones share a connection pool, which is closed
@@ -396,7 +406,7 @@ impl VaultStore for PostgresStore {
     /// Locks the table for as long as it is written again, and needs its owner's rights. Readers
     /// and writers wait.
     async fn scrub(&self, _options: ScrubOptions) -> Result<ScrubReport, StoreError> {
-        self.shared.run(Writes, |shared| async move { scrub::scrub(&shared).await }).await
+        self.shared.run(Maintains, |shared| async move { scrub::scrub(&shared).await }).await
     }
 
     /// Also waits for the calls of dropped futures.

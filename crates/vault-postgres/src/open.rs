@@ -20,6 +20,7 @@ use crate::schema::{self, Migrated, Missing, Schema};
 use crate::session::Layer;
 use crate::shared::{Shared, Stale};
 use crate::statements::Statements;
+use crate::watch::Backends;
 
 /// Rolls back a transaction in which a connection was returned. The first statement keeps the
 /// server from logging a warning each time there is none.
@@ -40,15 +41,17 @@ pub(crate) async fn open(url: &str, options: &PostgresOptions) -> Result<Shared,
     if let Some(refused) = refused {
         return Err(refused);
     }
-    let stale = Arc::new(Stale::default());
+    let (stale, backends) = (Arc::new(Stale::default()), Arc::new(Backends::default()));
     Ok(Shared {
-        pool: pool(server, &servers, options, &stale),
+        pool: pool(server, &servers, options, &stale, &backends),
         stale,
         unnamed: (layer == Layer::Pooler).into(),
         outage: Outage::new(options.patience),
         statements: Statements::over(options.tables.vault(), options.tables.meta()),
         servers,
         connect_timeout: options.connect_timeout,
+        silence: options.silence,
+        backends,
         runtime,
     })
 }
@@ -150,8 +153,10 @@ fn pool(
     servers: &Servers,
     options: &PostgresOptions,
     stale: &Arc<Stale>,
+    backends: &Arc<Backends>,
 ) -> sqlx::PgPool {
     let (stale, wanted) = (Arc::clone(stale), servers.wanted);
+    let backends = Arc::clone(backends);
     PgPoolOptions::new()
         .max_connections(options.max_connections.get())
         .acquire_timeout(options.connect_timeout)
@@ -165,9 +170,10 @@ fn pool(
             Box::pin(async move { Ok(!is_stale) })
         })
         .after_connect(move |connection, _| {
+            let backends = Arc::clone(&backends);
             Box::pin(async move {
                 if wanted == SessionAttrs::PreferStandby || accepts(wanted, connection).await? {
-                    return Ok(());
+                    return backends.remember(connection).await;
                 }
                 Err(sqlx::Error::Protocol("another server is asked for".to_owned()))
             })

@@ -24,6 +24,12 @@ pub struct PostgresOptions {
     ///
     /// A call is tried again only after an error that certainly changed nothing.
     pub patience: Duration,
+    /// How long a call may go without an answer before a second connection asks whether the server
+    /// is still there and at work for this store. Default: 30 seconds.
+    ///
+    /// If not, the call ends: nothing else would, where a machine or a network vanished without
+    /// closing the connection. A call that waits for a lock is never ended by this.
+    pub silence: Duration,
 }
 
 impl Default for PostgresOptions {
@@ -33,6 +39,7 @@ impl Default for PostgresOptions {
             max_connections: NonZeroU32::new(8).unwrap_or(NonZeroU32::MIN),
             connect_timeout: Duration::from_secs(10),
             patience: Duration::ZERO,
+            silence: Duration::from_secs(30),
         }
     }
 }
@@ -63,6 +70,13 @@ impl PostgresOptions {
     #[must_use]
     pub fn patience(mut self, patience: Duration) -> Self {
         self.patience = patience;
+        self
+    }
+
+    /// Sets how long a call may go without an answer before the connection is checked.
+    #[must_use]
+    pub fn silence(mut self, silence: Duration) -> Self {
+        self.silence = silence;
         self
     }
 }

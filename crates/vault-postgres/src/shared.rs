@@ -11,6 +11,7 @@
 
 use std::{
     future::Future,
+    pin::pin,
     sync::{
         Arc, Mutex, PoisonError,
         atomic::{AtomicBool, Ordering::Relaxed},
@@ -18,16 +19,19 @@ use std::{
     time::{Duration, Instant},
 };
 
-use sqlx::{Connection as _, PgConnection, PgPool, Postgres, postgres::PgArguments, query::Query};
+use futures::future::{Either, select};
+use sqlx::{Connection as _, PgPool, Postgres, postgres::PgArguments, query::Query};
 use tokio::{runtime::Handle, task::JoinError, time};
 use vault_store::{StoreError, StoreErrorKind};
 
 use crate::connect::{Connected, choose};
-use crate::error::{self, Fault};
+use crate::error::{self, Effect, Fault};
 use crate::outage::Outage;
 use crate::place::{Place, Servers};
 use crate::session::{Layer, READ, WRITE};
 use crate::statements::{Statement, Statements};
+use crate::transaction::Transaction;
+use crate::watch::Backends;
 
 /// An open vault.
 #[derive(Debug)]
@@ -36,6 +40,8 @@ pub(crate) struct Shared {
     pub(crate) statements: Statements,
     pub(crate) servers: Servers,
     pub(crate) connect_timeout: Duration,
+    pub(crate) silence: Duration,
+    pub(crate) backends: Arc<Backends>,
     pub(crate) runtime: Handle,
     pub(crate) stale: Arc<Stale>,
     /// Whether statements get no names, as behind a pooler.
@@ -66,15 +72,6 @@ impl Stale {
 /// runs.
 const FRESH_TRIES: usize = 3;
 
-/// What is certain if a call's task did not finish.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Effect {
-    /// A read: nothing was changed.
-    Reads,
-    /// A write: the outcome is unknown.
-    Writes,
-}
-
 impl Shared {
     /// Runs a call in a separate task, which continues if the caller does not.
     pub(crate) async fn run<T, Call>(
@@ -88,7 +85,8 @@ impl Shared {
     {
         let (mut prepared, mut failed) = (0, 0);
         loop {
-            let answer = match self.runtime.spawn(call.clone()(Arc::clone(self))).await {
+            let call = Arc::clone(self).watched(effect, call.clone()(Arc::clone(self)));
+            let answer = match self.runtime.spawn(call).await {
                 Ok(answer) => answer,
                 Err(error) => return Err(self.not_ended(effect, error)),
             };
@@ -127,6 +125,30 @@ impl Shared {
                         return Err(error);
                     }
                 }
+            }
+        }
+    }
+
+    /// A call that ends when the server is not there any more.
+    async fn watched<T>(
+        self: Arc<Self>,
+        effect: Effect,
+        call: impl Future<Output = Result<T, Fault>>,
+    ) -> Result<T, Fault> {
+        if effect == Effect::Maintains {
+            return call.await;
+        }
+        let mut call = pin!(call);
+        loop {
+            if let Ok(answer) = time::timeout(self.silence, &mut call).await {
+                return answer;
+            }
+            let (server, is_pooler) = (self.pool.connect_options(), !self.names_statements());
+            let gone = pin!(self.backends.are_gone(&server, self.connect_timeout, is_pooler));
+            match select(call.as_mut(), gone).await {
+                Either::Left((answer, _)) => return answer,
+                Either::Right((true, _)) => return Err(Fault::Silent(effect, self.silence)),
+                Either::Right((false, _)) => {}
             }
         }
     }
@@ -174,12 +196,13 @@ impl Shared {
     /// Connections are not tested before they are used: that would be one more round trip. If the
     /// server has closed one in the meantime, it has closed them all, and a fresh one is tried.
     async fn begin_with(&self, statement: &'static str) -> Result<Transaction, Fault> {
-        match self.pool.begin_with(statement).await {
+        let begin = || Transaction::begin(&self.pool, statement, self.connect_timeout);
+        match begin().await {
             Err(error) if error::lost_connection(&error) => {
                 self.stale.all_from_before_now();
-                Ok(Transaction(self.pool.begin_with(statement).await?))
+                Ok(begin().await?)
             }
-            transaction => Ok(Transaction(transaction?)),
+            transaction => Ok(transaction?),
         }
     }
 
@@ -193,27 +216,10 @@ impl Shared {
         };
         let (kind, what) = match effect {
             Effect::Reads => (StoreErrorKind::Stopped, "open it again"),
-            Effect::Writes => {
+            Effect::Writes | Effect::Maintains => {
                 (StoreErrorKind::UnknownOutcome, "the change may or may not have been made")
             }
         };
         StoreError::new(kind, format!("{place}: {why}; {what}")).with_source(error)
-    }
-}
-
-/// One atomic change. It is rolled back if it is dropped without an end, as after an error.
-pub(crate) struct Transaction(sqlx::Transaction<'static, Postgres>);
-
-impl Transaction {
-    pub(crate) fn connection(&mut self) -> &mut PgConnection {
-        &mut self.0
-    }
-
-    pub(crate) async fn commit(self) -> Result<(), Fault> {
-        self.0.commit().await.map_err(Fault::in_commit)
-    }
-
-    pub(crate) async fn abort(self) -> Result<(), Fault> {
-        Ok(self.0.rollback().await?)
     }
 }

@@ -14,7 +14,8 @@ use vault_store::{
 use crate::error::Fault;
 use crate::reads;
 use crate::record::{self, Time};
-use crate::shared::{Shared, Transaction};
+use crate::shared::Shared;
+use crate::transaction::Transaction;
 
 /// How often an insert starts over when others take its ids or tokens between two of its
 /// statements.

@@ -13,7 +13,7 @@ use crate::workspace::Workspace;
 const SIMULATION: &str = "VAULTSTORE_SIM_HISTORIES";
 
 /// Test targets of which every test needs a server.
-const SERVER_TARGETS: [&str; 12] = [
+const SERVER_TARGETS: [&str; 13] = [
     "postgres_conformance",
     "postgres_dropped_begins",
     "postgres_failover",
@@ -22,6 +22,7 @@ const SERVER_TARGETS: [&str; 12] = [
     "postgres_opening",
     "postgres_pooler",
     "postgres_scrub",
+    "postgres_silence",
     "postgres_tls",
     "postgres_trouble",
     "postgres_whole",
