@@ -54,11 +54,8 @@ mod tests {
     #[cfg(unix)]
     #[test]
     fn a_path_that_leads_nowhere_is_no_failure_of_the_disk() {
-        let folder = std::env::temp_dir().join(format!("vault-store-{}", std::process::id()));
-        std::os::unix::fs::symlink(&folder, &folder).unwrap();
-        let looping = std::fs::metadata(&folder).unwrap_err();
-        std::fs::remove_file(&folder).unwrap();
-        let long = std::fs::metadata("x".repeat(300)).unwrap_err();
+        let looping = io::Error::from_raw_os_error(ELOOP);
+        let long = io::Error::from(io::ErrorKind::InvalidFilename);
         for error in [looping, long] {
             let said = impossible_path(&error, &"v").unwrap();
             assert_eq!(said.kind(), StoreErrorKind::NotFound);
