@@ -12,7 +12,7 @@ use crate::render::{self, figures};
 use crate::shown;
 
 #[derive(Serialize)]
-struct Purged {
+struct Report {
     purged: u64,
     /// Expired records that the database would not change; the first ones are named.
     refused: u64,
@@ -59,7 +59,7 @@ pub(super) async fn run(context: &Context, args: &PurgeArgs) -> Result<Exit, Fai
     }
     if args.json {
         let (purged, refused) = (report.purged, report.refused);
-        render::print_json(&Purged { purged, refused, held, hard: args.hard })?;
+        render::print_json(&Report { purged, refused, held, hard: args.hard })?;
     } else {
         render::print_line(&format!("{} {done}", figures::expired(report.purged)))?;
     }

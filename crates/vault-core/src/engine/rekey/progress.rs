@@ -101,6 +101,11 @@ impl Progress {
         }
     }
 
+    /// How many records each pair moved, in the order of the plan.
+    pub(super) fn counts_by_pair(&self, pairs: usize) -> Vec<u64> {
+        (0..pairs).map(|pair| self.by_pair.get(&pair).copied().unwrap_or_default()).collect()
+    }
+
     /// Continues a finished job: examines the whole vault once more.
     pub(super) fn start_another_pass(&mut self) {
         self.pass = self.pass.saturating_add(1).max(2);

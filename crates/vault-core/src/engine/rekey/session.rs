@@ -412,11 +412,7 @@ impl RekeySession {
         report.counts = self.progress.counts;
         report.before.clone_from(&self.progress.before);
         report.after.clone_from(&self.progress.after);
-        for (pair, count) in &self.progress.by_pair {
-            if let Some(shown) = report.by_pair.get_mut(*pair) {
-                *shown = *count;
-            }
-        }
+        report.by_pair = self.progress.counts_by_pair(report.by_pair.len());
         for problem in settled.problems {
             let known = report.problems.iter().any(|known| known.at == problem.at);
             if !known && report.problems.len() < MAX_PROBLEMS {

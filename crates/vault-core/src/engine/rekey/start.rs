@@ -29,7 +29,7 @@ use crate::crypto::salts::RunPolicy;
 use crate::crypto::seal::{SealError, SealParams};
 use crate::scan::retry::Retry;
 use crate::scan::workers::Workers;
-use vault_store::{Timestamp, VaultStore, fill_random};
+use vault_store::{Timestamp, VaultStore, WriteHook, fill_random};
 
 impl RekeySession {
     /// Prepares a run: writes nothing, starts the worker threads, derives the keys of its state.
@@ -51,10 +51,8 @@ impl RekeySession {
         };
         let hooks = store.write_hooks().await?;
         let statement_logs = store.statement_logs().await?;
-        let writing: Vec<_> = hooks.iter().filter(|hook| hook.may_write()).cloned().collect();
-        let refuses = plan.hooks == WriteHooks::Refuse && plan.dry_run == RekeyMode::Apply;
-        if refuses && !writing.is_empty() {
-            return Err(RekeyError::WriteHooks { hooks: writing });
+        if plan.hooks == WriteHooks::Refuse && plan.dry_run == RekeyMode::Apply {
+            refuse_writing(&hooks)?;
         }
         let origin = JobId::of(&*store, plan.shard, plan.dry_run, &policy, &written).await?;
         let rehearsed = match plan.dry_run {
@@ -115,9 +113,7 @@ impl RekeySession {
             tally: counts.then(|| Arc::clone(&tally)),
         });
         let mut report = new_report(&progress, earlier, plan.merge);
-        let of_pairs = progress.by_pair.iter().filter(|(pair, _)| **pair < number_of_pairs);
-        report.by_pair = vec![0; number_of_pairs];
-        of_pairs.for_each(|(pair, count)| report.by_pair[*pair] = *count);
+        report.by_pair = progress.counts_by_pair(number_of_pairs);
         if own.is_some() && !counted_before {
             report.kdf_doubt = sampled_doubt(&*store, stored, own).await?;
         }
@@ -147,6 +143,12 @@ impl RekeySession {
             report,
         ))
     }
+}
+
+/// Refuses triggers and rules that may write.
+fn refuse_writing(hooks: &[WriteHook]) -> Result<(), RekeyError> {
+    let hooks: Vec<_> = hooks.iter().filter(|hook| hook.may_write()).cloned().collect();
+    if hooks.is_empty() { Ok(()) } else { Err(RekeyError::WriteHooks { hooks }) }
 }
 
 /// Whether the setting `kdf` fits a sample of the vault.
