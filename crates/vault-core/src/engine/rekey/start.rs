@@ -112,8 +112,7 @@ impl RekeySession {
             bodies: plan.bodies,
             tally: counts.then(|| Arc::clone(&tally)),
         });
-        let mut report = new_report(&progress, earlier, plan.merge);
-        report.by_pair = progress.counts_by_pair(number_of_pairs);
+        let mut report = new_report(&progress, earlier, plan.merge, number_of_pairs);
         if own.is_some() && !counted_before {
             report.kdf_doubt = sampled_doubt(&*store, stored, own).await?;
         }
@@ -285,7 +284,12 @@ fn fresh(origin: JobId) -> Result<Restored, RekeyError> {
 }
 
 /// What earlier runs did; nothing of this one yet.
-fn new_report(progress: &Progress, earlier: PreviousRuns, check: MergeCheck) -> RekeyReport {
+fn new_report(
+    progress: &Progress,
+    earlier: PreviousRuns,
+    check: MergeCheck,
+    number_of_pairs: usize,
+) -> RekeyReport {
     let (found, unasked) = match progress.asked {
         Asked::NotYet => (0, 0),
         Asked::Done { found, unasked } => (found, unasked),
@@ -299,7 +303,7 @@ fn new_report(progress: &Progress, earlier: PreviousRuns, check: MergeCheck) -> 
         asked_before: progress.asked != Asked::NotYet,
         already_done: false,
         moved_before: progress.moved_before,
-        by_pair: Vec::new(),
+        by_pair: progress.counts_by_pair(number_of_pairs),
         failures: Vec::new(),
         merge: MergeReport { check, asked: 0, found, unasked },
         bodies_not_checked: 0,
