@@ -75,8 +75,8 @@ impl Cluster {
         Ok(Self { url: server.url(&password), password, server, _guard: guard })
     }
 
-    /// Starts a standby that streams from this server, whose commits wait for it from then on. It is
-    /// a cluster of its own: it stays when this one crashes, and takes writes once it is
+    /// Starts a standby that streams from this server, whose commits wait for it from then on. It
+    /// is a cluster of its own: it stays when this one crashes, and takes writes once it is
     /// [promoted](Self::promote).
     ///
     /// # Errors

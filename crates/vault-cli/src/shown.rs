@@ -25,8 +25,8 @@ pub(crate) fn id(text: &str) -> String {
     if is_plain { line(text) } else { line(&format!("\"{}\"", text.replace('"', "\\\""))) }
 }
 
-/// One argument of a command that is shown to be copied: in single quotes unless a POSIX shell takes
-/// it as it is.
+/// One argument of a command that is shown to be copied: in single quotes unless a POSIX shell
+/// takes it as it is.
 pub(crate) fn argument(text: &str) -> String {
     let is_plain =
         |character: char| character.is_ascii_alphanumeric() || "-_./:@%+,=".contains(character);

@@ -172,7 +172,8 @@ pub(crate) fn path_of(vault: [u8; 16], url: &StoreUrl, shard: Shard) -> Result<P
     Ok(folder.join(format!("{}{:016x}.state", prefix(vault, url), hash(&shard.to_string()))))
 }
 
-/// The path of the note about a state that is kept elsewhere, in a folder that is created on demand.
+/// The path of the note about a state that is kept elsewhere, in a folder that is created on
+/// demand.
 pub(crate) fn note_path(vault: [u8; 16], url: &StoreUrl, state: &Path) -> Result<PathBuf, Failure> {
     let folder = default_folder()?;
     own_file::create_folder(&folder).map_err(|error| unusable(&folder, error.into()))?;

@@ -28,13 +28,14 @@
 //!   requested, and no envelope over [`MAX_ENVELOPE_LEN`](vault_store::MAX_ENVELOPE_LEN).
 //! - **All records.** Every transaction sets `row_security = off`: where row security would hide
 //!   records from the user, the server returns an error. Opening refuses a view, a foreign table, a
-//!   table with inheriting tables, a table without a unique key on `id` and on `token`, and columns of
-//!   types that do not keep what is stored (`char(n)`) or that find it under another name (`citext`).
+//!   table with inheriting tables, a table without a unique key on `id` and on `token`, and columns
+//!   of types that do not keep what is stored (`char(n)`) or that find it under another name
+//!   (`citext`).
 //! - **Behind a connection pooler** too, by session or by transaction: see below.
 //! - **No record in a statement.** Ids, tokens and envelopes are parameters, never text. A
-//!   transaction keeps its parameters out of the server's log if its role is a superuser's; otherwise
-//!   [`statement_logs`](vault_store::VaultStore::statement_logs) names the settings by which they may
-//!   be logged.
+//!   transaction keeps its parameters out of the server's log if its role is a superuser's;
+//!   otherwise [`statement_logs`](vault_store::VaultStore::statement_logs) names the settings by
+//!   which they may be logged.
 //! - **What was written is stored.** If the table has triggers or rules, what they made of an
 //!   envelope is read before the commit. If it differs, nothing is changed and the call fails.
 //! - **Altered tables.** A statement that the server rejects because the table was altered
@@ -77,12 +78,12 @@
 //! A URL is `postgres://USER:PASSWORD@HOST:PORT/DATABASE` in libpq's grammar, with these of libpq's
 //! parameters after a `?`: `host`, `port`, `dbname`, `user`, `password`, `options` (for example
 //! `options=-csearch_path%3Dmyschema`), `application_name`, `connect_timeout`,
-//! `target_session_attrs`, `sslmode`, `sslrootcert`, `sslcert` and `sslkey`. What the URL leaves out
-//! comes from libpq's environment variables (`PGHOST`, `PGSSLMODE` and so on); the password can also
-//! be in `~/.pgpass` or the file named by `PGPASSFILE`. The list is closed: any other parameter is
-//! an error, and so is a variable of libpq with an unsupported value (`PGSERVICE`). An empty
-//! variable counts as unset, except that an empty `PGUSER`, `PGPASSWORD`, `PGSSLCERT` or `PGSSLKEY`
-//! is an error.
+//! `target_session_attrs`, `sslmode`, `sslrootcert`, `sslcert` and `sslkey`. What the URL leaves
+//! out comes from libpq's environment variables (`PGHOST`, `PGSSLMODE` and so on); the password can
+//! also be in `~/.pgpass` or the file named by `PGPASSFILE`. The list is closed: any other
+//! parameter is an error, and so is a variable of libpq with an unsupported value (`PGSERVICE`). An
+//! empty variable counts as unset, except that an empty `PGUSER`, `PGPASSWORD`, `PGSSLCERT` or
+//! `PGSSLKEY` is an error.
 //!
 //! A URL may name several servers, `HOST:PORT,HOST:PORT`, which are tried in their order until one
 //! is what `target_session_attrs` asks for: `read-write` or `primary` finds the server that takes

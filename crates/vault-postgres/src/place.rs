@@ -29,8 +29,8 @@ impl fmt::Display for Place {
 }
 
 /// The URL of a Postgres database in libpq's form:
-/// `postgres://USER:PASSWORD@HOST:PORT/DATABASE?PARAMETERS`. Several hosts, separated by commas, are
-/// tried in their order.
+/// `postgres://USER:PASSWORD@HOST:PORT/DATABASE?PARAMETERS`. Several hosts, separated by commas,
+/// are tried in their order.
 ///
 /// # Security
 /// `Display` and `Debug` show only host, port and database; [`as_str`](Self::as_str) is the whole

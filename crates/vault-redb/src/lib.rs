@@ -33,9 +33,9 @@
 //!   is leaked on purpose until the process ends: redb's state is neither used again nor closed.
 //!   Pages are not verified on every read: a damaged envelope is detected by its own authentication
 //!   tag.
-//! - **Bounded memory for hostile files.** redb reads a row whole before its length is known. A file
-//!   that names a page of more than 64 MiB, which no vault needs, is `Corrupt`, and nothing of that
-//!   page is loaded. Such a row stops the whole vault, because redb cannot pass over a page.
+//! - **Bounded memory for hostile files.** redb reads a row whole before its length is known. A
+//!   file that names a page of more than 64 MiB, which no vault needs, is `Corrupt`, and nothing of
+//!   that page is loaded. Such a row stops the whole vault, because redb cannot pass over a page.
 //! - **Read-only files can be read.** A file that this user cannot write to, or that lies on a
 //!   read-only file system, can be opened, together with other readers of it. Changes fail with
 //!   [`Denied`](vault_store::StoreErrorKind::Denied). After a crash, redb repairs it in memory.

@@ -34,9 +34,9 @@ use crate::write_hook::WriteHook;
 ///   record larger than the byte limit is returned alone.
 /// - A page without records means that no records follow.
 /// - An unreadable row (its id is not text, or its id or token is longer than
-///   [`MAX_KEY_LEN`](crate::MAX_KEY_LEN) and therefore never loaded) is not a record and hides none:
-///   a page lists those before its last record in [`unreadable`](Page::unreadable), each with its
-///   position. A page without records lists all that follow.
+///   [`MAX_KEY_LEN`](crate::MAX_KEY_LEN) and therefore never loaded) is not a record and hides
+///   none: a page lists those before its last record in [`unreadable`](Page::unreadable), each with
+///   its position. A page without records lists all that follow.
 /// - Soft-deleted and expired records are part of the scan.
 /// - An envelope longer than [`MAX_ENVELOPE_LEN`](crate::record::MAX_ENVELOPE_LEN) is returned as
 ///   [`too_long`](crate::record::EnvelopeText::too_long).
@@ -118,8 +118,9 @@ pub trait RecordSink: Send + Sync {
 ///   ids, tokens and setting names of up to 255 bytes of UTF-8 without NUL, and envelopes up to
 ///   [`MAX_ENVELOPE_LEN`](crate::record::MAX_ENVELOPE_LEN).
 /// - What would not be read again is refused in the same way: ids, tokens and setting names over
-///   [`MAX_KEY_LEN`](crate::MAX_KEY_LEN), values of settings over [`MAX_SETTING_LEN`](crate::MAX_SETTING_LEN), and settings
-///   beyond the number of [`MAX_SETTINGS`](crate::MAX_SETTINGS).
+///   [`MAX_KEY_LEN`](crate::MAX_KEY_LEN), values of settings over
+///   [`MAX_SETTING_LEN`](crate::MAX_SETTING_LEN), and settings beyond the number of
+///   [`MAX_SETTINGS`](crate::MAX_SETTINGS).
 #[async_trait]
 pub trait VaultStore: RecordSource + RecordSink {
     /// Adds records in one atomic step and returns one outcome per record, in order. A record whose

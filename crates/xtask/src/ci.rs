@@ -1,4 +1,5 @@
-//! `cargo xtask ci`: runs all checks in order, also after a failure, so that one run tells them all.
+//! `cargo xtask ci`: runs all checks in order, also after a failure, so that one run tells them
+//! all.
 
 mod all_tests;
 mod systems;

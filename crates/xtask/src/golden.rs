@@ -15,8 +15,8 @@ use crate::workspace::{Workspace, is_ci};
 /// The script that opens every vector; it fails if one does not open to the expected value.
 const SCRIPT: [&str; 2] = ["tests/golden/make.py", "verify"];
 
-/// What the scripts check: the example that prints newly sealed envelopes, and the command. With the
-/// features of the tests, so that nothing is compiled a second time.
+/// What the scripts check: the example that prints newly sealed envelopes, and the command. With
+/// the features of the tests, so that nothing is compiled a second time.
 const BUILD: [&str; 6] =
     ["--workspace", "--all-features", "--example", "golden", "--bin", "vaultstore"];
 

@@ -17,8 +17,8 @@ impl Throttle {
         Self { pace, since: Instant::now(), read: None }
     }
 
-    /// How long to wait before the next page, now that this many records have been gone through. The
-    /// first page of a resumed run also counts those of earlier runs, and is not waited for.
+    /// How long to wait before the next page, now that this many records have been gone through.
+    /// The first page of a resumed run also counts those of earlier runs, and is not waited for.
     pub(super) fn wait(&mut self, read: u64, now: Instant) -> Duration {
         let pause = self.pace.pause.unwrap_or_default();
         let Some(rate) = self.pace.max_rate else { return pause };

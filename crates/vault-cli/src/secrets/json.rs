@@ -1,7 +1,7 @@
 //! The few rules of JSON that lines with secrets need.
 //!
-//! `serde_json` unescapes into an internal buffer that is not wiped. The rules of a string (RFC 8259
-//! §7) are therefore applied here.
+//! `serde_json` unescapes into an internal buffer that is not wiped. The rules of a string (RFC
+//! 8259 §7) are therefore applied here.
 //!
 //! The fuzz target `pairs` compiles this file as well, and compares it with `serde_json`.
 

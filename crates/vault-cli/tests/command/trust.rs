@@ -69,7 +69,8 @@ fn v1_is_opened_only_with_the_option_and_its_hint_names_it() {
         assert!(stderr.contains("--allow-v1"), "{stderr}");
     }
     assert_eq!(sandbox.envelope("tk_v1"), v1());
-    // It is of another password, which is only known once it is tried. The other was rekeyed before.
+    // It is of another password, which is only known once it is tried. The other was rekeyed
+    // before.
     let (report, stderr) = rekey(&sandbox, &["--allow-v1"], 0);
     let headline = report["headline"].as_str().unwrap();
     assert!(headline.starts_with("Already done: an earlier run with other options"), "{headline}");

@@ -49,8 +49,8 @@ impl<'s, S: StoreUnderTest> World<'s, S> {
     }
 }
 
-/// How long one of two racers is held back in a round, so that the slower one wins at times as well,
-/// whatever the store's calls take: not at all, then up to 32 ms, in turns.
+/// How long one of two racers is held back in a round, so that the slower one wins at times as
+/// well, whatever the store's calls take: not at all, then up to 32 ms, in turns.
 fn handicap(round: usize, racer: usize) -> Duration {
     match round / 4 % 32 {
         0 => Duration::ZERO,

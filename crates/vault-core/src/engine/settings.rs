@@ -32,8 +32,8 @@ pub enum SettingsError {
         /// The setting.
         name: &'static str,
     },
-    /// The stored cost of new records is below the configured minimum: somebody changed the setting,
-    /// or the minimum was raised.
+    /// The stored cost of new records is below the configured minimum: somebody changed the
+    /// setting, or the minimum was raised.
     #[error("the vault's setting \"{name}\" cannot be used: {why}")]
     StoredCost {
         /// The setting.

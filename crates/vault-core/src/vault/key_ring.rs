@@ -48,8 +48,8 @@ pub struct RingValue {
 impl Vault {
     /// Returns the value of a record that is under any key of a ring, and which key opened it.
     ///
-    /// The record is read once, so that a rekey to another key of the ring is never in between. A v3
-    /// record under another password costs no Argon2id for a key from
+    /// The record is read once, so that a rekey to another key of the ring is never in between. A
+    /// v3 record under another password costs no Argon2id for a key from
     /// [`derive_key`](Self::derive_key); a v2 record costs one per key until one opens it.
     ///
     /// ```

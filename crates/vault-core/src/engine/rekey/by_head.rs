@@ -18,8 +18,9 @@ pub(super) struct Deciding {
 }
 
 impl Deciding {
-    /// Picks, among those that are asked about, the heads whose salts these keys are prepared for. Of any other, and of one whose
-    /// header or length no envelope has, the whole record has to be judged.
+    /// Picks, among those that are asked about, the heads whose salts these keys are prepared for.
+    /// Of any other, and of one whose header or length no envelope has, the whole record has to be
+    /// judged.
     pub(super) fn of<'a>(
         heads: &[RecordHead],
         asks: impl Fn(&RecordHead) -> bool,

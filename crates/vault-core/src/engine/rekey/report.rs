@@ -113,8 +113,8 @@ pub struct RekeyReport {
     /// The result of the merge check.
     pub merge: MergeReport,
     /// How many v3 records were decided by their headers, because no old password opens them: what
-    /// follows the header was not checked for damage ([`BodyCheck`](crate::engine::rekey::BodyCheck)).
-    /// Of all passes of this run, the most.
+    /// follows the header was not checked for damage
+    /// ([`BodyCheck`](crate::engine::rekey::BodyCheck)). Of all passes of this run, the most.
     pub bodies_not_checked: u64,
     /// Number of completed passes over the whole vault after the first.
     pub catch_up_passes: u32,
