@@ -103,12 +103,15 @@ impl Verdict {
 fn all_open(report: &CensusReport, opened: u64, end: End) -> Answer {
     let CensusReport { scanned, damaged, malformed, .. } = *report;
     let broken = damaged + malformed;
+    let unopened = scanned.saturating_sub(opened + broken);
     let found = format!(
-        "{} of {} records open under the given passwords; {} do not, {} are damaged or malformed",
+        "{} of {} open under the given passwords; {} {} not, {} {} damaged or malformed",
         figures::count(opened),
-        figures::count(scanned),
-        figures::count(scanned.saturating_sub(opened + broken)),
-        figures::count(broken)
+        figures::records(scanned),
+        figures::count(unopened),
+        if unopened == 1 { "does" } else { "do" },
+        figures::count(broken),
+        if broken == 1 { "is" } else { "are" },
     );
     let is_good = end == End::Complete && opened == scanned;
     let sentence = match end {

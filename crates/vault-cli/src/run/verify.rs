@@ -24,7 +24,12 @@ pub(super) async fn run(context: &Context, args: VerifyArgs) -> Result<Exit, Fai
     let vault =
         if absent.names.is_empty() { vault } else { at_every_cost(context, &open, &vault, &costs) };
     let streams = list_all && !output.json;
-    let list = if list_all { Unopened::All } else { Unopened::List };
+    // That others open under none of them is how it should be where a password must open nothing.
+    let list = match (list_all, given.names.is_empty()) {
+        (true, _) => Unopened::All,
+        (false, true) => Unopened::Count,
+        (false, false) => Unopened::List,
+    };
     let census =
         CensusPlan::new().list_unopened(list).options(plan::run_options(&run, Some(&pace)));
     // A record counts for the first key that opens it, so a password that must open nothing comes

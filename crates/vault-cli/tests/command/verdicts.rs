@@ -219,6 +219,8 @@ fn the_auditor_is_told_whether_a_password_opens_anything() {
     let answer = absent(&sandbox, &old).succeeds();
     let last = lines(&answer).pop().unwrap();
     assert!(last.starts_with("ABSENT: none of 2 records"), "{last}");
+    // All is well, so no id is shown.
+    assert!(lines(&answer).iter().all(|line| !line.contains("opens it")), "{answer:?}");
     // Each source, and combined with a question about the others.
     let line = format!("printf '{CANARY} %s' new");
     assert_eq!(absent(&sandbox, &["--absent-password-command", &line]).code, Some(3));
