@@ -1,7 +1,7 @@
 //! The file of `--metrics-file`: figures about the last run, in Prometheus' text format, for the
 //! textfile collector of its node exporter.
 //!
-//! It is written beside its place and renamed, so that a reader never sees half of it. It contains
+//! It is written next to its place and renamed, so that a reader never sees half of it. It contains
 //! counts only.
 
 use std::{

@@ -93,7 +93,7 @@ pub(crate) fn check(path: &Path, magic: &[u8]) -> Result<(), Trouble> {
     }
 }
 
-/// A new file beside the place that it will take, for every user of the machine to read as far as
+/// A new file next to the place that it will take, for every user of the machine to read as far as
 /// the umask allows.
 pub(crate) fn readable_by_all(prefix: &str, folder: Option<&Path>) -> io::Result<NamedTempFile> {
     let mut builder = tempfile::Builder::new();

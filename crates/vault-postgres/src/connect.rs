@@ -3,7 +3,7 @@
 use std::{panic::AssertUnwindSafe, time::Duration};
 
 use futures::FutureExt as _;
-use sqlx::{Executor as _, PgConnection, Row as _, postgres::PgConnectOptions};
+use sqlx::{Connection as _, Executor as _, PgConnection, Row as _, postgres::PgConnectOptions};
 use tokio::time;
 use vault_store::{StoreError, StoreErrorKind};
 
@@ -58,6 +58,9 @@ pub(crate) async fn choose(servers: &Servers, timeout: Duration) -> Result<Conne
                     Ok(false) => {
                         if wanted == SessionAttrs::PreferStandby && spare.is_none() {
                             spare = Some(connected);
+                        } else {
+                            // It has answered; how it handles the disconnect does not matter.
+                            let _ = connected.connection.close().await;
                         }
                         error::not_wanted(place, wanted)
                     }

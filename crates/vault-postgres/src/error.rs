@@ -232,7 +232,7 @@ pub(crate) fn no_server(place: &Place, errors: &[StoreError]) -> StoreError {
         Kind::Retryable,
         format!("{place}: none of the servers can be used: {}", reasons.join("; ")),
     )
-    .with_hint("check that the servers are running, their addresses and the network")
+    .with_hint("check that the servers are running, and the hosts and target_session_attrs in the vault's address; after a failover, try again")
 }
 
 /// A table of this name is missing, or is not one of a vault.

@@ -74,8 +74,8 @@ pub(crate) fn strings(array: &Value) -> Vec<&str> {
 fn cargo(root: &Path, subcommand: &str) -> Command {
     let mut command = Command::new(env::var_os("CARGO").unwrap_or_else(|| OsString::from("cargo")));
     command.current_dir(root).arg(subcommand);
-    // Set by the cargo that runs this. Some build scripts would run again, and much be compiled
-    // again, because these differ from those of a cargo that a developer runs.
+    // Set by the cargo that runs this, and not by one that a developer runs. Build scripts that
+    // look at them would run again, and what depends on them would be compiled again.
     for (name, _) in env::vars_os() {
         let text = name.to_string_lossy();
         if text.starts_with("CARGO_PKG_") || text.starts_with("CARGO_MANIFEST_") {

@@ -167,7 +167,7 @@ fn an_export_is_new_private_and_whole() {
     sandbox.plant("damaged", b"v3:damaged");
     let damaged = export(&["--password-file", "old"]);
     assert_eq!((damaged.code, damaged.text().lines().count()), (Some(3), 1), "{damaged:?}");
-    // Whoever reads has gone: the export is not whole.
+    // The reader has gone: the export is not whole.
     let mut child = sandbox.spawn(&["export", "--password-file", "old"], Stdio::null());
     drop(child.stdout.take());
     assert_eq!(Answer::from(child.wait_with_output().unwrap()).code, Some(1));

@@ -110,7 +110,7 @@ fn tell(report: &Exported, to_file: bool, json: bool) -> Result<(), Failure> {
     }
     if report.exported > 0 && report.complete {
         exit::warn(&format!(
-            "the export contains {} in plain text: whoever can read it needs no password",
+            "the export contains {} in plain text: anyone who can read it needs no password",
             if report.exported == 1 {
                 "1 value".to_owned()
             } else {
@@ -152,8 +152,8 @@ fn read_keys(sources: Vec<Source>) -> Result<Vec<PasswordKey>, Failure> {
     sources.into_iter().map(|source| read(Some(source))).collect()
 }
 
-/// A file beside the one to write, which only this user can read, and which is removed unless it is
-/// put in its place.
+/// A file next to the one to write, which only this user can read, and which is removed unless it
+/// is put in its place.
 fn new_file(path: &Path) -> Result<NamedTempFile, Failure> {
     if path.symlink_metadata().is_ok() {
         return Err(exists(path));

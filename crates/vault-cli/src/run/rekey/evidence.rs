@@ -61,7 +61,7 @@ impl ReportFile {
             .because(error)
     }
 
-    /// Writes the report beside its place, and renames it.
+    /// Writes the report next to its place, and renames it.
     pub(super) fn write(
         &self,
         report: &RekeyReport,
