@@ -135,6 +135,7 @@ mod scrub;
 mod scrub_table;
 mod session;
 mod shared;
+mod sqlstate;
 mod statements;
 mod table_kind;
 mod transaction;

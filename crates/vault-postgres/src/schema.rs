@@ -46,9 +46,10 @@ use sqlx::{
 use vault_store::TableName;
 
 use crate::around::{self, COLUMNS};
-use crate::error::{Fault, code_of};
+use crate::error::Fault;
 use crate::options::{Migration, PostgresOptions};
 use crate::session::{READ, WRITE};
+use crate::sqlstate::code_of;
 use crate::table_kind::{NotATable, TableKind};
 
 const VERSION: u32 = 1;

@@ -19,9 +19,10 @@ use std::time::Duration;
 use sqlx::{AssertSqlSafe, PgConnection, Row as _};
 use vault_store::{Remains, RemainsKind, ScrubReport, StoreError, StoreErrorKind as Kind};
 
-use crate::error::{Fault, code_of};
+use crate::error::Fault;
 use crate::scrub_table::Table;
 use crate::shared::Shared;
+use crate::sqlstate::code_of;
 
 /// How long one attempt waits for the lock. Everybody who comes after it waits behind it.
 const LOCK_TIMEOUT: &str = "SET LOCAL lock_timeout = '10s'; SET LOCAL statement_timeout = 0";

@@ -14,7 +14,8 @@
 use sqlx::{Connection as _, Executor as _, PgConnection, Row as _, postgres::PgConnectOptions};
 use vault_store::fill_random;
 
-use crate::error::{Fault, code_of};
+use crate::error::Fault;
+use crate::sqlstate::code_of;
 
 /// What every transaction begins with: where row security would hide records from this user, the
 /// server returns an error (as for `pg_dump`) instead of the visible ones; and the parameters of a

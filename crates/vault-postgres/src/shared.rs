@@ -25,10 +25,11 @@ use tokio::{runtime::Handle, task::JoinError, time};
 use vault_store::{StoreError, StoreErrorKind};
 
 use crate::connect::{Connected, choose};
-use crate::error::{self, Effect, Fault};
+use crate::error::{Effect, Fault};
 use crate::outage::Outage;
 use crate::place::{Place, Servers};
 use crate::session::{Layer, READ, WRITE};
+use crate::sqlstate::lost_connection;
 use crate::statements::{Statement, Statements};
 use crate::transaction::Transaction;
 use crate::watch::Backends;
@@ -198,7 +199,7 @@ impl Shared {
     async fn begin_with(&self, statement: &'static str) -> Result<Transaction, Fault> {
         let begin = || Transaction::begin(&self.pool, statement, self.connect_timeout);
         match begin().await {
-            Err(error) if error::lost_connection(&error) => {
+            Err(error) if lost_connection(&error) => {
                 self.stale.all_from_before_now();
                 Ok(begin().await?)
             }
